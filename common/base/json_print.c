@@ -1,0 +1,145 @@
+/* Writing. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/json.h"
+
+#define JSON_INT_MAX 9007199254740992.0 /* 2^53 */
+#define PLAIN_INT_MAX 1e21 /* JavaScript, too, writes integers below without exponent */
+
+/* Digits that json_parse kept because a double could not; stale if someone set another value
+ * since. */
+static bool has_own_digits(const cJSON *v)
+{
+	return v->valuestring && strtod(v->valuestring, NULL) == v->valuedouble;
+}
+
+static void number_text(const cJSON *v, struct buf *out)
+{
+	double d = v->valuedouble;
+	char text[32];
+
+	if (has_own_digits(v)) {
+		buf_puts(out, v->valuestring);
+	} else if (d == __builtin_trunc(d) && d >= -JSON_INT_MAX && d <= JSON_INT_MAX) {
+		buf_putint(out, (int64_t)d);
+	} else if (d == __builtin_trunc(d) && d > -PLAIN_INT_MAX && d < PLAIN_INT_MAX) {
+		buf_printf(out, "%.0f", d);
+	} else {
+		/* the shorter form if it reads back as the same number */
+		snprintf(text, sizeof(text), "%.15g", d);
+		if (strtod(text, NULL) != d)
+			snprintf(text, sizeof(text), "%.17g", d);
+		buf_puts(out, text);
+	}
+}
+
+bool json_scalar_text(const cJSON *v, struct buf *out)
+{
+	if (cJSON_IsString(v)) {
+		buf_puts(out, v->valuestring);
+	} else if (cJSON_IsBool(v)) {
+		buf_puts(out, cJSON_IsTrue(v) ? "true" : "false");
+	} else if (cJSON_IsNumber(v) && __builtin_isfinite(v->valuedouble)) {
+		number_text(v, out);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* The letter after the backslash, 'u' for the long form, 0 if the byte stands for itself. */
+static char escape_of(unsigned char c)
+{
+	switch (c) {
+	case '"':
+		return '"';
+	case '\\':
+		return '\\';
+	case '\b':
+		return 'b';
+	case '\f':
+		return 'f';
+	case '\n':
+		return 'n';
+	case '\r':
+		return 'r';
+	case '\t':
+		return 't';
+	}
+	return c < 0x20 ? 'u' : 0;
+}
+
+static void quote_valid(struct buf *out, const char *s, size_t len)
+{
+	const char *run = s, *end = s + len;
+
+	buf_reserve(out, len + 2);
+	buf_putc(out, '"');
+	for (; s < end; s++) {
+		unsigned char c = (unsigned char)*s;
+		char letter;
+
+		if (c >= 0x20 && c != '"' && c != '\\')
+			continue;
+		letter = escape_of(c);
+		buf_append(out, run, (size_t)(s - run));
+		run = s + 1;
+		if (c == 0) {
+			buf_append(out, "\xef\xbf\xbd", 3);
+		} else if (letter == 'u') {
+			buf_printf(out, "\\u%04x", c);
+		} else {
+			buf_putc(out, '\\');
+			buf_putc(out, letter);
+		}
+	}
+	buf_append(out, run, (size_t)(s - run));
+	buf_putc(out, '"');
+}
+
+void json_quote(struct buf *out, const char *s, size_t len)
+{
+	struct buf clean = BUF_INIT;
+
+	if (utf8_is_valid(s, len)) {
+		quote_valid(out, s, len);
+		return;
+	}
+	utf8_append_clean(&clean, s, len);
+	quote_valid(out, buf_str(&clean), clean.len);
+	buf_clear(&clean);
+}
+
+static void print_children(const cJSON *v, struct buf *out)
+{
+	bool object = cJSON_IsObject(v);
+
+	buf_putc(out, object ? '{' : '[');
+	for (const cJSON *c = v->child; c; c = c->next) {
+		if (c != v->child)
+			buf_putc(out, ',');
+		if (object) {
+			const char *key = c->string ? c->string : "";
+
+			json_quote(out, key, strlen(key));
+			buf_putc(out, ':');
+		}
+		json_print(c, out);
+	}
+	buf_putc(out, object ? '}' : ']');
+}
+
+/* Recursion: trees come from json_parse, or from code that builds shallow ones. */
+void json_print(const cJSON *v, struct buf *out)
+{
+	if (cJSON_IsObject(v) || cJSON_IsArray(v))
+		print_children(v, out);
+	else if (cJSON_IsString(v))
+		json_quote(out, v->valuestring, strlen(v->valuestring));
+	else if (cJSON_IsRaw(v) && v->valuestring)
+		buf_puts(out, v->valuestring);
+	else if (!json_scalar_text(v, out))
+		buf_puts(out, "null");
+}
