@@ -1,0 +1,77 @@
+/* Inside of the HTTP client: what http.c (one exchange) and http_pool.c (libcurl on the loop) share.  Nobody else
+ * includes this.
+ *
+ * A pool is a row of shards, each a curl multi handle with few connections, for libcurl walks all connections
+ * of a multi at the end of each transfer.  A shard is used when those before it are full, so a pool with little to
+ * do keeps few connections.
+ *
+ * A transfer is an easy handle and what belongs to it.  It points into the request and response of the
+ * coroutine that waits for it; that coroutine takes it out of libcurl before it returns, whatever happens. */
+#ifndef COMMON_IO_HTTP_POOL_H
+#define COMMON_IO_HTTP_POOL_H
+
+#include <curl/curl.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/io/co.h"
+#include "common/io/http.h"
+#include "common/io/http_host.h"
+#include "common/io/loop.h"
+
+struct shard {
+	struct http_pool *pool;
+	CURLM *multi;
+	struct loop_timer *timer;
+	bool kicked; /* its zero timeout is deferred */
+	int index, active;
+};
+
+/* What an easy handle is set to, so that only differences are set again. */
+struct handle_state {
+	bool known, tls, once;
+	bool plain; /* a GET without a body: what most are */
+	int64_t connect_ms;
+};
+
+struct transfer {
+	struct transfer *prev, *next; /* under way, or idle by next alone */
+	CURL *easy;
+	struct shard *shard;
+	struct handle_state set;
+	struct completion done;
+	bool in_multi;
+	bool pool_gone;   /* whoever waits must not touch the pool any more */
+	bool too_large, is_head, gave_address;
+	CURLcode result;
+	const char *stop; /* our own reason to have ended it */
+	struct http_response *out;
+	size_t max_body;
+	int64_t began_ms, last_ms, read_ms;
+	curl_off_t sent;               /* body bytes, when last_ms was looked at */
+	struct buf head;               /* request headers, each with its NUL … */
+	struct curl_slist *lines;      /* … and libcurl's list of them: one array, no allocation a header */
+	int lines_cap;
+	char address[RESOLVE_ADDR_MAX + HTTP_HOST_NAME_MAX + 16];
+	struct curl_slist address_line;
+	char error[CURL_ERROR_SIZE];
+};
+
+struct http_pool {
+	struct http_hosts *hosts;
+	struct shard *shards;
+	int n_shards, n_idle;
+	struct transfer *active, *idle;
+	struct loop_timer *tick;
+};
+
+/* The shard whose turn it is. */
+struct shard *http_shard_pick(struct http_pool *p);
+/* libcurl begins with it on the loop, soon; false: it refused. */
+bool http_transfer_begin(struct http_pool *p, struct shard *s, struct transfer *t);
+void http_transfer_end(struct transfer *t); /* takes it out of libcurl, mid-air or not */
+struct transfer *http_transfer_get(struct http_pool *p);
+void http_transfer_keep(struct http_pool *p, struct transfer *t); /* for the next request */
+void http_transfer_free(struct transfer *t);
+
+#endif

@@ -1,0 +1,392 @@
+/* evhttp underneath.  A request lives until its handler has returned and evhttp is done with its answer, or the
+ * connection is gone, in whatever order: while the handler runs evhttp does not read from the connection, so only
+ * httpd_free or an abort can end it then. */
+#include "common/io/httpd.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/http.h>
+#include <event2/keyvalq_struct.h>
+#include <event2/listener.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/io/co.h"
+#include "common/io/httpd_request.h"
+#include "common/io/loop.h"
+
+enum {
+	BACKLOG = 4096, /* evhttp's own 128 drops bursts of connects */
+	BODY_BYTES = 1024 * 1024,
+	HEADER_BYTES = 16 * 1024,
+	READ_TIMEOUT_MS = 10000,
+	MAX_REQUESTS = 10000,
+	ACCEPT_PAUSE_MS = 100, /* after "too many open files" */
+};
+
+struct route {
+	struct route *next;
+	char *method, *path;
+	size_t len;
+	httpd_handler fn;
+	void *arg;
+};
+
+/* Of a connection: when the request that is coming in began.  Found by the bufferevent's address, and used again
+ * by the next connection that gets the same, for evhttp does not tell when it frees one without a request. */
+struct intake {
+	struct bufferevent *bev; /* first: the tree's key */
+	int64_t began_ms;        /* 0: between requests */
+	struct httpd *server;
+};
+
+struct httpd {
+	struct httpd *next_server;
+	struct evhttp *http;
+	struct evconnlistener *listener;
+	struct evhttp_bound_socket *bound;
+	struct loop_timer *accept_again;
+	struct route *routes; /* longest path first */
+	void *intakes;
+	struct httpd_request *first; /* under way */
+	int n, max, port;
+	int64_t read_timeout_ms;
+	bool draining;
+	struct co *drainer;
+};
+
+static struct httpd *servers; /* of the process */
+
+static int by_address(const void *a, const void *b)
+{
+	const struct intake *x = a, *y = b;
+
+	return x->bev < y->bev ? -1 : x->bev > y->bev;
+}
+
+/* A client that sends a byte now and then never runs into evhttp's timeout, which is one of silence.  So the whole
+ * request has the same time, looked at as its bytes come. */
+static void on_input(struct evbuffer *b, const struct evbuffer_cb_info *info, void *arg)
+{
+	struct intake *in = arg;
+
+	if (!info->n_added)
+		return;
+	if (!in->began_ms)
+		in->began_ms = loop_now_ms();
+	else if (loop_now_ms() - in->began_ms > in->server->read_timeout_ms)
+		shutdown(bufferevent_getfd(in->bev), SHUT_RDWR);
+}
+
+static struct bufferevent *on_connection(struct event_base *base, void *arg)
+{
+	struct httpd *h = arg;
+	struct bufferevent *bev = bufferevent_socket_new(base, -1, 0);
+	struct intake *fresh, **found;
+
+	if (!bev)
+		return NULL;
+	fresh = mem_new(struct intake);
+	fresh->bev = bev;
+	found = tsearch(fresh, &h->intakes, by_address);
+	if (!found)
+		abort(); /* out of memory */
+	if (*found != fresh)
+		free(fresh);
+	(*found)->began_ms = 0;
+	(*found)->server = h;
+	evbuffer_add_cb(bufferevent_get_input(bev), on_input, *found);
+	return bev;
+}
+
+static void intake_done(struct httpd *h, struct evhttp_connection *c)
+{
+	struct intake key = { .bev = evhttp_connection_get_bufferevent(c) };
+	struct intake **found = tfind(&key, &h->intakes, by_address);
+
+	if (found)
+		(*found)->began_ms = 0;
+}
+
+static bool fits(const struct route *r, const char *path)
+{
+	if (r->len && r->path[r->len - 1] == '/')
+		return strncmp(path, r->path, r->len) == 0;
+	return strcmp(path, r->path) == 0;
+}
+
+/* NULL: *status is 404, or 405 when only the method is wrong. */
+static const struct route *find_route(const struct httpd *h, const char *method, const char *path, int *status)
+{
+	*status = 404;
+	for (const struct route *r = h->routes; r; r = r->next) {
+		if (!fits(r, path))
+			continue;
+		if (strcmp(r->method, "*") == 0 || strcmp(r->method, method) == 0 ||
+		    (strcmp(r->method, "GET") == 0 && strcmp(method, "HEAD") == 0))
+			return r;
+		*status = 405;
+	}
+	return NULL;
+}
+
+/* Once by the handler's end, once by the connection's or the answer's. */
+static void request_put(struct httpd_request *q)
+{
+	if (--q->holders > 0)
+		return;
+	if (q->owned)
+		evhttp_request_free(q->owned);
+	httpd_request_clear(q);
+	free(q);
+}
+
+static void under_way_end(struct httpd_request *q)
+{
+	struct httpd *h = q->server;
+
+	*q->at = q->next;
+	if (q->next)
+		q->next->at = q->at;
+	h->n--;
+	if (h->n == 0 && h->drainer)
+		co_wake(h->drainer);
+}
+
+static void on_answered(struct evhttp_request *req, void *arg)
+{
+	struct httpd_request *q = arg;
+
+	evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
+	q->req = NULL;
+	under_way_end(q);
+	request_put(q);
+}
+
+/* The handler may go on reading the request, so it is taken from evhttp, which would free it now. */
+static void on_gone(struct evhttp_connection *c, void *arg)
+{
+	struct httpd_request *q = arg;
+
+	if (q->handling && !q->answered) {
+		evhttp_request_own(q->req);
+		q->owned = q->req;
+	}
+	q->req = NULL;
+	under_way_end(q);
+	request_put(q);
+}
+
+static void handle(void *arg)
+{
+	struct httpd_request *q = arg;
+
+	q->fn(q, q->arg);
+	if (!q->answered)
+		httpd_reply_text(q, 500, "the handler gave no answer");
+	q->handling = false;
+	request_put(q);
+}
+
+static void begin(struct httpd *h, struct evhttp_request *req, struct httpd_request *q)
+{
+	struct evhttp_connection *c = evhttp_request_get_connection(req);
+
+	q->server = h;
+	q->holders = 2;
+	q->handling = true;
+	q->at = &h->first;
+	q->next = h->first;
+	if (h->first)
+		h->first->at = &q->next;
+	h->first = q;
+	h->n++;
+	evhttp_connection_set_closecb(c, on_gone, q);
+	evhttp_request_set_on_complete_cb(req, on_answered, q);
+}
+
+static void on_request(struct evhttp_request *req, void *arg)
+{
+	struct httpd *h = arg;
+	struct httpd_request *q = httpd_request_new(req);
+	const struct route *r = NULL;
+	int status = 400;
+
+	intake_done(h, evhttp_request_get_connection(req));
+	begin(h, req, q);
+	q->closing = h->draining;
+	if (q->path)
+		r = find_route(h, httpd_method(q), q->path, &status);
+	if (r && h->n > h->max) {
+		r = NULL;
+		status = 503;
+	}
+	if (r) {
+		q->fn = r->fn;
+		q->arg = r->arg;
+		if (co_spawn("httpd", handle, q))
+			return;
+		status = 503;
+	}
+	if (status == 503)
+		httpd_add_header(q, "Retry-After", "1");
+	httpd_reply_text(q, status, httpd_reason(status));
+	q->handling = false;
+	request_put(q);
+}
+
+static void on_accept_again(void *arg)
+{
+	struct httpd *h = arg;
+
+	evconnlistener_enable(h->listener);
+}
+
+/* Out of descriptors the pending connection stays readable, and the loop would spin on it.  The argument is
+ * evhttp's own. */
+static void on_accept_error(struct evconnlistener *l, void *arg)
+{
+	struct httpd *h = servers;
+	int e = errno;
+
+	while (h && h->listener != l)
+		h = h->next_server;
+	if (!h)
+		return;
+	log_event(LOG_WARN, "accept_failed", LS("why", strerror(e)), LI("port", h->port));
+	evconnlistener_disable(l);
+	loop_timer_set(h->accept_again, ACCEPT_PAUSE_MS);
+}
+
+static int listen_on(struct httpd *h, const char *where, struct err *err)
+{
+	struct sockaddr_storage a = { 0 };
+	int len, rc;
+
+	if (!where || httpd_listen_parse(where, &a, &len) < 0)
+		return err_set(err, -EINVAL, ERR_INTERNAL, "listen", "cannot listen on %s: expected ADDRESS:PORT",
+			       where ? where : "nothing");
+	h->listener = evconnlistener_new_bind(loop_base(), NULL, NULL,
+					      LEV_OPT_REUSEABLE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_CLOSE_ON_FREE, BACKLOG,
+					      (struct sockaddr *)&a, len);
+	rc = -errno;
+	if (!h->listener)
+		return err_set(err, rc, ERR_INTERNAL, "listen", "cannot listen on %s: %s", where, strerror(-rc));
+	h->bound = evhttp_bind_listener(h->http, h->listener);
+	evconnlistener_set_error_cb(h->listener, on_accept_error);
+	h->port = httpd_listen_port(evconnlistener_get_fd(h->listener));
+	return 0;
+}
+
+static void configure(struct httpd *h, const struct httpd_options *o)
+{
+	struct timeval silence = { .tv_sec = h->read_timeout_ms / 1000, .tv_usec = h->read_timeout_ms % 1000 * 1000 };
+
+	evhttp_set_timeout_tv(h->http, &silence);
+	evhttp_set_max_body_size(h->http, (ev_ssize_t)(o->max_body_bytes ? o->max_body_bytes : BODY_BYTES));
+	evhttp_set_max_headers_size(h->http, (ev_ssize_t)(o->max_header_bytes ? o->max_header_bytes : HEADER_BYTES));
+	evhttp_set_allowed_methods(h->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
+						    EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
+	evhttp_set_default_content_type(h->http, NULL);
+	evhttp_set_bevcb(h->http, on_connection, h);
+	evhttp_set_gencb(h->http, on_request, h);
+}
+
+int httpd_new(const struct httpd_options *o, struct httpd **out, struct err *err)
+{
+	struct httpd *h = mem_new(struct httpd);
+	int rc;
+
+	h->http = evhttp_new(loop_base());
+	if (!h->http)
+		abort(); /* out of memory */
+	h->read_timeout_ms = o->read_timeout_ms > 0 ? o->read_timeout_ms : READ_TIMEOUT_MS;
+	h->max = o->max_requests > 0 ? o->max_requests : MAX_REQUESTS;
+	configure(h, o);
+	rc = listen_on(h, o->listen, err);
+	if (rc < 0) {
+		evhttp_free(h->http);
+		free(h);
+		return rc;
+	}
+	h->accept_again = loop_timer_new(on_accept_again, h);
+	h->next_server = servers;
+	servers = h;
+	*out = h;
+	return 0;
+}
+
+static void stop_accepting(struct httpd *h)
+{
+	if (h->bound)
+		evhttp_del_accept_socket(h->http, h->bound);
+	h->bound = NULL;
+	h->listener = NULL;
+	loop_timer_stop(h->accept_again);
+}
+
+void httpd_free(struct httpd *h)
+{
+	struct httpd **at = &servers;
+
+	if (!h)
+		return;
+	while (*at != h)
+		at = &(*at)->next_server;
+	*at = h->next_server;
+	stop_accepting(h);
+	evhttp_free(h->http);
+	assert(h->n == 0);
+	while (h->routes) {
+		struct route *r = h->routes;
+
+		h->routes = r->next;
+		free(r->method);
+		free(r->path);
+		free(r);
+	}
+	tdestroy(h->intakes, free);
+	loop_timer_free(h->accept_again);
+	free(h);
+}
+
+int httpd_drain(struct httpd *h, int64_t deadline_ms)
+{
+	int rc = 0;
+
+	stop_accepting(h);
+	h->draining = true;
+	h->drainer = co_self();
+	for (struct httpd_request *q = h->first; q; q = q->next)
+		q->closing = true;
+	while (h->n > 0 && rc == 0)
+		rc = co_wait("drain", deadline_ms);
+	h->drainer = NULL;
+	return h->n == 0 ? 0 : rc;
+}
+
+int httpd_port(const struct httpd *h)
+{
+	return h->port;
+}
+
+void httpd_route(struct httpd *h, const char *method, const char *path, httpd_handler fn, void *arg)
+{
+	struct route *r = mem_new(struct route), **at = &h->routes;
+
+	r->method = mem_strdup(method);
+	r->path = mem_strdup(path);
+	r->len = strlen(path);
+	r->fn = fn;
+	r->arg = arg;
+	while (*at && (*at)->len >= r->len)
+		at = &(*at)->next;
+	r->next = *at;
+	*at = r;
+}

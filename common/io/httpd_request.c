@@ -1,0 +1,172 @@
+#include "common/io/httpd_request.h"
+
+#include <event2/buffer.h>
+#include <event2/http_struct.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+
+struct httpd_request *httpd_request_new(struct evhttp_request *req)
+{
+	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
+	const char *raw = uri ? evhttp_uri_get_path(uri) : NULL;
+	struct httpd_request *q = mem_new(struct httpd_request);
+	size_t len = 0;
+
+	q->req = req;
+	TAILQ_INIT(&q->query);
+	q->path = raw ? evhttp_uridecode(*raw ? raw : "/", 0, &len) : NULL;
+	if (q->path && strlen(q->path) != len) { /* %00 */
+		free(q->path);
+		q->path = NULL;
+	}
+	return q;
+}
+
+void httpd_request_clear(struct httpd_request *q)
+{
+	evhttp_clear_headers(&q->query);
+	free(q->path);
+}
+
+static struct evhttp_request *request_of(const struct httpd_request *q)
+{
+	return q->req ? q->req : q->owned;
+}
+
+const char *httpd_method(const struct httpd_request *q)
+{
+	switch (request_of(q) ? evhttp_request_get_command(request_of(q)) : 0) {
+	case EVHTTP_REQ_GET: return "GET";
+	case EVHTTP_REQ_POST: return "POST";
+	case EVHTTP_REQ_HEAD: return "HEAD";
+	case EVHTTP_REQ_PUT: return "PUT";
+	case EVHTTP_REQ_DELETE: return "DELETE";
+	case EVHTTP_REQ_OPTIONS: return "OPTIONS";
+	case EVHTTP_REQ_PATCH: return "PATCH";
+	default: return "";
+	}
+}
+
+const char *httpd_path(const struct httpd_request *q)
+{
+	return q->path ? q->path : "";
+}
+
+const char *httpd_raw_query(const struct httpd_request *q)
+{
+	const struct evhttp_uri *uri = request_of(q) ? evhttp_request_get_evhttp_uri(request_of(q)) : NULL;
+	const char *query = uri ? evhttp_uri_get_query(uri) : NULL;
+
+	return query ? query : "";
+}
+
+const char *httpd_query(const struct httpd_request *q, const char *name)
+{
+	struct httpd_request *mine = (struct httpd_request *)q; /* parsed at the first question */
+
+	if (!q->parsed) {
+		mine->parsed = true;
+		evhttp_parse_query_str(httpd_raw_query(q), &mine->query);
+	}
+	return evhttp_find_header(&q->query, name);
+}
+
+const char *httpd_header(const struct httpd_request *q, const char *name)
+{
+	struct evhttp_request *req = request_of(q);
+
+	return req ? evhttp_find_header(evhttp_request_get_input_headers(req), name) : NULL;
+}
+
+const char *httpd_peer(const struct httpd_request *q)
+{
+	const struct evhttp_request *req = request_of(q);
+
+	return req && req->remote_host ? req->remote_host : "";
+}
+
+const void *httpd_body(const struct httpd_request *q, size_t *len)
+{
+	struct evhttp_request *req = request_of(q);
+	struct evbuffer *b = req ? evhttp_request_get_input_buffer(req) : NULL;
+
+	*len = b ? evbuffer_get_length(b) : 0;
+	return *len ? evbuffer_pullup(b, -1) : (const void *)"";
+}
+
+void httpd_add_header(struct httpd_request *q, const char *name, const char *value)
+{
+	if (q->req && !q->answered)
+		evhttp_add_header(evhttp_request_get_output_headers(q->req), name, value);
+}
+
+const char *httpd_reason(int status)
+{
+	static const struct {
+		int status;
+		const char *reason;
+	} known[] = {
+		{ 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" }, { 302, "Found" },
+		{ 304, "Not Modified" }, { 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" },
+		{ 404, "Not Found" }, { 405, "Method Not Allowed" }, { 409, "Conflict" }, { 410, "Gone" },
+		{ 412, "Precondition Failed" }, { 413, "Content Too Large" }, { 415, "Unsupported Media Type" },
+		{ 422, "Unprocessable Content" }, { 429, "Too Many Requests" }, { 500, "Internal Server Error" },
+		{ 501, "Not Implemented" }, { 502, "Bad Gateway" }, { 503, "Service Unavailable" },
+		{ 504, "Gateway Timeout" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (known[i].status == status)
+			return known[i].reason;
+	return "Status";
+}
+
+/* evhttp would send the bytes of a body also where none may be, and the next answer would begin with them. */
+static void put_body(struct httpd_request *q, int status, const void *body, size_t len)
+{
+	char number[24];
+
+	if (status == 204 || status == 304)
+		return;
+	if (evhttp_request_get_command(q->req) != EVHTTP_REQ_HEAD) {
+		evbuffer_add(evhttp_request_get_output_buffer(q->req), body, len);
+		return;
+	}
+	snprintf(number, sizeof(number), "%zu", len);
+	httpd_add_header(q, "Content-Length", number);
+}
+
+void httpd_reply(struct httpd_request *q, int status, const char *content_type, const void *body, size_t len)
+{
+	struct evhttp_request *req = q->req;
+
+	if (q->answered)
+		return;
+	if (req) {
+		if (content_type)
+			httpd_add_header(q, "Content-Type", content_type);
+		if (q->closing)
+			httpd_add_header(q, "Connection", "close");
+		put_body(q, status, body, len);
+	}
+	q->answered = true;
+	if (req)
+		evhttp_send_reply(req, status, httpd_reason(status), NULL);
+}
+
+void httpd_reply_text(struct httpd_request *q, int status, const char *text)
+{
+	httpd_reply(q, status, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+void httpd_abort(struct httpd_request *q)
+{
+	if (q->answered)
+		return;
+	q->answered = true;
+	if (q->req)
+		evhttp_connection_free(evhttp_request_get_connection(q->req));
+}

@@ -1,0 +1,411 @@
+#include "common/io/pg.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/io/co.h"
+#include "common/io/pg_conn.h"
+
+void pg_queue_init(struct pg_queue *q)
+{
+	*q = (struct pg_queue){ 0 };
+}
+
+void pg_queue_push(struct pg_queue *q, struct pg_request *r)
+{
+	if (q->head)
+		*q->tail = r;
+	else
+		q->head = r;
+	q->tail = &r->next;
+	r->next = NULL;
+	q->n++;
+}
+
+struct pg_request *pg_queue_pop(struct pg_queue *q)
+{
+	struct pg_request *r = q->head;
+
+	if (r) {
+		q->head = r->next;
+		q->n--;
+	}
+	return r;
+}
+
+static void unkeep(struct pg_request *r)
+{
+	for (int i = 0; r->kept && i < r->n; i++) {
+		for (int j = 0; j < r->kept[i].n; j++)
+			free(r->kept[i].v[j].bytes);
+		free(r->kept[i].v);
+		free(r->kept[i].sql);
+	}
+	free(r->kept);
+	r->kept = NULL;
+}
+
+static void keep(struct pg_request *r, const struct pg_statement *st)
+{
+	r->kept = mem_zalloc((size_t)r->n * sizeof(*r->kept));
+	for (int i = 0; i < r->n; i++) {
+		const struct pg_params *p = st[i].params;
+		struct pg_kept *k = &r->kept[i];
+
+		k->sql = mem_strdup(st[i].sql);
+		k->n = p ? p->n : 0;
+		k->v = mem_zalloc((size_t)(k->n + 1) * sizeof(*k->v));
+		for (int j = 0; j < k->n; j++) {
+			size_t len = (size_t)p->v[j].len;
+
+			k->v[j] = p->v[j];
+			if (!p->v[j].bytes)
+				continue;
+			k->v[j].bytes = mem_alloc(len + 1); /* text needs its NUL */
+			memcpy(k->v[j].bytes, p->v[j].bytes, len);
+			k->v[j].bytes[len] = '\0';
+		}
+	}
+}
+
+static struct pg_request *request_new(int n, pg_cb cb, void *arg)
+{
+	struct pg_request *r = mem_zalloc(sizeof(*r) + (size_t)n * sizeof(r->results[0]));
+
+	r->n = n;
+	r->cb = cb;
+	r->arg = arg;
+	r->since_ms = loop_now_ms();
+	return r;
+}
+
+void pg_request_free(struct pg_request *r)
+{
+	unkeep(r);
+	free(r);
+}
+
+/* The first refusal among the results; those after it are only "pipeline aborted". */
+static int verdict(const struct pg_request *r, struct err *err)
+{
+	for (int i = 0; i < r->got; i++)
+		if (PQresultStatus(r->results[i]) == PGRES_FATAL_ERROR)
+			return pg_refused(r->results[i], err);
+	if (r->got == r->n)
+		return 0;
+	return err_set(err, -EPROTO, ERR_INTERNAL, "protocol", "%d results to %d statements", r->got, r->n);
+}
+
+void pg_request_end(struct pg_request *r, int rc, const struct err *err)
+{
+	struct err refused;
+
+	if (rc == 0) {
+		rc = verdict(r, &refused);
+		err = &refused;
+	}
+	if (rc == 0) {
+		r->cb(0, r->results, r->n, NULL, r->arg);
+	} else {
+		for (int i = 0; i < r->got; i++)
+			PQclear(r->results[i]);
+		r->cb(rc, NULL, 0, err, r->arg);
+	}
+	pg_request_free(r);
+}
+
+static bool is_dialling(const struct pg_conn *c)
+{
+	return c->state == PG_RESOLVING || c->state == PG_CONNECTING;
+}
+
+static int depth(const struct pg *p)
+{
+	for (int i = 0; i < p->n_conns; i++)
+		if (is_dialling(&p->conns[i]))
+			return PG_DEPTH_GROWING;
+	return PG_DEPTH;
+}
+
+/* Whatever stands behind a statement that takes long waits for it too, so its connection is avoided. */
+static int64_t load(const struct pg_conn *c)
+{
+	return c->sent.n ? c->sent.n + (loop_now_ms() - c->busy_since_ms) / PG_AGE_MS : 0;
+}
+
+static struct pg_conn *least_loaded(struct pg *p)
+{
+	int limit = depth(p);
+	struct pg_conn *best = NULL;
+
+	for (int i = 0; i < p->n_conns; i++) {
+		struct pg_conn *c = &p->conns[i];
+
+		if (c->state == PG_UP && c->sent.n < limit && (!best || load(c) < load(best)))
+			best = c;
+	}
+	return best;
+}
+
+static bool any_idle(const struct pg *p)
+{
+	for (int i = 0; i < p->n_conns; i++)
+		if (p->conns[i].state == PG_UP && !p->conns[i].sent.n)
+			return true;
+	return false;
+}
+
+/* One connection at a time is dialled: a server that comes back is not stormed. */
+static void grow(struct pg *p)
+{
+	struct pg_conn *spare = NULL;
+
+	if (p->closing || !p->started || loop_timer_pending(p->retry) || (any_idle(p) && !p->queue.n))
+		return;
+	for (int i = p->n_conns - 1; i >= 0; i--) {
+		if (is_dialling(&p->conns[i]))
+			return;
+		if (p->conns[i].state == PG_DOWN)
+			spare = &p->conns[i];
+	}
+	if (spare)
+		pg_dial(spare);
+}
+
+static void send_queued(struct pg *p)
+{
+	struct pg_conn *c;
+
+	while (p->queue.head && (c = least_loaded(p))) {
+		struct pg_request *r = pg_queue_pop(&p->queue);
+
+		for (int i = 0; i < r->n; i++)
+			pg_conn_statement(c, r->kept[i].sql, r->kept[i].n, r->kept[i].v);
+		unkeep(r);
+		pg_conn_sync(c, r);
+	}
+}
+
+void pg_pool_room(struct pg *p)
+{
+	send_queued(p);
+	grow(p);
+}
+
+void pg_pool_up(struct pg *p)
+{
+	struct pg_waiter *w = p->waiters;
+
+	if (p->told_down)
+		log_event(LOG_INFO, "postgres_up", LS("url", p->shown));
+	p->told_down = false;
+	p->backoff_ms = 0;
+	p->last_error[0] = '\0';
+	for (p->waiters = NULL; w; w = w->next)
+		completion_done(w->done);
+	pg_pool_room(p);
+}
+
+void pg_pool_down(struct pg *p, const char *why)
+{
+	int64_t b = p->backoff_ms ? p->backoff_ms * 2 : PG_BACKOFF_MIN_MS;
+
+	if (p->closing)
+		return;
+	snprintf(p->last_error, sizeof(p->last_error), "%s", why);
+	if (!p->told_down && !p->n_up) {
+		log_event(LOG_WARN, "postgres_down", LS("url", p->shown), LS("why", why));
+		p->told_down = true;
+	}
+	p->backoff_ms = b < PG_BACKOFF_MAX_MS ? b : PG_BACKOFF_MAX_MS;
+	if (!loop_timer_pending(p->retry)) /* half of the pause is jitter, so that a fleet does not come at once */
+		loop_timer_set(p->retry, p->backoff_ms / 2 + clock_mono_us() % (p->backoff_ms / 2));
+}
+
+static void on_retry(void *arg)
+{
+	pg_pool_room(arg);
+}
+
+static void check_conn(struct pg_conn *c, int64_t now)
+{
+	struct pg *p = c->pool;
+	char why[80];
+
+	if (c->state == PG_UP && c->sent.head && now - c->busy_since_ms > p->timeout_ms) {
+		snprintf(why, sizeof(why), "nothing heard for %lld ms", (long long)p->timeout_ms);
+		pg_conn_close(c, why);
+	} else if ((c->state == PG_RESOLVING || c->state == PG_CONNECTING) && now - c->attempt_ms > PG_CONNECT_MS) {
+		pg_conn_close(c, "no connection within 10 s");
+	} else if (c->state == PG_UP && !c->sent.head && c != p->conns && now - c->used_ms > PG_IDLE_MS) {
+		pg_conn_retire(c);
+	}
+}
+
+/* Nothing here is told of silence by libpq: a frozen server looks like a slow one until this looks. */
+static void on_tick(void *arg)
+{
+	struct pg *p = arg;
+	int64_t now = loop_now_ms();
+	struct err err;
+
+	for (int i = 0; i < p->n_conns; i++)
+		check_conn(&p->conns[i], now);
+	while (p->queue.head && now - p->queue.head->since_ms > p->timeout_ms) {
+		err_set(&err, 0, ERR_TRANSIENT, "connection", "not sent within %lld ms: %s", (long long)p->timeout_ms,
+			p->last_error[0] ? p->last_error : "all connections are busy");
+		pg_request_end(pg_queue_pop(&p->queue), -ETIMEDOUT, &err);
+	}
+}
+
+static void start(struct pg *p)
+{
+	int64_t every = p->timeout_ms / 8;
+
+	if (!p->started)
+		loop_timer_every(p->tick, every < 20 ? 20 : every > 500 ? 500 : every);
+	p->started = true;
+}
+
+int pg_new(const struct pg_options *o, struct pg **out, struct err *err)
+{
+	int n = o->max_connections > 0 ? o->max_connections : 4;
+	struct pg *p;
+	int rc;
+
+	if (n > PG_CONNECTIONS_MAX)
+		n = PG_CONNECTIONS_MAX;
+	p = mem_zalloc(sizeof(*p) + (size_t)n * sizeof(p->conns[0]));
+	rc = pg_dial_parse(p, o->url, err);
+	if (rc < 0) {
+		pg_dial_clear(p);
+		free(p);
+		return rc;
+	}
+	p->application_name = mem_strdup(o->application_name ? o->application_name : "longshore");
+	p->timeout_ms = o->timeout_ms > 0 ? o->timeout_ms : 60000;
+	p->n_conns = n;
+	p->retry = loop_timer_new(on_retry, p);
+	p->tick = loop_timer_new(on_tick, p);
+	pg_queue_init(&p->queue);
+	for (int i = 0; i < n; i++)
+		pg_conn_init(&p->conns[i], p);
+	*out = p;
+	return 0;
+}
+
+void pg_free(struct pg *p)
+{
+	struct pg_request *r;
+	struct pg_waiter *w;
+	struct err err;
+
+	if (!p)
+		return;
+	p->closing = true;
+	err_set(&err, 0, ERR_TRANSIENT, "connection", "the connection pool was closed");
+	for (int i = 0; i < p->n_conns; i++)
+		pg_conn_clear(&p->conns[i]);
+	while ((r = pg_queue_pop(&p->queue)))
+		pg_request_end(r, -ECONNRESET, &err);
+	for (w = p->waiters; w; w = w->next) {
+		w->rc = -ECONNRESET;
+		completion_done(w->done);
+	}
+	loop_timer_free(p->retry);
+	loop_timer_free(p->tick);
+	pg_dial_clear(p);
+	free(p->application_name);
+	free(p);
+}
+
+bool pg_is_up(const struct pg *p)
+{
+	return p->n_up > 0;
+}
+
+int64_t pg_last_ok_ms(const struct pg *p)
+{
+	return p->last_ok_ms;
+}
+
+const char *pg_url_shown(const struct pg *p)
+{
+	return p->shown;
+}
+
+static void forget_waiter(struct pg *p, struct pg_waiter *w)
+{
+	for (struct pg_waiter **at = &p->waiters; *at; at = &(*at)->next)
+		if (*at == w) {
+			*at = w->next;
+			return;
+		}
+}
+
+int pg_wait_up(struct pg *p, int64_t deadline_ms, struct err *err)
+{
+	struct completion done = { .waiter = co_self() };
+	struct pg_waiter w = { .next = p->waiters, .done = &done };
+	int rc;
+
+	if (p->n_up)
+		return 0;
+	start(p);
+	p->waiters = &w;
+	grow(p);
+	rc = completion_wait(&done, "postgres", deadline_ms);
+	if (rc == 0 && w.rc == 0)
+		return 0;
+	if (rc == 0) /* the pool is gone */
+		return err_set(err, w.rc, ERR_TRANSIENT, "connection", "the connection pool was closed");
+	forget_waiter(p, &w);
+	return err_set(err, rc, ERR_TRANSIENT, "connection", "Postgres at %s: %s", p->shown,
+		       p->last_error[0] ? p->last_error : "no answer yet");
+}
+
+void pg_send(struct pg *p, const struct pg_statement *st, int n, pg_cb cb, void *arg)
+{
+	struct pg_request *r = request_new(n, cb, arg);
+	struct pg_conn *c;
+
+	assert(n > 0 && !p->closing);
+	start(p);
+	c = p->queue.n ? NULL : least_loaded(p);
+	if (c) {
+		for (int i = 0; i < n; i++)
+			pg_conn_statement(c, st[i].sql, st[i].params ? st[i].params->n : 0,
+					  st[i].params ? st[i].params->v : NULL);
+		pg_conn_sync(c, r);
+	} else {
+		keep(r, st);
+		pg_queue_push(&p->queue, r);
+	}
+	if (!c || c->sent.n > 1)
+		grow(p);
+}
+
+/* A request of which nothing was sent can be taken back. */
+bool pg_unsend(struct pg *p, void *arg)
+{
+	struct pg_request **at = &p->queue.head;
+	struct pg_request *r;
+
+	while (*at && (*at)->arg != arg)
+		at = &(*at)->next;
+	r = *at;
+	if (!r)
+		return false;
+	*at = r->next;
+	if (!r->next)
+		p->queue.tail = at;
+	p->queue.n--;
+	pg_request_free(r);
+	return true;
+}
