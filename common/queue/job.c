@@ -1,0 +1,308 @@
+#include "common/queue/job.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+
+#define SEQ_DIGITS 14
+#define ID_DIGITS_MAX 15 /* scores are doubles: exact to 2^53 */
+#define EXAMPLE "{\"task\":\"import_resources\",\"integration_id\":7}"
+
+static const char *const lane_names[] = { [LANE_HIGH] = "high", [LANE_NORMAL] = "normal", [LANE_LOW] = "low" };
+
+const char *lane_name(enum lane l)
+{
+	return l >= LANE_HIGH && l <= LANE_LOW ? lane_names[l] : "?";
+}
+
+int lane_parse(const char *s, enum lane *out)
+{
+	for (int l = LANE_HIGH; s && l <= LANE_LOW; l++) {
+		if (strcmp(s, lane_names[l]) == 0) {
+			*out = (enum lane)l;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+/* ---- members ---- */
+
+/* Reads a decimal that fills p … end; at most 15 digits. */
+static bool number_whole(const char *p, const char *end, int64_t *out)
+{
+	int64_t n = 0;
+
+	if (p == end || end - p > ID_DIGITS_MAX)
+		return false;
+	for (; p < end; p++) {
+		if (*p < '0' || *p > '9')
+			return false;
+		n = n * 10 + (*p - '0');
+	}
+	*out = n;
+	return true;
+}
+
+/* Reads a decimal that ends at a blank; returns what follows the blank, NULL if it is none. */
+static const char *number(const char *p, const char *end, int64_t *out)
+{
+	const char *blank = memchr(p, ' ', (size_t)(end - p));
+
+	return blank && number_whole(p, blank, out) ? blank + 1 : NULL;
+}
+
+/* The header's last number ends at a blank or at the end of the line; returns where. */
+static const char *last_number(const char *p, const char *end, int64_t *out)
+{
+	const char *blank = memchr(p, ' ', (size_t)(end - p));
+	const char *stop = blank ? blank : end;
+
+	return number_whole(p, stop, out) ? stop : NULL;
+}
+
+static int header_parse(const char *p, const char *end, struct job_header *h)
+{
+	int64_t attempts, crashes, born;
+	const char *blank = memchr(p, ' ', (size_t)(end - p));
+
+	if (!blank || blank == p || blank - p >= JOB_ID_MAX)
+		return -EBADMSG;
+	const char *id = p;
+	size_t id_len = (size_t)(blank - p);
+	for (size_t i = 0; i < id_len; i++) {
+		if (id[i] < '!' || id[i] > '~')
+			return -EBADMSG;
+	}
+	p = number(blank + 1, end, &attempts);
+	if (p)
+		p = number(p, end, &crashes);
+	if (p)
+		p = last_number(p, end, &born);
+	if (!p || attempts > INT32_MAX || crashes > INT32_MAX)
+		return -EBADMSG;
+	memcpy(h->id, id, id_len);
+	h->id[id_len] = '\0';
+	h->attempts = (int)attempts;
+	h->crashes = (int)crashes;
+	h->born_ms = born;
+	h->extra = p;
+	h->extra_len = (size_t)(end - p);
+	return 0;
+}
+
+int job_member_parse(const char *member, size_t len, struct job_header *h, int64_t *integration,
+		     const char **payload, size_t *payload_len)
+{
+	const char *newline = memchr(member, '\n', len);
+	int64_t seq, routed;
+	struct job_header parsed;
+
+	if (!newline || newline - member < 1 + SEQ_DIGITS + 1)
+		return -EBADMSG;
+	if (member[0] != '0' && member[0] != '1')
+		return -EBADMSG;
+	const char *p = number(member + 1, newline, &seq);
+	if (p != member + 1 + SEQ_DIGITS + 1)
+		return -EBADMSG;
+	p = number(p, newline, &routed);
+	if (!p || header_parse(p, newline, &parsed) < 0)
+		return -EBADMSG;
+	*h = parsed;
+	*integration = routed;
+	*payload = newline + 1;
+	*payload_len = len - (size_t)(newline + 1 - member);
+	return 0;
+}
+
+void job_header_print(const struct job_header *h, struct buf *out)
+{
+	buf_puts(out, h->id);
+	buf_putc(out, ' ');
+	buf_putint(out, h->attempts);
+	buf_putc(out, ' ');
+	buf_putint(out, h->crashes);
+	buf_putc(out, ' ');
+	buf_putint(out, h->born_ms);
+	if (h->extra_len)
+		buf_append(out, h->extra, h->extra_len);
+}
+
+/* ---- payloads ---- */
+
+static int refuse(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static int refuse(struct err *err, const char *fmt, ...)
+{
+	struct buf text = BUF_INIT;
+	va_list ap;
+
+	va_start(ap, fmt);
+	buf_vprintf(&text, fmt, ap);
+	va_end(ap);
+	err_set(err, -EINVAL, ERR_BAD_JOB, "job", "%s", buf_str(&text));
+	buf_clear(&text);
+	return -EINVAL;
+}
+
+static const char *kind_of(const cJSON *v)
+{
+	if (cJSON_IsString(v))
+		return "a text";
+	if (cJSON_IsNumber(v))
+		return "a number";
+	if (cJSON_IsArray(v))
+		return "an array";
+	if (cJSON_IsObject(v))
+		return "an object";
+	if (cJSON_IsBool(v))
+		return "a boolean";
+	return "null";
+}
+
+/* The member of that name; NULL where it is missing or null. */
+static const cJSON *field(const cJSON *tree, const char *name)
+{
+	const cJSON *v = cJSON_GetObjectItemCaseSensitive(tree, name);
+
+	return !v || cJSON_IsNull(v) ? NULL : v;
+}
+
+static int text_field(const cJSON *tree, const char *name, const char **out, struct err *err)
+{
+	const cJSON *v = field(tree, name);
+
+	if (!v)
+		return 0;
+	if (!cJSON_IsString(v))
+		return refuse(err, "\"%s\" is %s; expected a text", name, kind_of(v));
+	if (v->valuestring[0] == '\0')
+		return refuse(err, "\"%s\" is empty; expected a text, or leave it out", name);
+	*out = v->valuestring;
+	return 0;
+}
+
+static int int_field(const cJSON *tree, const char *name, int64_t min, int64_t *out, struct err *err)
+{
+	const cJSON *v = field(tree, name);
+	const char *want = min > 0 ? "a positive integer" : "an integer from 0";
+
+	if (!v)
+		return 0;
+	if (!cJSON_IsNumber(v))
+		return refuse(err, "\"%s\" is %s; expected %s", name, kind_of(v), want);
+	double d = v->valuedouble;
+	if (!(d >= (double)min && d <= 999999999999999.0) || d != (double)(int64_t)d)
+		return refuse(err, "\"%s\" is %.15g; expected %s of at most %d digits", name, d, want,
+			      ID_DIGITS_MAX);
+	*out = (int64_t)d;
+	return 0;
+}
+
+static int numbers_parse(const cJSON *tree, struct job *j, struct err *err)
+{
+	int64_t retries = -1;
+	int rc = int_field(tree, "integration_id", 1, &j->integration_id, err);
+
+	if (rc == 0)
+		rc = int_field(tree, "max_retries", 0, &retries, err);
+	if (rc == 0)
+		rc = int_field(tree, "run_at", 0, &j->run_at_ms, err);
+	if (rc == 0)
+		rc = int_field(tree, "expires_in", 1, &j->expires_in_s, err);
+	if (rc == 0)
+		rc = int_field(tree, "run_id", 1, &j->run_id, err);
+	if (rc == 0 && retries > 1000)
+		rc = refuse(err, "\"max_retries\" is %lld; expected at most 1000", (long long)retries);
+	j->max_retries = (int)retries;
+	j->no_retry = retries == 0;
+	return rc;
+}
+
+static int texts_parse(const cJSON *tree, struct job *j, struct err *err)
+{
+	int rc = text_field(tree, "id", &j->id, err);
+
+	if (rc == 0)
+		rc = text_field(tree, "unique", &j->unique, err);
+	if (rc == 0)
+		rc = text_field(tree, "idempotency_key", &j->idempotency_key, err);
+	if (rc == 0)
+		rc = text_field(tree, "parent", &j->parent, err);
+	if (rc == 0)
+		rc = text_field(tree, "traceparent", &j->traceparent, err);
+	return rc;
+}
+
+static int tree_parse(const cJSON *tree, struct job *j, struct err *err)
+{
+	if (!cJSON_IsObject(tree))
+		return refuse(err, "%s, not an object; a job is a JSON object such as %s", kind_of(tree), EXAMPLE);
+	const cJSON *task = field(tree, "task");
+	if (!task)
+		return refuse(err, "no \"task\"; a job names its task, such as %s", EXAMPLE);
+	if (!cJSON_IsString(task) || task->valuestring[0] == '\0')
+		return refuse(err, "\"task\" is %s; expected the name of a task, such as %s",
+			      cJSON_IsString(task) ? "empty" : kind_of(task), EXAMPLE);
+	j->task = task->valuestring;
+	j->args = field(tree, "args");
+	if (j->args && !cJSON_IsObject(j->args))
+		return refuse(err, "\"args\" is %s; expected an object", kind_of(j->args));
+	int rc = numbers_parse(tree, j, err);
+	return rc == 0 ? texts_parse(tree, j, err) : rc;
+}
+
+int job_parse(const char *payload, size_t len, struct job *out, struct err *err)
+{
+	struct json_error je = { 0 };
+	struct job j = { .max_retries = -1 };
+
+	if (len > JOB_MAX_BYTES)
+		return refuse(err, "%zu bytes; a job has at most %d", len, JOB_MAX_BYTES);
+	if (len > 0 && payload[0] == '\x01')
+		return refuse(err, "the first byte is 0x01; a job is a JSON object such as %s", EXAMPLE);
+	int rc = json_parse(payload, len, JOB_MAX_BYTES, &j.tree, &je);
+	if (rc == -EILSEQ)
+		return refuse(err, "not UTF-8 at line %d column %d; a job is a JSON object such as %s", je.line,
+			      je.column, EXAMPLE);
+	if (rc < 0)
+		return refuse(err, "not JSON: %s at line %d column %d; a job is a JSON object such as %s",
+			      je.text, je.line, je.column, EXAMPLE);
+	rc = tree_parse(j.tree, &j, err);
+	if (rc < 0) {
+		job_clear(&j);
+		return rc;
+	}
+	*out = j;
+	return 0;
+}
+
+void job_clear(struct job *j)
+{
+	if (!j)
+		return;
+	cJSON_Delete(j->tree);
+	*j = (struct job){ .max_retries = -1 };
+}
+
+void job_print(struct buf *out, const char *task, int64_t integration_id, const cJSON *args, int64_t run_id,
+	       const char *parent)
+{
+	buf_puts(out, "{\"task\":");
+	json_quote(out, task, strlen(task));
+	if (integration_id)
+		buf_printf(out, ",\"integration_id\":%lld", (long long)integration_id);
+	if (args) {
+		buf_puts(out, ",\"args\":");
+		json_print(args, out);
+	}
+	if (run_id)
+		buf_printf(out, ",\"run_id\":%lld", (long long)run_id);
+	if (parent) {
+		buf_puts(out, ",\"parent\":");
+		json_quote(out, parent, strlen(parent));
+	}
+	buf_putc(out, '}');
+}

@@ -1,0 +1,114 @@
+-- claim: ready -> in flight, fairly and within the caps.
+-- KEYS 1-3 queue  4-6 ready  7-9 ring  10 flight  11 busy  12 control  13 worker  14 fence
+-- ARGV 1 most jobs (<= 500)  2 epoch  3 first number of the lease ids  4 heartbeat ms  5 quantum
+--      6 order of the lanes ("123")  7 "1": claim although raw pushes wait
+-- -> {'none'}       control is missing: nothing was done
+--    {'raw', bits}  public lanes (bit 0 high … bit 2 low) must be admitted first: nothing was done
+--    {'ok', generation, partner cap, fence, in flight, rings left, passed over, (lane i k member*k)*}
+-- Lease ids are epoch:number:lane:integration, numbered in the order of the answer, so that they
+-- need not travel.  The ring is visited in turn, a quantum of jobs each; whoever is at its cap, paused or
+-- out of jobs leaves it.  Caps come from control only: with caps in arguments, a rolling
+-- upgrade would strand an integration that the other version never puts back.
+local min, ceil = math.min, math.ceil
+local control = redis.call('HMGET', KEYS[12], 'gen', 'partner', 'default')
+if not control[2] then return {'none'} end
+if ARGV[7] ~= '1' and redis.call('EXISTS', KEYS[1], KEYS[2], KEYS[3]) > 0 then
+	local bits = 0
+	for lane = 1, 3 do
+		local length = redis.pcall('LLEN', KEYS[lane])
+		if type(length) == 'number' and length > 0 then bits = bits + 2 ^ (lane - 1) end
+	end
+	if bits > 0 then return {'raw', bits} end
+end
+
+local flying = redis.call('HLEN', KEYS[10])
+local default = tonumber(control[3] or '0')
+local n = min(tonumber(ARGV[1]), tonumber(control[2]) - flying)
+local quantum, number = tonumber(ARGV[5]), tonumber(ARGV[3])
+local full = n
+local bytes, flight = 0, {}
+local out = {'ok', control[1] or '0', control[2], 0, 0, 0, 0}
+local passed = false
+
+-- Takes up to `room` of the integration's oldest jobs; returns how many it got.
+local function take(lane, integration, room)
+	local ready = KEYS[3 + lane]
+	local got = redis.call('ZRANGEBYSCORE', ready, integration, integration, 'LIMIT', 0, room)
+	local k = #got
+	if k == 0 then return 0 end
+	redis.call('ZREM', ready, unpack(got))
+	local o, f = #out, #flight
+	out[o + 1], out[o + 2], out[o + 3] = lane, integration, k
+	local before, after = ARGV[2] .. ':', ':' .. lane .. ':' .. integration
+	for j = 1, k do
+		local member = got[j]
+		flight[f + 2 * j - 1] = before .. number .. after
+		flight[f + 2 * j] = member
+		out[o + 3 + j] = member
+		number = number + 1
+		bytes = bytes + #member
+	end
+	return k
+end
+
+local function look(lane)
+	local ring = KEYS[6 + lane]
+	local visits = ceil(n / quantum)
+	local ids = redis.call('ZRANGE', ring, 0, visits - 1)
+	if #ids == 0 then return false end
+	-- All there are fit in: equal shares are as fair, and take fewer looks.
+	local share = #ids < visits and ceil(n / #ids) or quantum
+	local busy = redis.call('HMGET', KEYS[11], unpack(ids))
+	local caps = redis.call('HMGET', KEYS[12], unpack(ids))
+	local turn = tonumber(redis.call('ZRANGE', ring, -1, -1, 'WITHSCORES')[2])
+	local leave, back, taken = {}, {}, {}
+	for j = 1, #ids do
+		local integration = ids[j]
+		local mine = tonumber(busy[j] or '0')
+		local room = n
+		if integration ~= '0' then room = tonumber(caps[j] or default) - mine end
+		local want, got = min(share, room, n), 0
+		if want > 0 then got = take(lane, integration, want) end
+		if got > 0 then
+			n = n - got
+			taken[#taken + 1] = integration
+			taken[#taken + 1] = mine + got
+		end
+		if got < want or (room - got <= 0 and integration ~= '0') then
+			leave[#leave + 1] = integration
+		else
+			turn = turn + 1
+			back[#back + 1] = turn
+			back[#back + 1] = integration
+		end
+		if n <= 0 or bytes > 1048576 then break end
+	end
+	if #leave > 0 then redis.call('ZREM', ring, unpack(leave)) end
+	if #back > 0 then redis.call('ZADD', ring, unpack(back)) end
+	if #taken > 0 then redis.call('HSET', KEYS[11], unpack(taken)) end
+	return true
+end
+
+for j = 1, 3 do
+	local lane = tonumber(string.sub(ARGV[6], j, j))
+	if n > 0 and bytes <= 1048576 then
+		for _ = 1, 8 do
+			if n <= 0 or bytes > 1048576 or not look(lane) then break end
+		end
+	elseif full > 0 and not passed then
+		passed = redis.call('EXISTS', KEYS[6 + lane]) == 1
+	end
+end
+
+if #flight > 0 then
+	redis.call('HSET', KEYS[10], unpack(flight))
+	-- The value stays when there is one: in {longshore} it describes the worker.
+	if redis.call('PEXPIRE', KEYS[13], ARGV[4]) == 0 then
+		redis.call('SET', KEYS[13], '1', 'PX', ARGV[4])
+	end
+	out[4] = redis.call('INCR', KEYS[14])
+end
+out[5] = flying + #flight / 2
+out[6] = redis.call('EXISTS', KEYS[7], KEYS[8], KEYS[9])
+out[7] = passed and 1 or 0
+return out

@@ -1,0 +1,128 @@
+-- settle: in flight -> gone, ready again, delayed or dead, with the job's children; all or nothing
+-- for each job.  A lease that is not there any more settles nothing.
+-- KEYS 1 flight  2 busy  3 control  4-6 ready  7-9 ring  10 delayed  11 dead  12 outbox  13 seq
+-- ARGV for each job: lease integration nops (op lane integration number bytes)*nops
+--   op again   bytes = header                       back into ready, before new jobs
+--      delay   bytes = header, number = due ms
+--      dead    bytes = letter, number = failed_at ms
+--      child   bytes = " I HEADER\nPAYLOAD", number = run_at ms, 0 = now
+--      outbox  bytes = entry, for another partner's slot
+-- -> 1 or 0 for each job
+-- The payload never travels back: it is cut out of what stands in flight.
+local format, find, sub = string.format, string.find, string.sub
+local default
+
+local function freed(integration, n)
+	local left = redis.call('HINCRBY', KEYS[2], integration, -n)
+	if left <= 0 then redis.call('HDEL', KEYS[2], integration) end
+	if integration == '0' then return end
+	local cap = redis.call('HGET', KEYS[3], integration)
+	if not cap then
+		default = default or redis.call('HGET', KEYS[3], 'default') or 'none'
+		cap = default
+	end
+	cap = tonumber(cap)
+	if cap and (left >= cap or left + n < cap) then return end
+	for lane = 1, 3 do
+		if redis.call('ZCOUNT', KEYS[3 + lane], integration, integration) > 0 then
+			local newest = redis.call('ZRANGE', KEYS[6 + lane], -1, -1, 'WITHSCORES')
+			redis.call('ZADD', KEYS[6 + lane], 'NX', tonumber(newest[2] or '0') + 1, integration)
+		end
+	end
+end
+
+-- unpack has a limit of some thousands: long lists go in pieces.
+local function each(command, key, list)
+	for from = 1, #list, 1000 do
+		redis.call(command, key, unpack(list, from, math.min(from + 999, #list)))
+	end
+end
+
+-- Keys of the wrong type must fail before the first write.
+for key = 4, 11 do redis.call('ZCARD', KEYS[key]) end
+redis.call('LLEN', KEYS[12])
+
+local ready, rings = {{}, {}, {}}, {{}, {}, {}}
+local delayed, dead, outbox = {}, {}, {}
+local held, free, out = {}, {}, {}
+local children = {}
+
+local function push(list, score, member)
+	list[#list + 1] = score
+	list[#list + 1] = member
+end
+
+-- The member as it stands in flight, under a new class, integration and header.
+local function again(member, class, integration, header)
+	local newline = find(member, '\n', 1, true)
+	return class .. sub(member, 2, 15) .. ' ' .. integration .. ' ' .. header
+		.. (newline and sub(member, newline) or '\n')
+end
+
+local function apply(member, at)
+	local op, lane, integration, number, bytes = unpack(ARGV, at, at + 4)
+	if op == 'again' then
+		lane = tonumber(lane)
+		push(ready[lane], integration, again(member, '0', integration, bytes))
+		rings[lane][integration] = true
+	elseif op == 'delay' then
+		push(delayed, number, 'D' .. lane .. ' ' .. again(member, '1', integration, bytes))
+	elseif op == 'dead' then
+		push(dead, number, bytes)
+	elseif op == 'outbox' then
+		outbox[#outbox + 1] = bytes
+	else
+		children[#children + 1] = at
+	end
+end
+
+local at = 1
+while ARGV[at] do
+	local lease, integration, nops = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+	local op = ARGV[at + 3]
+	local member
+	if op == 'again' or op == 'delay' then
+		member = redis.call('HGET', KEYS[1], lease)
+	else
+		member = redis.call('HEXISTS', KEYS[1], lease) == 1
+	end
+	if member then
+		held[#held + 1] = lease
+		free[integration] = (free[integration] or 0) + 1
+		for j = 0, nops - 1 do apply(member, at + 3 + 5 * j) end
+	end
+	out[#out + 1] = member and 1 or 0
+	at = at + 3 + 5 * nops
+end
+if #held == 0 then return out end
+
+-- The first write is one that a full Redis allows; what follows then may not be refused.
+each('HDEL', KEYS[1], held)
+if #children > 0 then
+	local seq = redis.call('INCRBY', KEYS[13], #children) - #children
+	for j = 1, #children do
+		local _, lane, integration, number, bytes = unpack(ARGV, children[j], children[j] + 4)
+		local member = format('1%014.0f', seq + j) .. bytes
+		if number == '0' then
+			lane = tonumber(lane)
+			push(ready[lane], integration, member)
+			rings[lane][integration] = true
+		else
+			push(delayed, number, 'D' .. lane .. ' ' .. member)
+		end
+	end
+end
+for lane = 1, 3 do
+	each('ZADD', KEYS[3 + lane], ready[lane])
+	local newest = redis.call('ZRANGE', KEYS[6 + lane], -1, -1, 'WITHSCORES')
+	local turn = tonumber(newest[2] or '0')
+	for integration in pairs(rings[lane]) do
+		turn = turn + 1
+		redis.call('ZADD', KEYS[6 + lane], 'NX', turn, integration)
+	end
+end
+each('ZADD', KEYS[10], delayed)
+each('ZADD', KEYS[11], dead)
+each('LPUSH', KEYS[12], outbox)
+for integration, n in pairs(free) do freed(integration, n) end
+return out

@@ -1,0 +1,151 @@
+#include <errno.h>
+#include <stdio.h>
+
+#include "common/base/err.h"
+#include "common/store/query.h"
+#include "common/store/sealed.h"
+#include "common/store/store.h"
+
+const char credential_put_sql[] =
+	"INSERT INTO credentials (integration_id, sealed) VALUES ($1, $2)"
+	" ON CONFLICT (integration_id) DO UPDATE SET sealed = excluded.sealed, updated_at = now()";
+
+#define CONTEXT_MAX 48
+static const char *context_of(int64_t integration_id, char out[CONTEXT_MAX])
+{
+	snprintf(out, CONTEXT_MAX, "credential:%lld", (long long)integration_id);
+	return out;
+}
+
+int credential_seal(const struct keyring *k, int64_t integration_id, const struct secret *json,
+		    struct buf *out, struct err *err)
+{
+	char context[CONTEXT_MAX];
+	int rc;
+
+	if (!k)
+		return err_set(err, -ENOKEY, ERR_INTERNAL, "secret key",
+			       "no secret key to encrypt credentials with");
+	rc = crypto_seal(k, context_of(integration_id, context), secret_reveal(json), json->len,
+			 out);
+	if (rc < 0)
+		return err_set(err, rc, ERR_INTERNAL, "secret key",
+			       "the credentials of integration %lld could not be encrypted",
+			       (long long)integration_id);
+	return 0;
+}
+
+void credential_params(struct pg_params *out, int64_t integration_id, const char *sealed)
+{
+	pg_params_init(out);
+	pg_int(out, integration_id);
+	pg_text(out, sealed);
+}
+
+static int open_error(int rc, int64_t id, struct err *err)
+{
+	const char *why =
+		rc == -ENOKEY ? "they were encrypted with a key that LONGSHORE_SECRET_KEY_FILE does"
+				" not have"
+		: rc == -EBADMSG ? "they were altered, or belong to another integration"
+				 : "what is stored is no sealed text";
+
+	return err_set(err, rc, ERR_INTERNAL, "credentials",
+		       "the credentials of integration %lld do not open: %s", (long long)id, why);
+}
+
+int credential_get(struct pg *p, const struct keyring *k, int64_t integration_id,
+		   struct secret *json, struct err *err)
+{
+	struct pg_params params;
+	char context[CONTEXT_MAX];
+	PGresult *res = NULL;
+	int rc;
+
+	if (!k)
+		return open_error(-ENOKEY, integration_id, err);
+	pg_params_init(&params);
+	pg_int(&params, integration_id);
+	rc = query_some(p, "SELECT sealed FROM credentials WHERE integration_id = $1", &params,
+			&res, err);
+	if (rc == -ENOENT)
+		return err_set(err, rc, ERR_AUTH, "credentials",
+			       "integration %lld has no credentials", (long long)integration_id);
+	if (rc < 0)
+		return rc;
+	rc = crypto_open(k, context_of(integration_id, context), pg_get(res, 0, 0), json);
+	PQclear(res);
+	return rc < 0 ? open_error(rc, integration_id, err) : 0;
+}
+
+int credential_put(struct pg *p, const struct keyring *k, int64_t integration_id,
+		   const struct secret *json, struct err *err)
+{
+	struct buf sealed = BUF_INIT;
+	struct pg_params params;
+	int rc = credential_seal(k, integration_id, json, &sealed, err);
+
+	if (rc == 0) {
+		credential_params(&params, integration_id, sealed.data);
+		rc = query(p, credential_put_sql, &params, NULL, err);
+	}
+	buf_clear(&sealed);
+	return rc;
+}
+
+/* The row lock puts the mints of an integration in a row, whoever counts; each statement after
+ * it sees what the one before it in that row wrote.  Times are clock_timestamp(): now() is from
+ * before the wait for the lock. */
+static const char lock_sql[] = "SELECT 1 FROM integrations WHERE id = $1 FOR NO KEY UPDATE";
+static const char forget_sql[] =
+	"DELETE FROM token_mints WHERE integration_id = $1"
+	" AND minted_at < clock_timestamp() - greatest($2 * interval '1 ms', interval '7 days')";
+static const char mint_sql[] =
+	"INSERT INTO token_mints (integration_id, minted_at) SELECT id, clock_timestamp()"
+	" FROM integrations WHERE id = $1 AND (SELECT count(*) FROM token_mints WHERE"
+	" integration_id = $1"
+	" AND minted_at > clock_timestamp() - $2 * interval '1 ms') < $3";
+/* The limit-th newest must leave the window. */
+static const char wait_sql[] =
+	"SELECT ceil(extract(epoch FROM minted_at + $2 * interval '1 ms' - clock_timestamp()) *"
+	" 1000)::int8"
+	" FROM token_mints WHERE integration_id = $1 ORDER BY minted_at DESC OFFSET $3 - 1 LIMIT 1";
+
+static int mint_refused(const PGresult *wait, int64_t id, int limit, struct err *err)
+{
+	int64_t ms = PQntuples(wait) ? pg_get_int(wait, 0, 0) : 0;
+
+	err_set(err, 0, ERR_HOLD, "mint limit",
+		"integration %lld has asked for its %d tokens within the partner's window",
+		(long long)id, limit);
+	if (err)
+		err->retry_after_ms = ms > 0 ? ms : 1;
+	return -EAGAIN;
+}
+
+int credential_count_mint(struct pg *p, int64_t integration_id, int limit, int64_t window_ms,
+			  struct err *err)
+{
+	struct pg_params params; /* the same for all four: each takes what it needs */
+	struct pg_statement st[4] = { { lock_sql, &params },
+				      { forget_sql, &params },
+				      { mint_sql, &params },
+				      { wait_sql, &params } };
+	PGresult *res[4] = { NULL, NULL, NULL, NULL };
+	int rc;
+
+	pg_params_init(&params);
+	pg_int(&params, integration_id);
+	pg_int(&params, window_ms);
+	pg_int(&params, limit);
+	rc = pg_exec_all(p, st, 4, res, query_deadline(), err);
+	pg_params_clear(&params);
+	if (rc == 0 && PQntuples(res[0]) == 0)
+		rc = err_set(err, -ENOENT, ERR_BAD_JOB, "integration", "no integration %lld",
+			     (long long)integration_id);
+	else if (rc == 0 && PQcmdTuples(res[2])[0] == '0')
+		rc = mint_refused(res[3], integration_id, limit, err);
+	for (int i = 0; i < 4; i++)
+		PQclear(res[i]);
+	return rc;
+}

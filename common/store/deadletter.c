@@ -1,0 +1,288 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/crypto.h"
+#include "common/base/mem.h"
+#include "common/store/query.h"
+#include "common/store/store.h"
+
+#define LETTER_MAX_BYTES (8 * 1024 * 1024) /* a payload of 1 MiB, escaped, and the exchange */
+#define LIST_DEFAULT 100
+#define UNREADABLE \
+	"no letter" /* its rule: its time is when it was copied, so it never counts as newer */
+
+enum {
+	ID,
+	PARTNER,
+	INTEGRATION,
+	TASK,
+	CLASS,
+	RULE,
+	ERROR,
+	AT_STEP,
+	ATTEMPTS,
+	WORKER,
+	LANE,
+	FAILED_AT,
+	LETTER,
+	COLUMNS
+};
+
+/* A letter of a job that died again after its replay has the same id and a later time: it is
+ * dead once more.  Anything else that is there already is left alone. */
+static const char copy_sql[] =
+	"INSERT INTO dead_letters AS d (id, partner, integration_id, task, class, rule, error,"
+	" at_step, attempts, worker, lane, failed_at, letter)"
+	" SELECT DISTINCT ON (f.id) f.id, f.partner, f.integration_id, f.task, f.class, f.rule,"
+	" f.error, f.at_step, f.attempts, f.worker,"
+	" f.lane, f.failed_at, f.letter::json"
+	" FROM unnest($1::text[], $2::text[], $3::int8[], $4::text[], $5::text[], $6::text[],"
+	" $7::text[], $8::text[], $9::int8[],"
+	" $10::text[], $11::text[], $12::timestamptz[], $13::text[])"
+	" AS f (id, partner, integration_id, task, class, rule, error, at_step, attempts, worker,"
+	" lane, failed_at, letter)"
+	" ORDER BY f.id, f.failed_at DESC"
+	" ON CONFLICT (id) DO UPDATE SET integration_id = excluded.integration_id, task ="
+	" excluded.task, class = excluded.class,"
+	" rule = excluded.rule, error = excluded.error, at_step = excluded.at_step, attempts ="
+	" excluded.attempts,"
+	" worker = excluded.worker, lane = excluded.lane, failed_at = excluded.failed_at, letter"
+	" = excluded.letter,"
+	" state = 'dead', state_since = now() WHERE excluded.failed_at > d.failed_at AND d.rule"
+	" IS DISTINCT FROM '" UNREADABLE "'";
+
+static void add_text(struct pg_array *a, const char *s)
+{
+	if (s && *s)
+		pg_array_text(a, s, strlen(s));
+	else
+		pg_array_null(a);
+}
+
+static void add_number(struct pg_array *a, const cJSON *letter, const char *path)
+{
+	int64_t n;
+
+	if (letter && json_int(letter, path, &n))
+		pg_array_int8(a, n);
+	else
+		pg_array_null(a);
+}
+
+/* 0 is none. */
+static void add_integration(struct pg_array *a, const cJSON *letter)
+{
+	int64_t id;
+
+	if (letter && json_int(letter, "integration_id", &id) && id > 0)
+		pg_array_int8(a, id);
+	else
+		pg_array_null(a);
+}
+
+/* Not a letter of ours (an operator's ZADD, say): kept all the same. */
+static void add_unreadable(struct pg_array a[COLUMNS], const char *id, const char *text, size_t len)
+{
+	struct buf letter = BUF_INIT;
+
+	buf_printf(&letter, "{\"id\":\"%s\",\"unreadable\":", id);
+	json_quote(&letter, text, len);
+	buf_putc(&letter, '}');
+	add_text(&a[TASK], NULL);
+	add_text(&a[CLASS], "bad_job");
+	add_text(&a[RULE], UNREADABLE);
+	add_text(&a[ERROR], "what stood in the dead-letter set is no JSON object with an id");
+	pg_array_time_us(&a[FAILED_AT], clock_real_us());
+	pg_array_text(&a[LETTER], letter.data, letter.len);
+	buf_clear(&letter);
+}
+
+/* \u0000 and lone surrogates in a payload's text: allowed by JSON's grammar, so the letter is
+ * kept as it is, but we read the columns from a copy without them.  Same length, and still JSON
+ * where the backslash itself was escaped. */
+static void blank_odd_escapes(char *s)
+{
+	while ((s = strstr(s, "\\u"))) {
+		if (strncmp(s + 2, "0000", 4) == 0 ||
+		    ((s[2] | 0x20) == 'd' && s[3] > '7' && s[4] && s[5]))
+			memcpy(s + 2, "fffd", 4);
+		s += 2;
+	}
+}
+
+static cJSON *parse(const char *text, size_t len)
+{
+	cJSON *letter = NULL;
+	char *mended;
+
+	if (json_parse(text, len, LETTER_MAX_BYTES, &letter, NULL) == 0)
+		return letter;
+	mended = mem_strndup(text, len);
+	if (strlen(mended) == len) {
+		blank_odd_escapes(mended);
+		if (json_parse(mended, len, LETTER_MAX_BYTES, &letter, NULL) < 0)
+			letter = NULL;
+	}
+	free(mended);
+	return letter;
+}
+
+cJSON *deadletter_read(const char *text, size_t len, char id[DEADLETTER_ID_MAX])
+{
+	cJSON *letter = parse(text, len);
+	const char *own = letter ? json_str(letter, "id") : NULL;
+
+	if (own && *own && strlen(own) < DEADLETTER_ID_MAX) {
+		memcpy(id, own, strlen(own) + 1);
+		return letter;
+	}
+	cJSON_Delete(letter);
+	crypto_sha1_hex(text, len, id);
+	return NULL;
+}
+
+static void add_letter(struct pg_array a[COLUMNS], const char *text, size_t len)
+{
+	char id[DEADLETTER_ID_MAX];
+	cJSON *letter = deadletter_read(text, len, id);
+	int64_t failed_ms = 0;
+
+	add_text(&a[ID], id);
+	if (letter) {
+		json_int(letter, "failed_at", &failed_ms);
+		add_text(&a[TASK], json_str(letter, "task"));
+		add_text(&a[CLASS],
+			 json_str(letter, "class") ? json_str(letter, "class") : "internal");
+		add_text(&a[RULE], json_str(letter, "rule"));
+		add_text(&a[ERROR], json_str(letter, "error"));
+		pg_array_time_us(&a[FAILED_AT], failed_ms * 1000);
+		pg_array_text(&a[LETTER], text, len);
+	} else {
+		add_unreadable(a, id, text, len);
+	}
+	add_integration(&a[INTEGRATION], letter);
+	add_number(&a[ATTEMPTS], letter, "attempts");
+	add_text(&a[AT_STEP], letter ? json_str(letter, "where") : NULL);
+	add_text(&a[WORKER], letter ? json_str(letter, "worker") : NULL);
+	add_text(&a[LANE], letter ? json_str(letter, "lane") : NULL);
+	cJSON_Delete(letter);
+}
+
+static int copy(struct pg *p, const char *partner, const char *const *letters, const size_t *lens,
+		int n, struct err *err)
+{
+	struct pg_params params;
+	struct pg_array a[COLUMNS];
+
+	for (int c = 0; c < COLUMNS; c++)
+		pg_array_init(&a[c], c == INTEGRATION || c == ATTEMPTS ? PG_INT8
+				     : c == FAILED_AT                  ? PG_TIMESTAMPTZ
+								       : PG_TEXT);
+	for (int i = 0; i < n; i++) {
+		add_text(&a[PARTNER], partner);
+		add_letter(a, letters[i], lens[i]);
+	}
+	pg_params_init(&params);
+	for (int c = 0; c < COLUMNS; c++)
+		pg_array_param(&params, &a[c]);
+	return query(p, copy_sql, &params, NULL, err);
+}
+
+/* One that Postgres does not take must not keep the others out.  Goes through them all, stops
+ * where Postgres is gone. */
+static int copy_one_by_one(struct pg *p, const char *partner, const char *const *letters,
+			   const size_t *lens, int n, struct err *err)
+{
+	int rc = 0;
+
+	for (int i = 0; i < n && (rc == 0 || rc == -EPROTO); i++) {
+		int one = copy(p, partner, &letters[i], &lens[i], 1, err);
+
+		if (one < 0)
+			rc = one;
+	}
+	return rc;
+}
+
+int deadletter_copy(struct pg *p, const char *partner, const char *const *letters,
+		    const size_t *lens, int n, struct err *err)
+{
+	struct err why = { 0 };
+	int rc = copy(p, partner, letters, lens, n, &why);
+
+	if (rc == -EPROTO && why.class == ERR_DATA && n > 1)
+		rc = copy_one_by_one(p, partner, letters, lens, n, &why);
+	if (rc < 0 && err)
+		*err = why;
+	return rc;
+}
+
+int deadletter_each(struct pg *p, const struct deadletter_filter *f, deadletter_fn fn, void *arg,
+		    struct err *err)
+{
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc;
+
+	pg_params_init(&params);
+	pg_text(&params, f->id);
+	pg_text(&params, f->class);
+	pg_text(&params, f->partner);
+	query_id(&params, f->integration_id);
+	query_id(&params, f->since_ms);
+	pg_text(&params, f->state ? f->state : "dead");
+	pg_int(&params, f->limit ? f->limit : LIST_DEFAULT);
+	rc = query(p,
+		   "SELECT partner, id, letter, (extract(epoch FROM failed_at) * 1000)::int8 FROM"
+		   " dead_letters"
+		   " WHERE ($1::text IS NULL OR id = $1) AND ($2::text IS NULL OR class = $2) AND"
+		   " ($3::text IS NULL OR partner = $3)"
+		   " AND ($4::int8 IS NULL OR integration_id = $4)"
+		   " AND ($5::int8 IS NULL OR failed_at >= to_timestamp($5 / 1000.0)) AND ($6::text"
+		   " = 'any' OR state = $6)"
+		   " ORDER BY failed_at DESC, id LIMIT $7",
+		   &params, &res, err);
+	if (rc < 0)
+		return rc;
+	for (int i = 0; i < PQntuples(res); i++)
+		fn(pg_get(res, i, 0), pg_get(res, i, 1), pg_get(res, i, 2), pg_get_int(res, i, 3),
+		   arg);
+	PQclear(res);
+	return 0;
+}
+
+int deadletter_set_state(struct pg *p, const char *id, const char *state, struct err *err)
+{
+	struct pg_params params;
+
+	pg_params_init(&params);
+	pg_text(&params, id);
+	pg_text(&params, state);
+	return query_some(p,
+			  "UPDATE dead_letters SET state = $2, state_since = now() WHERE id = $1",
+			  &params, NULL, err);
+}
+
+int deadletter_claim(struct pg *p, const char *id, const char *state, bool in_redis,
+		     struct err *err)
+{
+	struct pg_params params;
+	int rc;
+
+	pg_params_init(&params);
+	pg_text(&params, id);
+	pg_text(&params, state);
+	pg_bool(&params, in_redis);
+	rc = query_some(
+		p,
+		"UPDATE dead_letters SET state = $2, state_since = clock_timestamp() WHERE id ="
+		" $1 AND (state = 'dead'"
+		" OR ($3 AND state_since < clock_timestamp() - interval '60 seconds'))",
+		&params, NULL, err);
+	if (rc == -ENOENT)
+		return err_set(err, rc, ERR_CLIENT, "state",
+			       "dead letter %s was replayed or discarded already", id);
+	return rc;
+}

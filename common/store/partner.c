@@ -1,0 +1,97 @@
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/base/mem.h"
+#include "common/store/query.h"
+#include "common/store/store.h"
+
+void partner_state_clear(struct partner_state *s)
+{
+	free(s->pause_reason);
+	free(s->over);
+	*s = (struct partner_state){ 0 };
+}
+
+static const char ensure_sql[] =
+	"INSERT INTO partner_states (partner) VALUES ($1) ON CONFLICT DO NOTHING";
+static const char state_sql[] =
+	"SELECT generation, paused, pause_reason FROM partner_states WHERE partner = $1";
+/* in_flight was checked to be a number when it was set; one that is none counts as not given. */
+static const char over_sql[] =
+	"SELECT id, CASE WHEN status <> 'active' THEN 0 ELSE"
+	" least((settings->>'in_flight')::numeric, 1000000)::int END"
+	" FROM integrations WHERE partner = $1"
+	" AND (status <> 'active' OR settings->>'in_flight' ~ '^[0-9]{1,9}$') ORDER BY id";
+
+static void read_over(const PGresult *r, struct partner_state *out)
+{
+	out->n_over = PQntuples(r);
+	out->over = mem_alloc(sizeof(*out->over) * (size_t)(out->n_over + 1));
+	for (int i = 0; i < out->n_over; i++) {
+		out->over[i].integration = pg_get_int(r, i, 0);
+		out->over[i].cap = (int)pg_get_int(r, i, 1);
+	}
+}
+
+int partner_state_get(struct pg *p, const char *partner, struct partner_state *out, struct err *err)
+{
+	struct pg_params params;
+	struct pg_statement st[3] = { { ensure_sql, &params },
+				      { state_sql, &params },
+				      { over_sql, &params } };
+	PGresult *res[3] = { NULL, NULL, NULL };
+	int rc;
+
+	pg_params_init(&params);
+	pg_text(&params, partner);
+	rc = pg_exec_all(p, st, 3, res, query_deadline(), err);
+	pg_params_clear(&params);
+	if (rc == 0) {
+		*out = (struct partner_state){
+			.generation = pg_get_int(res[1], 0, 0),
+			.paused = *pg_get(res[1], 0, 1) == 't',
+			.pause_reason = query_dup(res[1], 0, 2),
+		};
+		read_over(res[2], out);
+	}
+	for (int i = 0; i < 3; i++)
+		PQclear(res[i]);
+	return rc;
+}
+
+int partner_bump_generation(struct pg *p, const char *partner, int64_t *generation, struct err *err)
+{
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc;
+
+	pg_params_init(&params);
+	pg_text(&params, partner);
+	rc = query(p,
+		   "INSERT INTO partner_states AS s (partner, generation) VALUES ($1, 2)"
+		   " ON CONFLICT (partner) DO UPDATE SET generation = s.generation + 1 RETURNING"
+		   " generation",
+		   &params, &res, err);
+	if (rc < 0)
+		return rc;
+	*generation = pg_get_int(res, 0, 0);
+	PQclear(res);
+	return 0;
+}
+
+int partner_set_paused(struct pg *p, const char *partner, bool paused, const char *reason,
+		       struct err *err)
+{
+	struct pg_params params;
+
+	pg_params_init(&params);
+	pg_text(&params, partner);
+	pg_bool(&params, paused);
+	pg_text(&params, paused ? reason : NULL);
+	return query(p,
+		     "INSERT INTO partner_states AS s (partner, paused, pause_reason, paused_at)"
+		     " VALUES ($1, $2, $3, CASE WHEN $2 THEN now() END)"
+		     " ON CONFLICT (partner) DO UPDATE SET paused = $2, pause_reason = $3,"
+		     " paused_at = CASE WHEN $2 THEN coalesce(s.paused_at, now()) END",
+		     &params, NULL, err);
+}

@@ -1,0 +1,25 @@
+/* Inside of the store: one statement as all files here send it.  Nobody else includes this. */
+#ifndef COMMON_STORE_QUERY_H
+#define COMMON_STORE_QUERY_H
+
+#include "common/base/err.h"
+#include "common/io/pg.h"
+
+/* An upper bound of one statement, connecting included; the coroutine's own deadline may come
+ * first. */
+#define QUERY_TIMEOUT_MS 30000
+int64_t query_deadline(void);
+
+/* Both wait.  params (NULL: none) are cleared whatever happens; res may be NULL. */
+int query(struct pg *p, const char *sql, struct pg_params *params, PGresult **res, struct err *err)
+	__attribute__((warn_unused_result));
+/* As query, but -ENOENT (err untouched) where no row came or was touched. */
+int query_some(struct pg *p, const char *sql, struct pg_params *params, PGresult **res,
+	       struct err *err) __attribute__((warn_unused_result));
+
+/* NULL for NULL; the caller's (free). */
+char *query_dup(const PGresult *r, int row, int col);
+/* Adds 0 as SQL NULL: how the structs of store.h say "none". */
+void query_id(struct pg_params *p, int64_t id);
+
+#endif

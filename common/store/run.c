@@ -1,0 +1,171 @@
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/store/query.h"
+#include "common/store/store.h"
+
+#define BLOCK 200 /* as the sequence's INCREMENT BY */
+
+int run_new_id(struct pg *p, int64_t *id, struct err *err)
+{
+	static int64_t next, end;
+	PGresult *res = NULL;
+	int rc;
+
+	if (next < end) {
+		*id = next++;
+		return 0;
+	}
+	rc = query(p, "SELECT nextval('run_ids')", NULL, &res, err);
+	if (rc < 0)
+		return rc;
+	/* Two that waited at once have a block each; the rest of the one is never used. */
+	next = pg_get_int(res, 0, 0);
+	end = next + BLOCK;
+	*id = next++;
+	PQclear(res);
+	return 0;
+}
+
+/* A run that is done stays so: the last report of an attempt that lost its job must not open it
+ * again. */
+static const char upsert_sql[] =
+	"INSERT INTO runs AS r (id, root_id, integration_id, task, collection, mode, job_id,"
+	" worker, state, note, started_at,"
+	" finished_at, total, processed, added, updated, unchanged, stale, undeleted, deleted,"
+	" failed, pages, calls)"
+	" SELECT DISTINCT ON (f.id) f.id, f.root_id, f.integration_id, f.task, f.collection,"
+	" f.mode, f.job_id, f.worker,"
+	" f.state, f.note, f.started_at, f.finished_at, f.total, f.processed, f.added, f.updated,"
+	" f.unchanged, f.stale,"
+	" f.undeleted, f.deleted, f.failed, f.pages, f.calls"
+	" FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::text[], $5::text[], $6::text[],"
+	" $7::text[], $8::text[],"
+	" $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::int8[],"
+	" $14::int8[], $15::int8[],"
+	" $16::int8[], $17::int8[], $18::int8[], $19::int8[], $20::int8[], $21::int8[],"
+	" $22::int8[], $23::int8[])"
+	" WITH ORDINALITY AS f (id, root_id, integration_id, task, collection, mode, job_id,"
+	" worker, state, note,"
+	" started_at, finished_at, total, processed, added, updated, unchanged, stale, undeleted,"
+	" deleted, failed, pages,"
+	" calls, place) ORDER BY f.id, f.place DESC"
+	" ON CONFLICT (id) DO UPDATE SET root_id = excluded.root_id, integration_id ="
+	" excluded.integration_id,"
+	" task = excluded.task, collection = excluded.collection, mode = excluded.mode, job_id ="
+	" excluded.job_id,"
+	" worker = excluded.worker, state = excluded.state, note = excluded.note, started_at ="
+	" excluded.started_at,"
+	" finished_at = excluded.finished_at, updated_at = now(), total = excluded.total,"
+	" processed = excluded.processed,"
+	" added = excluded.added, updated = excluded.updated, unchanged = excluded.unchanged,"
+	" stale = excluded.stale,"
+	" undeleted = excluded.undeleted, deleted = excluded.deleted, failed = excluded.failed,"
+	" pages = excluded.pages,"
+	" calls = excluded.calls WHERE r.state <> 'done' OR excluded.state = 'done'";
+
+const char *run_upsert_sql(void)
+{
+	return upsert_sql;
+}
+
+static void add_ids(struct pg_params *out, const struct run *v, int n)
+{
+	struct pg_array id, root, integration;
+
+	pg_array_init(&id, PG_INT8);
+	pg_array_init(&root, PG_INT8);
+	pg_array_init(&integration, PG_INT8);
+	for (int i = 0; i < n; i++) {
+		pg_array_int8(&id, v[i].id);
+		pg_array_int8(&root, v[i].root_id ? v[i].root_id : v[i].id);
+		if (v[i].integration_id)
+			pg_array_int8(&integration, v[i].integration_id);
+		else
+			pg_array_null(&integration);
+	}
+	pg_array_param(out, &id);
+	pg_array_param(out, &root);
+	pg_array_param(out, &integration);
+}
+
+static void add_texts(struct pg_params *out, const struct run *v, int n, size_t member)
+{
+	struct pg_array a;
+
+	pg_array_init(&a, PG_TEXT);
+	for (int i = 0; i < n; i++) {
+		const char *s;
+
+		memcpy(&s, (const char *)&v[i] + member, sizeof(s));
+		if (s)
+			pg_array_text(&a, s, strlen(s));
+		else
+			pg_array_null(&a);
+	}
+	pg_array_param(out, &a);
+}
+
+static void add_times(struct pg_params *out, const struct run *v, int n)
+{
+	struct pg_array started, finished;
+
+	pg_array_init(&started, PG_TIMESTAMPTZ);
+	pg_array_init(&finished, PG_TIMESTAMPTZ);
+	for (int i = 0; i < n; i++) {
+		pg_array_time_us(&started, v[i].started_ms * 1000);
+		if (v[i].finished_ms)
+			pg_array_time_us(&finished, v[i].finished_ms * 1000);
+		else
+			pg_array_null(&finished);
+	}
+	pg_array_param(out, &started);
+	pg_array_param(out, &finished);
+}
+
+static void add_counts(struct pg_params *out, const struct run *v, int n, size_t member)
+{
+	struct pg_array a;
+
+	pg_array_init(&a, PG_INT8);
+	for (int i = 0; i < n; i++) {
+		int64_t c;
+
+		memcpy(&c, (const char *)&v[i] + member, sizeof(c));
+		if (c < 0)
+			pg_array_null(&a); /* a total that is unknown */
+		else
+			pg_array_int8(&a, c);
+	}
+	pg_array_param(out, &a);
+}
+
+void run_upsert_params(struct pg_params *out, const struct run *v, int n)
+{
+	static const size_t texts[] = {
+		offsetof(struct run, task),   offsetof(struct run, collection),
+		offsetof(struct run, mode),   offsetof(struct run, job_id),
+		offsetof(struct run, worker), offsetof(struct run, state),
+		offsetof(struct run, note)
+	};
+	static const size_t counts[] = {
+		offsetof(struct run, total),
+		offsetof(struct run, processed),
+		offsetof(struct run, counts.added),
+		offsetof(struct run, counts.updated),
+		offsetof(struct run, counts.unchanged),
+		offsetof(struct run, counts.stale),
+		offsetof(struct run, counts.undeleted),
+		offsetof(struct run, counts.deleted),
+		offsetof(struct run, counts.failed),
+		offsetof(struct run, counts.pages),
+		offsetof(struct run, counts.calls),
+	};
+
+	add_ids(out, v, n);
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		add_texts(out, v, n, texts[i]);
+	add_times(out, v, n);
+	for (size_t i = 0; i < ARRAY_LEN(counts); i++)
+		add_counts(out, v, n, counts[i]);
+}

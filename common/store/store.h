@@ -1,0 +1,195 @@
+/* The Postgres domain: one noun, one file.  All functions that take a struct pg wait (they need
+ * a coroutine), and return 0, -ENOENT (no such row), or pg.h's errors with err filled.  Strings
+ * in structs are owned by the struct and freed by its _clear. Nothing here knows Redis or HTTP. */
+#ifndef COMMON_STORE_STORE_H
+#define COMMON_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/crypto.h"
+#include "common/base/err.h"
+#include "common/base/json.h"
+#include "common/io/pg.h"
+
+/* ---- company.c ---- */
+/* -EEXIST, -EINVAL (empty, or a number: an id could not be told from it). */
+int company_add(struct pg *p, const char *name, int64_t *id, struct err *err)
+	__attribute__((warn_unused_result));
+int company_find(struct pg *p, const char *company /* id or name */, int64_t *id, struct err *err)
+	__attribute__((warn_unused_result));
+typedef void (*company_fn)(int64_t id, const char *name, int64_t integrations, int64_t created_ms,
+			   void *arg);
+int company_each(struct pg *p, company_fn fn, void *arg, struct err *err)
+	__attribute__((warn_unused_result)); /* in order of id */
+/* Ids of companies with at least one active integration, in order. *ids is the caller's (free). */
+int company_ids_due(struct pg *p, int64_t **ids, int *n, struct err *err)
+	__attribute__((warn_unused_result));
+
+/* ---- integration.c ---- */
+struct integration {
+	int64_t id, company_id; /* company_id 0: a lookup partner's own */
+	char *company, *partner;
+	char *environment;                   /* production | sandbox */
+	char *base_url;                      /* NULL: the manifest's */
+	char *status;                        /* active | paused | auth_broken */
+	char *status_reason;                 /* NULL if none */
+	cJSON *settings;                     /* object; {} if none */
+	int64_t created_ms, last_success_ms; /* 0 = never */
+};
+void integration_clear(struct integration *i);
+int integration_get(struct pg *p, int64_t id, struct integration *out, struct err *err)
+	__attribute__((warn_unused_result));
+/* company: an id or a name; NULL for a lookup partner's own. environment NULL: production.
+ * settings NULL: none. credentials: plain JSON, sealed here for the new id; NULL: none yet. */
+struct integration_new {
+	const char *company, *partner, *environment, *base_url;
+	const cJSON *settings;
+	const struct secret *credentials;
+};
+int integration_add(struct pg *p, const struct keyring *k, const struct integration_new *n,
+		    int64_t *id, struct err *err)
+	__attribute__((warn_unused_result)); /* -ENOENT: no such company */
+typedef void (*integration_fn)(const struct integration *i, void *arg);
+/* Filters: 0 / NULL = any. In order of id. */
+int integration_each(struct pg *p, int64_t company_id, const char *partner, const char *status,
+		     integration_fn fn, void *arg, struct err *err)
+	__attribute__((warn_unused_result));
+int integration_set_status(struct pg *p, int64_t id, const char *status, const char *reason,
+			   struct err *err) __attribute__((warn_unused_result));
+int integration_touch_success(struct pg *p, int64_t id, struct err *err)
+	__attribute__((warn_unused_result));
+
+/* ---- partner.c: what the control hashes in Redis mirror ---- */
+struct partner_state {
+	int64_t generation;
+	bool paused;
+	char *pause_reason;
+	struct {
+		int64_t integration;
+		int cap;
+	} * over;
+	int n_over; /* paused or auth_broken integrations: cap 0; settings.in_flight: that */
+};
+void partner_state_clear(struct partner_state *s);
+int partner_state_get(struct pg *p, const char *partner, struct partner_state *out, struct err *err)
+	__attribute__((warn_unused_result)); /* makes the row */
+int partner_bump_generation(struct pg *p, const char *partner, int64_t *generation, struct err *err)
+	__attribute__((warn_unused_result)); /* Redis lost it: a greater one */
+int partner_set_paused(struct pg *p, const char *partner, bool paused, const char *reason,
+		       struct err *err) __attribute__((warn_unused_result));
+
+/* ---- credential.c: sealed JSON, context "credential:ID" / "token:ID" ---- */
+int credential_get(struct pg *p, const struct keyring *k, int64_t integration_id,
+		   struct secret *json, struct err *err) __attribute__((warn_unused_result));
+int credential_put(struct pg *p, const struct keyring *k, int64_t integration_id,
+		   const struct secret *json, struct err *err) __attribute__((warn_unused_result));
+/* Tokens minted are counted for ever-growing safety in Postgres too: 0 ok and counted | -EAGAIN
+ * with err->retry_after_ms: limit reached within the window. Counted before the call is sent, in
+ * one transaction under a row lock. */
+int credential_count_mint(struct pg *p, int64_t integration_id, int limit, int64_t window_ms,
+			  struct err *err) __attribute__((warn_unused_result));
+
+/* ---- run.c ---- */
+struct run_counts {
+	int64_t added, updated, unchanged, stale, undeleted, deleted, failed, pages, calls;
+};
+struct run {
+	int64_t id, root_id, integration_id;                    /* root_id 0: itself */
+	const char *task, *collection, *mode, *job_id, *worker; /* borrowed */
+	const char *state;               /* running | done | failed | incomplete */
+	const char *note;                /* NULL or why */
+	int64_t started_ms, finished_ms; /* 0 = not yet */
+	int64_t total;                   /* -1 unknown */
+	int64_t processed;
+	struct run_counts counts;
+};
+/* Ids come in blocks of 200 from the sequence, kept in the process: cheap. */
+int run_new_id(struct pg *p, int64_t *id, struct err *err) __attribute__((warn_unused_result));
+/* Inserts or overwrites whole rows by id, n at once, in one statement (worker/sink batches
+ * them). Fills one pg_statement-shaped pair; the caller sends it. */
+const char *run_upsert_sql(void);
+void run_upsert_params(struct pg_params *out, const struct run *v, int n);
+
+/* ---- checkpoint.c ---- */
+struct checkpoint {
+	char *job_id;
+	cJSON *state;
+	int64_t generation, fence;
+};
+void checkpoint_clear(struct checkpoint *c);
+int checkpoint_get(struct pg *p, int64_t integration_id, const char *collection,
+		   struct checkpoint *out, struct err *err) __attribute__((warn_unused_result));
+/* 0 | -ESTALE: a newer claim has written here; this attempt has lost its job and must stop.
+ * state NULL clears the page but keeps what incremental needs ("since"). */
+int checkpoint_put(struct pg *p, int64_t integration_id, const char *collection, const char *job_id,
+		   const cJSON *state, int64_t generation, int64_t fence, struct err *err)
+	__attribute__((warn_unused_result));
+
+/* ---- deadletter.c ---- */
+#define DEADLETTER_ID_MAX 128
+/* The letter as a tree (the caller's), and its id.  NULL: what stands there is no letter; then
+ * its id is a hash of its bytes. */
+cJSON *deadletter_read(const char *text, size_t len, char id[DEADLETTER_ID_MAX]);
+/* Copies letters (whole JSON texts as in Redis) by id; those already there are left alone,
+ * unless the job died anew since (a later failed_at).  What is no letter is kept too, named
+ * after its bytes.  -EPROTO: Postgres refused some; the others were copied. */
+int deadletter_copy(struct pg *p, const char *partner, const char *const *letters,
+		    const size_t *lens, int n, struct err *err) __attribute__((warn_unused_result));
+struct deadletter_filter {
+	const char *id, *class, *partner;
+	int64_t integration_id, since_ms;
+	const char *state; /* NULL: dead; "any" */
+	int limit;         /* 0 = 100 */
+};
+typedef void (*deadletter_fn)(const char *partner, const char *id, const char *json,
+			      int64_t failed_at_ms, void *arg);
+int deadletter_each(struct pg *p, const struct deadletter_filter *f, deadletter_fn fn, void *arg,
+		    struct err *err) __attribute__((warn_unused_result));
+/* For one of several at once: only the winner may replay or discard it.  -ENOENT: somebody else
+ * has, or it is not there.  A letter that is in Redis although Postgres says otherwise may be
+ * claimed again a minute later: its claimer died in between. */
+int deadletter_claim(struct pg *p, const char *id, const char *state /* replayed | discarded */,
+		     bool in_redis, struct err *err) __attribute__((warn_unused_result));
+int deadletter_set_state(struct pg *p, const char *id,
+			 const char *state /* dead | replayed | discarded */, struct err *err)
+	__attribute__((warn_unused_result));
+
+/* ---- rejected.c ---- */
+struct rejected {
+	int64_t integration_id, run_id;
+	const char *collection, *external_id, *field, *reason, *item_json, *job_id;
+	int page;
+};
+const char *rejected_insert_sql(void);
+void rejected_insert_params(struct pg_params *out, const struct rejected *v, int n);
+
+/* ---- alert.c: whoever finds a cause writes it; open until resolved; the same (kind, scope) is
+ * one row ---- */
+int alert_raise(struct pg *p, const char *kind, const char *severity /* warning | critical */,
+		const char *scope, const char *what, const char *todo, struct err *err)
+	__attribute__((warn_unused_result));
+int alert_resolve(struct pg *p, const char *kind, const char *scope, struct err *err)
+	__attribute__((warn_unused_result));
+
+/* ---- health.c: the view integration_health ---- */
+typedef void (*health_fn)(const char *health /* healthy | degraded | down | paused | new */,
+			  int64_t integrations, void *arg);
+int health_counts(struct pg *p, health_fn fn, void *arg, struct err *err)
+	__attribute__((warn_unused_result));
+/* why: "" if there is nothing to say. Both are the caller's (free). */
+int health_get(struct pg *p, int64_t integration_id, char **health, char **why, struct err *err)
+	__attribute__((warn_unused_result));
+
+/* ---- migrate.c ---- */
+/* Applies sql/NNNN_*.sql in order, each once, all in one transaction under
+ * pg_advisory_xact_lock, recorded with a checksum. Waits, however long it takes.  -EPROTO where
+ * a file that was applied has changed since. The files are embedded at build time. */
+typedef void (*migrate_fn)(int number, const char *name, void *arg);
+int migrate_run(const char *url, migrate_fn applied, void *arg, struct err *err)
+	__attribute__((warn_unused_result));
+/* 0 the schema is at (or beyond) what this binary needs | -ENODATA: not migrated: err says which
+ * command to run. Waits. */
+int migrate_check(struct pg *p, struct err *err) __attribute__((warn_unused_result));
+
+#endif
