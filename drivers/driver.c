@@ -1,0 +1,185 @@
+/* Reads the folders of drivers and pairs each manifest with the C of its folder, where it has some. */
+#include "drivers/driver.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/mem.h"
+
+struct driver_set {
+	struct driver *v; /* sorted by partner; manifest and dir are owned */
+	int n;
+};
+
+static void driver_clear(struct driver *d)
+{
+	manifest_free((struct manifest *)d->manifest);
+	free((char *)d->dir);
+}
+
+void driver_set_free(struct driver_set *s)
+{
+	if (!s)
+		return;
+	for (int i = 0; i < s->n; i++)
+		driver_clear(&s->v[i]);
+	free(s->v);
+	free(s);
+}
+
+int driver_set_count(const struct driver_set *s)
+{
+	return s->n;
+}
+
+const struct driver *driver_at(const struct driver_set *s, int i)
+{
+	return i >= 0 && i < s->n ? &s->v[i] : NULL;
+}
+
+static int find(const struct driver_set *s, const char *partner, bool *there)
+{
+	int low = 0, high = s->n;
+
+	*there = false;
+	while (low < high) {
+		int middle = (low + high) / 2;
+		int order = strcmp(s->v[middle].manifest->partner, partner);
+
+		if (order == 0) {
+			*there = true;
+			return middle;
+		}
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+const struct driver *driver_find(const struct driver_set *s, const char *partner)
+{
+	bool there;
+	int i = find(s, partner, &there);
+
+	return there ? &s->v[i] : NULL;
+}
+
+static const struct driver_hooks *hooks_of(const char *partner)
+{
+	for (const struct driver_hooks *const *h = driver_hooks_table; *h; h++)
+		if (strcmp((*h)->partner, partner) == 0)
+			return *h;
+	return NULL;
+}
+
+/* A hook runs only if manifest and C both say so: one without the other is a mistake of the folder's. */
+static bool hooks_agree(const struct manifest *m, const struct driver_hooks *hooks,
+			struct buf *problems)
+{
+	bool in_c = hooks && hooks->decode_body;
+
+	if (m->decode_body == in_c)
+		return true;
+	if (in_c)
+		buf_printf(problems,
+			   "%s:1: hooks.decode_body: missing, though driver_%s in C has it\n",
+			   m->path, m->partner);
+	else
+		buf_printf(
+			problems,
+			"%s:1: hooks.decode_body: driver_%s in C, which this program was built with, "
+			"has no decode_body\n",
+			m->path, m->partner);
+	return false;
+}
+
+/* Keeps the order by partner.  Of two with one name the one that was there first stays. */
+static void add(struct driver_set *s, struct manifest *m, const char *dir)
+{
+	bool there;
+	int at = find(s, m->partner, &there);
+
+	if (there) {
+		manifest_free(m);
+		return;
+	}
+	s->v = mem_realloc(s->v, sizeof(*s->v) * (size_t)(s->n + 1));
+	memmove(&s->v[at + 1], &s->v[at], sizeof(*s->v) * (size_t)(s->n - at));
+	s->v[at] = (struct driver){ .manifest = m,
+				    .hooks = hooks_of(m->partner),
+				    .dir = mem_strdup(dir) };
+	s->n++;
+}
+
+static void load_one(struct driver_set *s, const char *dir, struct buf *problems)
+{
+	char *file = mem_printf("%s/manifest.json", dir);
+	struct manifest *m;
+
+	if (access(file, F_OK) == 0 && manifest_load(file, &m, problems) == 0) {
+		if (hooks_agree(m, hooks_of(m->partner), problems))
+			add(s, m, dir);
+		else
+			manifest_free(m);
+	}
+	free(file);
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int is_partner(const struct dirent *e)
+{
+	return e->d_name[0] != '.' && strcmp(e->d_name, "kit") != 0 &&
+	       strcmp(e->d_name, "template") != 0;
+}
+
+static int load_dir(struct driver_set *s, const char *dir, struct buf *problems, struct err *err)
+{
+	struct dirent **entries;
+	int n = scandir(dir, &entries, is_partner, by_name);
+
+	if (n < 0)
+		return err_set(err, errno == ENOTDIR ? -ENOENT : -errno, ERR_INTERNAL, "drivers",
+			       "the folder of drivers %s cannot be read: %s", dir, strerror(errno));
+	for (int i = 0; i < n; i++) {
+		char *path = mem_printf("%s%s%s", dir, dir[strlen(dir) - 1] == '/' ? "" : "/",
+					entries[i]->d_name);
+
+		load_one(s, path, problems);
+		free(path);
+		free(entries[i]);
+	}
+	free(entries);
+	return 0;
+}
+
+int driver_set_load(const char *dirs, struct driver_set **out, struct buf *problems,
+		    struct err *err)
+{
+	struct driver_set *s = mem_new(struct driver_set);
+	int rc = 0;
+
+	for (const char *p = dirs; *p && rc == 0;) {
+		size_t n = strcspn(p, ":");
+		char *dir = mem_strndup(p, n);
+
+		if (n > 0)
+			rc = load_dir(s, dir, problems, err);
+		free(dir);
+		p += n + (p[n] == ':');
+	}
+	if (rc < 0) {
+		driver_set_free(s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}

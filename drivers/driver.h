@@ -1,0 +1,36 @@
+/* A driver is a partner made known: a folder with a manifest, and C hooks only where a manifest cannot say
+ * it.  Manifests are read from every --drivers directory at start (the earlier directory wins); the table of C hooks is
+ * made by the Makefile from the folders that have a <partner>.c.
+ *
+ * Hooks are pure functions: no socket, no sleep.  A hook that needs a call returns a request and is called again. */
+#ifndef DRIVERS_DRIVER_H
+#define DRIVERS_DRIVER_H
+
+#include "common/base/err.h"
+#include "drivers/kit/manifest.h"
+
+/* The C side of a partner; a NULL slot means the manifest's own way. Grows with the kinds of hooks that are run. */
+struct driver_hooks {
+	const char *partner;
+	/* Turns a raw body into the JSON the manifest's paths address. 0 | -EINVAL. Appends JSON text to out. */
+	int (*decode_body)(const char *body, size_t len, struct buf *out, struct err *err);
+};
+/* Made by the Makefile (build/gen/driver_table.c); ended by a NULL. */
+extern const struct driver_hooks *const driver_hooks_table[];
+
+struct driver {
+	const struct manifest *manifest;
+	const struct driver_hooks *hooks; /* NULL: none */
+	const char *dir;                  /* where it was read */
+};
+
+struct driver_set;
+/* Reads DIR/<name>/manifest.json of each colon-separated DIR (folders without one, and `kit` and `template`, are skipped).  Every error of every manifest is
+ * written to `problems` (one line each: path:line: text); a broken manifest is left out.  -ENOENT: a DIR that is not there. */
+int driver_set_load(const char *dirs, struct driver_set **out, struct buf *problems, struct err *err) __attribute__((warn_unused_result));
+void driver_set_free(struct driver_set *s);
+int driver_set_count(const struct driver_set *s);
+const struct driver *driver_at(const struct driver_set *s, int i);         /* sorted by partner */
+const struct driver *driver_find(const struct driver_set *s, const char *partner); /* NULL */
+
+#endif

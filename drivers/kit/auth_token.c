@@ -1,0 +1,283 @@
+#include "drivers/kit/auth_store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/id.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/io/loop.h"
+
+#define TOKEN_SLACK_MS 5000  /* not sent this close to its end: it would end on the way */
+#define TOKEN_MAX_BYTES (64 * 1024)
+#define POLL_MIN_MS 100      /* for the token that another worker is fetching */
+#define POLL_MAX_MS 500
+#define STORE_TRIES 3
+#define STORE_AGAIN_MS 2000
+#define CONTEXT_MAX 48
+
+void token_clear(struct token *t)
+{
+	secret_clear(&t->access);
+	*t = (struct token){ 0 };
+}
+
+/* 5 min before the end, or as the manifest says, at most a tenth of the life. */
+static int64_t early_ms(const struct token *t, int64_t asked_ms)
+{
+	int64_t tenth = (t->expires_ms - t->minted_ms) / 10;
+
+	return asked_ms < tenth ? asked_ms : tenth;
+}
+
+static bool valid(const struct auth_store *a, const struct token *t)
+{
+	return t->access.len > 0 && redis_now_ms(a->redis) < t->expires_ms - early_ms(t, TOKEN_SLACK_MS);
+}
+
+bool token_is_valid(const struct auth_store *a, const struct auth_entry *e)
+{
+	return valid(a, &e->token);
+}
+
+bool token_is_due(const struct auth_store *a, const struct auth_entry *e, const struct manifest *m)
+{
+	return redis_now_ms(a->redis) >= e->token.expires_ms - early_ms(&e->token, m->auth.early_ms);
+}
+
+static const char *context_of(const struct caller *c, char out[CONTEXT_MAX])
+{
+	snprintf(out, CONTEXT_MAX, "token:%lld", (long long)c->integration->id);
+	return out;
+}
+
+static int token_parse(const struct secret *text, struct token *out)
+{
+	const char *access;
+	cJSON *root = NULL;
+	int rc = json_parse(secret_reveal(text), text->len, TOKEN_MAX_BYTES, &root, NULL);
+
+	if (rc < 0)
+		return rc;
+	access = json_str(root, "access_token");
+	if (access && json_int(root, "expires_at_ms", &out->expires_ms) && json_int(root, "usable_at_ms", &out->usable_ms) &&
+	    json_int(root, "minted_at_ms", &out->minted_ms)) {
+		secret_set(&out->access, access, strlen(access));
+		secret_zero((char *)access, strlen(access));
+	} else {
+		rc = -EINVAL;
+	}
+	cJSON_Delete(root);
+	return rc;
+}
+
+static void token_take(struct auth_store *a, struct auth_entry *e, struct token *t)
+{
+	bool same = secret_equal(secret_reveal(&e->token.access), e->token.access.len, secret_reveal(&t->access), t->access.len);
+
+	token_clear(&e->token);
+	e->token = *t;
+	if (!same)
+		e->version = ++a->versions;
+}
+
+/* What was sealed with a key we lack, or is damaged, counts as nothing: a new token replaces it. */
+static int take_sealed(struct auth_store *a, struct caller *c, struct auth_entry *e, const char *sealed)
+{
+	char context[CONTEXT_MAX];
+	struct secret text = SECRET_INIT;
+	struct token t = { 0 };
+	int rc = crypto_open(a->keyring, context_of(c, context), sealed, &text);
+
+	if (rc == 0)
+		rc = token_parse(&text, &t);
+	secret_clear(&text);
+	if (rc < 0) {
+		log_event(LOG_WARN, "token_unreadable", LI("errno", -rc));
+		return 0;
+	}
+	if (!valid(a, &t) || t.minted_ms < e->token.minted_ms) {
+		token_clear(&t);
+		return 0;
+	}
+	token_take(a, e, &t);
+	return 1;
+}
+
+int token_fetch(struct auth_store *a, struct caller *c, struct auth_entry *e, struct buf *sealed, struct err *err)
+{
+	char *key = auth_key("token", c);
+	redisReply *reply = NULL;
+	int rc = redis_callv(a->redis, &reply, loop_now_ms() + REDIS_PATIENCE_MS, err, "GET", key, NULL);
+
+	free(key);
+	if (rc < 0)
+		return rc;
+	if (reply->type == REDIS_REPLY_STRING) {
+		if (sealed)
+			buf_append(sealed, reply->str, reply->len);
+		rc = take_sealed(a, c, e, reply->str);
+	}
+	freeReplyObject(reply);
+	return rc;
+}
+
+static int token_seal(struct auth_store *a, struct caller *c, const struct token *t, struct buf *out)
+{
+	struct buf json = BUF_INIT;
+	char context[CONTEXT_MAX];
+	int rc;
+
+	buf_reserve(&json, t->access.len * 6 + 256); /* never moved: no copies are left behind */
+	buf_puts(&json, "{\"access_token\":");
+	json_quote(&json, secret_reveal(&t->access), t->access.len);
+	buf_printf(&json, ",\"expires_at_ms\":%lld,\"usable_at_ms\":%lld,\"minted_at_ms\":%lld}", (long long)t->expires_ms,
+		   (long long)t->usable_ms, (long long)t->minted_ms);
+	rc = crypto_seal(a->keyring, context_of(c, context), json.data, json.len, out);
+	secret_free_buf(&json);
+	return rc;
+}
+
+int token_store(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
+{
+	int64_t life_ms = e->token.expires_ms - redis_now_ms(a->redis);
+	struct buf sealed = BUF_INIT;
+	struct redis_args args;
+	char *key;
+	int rc = token_seal(a, c, &e->token, &sealed);
+
+	if (rc < 0)
+		return err_set(err, rc, ERR_INTERNAL, "secret key", "the token could not be encrypted");
+	key = auth_key("token", c);
+	redis_args_init(&args);
+	redis_arg(&args, "SET");
+	redis_arg(&args, key);
+	redis_arg_bytes(&args, sealed.data, sealed.len);
+	redis_arg(&args, "PX");
+	redis_arg_int(&args, life_ms > 1 ? life_ms : 1);
+	rc = redis_call(a->redis, &args, NULL, loop_now_ms() + REDIS_PATIENCE_MS, err);
+	if (rc == -ECANCELED) /* the job is over; its token is worth keeping all the same */
+		redis_send(a->redis, &args, NULL, NULL);
+	redis_args_clear(&args);
+	buf_clear(&sealed);
+	free(key);
+	return rc;
+}
+
+/* A few a day are to be had: with Redis away for a moment the token is kept, and stored as soon as it is back. */
+static void store_or_later(struct auth_store *a, struct caller *c, struct auth_entry *e)
+{
+	struct err why = { 0 };
+	int rc = token_store(a, c, e, &why);
+
+	for (int i = 1; i < STORE_TRIES && rc == -ECONNRESET; i++)
+		if (redis_wait_up(a->redis, loop_now_ms() + STORE_AGAIN_MS) == 0)
+			rc = token_store(a, c, e, &why);
+	e->store_again_ms = rc < 0 && rc != -ECANCELED ? loop_now_ms() + STORE_AGAIN_MS : 0;
+	if (rc < 0)
+		log_event(LOG_WARN, "token_not_stored", LS("reason", why.text));
+}
+
+static int lock(struct auth_store *a, const char *key, const char *owner, struct err *err)
+{
+	redisReply *reply = NULL;
+	char life[24];
+	int rc;
+
+	snprintf(life, sizeof(life), "%d", TOKEN_LOCK_MS);
+	rc = redis_callv(a->redis, &reply, loop_now_ms() + REDIS_PATIENCE_MS, err, "SET", key, owner, "NX", "PX", life, NULL);
+	if (rc < 0)
+		return rc;
+	rc = reply->type == REDIS_REPLY_STATUS ? 1 : 0;
+	freeReplyObject(reply);
+	return rc;
+}
+
+static void unlock(struct auth_store *a, const char *key, const char *owner)
+{
+	struct redis_args args;
+
+	redis_args_init(&args);
+	redis_arg(&args, key);
+	redis_arg(&args, owner);
+	redis_send_script(a->redis, &lua_unlock, 1, &args, NULL, NULL);
+	redis_args_clear(&args);
+}
+
+/* With the lock held.  Whoever held it before may have brought a token, or found out that there is none. */
+static int renew_locked(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
+{
+	struct token fresh = { 0 };
+	int rc = token_fetch(a, c, e, NULL, err);
+
+	if (rc < 0 || (rc > 0 && !token_is_due(a, e, c->driver->manifest)))
+		return rc;
+	rc = failure_recall(a, c, e, err);
+	if (rc < 0)
+		return rc;
+	rc = token_mint(a, c, e, &fresh, err);
+	if (rc < 0) {
+		failure_note(a, c, e, rc, err);
+		return rc;
+	}
+	token_take(a, e, &fresh);
+	store_or_later(a, c, e);
+	failure_forget(a, c, e);
+	return 0;
+}
+
+/* The token call must not be cut off by the end of one job's time: the token would be lost, and counted. */
+static void deadline_shift(int64_t ms)
+{
+	struct co *co = co_self();
+	int64_t deadline = co_deadline(co);
+
+	if (deadline != CO_NO_DEADLINE)
+		co_set_deadline(co, deadline + ms);
+}
+
+static int renew_with_lock(struct auth_store *a, struct caller *c, struct auth_entry *e, const char *key, const char *owner,
+			   struct err *err)
+{
+	int rc;
+
+	deadline_shift(TOKEN_LOCK_MS);
+	rc = renew_locked(a, c, e, err);
+	deadline_shift(-(int64_t)TOKEN_LOCK_MS);
+	unlock(a, key, owner);
+	return rc;
+}
+
+int token_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
+{
+	int64_t until_ms = loop_now_ms() + TOKEN_LOCK_MS, pause_ms = POLL_MIN_MS;
+	char *key = auth_key("tokenlock", c), id[ID_LEN + 1], *owner;
+	int rc;
+
+	id_new(id);
+	owner = mem_printf("%s:%s", a->epoch, id);
+	for (;;) {
+		rc = token_fetch(a, c, e, NULL, err);
+		if (rc < 0 || (rc > 0 && !token_is_due(a, e, c->driver->manifest)))
+			break;
+		rc = lock(a, key, owner, err);
+		if (rc > 0)
+			rc = renew_with_lock(a, c, e, key, owner, err);
+		else if (rc == 0 && !token_is_valid(a, e) && loop_now_ms() < until_ms) {
+			rc = co_sleep("another's token", pause_ms);
+			pause_ms = pause_ms * 2 < POLL_MAX_MS ? pause_ms * 2 : POLL_MAX_MS;
+			if (rc == 0)
+				continue;
+			err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "token",
+				"ended while another worker was fetching the token");
+		} else if (rc == 0 && !token_is_valid(a, e)) {
+			rc = err_set(err, -EAGAIN, ERR_TRANSIENT, "token", "another worker has been fetching the token for %d s",
+				     TOKEN_LOCK_MS / 1000);
+		}
+		break;
+	}
+	free(owner);
+	free(key);
+	return rc < 0 ? rc : 0;
+}

@@ -1,0 +1,202 @@
+#include "drivers/kit/call_door.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/id.h"
+#include "common/base/log.h"
+#include "common/io/co.h"
+#include "common/io/loop.h"
+
+#define QUICK_RETRY_MIN_MS 200
+#define QUICK_RETRY_MAX_MS 1500
+#define QUICK_RETRY_ROOM_MS 1000 /* what must be left of the job's time after the pause */
+#define PERMIT_TRIES 3           /* permits that went stale before they could be used */
+
+/* What one call needs on its way. */
+struct going {
+	struct caller *c;
+	const struct call_spec *spec;
+	struct route *route;
+	bool with_auth;
+	uint64_t version; /* of the credential that was sent */
+};
+
+/* The job's clock stands still while it waits for a permit; the worker may move the deadline meanwhile, so that
+ * only differences are applied. */
+static void deadline_shift(int64_t ms)
+{
+	struct co *co = co_self();
+	int64_t deadline = co_deadline(co);
+
+	if (deadline != CO_NO_DEADLINE)
+		co_set_deadline(co, deadline + ms);
+}
+
+int permit_take(struct caller *c, struct route *r, struct permit *out, bool *taken, struct err *err)
+{
+	int64_t max = c->door->permit_wait_ms, room = max + QUICK_RETRY_ROOM_MS;
+	int64_t began = clock_mono_ms(), wait_ms = 0, waited;
+	int rc;
+
+	*taken = false;
+	if (!r->bounded && r->held_until_ms[HELD_INTEGRATION] == 0)
+		return 0;
+	deadline_shift(room);
+	rc = limiter_acquire(c->door->limiter, &r->limits, max, out, &wait_ms, NULL, CO_NO_DEADLINE, err);
+	waited = clock_mono_ms() - began;
+	deadline_shift(waited - room);
+	c->permit_waited_ms += waited;
+	metric_observe(r->partner->waits, (double)waited / 1000.0);
+	if (rc == -EAGAIN)
+		err->retry_after_ms = wait_ms > 0 ? wait_ms : 1;
+	*taken = rc == 0;
+	return rc;
+}
+
+/* The credential is read after the permit is there: it may have changed while we waited for it. */
+static int permit_and_credential(struct going *g, struct permit *permit, bool *taken, struct buf *auth, struct err *err)
+{
+	struct auth_store *store = g->c->door->auth;
+
+	for (int i = 0; i < PERMIT_TRIES; i++) {
+		bool fresh;
+		int rc = g->with_auth ? auth_prepare(store, g->c, err) : 0;
+
+		if (rc == 0)
+			rc = permit_take(g->c, g->route, permit, taken, err);
+		if (rc < 0)
+			return rc;
+		secret_free_buf(auth);
+		if (g->with_auth)
+			rc = auth_value(store, g->c, auth, &g->version, err);
+		fresh = !*taken || redis_now_ms(g->c->door->redis) - permit->granted_ms <= DOOR_PERMIT_STALE_MS;
+		if (rc == 0 && fresh)
+			return 0;
+		if (*taken)
+			limiter_refund(g->c->door->limiter, permit);
+		if (rc < 0 && rc != -EAGAIN)
+			return rc;
+	}
+	err_set(err, -EAGAIN, ERR_HOLD, "permit", "permits went stale before they could be used");
+	if (err)
+		err->retry_after_ms = QUICK_RETRY_ROOM_MS;
+	return -EAGAIN;
+}
+
+/* Once through the door. 0, or as call() */
+static int go(struct going *g, struct call_result *r, struct err *err)
+{
+	const struct manifest *m = g->c->driver->manifest;
+	struct buf auth = BUF_INIT;
+	struct permit permit;
+	struct exchange x = { .route = g->route, .spec = g->spec, .auth_name = m->auth.name ? m->auth.name : "Authorization",
+			      .total_ms = m->total_ms, .read_ms = m->read_ms };
+	bool taken = false;
+	int rc = permit_and_credential(g, &permit, &taken, &auth, err);
+
+	if (rc < 0) {
+		secret_free_buf(&auth);
+		return rc;
+	}
+	if (auth.len && m->auth.place == AUTH_IN_QUERY)
+		x.auth_query = buf_str(&auth);
+	else if (auth.len)
+		x.auth_header = buf_str(&auth);
+	rc = exchange_send(g->c, &x, r, err);
+	if (taken)
+		limiter_release(g->c->door->limiter, &permit);
+	if (rc == 0) {
+		exchange_read(g->c, &x, r, err);
+		route_feedback(g->c, g->route, &r->http, err);
+		rc = err->class == ERR_NONE ? 0 : err->class == ERR_RATE_LIMIT ? -EAGAIN : -EREMOTEIO;
+	}
+	secret_free_buf(&auth);
+	return rc;
+}
+
+/* Goes again with a permit of its own.  Where it could not be sent the first answer stands. */
+static int go_again(struct going *g, struct call_result *r, struct err *err)
+{
+	struct call_result first = *r;
+	struct err why = *err;
+	int rc;
+
+	call_result_init(r);
+	memset(err, 0, sizeof(*err));
+	rc = go(g, r, err);
+	if (rc < 0 && r->http.status == 0 && !r->http.failure && rc != -ECANCELED && rc != -ETIMEDOUT) {
+		call_result_clear(r);
+		*r = first;
+		*err = why;
+		return -EREMOTEIO;
+	}
+	call_result_clear(&first);
+	return rc;
+}
+
+static bool quick_retry_fits(const struct going *g, const struct err *e, int64_t pause_ms)
+{
+	if (e->class != ERR_TRANSIENT || !g->spec->repeatable || strcmp(g->spec->method, "GET") != 0)
+		return false;
+	if (e->retry_after_ms > QUICK_RETRY_MAX_MS)
+		return false;
+	return co_deadline(co_self()) - loop_now_ms() > pause_ms + QUICK_RETRY_ROOM_MS;
+}
+
+static int quick_retry(struct going *g, struct call_result *r, struct err *err)
+{
+	int64_t pause_ms = QUICK_RETRY_MIN_MS + random_below(QUICK_RETRY_MAX_MS - QUICK_RETRY_MIN_MS);
+	int rc;
+
+	if (!quick_retry_fits(g, err, pause_ms))
+		return -EREMOTEIO;
+	if (pause_ms < err->retry_after_ms)
+		pause_ms = err->retry_after_ms;
+	rc = co_sleep("quick retry", pause_ms);
+	if (rc < 0)
+		return err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call", "ended while waiting to try again");
+	return go_again(g, r, err);
+}
+
+/* A 401: a new token, once.  The refusal stands where there is nothing new to try. */
+static int refused(struct going *g, struct call_result *r, struct err *err)
+{
+	struct err why = { 0 };
+	int rc;
+
+	if (!g->with_auth)
+		return -EREMOTEIO;
+	rc = auth_refused(g->c->door->auth, g->c, g->version, &why);
+	if (rc == -ECANCELED || rc == -ETIMEDOUT) {
+		*err = why;
+		return rc;
+	}
+	if (rc < 0) {
+		log_event(LOG_WARN, "auth_refused", LS("endpoint", g->spec->endpoint), LS("reason", why.text));
+		return -EREMOTEIO;
+	}
+	return go_again(g, r, err);
+}
+
+int call(struct caller *c, const struct call_spec *spec, struct call_result *r, struct err *err)
+{
+	struct going g = { c, spec, NULL, !spec->no_auth && c->driver->manifest->auth.kind != AUTH_NONE, 0 };
+	struct err e = { 0 };
+	int rc;
+
+	call_result_init(r);
+	rc = route_get(c, &g.route, &e);
+	if (rc == 0) {
+		rc = go(&g, r, &e);
+		if (rc == -EREMOTEIO && e.class == ERR_AUTH)
+			rc = refused(&g, r, &e);
+		else if (rc == -EREMOTEIO)
+			rc = quick_retry(&g, r, &e);
+		route_put(g.route);
+	}
+	if (err)
+		*err = e;
+	return rc;
+}

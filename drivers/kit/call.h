@@ -1,0 +1,64 @@
+/* The one door to every partner: permit for each tier, credential attached at send time, explicit timeouts, metrics, log line,
+ * header feedback (Retry-After holds everyone), error classification; one quick retry of a repeatable GET within 2 s; a 401
+ * refreshes the token once.  Nothing else in the process speaks HTTP to a partner. */
+#ifndef DRIVERS_KIT_CALL_H
+#define DRIVERS_KIT_CALL_H
+
+#include "common/base/arena.h"
+#include "common/base/crypto.h"
+#include "common/io/http.h"
+#include "common/io/pg.h"
+#include "common/io/redis.h"
+#include "common/queue/limiter.h"
+#include "common/store/store.h"
+#include "drivers/driver.h"
+
+struct door; /* one a process: HTTP pools by partner, token cache, limiter */
+struct door_options {
+	struct redis *redis; struct pg *pg; struct keyring *keyring; /* borrowed */
+	const char *epoch;
+	int64_t permit_wait_ms; /* longer waits give the job back; 0 = 3,000 */
+};
+struct door *door_new(const struct door_options *o);
+void door_free(struct door *d);
+/* Manifests or drivers were read anew: nothing worked out from the old ones is used again.  Does not wait. */
+void door_forget(struct door *d);
+
+/* Who calls: one attempt at a job.  Made by the worker; borrowed by the door. */
+struct caller {
+	struct door *door;
+	const struct driver *driver;
+	const struct integration *integration;
+	int64_t permit_waited_ms; /* grows: does not count against the job's time limit (the door moves the coroutine's deadline by it) */
+	int64_t calls;            /* sent */
+	int64_t observed_us;      /* out: when the last request was sent, on Redis' clock */
+};
+
+struct call_spec {
+	const char *endpoint;     /* template for metrics and logs: "/listings/{id}" */
+	const char *method;       /* "GET" */
+	const char *path;         /* substituted; or an absolute URL on the partner's hosts */
+	const struct manifest_pair *query; int n_query; /* values substituted already, unescaped */
+	const char *body; size_t body_len; const char *content_type; /* NULL: none */
+	bool no_auth;             /* the token call itself */
+	bool repeatable;          /* GETs are */
+};
+struct call_result {
+	struct http_response http;
+	cJSON *json;              /* parsed body (after decode_body), or NULL when there was none */
+	int64_t observed_us;      /* when it was sent, on Redis' clock */
+};
+void call_result_clear(struct call_result *r);
+
+/* Waits.  0: status and rules say success.  Else -EREMOTEIO (the partner's answer, classified), -EAGAIN (hold: err.class ERR_HOLD or
+ * ERR_RATE_LIMIT with retry_after_ms), -ETIMEDOUT, -ECANCELED, -ECONNRESET (Redis or Postgres lost on the way).
+ * On -EREMOTEIO r keeps the exchange for the dead letter. */
+int call(struct caller *c, const struct call_spec *spec, struct call_result *r, struct err *err) __attribute__((warn_unused_result));
+
+/* The exchange for a dead letter: method, URL, status, headers, bodies cut at 4 KiB, secrets removed. JSON object text, appended. */
+void call_exchange_print(const struct caller *c, const struct call_spec *spec, const struct call_result *r, struct buf *out);
+
+/* The manifest's URL roots with the integration's base_url in their place (design.md section 3: every URL on the host of api.base moves). Appends. */
+void call_base_url(const struct driver *d, const struct integration *i, struct buf *out);
+
+#endif

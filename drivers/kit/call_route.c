@@ -1,0 +1,268 @@
+#include "drivers/kit/call_door.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/base/config.h"
+#include "common/base/mem.h"
+#include "drivers/kit/subst.h"
+
+#define FLIGHT_SLACK_MS 5000 /* a call whose worker died counts as under way this long after its total timeout */
+
+const char *setting_text(const struct integration *i, const char *name, struct buf *keep)
+{
+	const cJSON *v = i->settings ? cJSON_GetObjectItemCaseSensitive(i->settings, name) : NULL;
+
+	buf_reset(keep);
+	return v && json_scalar_text(v, keep) ? buf_str(keep) : NULL;
+}
+
+struct cfg_lookup {
+	const struct integration *integration;
+	struct buf keep;
+};
+
+static const char *cfg_value(const char *name, void *arg)
+{
+	struct cfg_lookup *l = arg;
+
+	return strncmp(name, "cfg.", 4) == 0 ? setting_text(l->integration, name + 4, &l->keep) : NULL;
+}
+
+static int add_header(struct route *r, const char *name, char *value, struct err *err)
+{
+	if (r->n_headers == DOOR_HEADERS_MAX) {
+		free(value);
+		return err_set(err, -EINVAL, ERR_INTERNAL, "manifest", "more than %d headers", DOOR_HEADERS_MAX);
+	}
+	/* a line break in a setting would let it write headers of its own */
+	if (value[strcspn(value, "\r\n")] != '\0') {
+		free(value);
+		return err_set(err, -EINVAL, ERR_CLIENT, "settings", "header %s: a line break in its value", name);
+	}
+	r->headers[r->n_headers++] = (struct http_header){ mem_strdup(name), value };
+	return 0;
+}
+
+static bool has_header(const struct route *r, const char *name)
+{
+	for (int i = 0; i < r->n_headers; i++)
+		if (strcasecmp(r->headers[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static int route_headers(struct route *r, const struct caller *c, struct err *err)
+{
+	const struct manifest_pairs *p = &r->driver->manifest->headers;
+	struct cfg_lookup look = { c->integration, BUF_INIT };
+	int rc = 0;
+
+	for (int i = 0; i < p->n && rc == 0; i++) {
+		struct buf value = BUF_INIT;
+
+		rc = subst(p->v[i].value, SUBST_RAW, cfg_value, &look, &value, err);
+		if (rc == 0)
+			rc = add_header(r, p->v[i].name, buf_detach(&value), err);
+		buf_clear(&value);
+	}
+	buf_clear(&look.keep);
+	if (rc == 0 && !has_header(r, "accept"))
+		rc = add_header(r, "Accept", mem_strdup("application/json"), err);
+	if (rc == 0 && !has_header(r, "user-agent"))
+		rc = add_header(r, "User-Agent", mem_strdup("longshore/" LONGSHORE_VERSION), err);
+	return rc;
+}
+
+static int add_tiers(struct limit_scope *s, const struct manifest *m, enum limit_scope_kind kind, struct err *err)
+{
+	for (int i = 0; i < m->n_limits; i++) {
+		/* a whole number times a decimal share may fall a hair short of the whole number it means */
+		int64_t limit = (int64_t)((double)m->limits[i].rate * m->limits[i].share + 1e-9);
+
+		if (m->limits[i].scope != kind)
+			continue;
+		if (s->n_tiers == LIMIT_TIERS_MAX)
+			return err_set(err, -EINVAL, ERR_INTERNAL, "manifest", "more than %d limits of one scope",
+				       LIMIT_TIERS_MAX);
+		s->tiers[s->n_tiers++] = (struct limit_tier){ limit > 1 ? limit : 1, m->limits[i].window_ms };
+	}
+	return 0;
+}
+
+/* A scope that bounds nothing is left out: it would cost Redis for each permit. */
+static int add_scope(struct route *r, int held, enum limit_scope_kind kind, int flight, struct err *err)
+{
+	const struct manifest *m = r->driver->manifest;
+	struct limit_scope *s = &r->limits.scopes[r->limits.n_scopes];
+	int rc;
+
+	s->flight = flight;
+	s->flight_ttl_ms = m->total_ms + FLIGHT_SLACK_MS;
+	rc = add_tiers(s, m, kind, err);
+	if (rc < 0 || (s->n_tiers == 0 && s->flight == 0))
+		return rc;
+	r->bounded = true;
+	r->scope_of[held] = r->limits.n_scopes++;
+	return 0;
+}
+
+/* Scopes are named after the host that answers, so that a sandbox has limits of its own.  Where
+ * nothing is bounded the integration's scope is there still: a Retry-After holds it. */
+static int route_limits(struct route *r, const struct caller *c, struct err *err)
+{
+	const struct manifest *m = r->driver->manifest;
+	const char *base = buf_str(&r->roots.base), *host = strstr(base, "://");
+	struct limit_scope *s = r->limits.scopes;
+	int n, rc;
+
+	host = host ? host + 3 : base;
+	n = (int)strcspn(host, "/");
+	if (n > 120)
+		return err_set(err, -EINVAL, ERR_CLIENT, "settings", "the base URL's host is too long");
+	r->limits.partner = m->partner;
+	snprintf(s->name, sizeof(s->name), "%.*s:partner", n, host);
+	rc = add_scope(r, HELD_PARTNER, SCOPE_PARTNER, m->concurrency_partner, err);
+	if (rc < 0)
+		return rc;
+	s = &r->limits.scopes[r->limits.n_scopes];
+	snprintf(s->name, sizeof(s->name), "%.*s:i%lld", n, host, (long long)c->integration->id);
+	rc = add_scope(r, HELD_INTEGRATION, SCOPE_INTEGRATION, m->concurrency_integration, err);
+	if (rc == 0 && r->limits.n_scopes == 0)
+		r->scope_of[HELD_INTEGRATION] = r->limits.n_scopes++;
+	return rc;
+}
+
+static char *lower_dup(const char *s)
+{
+	char *d = s ? mem_strdup(s) : NULL;
+
+	for (char *p = d; p && *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	return d;
+}
+
+static void route_seen(struct route *r)
+{
+	const struct manifest *m = r->driver->manifest;
+
+	if (m->n_limit_headers == 0)
+		return;
+	r->n_seen = m->n_limit_headers;
+	r->seen = mem_zalloc((size_t)m->n_limit_headers * sizeof(*r->seen));
+	for (int i = 0; i < m->n_limit_headers; i++) {
+		r->seen[i].window_ms = m->limit_headers[i].window_ms;
+		r->seen[i].limit = lower_dup(m->limit_headers[i].limit);
+		r->seen[i].remaining = lower_dup(m->limit_headers[i].remaining);
+		r->seen[i].reset = lower_dup(m->limit_headers[i].reset);
+	}
+}
+
+static void route_free(struct route *r)
+{
+	for (int i = 0; i < r->n_headers; i++) {
+		free((char *)r->headers[i].name);
+		free((char *)r->headers[i].value);
+	}
+	for (int i = 0; i < r->n_seen; i++) {
+		free((char *)r->seen[i].limit);
+		free((char *)r->seen[i].remaining);
+		free((char *)r->seen[i].reset);
+	}
+	free(r->seen);
+	roots_clear(&r->roots);
+	free(r);
+}
+
+void route_put(struct route *r)
+{
+	if (r && --r->refs == 0)
+		route_free(r);
+}
+
+static struct route *route_new(struct caller *c, uint64_t fingerprint, struct err *err)
+{
+	struct route *r = mem_new(struct route);
+	int rc;
+
+	r->refs = 1;
+	r->fingerprint = fingerprint;
+	r->driver = c->driver;
+	r->scope_of[HELD_PARTNER] = r->scope_of[HELD_INTEGRATION] = -1;
+	roots_init(&r->roots, c->driver, c->integration);
+	if (r->roots.base.len == 0) {
+		err_set(err, -EINVAL, ERR_CLIENT, "settings", "%s has no %s environment: the manifest names no base URL for it",
+			c->driver->manifest->partner, c->integration->environment);
+		route_put(r);
+		return NULL;
+	}
+	route_seen(r);
+	rc = route_headers(r, c, err);
+	if (rc == 0)
+		rc = route_limits(r, c, err);
+	if (rc < 0) {
+		route_put(r);
+		return NULL;
+	}
+	return r;
+}
+
+static uint64_t hash_text(const char *s, uint64_t seed)
+{
+	return s ? crypto_hash64(s, strlen(s) + 1, seed) : crypto_hash64("", 0, seed + 1);
+}
+
+/* Contents, not addresses: the integration is read anew for each job. */
+static uint64_t fingerprint_of(const struct caller *c)
+{
+	const struct integration *i = c->integration;
+	const struct manifest *m = c->driver->manifest;
+	uint64_t h = crypto_hash64(&c->driver, sizeof(c->driver), (uint64_t)(uintptr_t)m);
+	struct buf keep = BUF_INIT;
+
+	h = hash_text(i->base_url, h);
+	h = hash_text(i->environment, h);
+	for (int k = 0; k < m->n_settings; k++)
+		h = hash_text(setting_text(i, m->settings[k], &keep), h);
+	buf_clear(&keep);
+	return h;
+}
+
+static bool drop_route(void *value, void *arg)
+{
+	route_put(value); /* those under way keep theirs */
+	return true;
+}
+
+int route_get(struct caller *c, struct route **out, struct err *err)
+{
+	struct idmap *routes = &c->door->routes;
+	uint64_t fingerprint = fingerprint_of(c);
+	struct route *r = idmap_get(routes, c->integration->id);
+
+	if (!r || r->fingerprint != fingerprint) {
+		struct route *fresh = route_new(c, fingerprint, err);
+
+		if (!fresh)
+			return -EINVAL;
+		fresh->partner = door_partner(c->door, c->driver->manifest->partner);
+		if (!r && routes->n >= DOOR_ROUTES_MAX)
+			idmap_sweep(routes, drop_route, NULL);
+		else
+			route_put(r);
+		idmap_put(routes, c->integration->id, fresh);
+		r = fresh;
+	}
+	r->refs++;
+	*out = r;
+	return 0;
+}
+
+void door_forget(struct door *d)
+{
+	idmap_sweep(&d->routes, drop_route, NULL);
+}

@@ -1,0 +1,123 @@
+#include "drivers/kit/call_door.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "drivers/kit/classify.h"
+
+static int request_headers(const struct exchange *x, struct http_header *out)
+{
+	const struct route *r = x->route;
+	int n = 0;
+
+	for (int i = 0; i < r->n_headers; i++)
+		if (!x->spec->content_type || strcasecmp(r->headers[i].name, "content-type") != 0)
+			out[n++] = r->headers[i];
+	if (x->spec->content_type)
+		out[n++] = (struct http_header){ "Content-Type", x->spec->content_type };
+	if (x->auth_header)
+		out[n++] = (struct http_header){ x->auth_name, x->auth_header };
+	return n;
+}
+
+int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r, struct err *err)
+{
+	const struct manifest *m = x->route->driver->manifest;
+	struct http_header headers[DOOR_HEADERS_MAX + 2];
+	struct buf url = BUF_INIT;
+	struct http_request q = {
+		.method = x->spec->method, .headers = headers,
+		.body = x->spec->body, .body_len = x->spec->body_len,
+		.connect_ms = m->connect_ms, .read_ms = x->read_ms, .total_ms = x->total_ms,
+		.max_body_bytes = DOOR_BODY_MAX_BYTES,
+	};
+	int rc = route_url(x->route, x->spec, x->auth_query ? x->auth_name : NULL, x->auth_query, &url, err);
+
+	if (rc == 0) {
+		q.url = buf_str(&url);
+		q.n_headers = request_headers(x, headers);
+		c->calls++;
+		c->observed_us = r->observed_us = redis_now_us(c->door->redis);
+		rc = http_send(x->route->partner->pool, &q, &r->http);
+		if (rc < 0)
+			err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call",
+				rc == -ECANCELED ? "cancelled while %s %s was under way" :
+						   "the job's time ended while %s %s was under way",
+				x->spec->method, x->spec->endpoint);
+	}
+	secret_free_buf(&url); /* may hold a key */
+	return rc;
+}
+
+static int decode(const struct caller *c, const struct http_response *h, struct buf *out, struct err *err)
+{
+	const struct driver_hooks *hooks = c->driver->hooks;
+
+	if (!hooks || !hooks->decode_body)
+		return 0;
+	return hooks->decode_body(buf_str(&h->body), h->body.len, out, err);
+}
+
+/* NULL and a text where there is a body that is not what it should be. */
+static cJSON *parse(const struct caller *c, const struct http_response *h, struct err *why)
+{
+	struct buf decoded = BUF_INIT;
+	const struct buf *text = &h->body;
+	struct json_error bad;
+	cJSON *json = NULL;
+	int rc;
+
+	if (h->body.len == 0)
+		return NULL;
+	if (decode(c, h, &decoded, why) < 0) {
+		if (why->class == ERR_NONE)
+			err_set(why, 0, ERR_DATA, "decode_body", "the answer's body could not be decoded");
+		buf_clear(&decoded);
+		return NULL;
+	}
+	if (decoded.len)
+		text = &decoded;
+	rc = json_parse(text->data, text->len, DOOR_BODY_MAX_BYTES, &json, &bad);
+	if (rc < 0)
+		err_set(why, 0, ERR_DATA, "json", "the answer is not the JSON that was expected: line %d, column %d: %s",
+			bad.line, bad.column, bad.text);
+	buf_clear(&decoded);
+	return json;
+}
+
+static void log_call(const struct exchange *x, const struct http_response *h, const struct err *e)
+{
+	struct buf limits = BUF_INIT;
+	char status[16];
+
+	if (!log_enabled(LOG_INFO))
+		return;
+	snprintf(status, sizeof(status), "%d", h->status);
+	route_limits_seen(x->route, h, &limits);
+	log_event(e->class == ERR_NONE ? LOG_INFO : LOG_WARN, "api_call", LS("method", x->spec->method),
+		  LS("endpoint", x->spec->endpoint), LS("status", h->status ? status : h->failure),
+		  LI("dur_ms", h->duration_ms), LI("bytes", h->body.len),
+		  LS("limits", limits.len ? buf_str(&limits) : NULL),
+		  LS("retry_after", http_response_header(h, "retry-after")),
+		  LS("class", e->class == ERR_NONE ? NULL : err_class_name(e->class)),
+		  LS("detail", h->status ? NULL : h->detail), LS("rule", e->class == ERR_NONE ? NULL : e->rule));
+	buf_clear(&limits);
+}
+
+void exchange_read(struct caller *c, const struct exchange *x, struct call_result *r, struct err *out)
+{
+	struct err unread = { 0 };
+
+	r->json = parse(c, &r->http, &unread);
+	memset(out, 0, sizeof(*out));
+	classify(c->driver->manifest, &r->http, r->json, x->at_token_url, redis_now_ms(c->door->redis), out);
+	/* an error page need not be JSON; a success must be */
+	if (out->class == ERR_NONE && unread.class != ERR_NONE)
+		*out = unread;
+	door_count(x->route->partner, x->spec->endpoint, &r->http);
+	log_call(x, &r->http, out);
+}

@@ -1,0 +1,182 @@
+/* The manifest: a partner as data (format 1).  Read once, validated whole: an unknown key, a wrong type, a missing
+ * key, a bad value are each reported with path, line and the nearest known name; all errors at once.  A key of the format that
+ * this version does not run yet is refused as "not supported yet".  Everything is owned by the manifest and immutable. */
+#ifndef DRIVERS_KIT_MANIFEST_H
+#define DRIVERS_KIT_MANIFEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/base/json.h"
+#include "common/store/rows.h"
+
+enum auth_kind { AUTH_NONE, AUTH_API_KEY, AUTH_BASIC, AUTH_BEARER, AUTH_OAUTH2_CLIENT };
+enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY };
+enum expires_kind { EXPIRES_SECONDS, EXPIRES_AT, EXPIRES_FIXED };
+
+struct manifest_pair {
+	const char *name, *value;
+}; /* value: a template */
+struct manifest_pairs {
+	const struct manifest_pair *v;
+	int n;
+};
+
+/* errors[] and auth.broken_on: first match wins; a rule matches when all that it names match. */
+struct manifest_rule {
+	int statuses[16], n_statuses; /* 5xx is written as -5 */
+	const char *json;
+	const cJSON *in;      /* path and array of values */
+	const char *contains; /* in the json value, or in the body where json is NULL ("text") */
+	const char *header;   /* present */
+	bool at_token_url;
+	enum err_class class;
+};
+
+struct manifest_auth {
+	enum auth_kind kind;
+	enum auth_place place;
+	const char *name, *prefix; /* header Authorization "Bearer " */
+	const char *token_url;
+	bool send_json, secret_in_basic;
+	struct manifest_pairs params;
+	const char *token_path; /* access_token */
+	enum expires_kind expires;
+	const char *expires_path;
+	int64_t expires_fixed_ms;
+	int64_t early_ms; /* refresh margin: 5 min, at most a tenth of the life */
+	int64_t usable_after_ms;
+	int mint_count;
+	int64_t mint_window_ms;
+	double mint_share; /* 0 = no limit */
+	const char *const *needs;
+	int n_needs;
+	const struct manifest_rule *broken_on;
+	int n_broken_on;
+};
+
+enum limit_scope_kind { SCOPE_PARTNER, SCOPE_INTEGRATION };
+struct manifest_limit {
+	enum limit_scope_kind scope;
+	int64_t rate, window_ms;
+	double share;
+};
+struct manifest_limit_header {
+	int64_t window_ms;
+	const char *limit, *remaining, *reset;
+};
+
+enum paging_kind { PAGING_NONE, PAGING_OFFSET, PAGING_PAGE, PAGING_CURSOR };
+enum stop_kind { STOP_EMPTY, STOP_SHORT_PAGE, STOP_TOTAL, STOP_HAS_MORE, STOP_NO_CURSOR };
+struct manifest_stop {
+	enum stop_kind kind;
+	const char *path;
+};
+struct manifest_paging {
+	enum paging_kind kind;
+	const char *limit_param, *offset_param, *page_param, *cursor_param,
+		*cursor;     /* cursor: a path in the answer */
+	const char *total;   /* a path, or NULL */
+	int64_t first;       /* first page number */
+	int size, max_pages; /* 100, 10,000 */
+	struct manifest_stop stops[6];
+	int n_stops;
+};
+
+struct manifest_incremental {
+	bool on;
+	const char *param, *value; /* value: a template with {since} */
+	const char *format;        /* iso8601 iso8601_ms epoch epoch_ms, or strftime with % */
+	int64_t overlap_ms, lookback_first_ms;
+};
+
+enum map_as {
+	MAP_TEXT,
+	MAP_INT,
+	MAP_NUMBER,
+	MAP_BOOL,
+	MAP_TIME,
+	MAP_DATE,
+	MAP_MONEY,
+	MAP_JSON,
+	MAP_URL,
+	MAP_AS_COLUMN /* while reading: not said, so what the column holds */
+};
+struct manifest_column {
+	int column; /* of rows.h's table */
+	const char *name;
+	const char *path; /* NULL: const or hash */
+	enum map_as as;
+	bool required;
+	const cJSON *fallback; /* "default", or NULL */
+	const cJSON *enums;    /* object: text -> text; "*" catches the rest; NULL */
+	const cJSON *constant;
+	const char *hash;     /* path of values to hash, or NULL */
+	const char *currency; /* path, for money: how many minor digits; NULL: 2 */
+	int64_t tz_offset_ms; /* for times without a zone */
+};
+
+struct manifest_collection {
+	const char *name;
+	const char *get; /* path template; NULL: embedded */
+	struct manifest_pairs query;
+	const char *records, *id, *updated_at;
+	const char *id_prefix; /* "" */
+	const char *detail;    /* "/listings/{id}", or NULL */
+	struct manifest_incremental incremental;
+	const char *each;         /* parent collection, or NULL: one call per parent */
+	const char *embedded;     /* path inside the parent's item, with each; or NULL */
+	const char *when_changed; /* the parent's column, or NULL */
+	int parallel;             /* calls at once within one job */
+	int lane;                 /* enum lane of its jobs */
+	enum row_table table;
+	uint64_t columns; /* the set of rows.h */
+	const struct manifest_column *map;
+	int n_map;
+	const char *const *extra;
+	int n_extra; /* top-level keys kept raw; "*" keeps the whole item */
+	const char *belongs_collection,
+		*belongs_id;           /* resource_external_id comes from this path; or parent */
+	struct manifest_paging paging; /* own, or the manifest's */
+};
+
+struct manifest {
+	const char *partner, *title, *path; /* path: the file */
+	bool critical;
+	const char *base_production, *base_sandbox; /* sandbox may be NULL */
+	const char *version;
+	struct manifest_pairs headers;
+	int64_t connect_ms, read_ms, total_ms;
+	int concurrency_partner, concurrency_integration;
+	int jobs_partner, jobs_integration; /* in flight: 2000, 64 */
+	struct manifest_auth auth;
+	const struct manifest_limit *limits;
+	int n_limits;
+	const struct manifest_limit_header *limit_headers;
+	int n_limit_headers;
+	const char *const *retry_after;
+	int n_retry_after; /* header names, lower-case, in order */
+	const struct manifest_rule *errors;
+	int n_errors;
+	struct manifest_paging paging;
+	const struct manifest_collection *collections;
+	int n_collections;
+	bool decode_body; /* hooks.decode_body: the C of the folder turns bodies into JSON */
+	const char *const *settings;
+	int n_settings; /* {cfg.X} names in use: what integration add --set may carry */
+};
+
+/* Reads and validates.  0, or -EINVAL with one line per problem appended ("drivers/x/manifest.json:12: limits[0].windw: unknown key; did you mean \"window\"?"),
+ * -ENOENT.  *out is freed with manifest_free. */
+int manifest_load(const char *file, struct manifest **out, struct buf *problems)
+	__attribute__((warn_unused_result));
+int manifest_parse(const char *file_shown, const char *text, size_t len, struct manifest **out,
+		   struct buf *problems) __attribute__((warn_unused_result));
+void manifest_free(struct manifest *m);
+const struct manifest_collection *manifest_collection(const struct manifest *m,
+						      const char *name); /* NULL */
+/* Everything with its defaults, as JSON text, for `longshore driver show`. */
+void manifest_print(const struct manifest *m, struct buf *out);
+
+#endif

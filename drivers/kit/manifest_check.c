@@ -1,0 +1,223 @@
+/* Checks of the whole manifest, the auth, the limits and the ways of paging. */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/base/mem.h"
+#include "common/queue/limiter.h"
+#include "common/queue/queue.h"
+#include "drivers/kit/manifest_read.h"
+
+/* The folder's name, from ".../guesty/manifest.json"; NULL where the path has none. */
+static const char *folder_of(struct manifest_reader *r)
+{
+	const char *slash = strrchr(r->file, '/'), *start = slash;
+
+	while (start && start > r->file && start[-1] != '/')
+		start--;
+	return slash && slash > start && *start != '.'
+		       ? arena_strndup(r->arena, start, (size_t)(slash - start))
+		       : NULL;
+}
+
+static void check_partner(struct manifest_reader *r)
+{
+	const char *partner = r->owner->m.partner, *folder = folder_of(r);
+
+	if (!partner)
+		return;
+	if (!manifest_name_is_valid(partner))
+		reader_problem_at(r, "partner",
+				  "\"%s\" cannot name a queue: 1 to 40 of a-z, 0-9 and _", partner);
+	else if (strcmp(partner, LONGSHORE_PARTNER) == 0)
+		reader_problem_at(r, "partner", "\"%s\" is reserved for jobs of no partner",
+				  partner);
+	if (folder && strcmp(partner, folder) != 0)
+		reader_problem_at(r, "partner",
+				  "\"%s\" stands in the folder \"%s\": the two must be the same",
+				  partner, folder);
+}
+
+/* ---- addresses ---- */
+
+static size_t scheme_len(const char *url)
+{
+	if (strncmp(url, "https://", 8) == 0)
+		return 8;
+	return strncmp(url, "http://", 7) == 0 ? 7 : 0;
+}
+
+static void check_url(struct manifest_reader *r, const char *path, const char *url, bool root)
+{
+	size_t n = url ? scheme_len(url) : 0;
+
+	if (!url)
+		return;
+	if (!n || !url[n] || strchr("/?#:", url[n]))
+		reader_problem_at(r, path, "expected http:// or https:// and a host, found \"%s\"",
+				  url);
+	else if (url[strcspn(url, " \t\r\n@#")])
+		reader_problem_at(r, path, "an address has no blank, no @ and no # in it");
+	else if (root && strchr(url, '?'))
+		reader_problem_at(r, path, "what follows ? goes to \"query\" of a collection");
+	else if (root && url[strlen(url) - 1] == '/')
+		reader_problem_at(r, path, "must not end in /: paths begin with it");
+}
+
+static void check_headers(struct manifest_reader *r)
+{
+	const struct manifest *m = &r->owner->m;
+
+	for (int i = 0; i < m->headers.n; i++) {
+		const struct manifest_pair *h = &m->headers.v[i];
+		const char *path = arena_printf(r->arena, "api.headers.%s", h->name);
+
+		if (!*h->name || h->name[strcspn(h->name, " \t\r\n:\"(),/;<=>?@[\\]{}")])
+			reader_problem_at(r, path, "\"%s\" is no name of a header", h->name);
+		if (h->value[strcspn(h->value, "\r\n")])
+			reader_problem_at(r, path, "a header is one line");
+		if (m->auth.kind != AUTH_NONE && m->auth.place == AUTH_IN_HEADER && m->auth.name &&
+		    strcasecmp(h->name, m->auth.name) == 0)
+			reader_problem_at(r, path, "\"auth\" sets this header already");
+	}
+}
+
+/* ---- auth ---- */
+
+static void check_auth(struct manifest_reader *r)
+{
+	const struct manifest_auth *a = &r->owner->m.auth;
+	bool oauth = a->kind == AUTH_OAUTH2_CLIENT;
+
+	if (oauth && !a->token_url)
+		reader_problem_at(r, "auth.token_url",
+				  "missing: oauth2_client_credentials needs it");
+	if (!oauth && a->token_url)
+		reader_problem_at(r, "auth.token_url", "is for oauth2_client_credentials alone");
+	if (!oauth && a->params.n)
+		reader_problem_at(r, "auth.params", "is for oauth2_client_credentials alone");
+	if (!oauth && a->mint_count)
+		reader_problem_at(r, "auth.mint_limit", "is for oauth2_client_credentials alone");
+	if (a->place == AUTH_IN_QUERY && a->kind != AUTH_API_KEY)
+		reader_problem_at(r, "auth.in", "\"query\" is for api_key alone");
+	if (a->place == AUTH_IN_QUERY && !a->name)
+		reader_problem_at(r, "auth.name", "missing: the parameter that carries the key");
+	if (a->mint_count && (double)a->mint_count * a->mint_share < 1)
+		reader_problem_at(r, "auth.mint_limit", "a share of %g of %d leaves no token",
+				  a->mint_share, a->mint_count);
+	check_url(r, "auth.token_url", a->token_url, false);
+}
+
+/* ---- limits ---- */
+
+static void check_limits(struct manifest_reader *r)
+{
+	const struct manifest *m = &r->owner->m;
+	int tiers[2] = { 0, 0 };
+
+	for (int i = 0; i < m->n_limits; i++) {
+		const struct manifest_limit *l = &m->limits[i];
+		const char *path = arena_printf(r->arena, "limits[%d]", i);
+
+		if (l->rate && (double)l->rate * l->share < 1)
+			reader_problem_at(
+				r, path,
+				"a share of %g of %lld leaves no call: widen the window or raise \"share\"",
+				l->share, (long long)l->rate);
+		for (int k = 0; k < i; k++)
+			if (m->limits[k].scope == l->scope &&
+			    m->limits[k].window_ms == l->window_ms)
+				reader_problem_at(r, path,
+						  "the same scope and window as limits[%d]", k);
+		if (++tiers[l->scope == SCOPE_PARTNER] == LIMIT_TIERS_MAX + 1)
+			reader_problem_at(r, path, "more than %d limits of one scope",
+					  LIMIT_TIERS_MAX);
+	}
+}
+
+static void check_limit_headers(struct manifest_reader *r)
+{
+	const struct manifest *m = &r->owner->m;
+
+	for (int i = 0; i < m->n_limit_headers; i++) {
+		const struct manifest_limit_header *h = &m->limit_headers[i];
+		const char *path = arena_printf(r->arena, "limit_headers[%d]", i);
+		int k = 0;
+
+		while (k < m->n_limits && m->limits[k].window_ms != h->window_ms)
+			k++;
+		if (h->window_ms && k == m->n_limits)
+			reader_problem_at(r, path, "none of \"limits\" has this window");
+		if (!h->limit && !h->remaining && !h->reset)
+			reader_problem_at(r, path, "names no header: limit, remaining or reset");
+	}
+}
+
+/* ---- pagination ---- */
+
+enum { ON_OFFSET = 1 << PAGING_OFFSET, ON_PAGE = 1 << PAGING_PAGE, ON_CURSOR = 1 << PAGING_CURSOR };
+
+static void check_params(struct manifest_reader *r, const struct manifest_paging *p,
+			 const char *path)
+{
+	const struct {
+		const char *name, *value;
+		unsigned needed, allowed;
+	} params[] = {
+		{ "limit_param", p->limit_param, ON_OFFSET, ON_OFFSET | ON_PAGE | ON_CURSOR },
+		{ "offset_param", p->offset_param, ON_OFFSET, ON_OFFSET },
+		{ "page_param", p->page_param, ON_PAGE, ON_PAGE },
+		{ "cursor_param", p->cursor_param, ON_CURSOR, ON_CURSOR },
+		{ "cursor", p->cursor, ON_CURSOR, ON_CURSOR },
+		{ "total", p->total, 0, ON_OFFSET | ON_PAGE | ON_CURSOR },
+	};
+	static const char *const kinds[] = { "none", "offset", "page", "cursor" };
+	unsigned bit = 1u << p->kind;
+
+	for (size_t i = 0; i < ARRAY_LEN(params); i++) {
+		const char *at = arena_printf(r->arena, "%s.%s", path, params[i].name);
+
+		if (!params[i].value && (params[i].needed & bit))
+			reader_problem_at(r, at, "missing: the kind \"%s\" needs it",
+					  kinds[p->kind]);
+		if (params[i].value && !(params[i].allowed & bit))
+			reader_problem_at(r, at, "means nothing with the kind \"%s\"",
+					  kinds[p->kind]);
+	}
+}
+
+void manifest_check_paging(struct manifest_reader *r, const struct manifest_paging *p,
+			   const char *path)
+{
+	const char *at = arena_printf(r->arena, "%s.stop", path);
+
+	check_params(r, p, path);
+	if (p->kind == PAGING_NONE && p->n_stops)
+		reader_problem_at(r, at, "means nothing with the kind \"none\"");
+	for (int i = 0; i < p->n_stops; i++)
+		if (p->stops[i].kind == STOP_NO_CURSOR && p->kind != PAGING_CURSOR &&
+		    p->kind != PAGING_NONE)
+			reader_problem_at(r, at, "\"no_cursor\" is for the kind \"cursor\" alone");
+	if (p->kind != PAGING_NONE && p->n_stops == 1 && p->stops[0].kind == STOP_TOTAL &&
+	    !p->total)
+		reader_problem_at(r, at, "\"total\" needs a path");
+}
+
+void manifest_check(struct manifest_reader *r)
+{
+	struct manifest *m = &r->owner->m;
+
+	check_partner(r);
+	check_url(r, "api.base.production", m->base_production, true);
+	check_url(r, "api.base.sandbox", m->base_sandbox, true);
+	check_headers(r);
+	check_auth(r);
+	check_limits(r);
+	check_limit_headers(r);
+	if (m->total_ms && m->connect_ms > m->total_ms)
+		reader_problem_at(r, "api.timeout", "\"connect\" is longer than \"total\"");
+	manifest_check_paging(r, &m->paging, "pagination");
+	manifest_check_collections(r);
+	manifest_check_templates(r);
+}

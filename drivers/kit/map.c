@@ -1,0 +1,429 @@
+/* An item, column by column.  Whatever does not fit sets the whole item aside: a row with a hole where the
+ * partner sent a value would be believed. */
+#include "drivers/kit/map.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/crypto.h"
+#include "drivers/kit/map_value.h"
+
+#define HASH_HEX \
+	32 /* of the 64 of a SHA-256: collisions do not happen by chance, and rows stay small */
+#define ID_MAX_BYTES 512
+
+struct mapping {
+	const struct map_context *m;
+	const cJSON *item;
+	struct row row;
+	const char *country; /* what was sent as a country and is no code */
+	struct err *err;
+};
+
+static int __attribute__((format(printf, 3, 4)))
+set_aside(struct mapping *x, const char *field, const char *fmt, ...)
+{
+	char text[480];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	err_set(x->err, -EINVAL, ERR_DATA, "map", "%s: %s", field, text);
+	if (x->err)
+		snprintf(x->err->where, sizeof(x->err->where), "%s", field);
+	return -EINVAL;
+}
+
+/* ---- finding ---- */
+
+static const cJSON *make_node(struct mapping *x, int type, const char *text, double number)
+{
+	cJSON *v = arena_new_of(x->m->arena, cJSON);
+
+	v->type = type;
+	v->valuestring = arena_strdup(x->m->arena, text);
+	v->valuedouble = number;
+	return v;
+}
+
+static const cJSON *find_one(struct mapping *x, const char *path)
+{
+	if (strcmp(path, "@index") == 0)
+		return make_node(x, cJSON_Number, NULL, x->m->index);
+	if (strcmp(path, "@key") == 0)
+		return x->item->string ? make_node(x, cJSON_String, x->item->string, 0) : NULL;
+	return json_path(x->item, path);
+}
+
+static bool is_nothing(const cJSON *v)
+{
+	return !v || cJSON_IsNull(v);
+}
+
+static bool is_empty_text(const cJSON *v)
+{
+	return cJSON_IsString(v) && !*v->valuestring;
+}
+
+/* Of alternatives the first that says something: an empty text stands back behind the next one's words. */
+static const cJSON *find(struct mapping *x, const char *path)
+{
+	const cJSON *best = NULL;
+
+	if (!strchr(path, '|'))
+		return find_one(x, path);
+	for (const char *p = path;;) {
+		size_t n;
+		const cJSON *v;
+
+		p += strspn(p, " ");
+		n = strcspn(p, "|");
+		v = find_one(x, arena_strndup(x->m->arena, p, n - (n > 0 && p[n - 1] == ' ')));
+		if (!is_nothing(v) && !is_empty_text(v))
+			return v;
+		if (is_nothing(best) && v)
+			best = v;
+		if (!p[n])
+			return best;
+		p += n + 1;
+	}
+}
+
+static const char *find_text(struct mapping *x, const char *path)
+{
+	const cJSON *v = path ? find(x, path) : NULL;
+	struct buf text = BUF_INIT;
+	const char *s = NULL;
+
+	if (cJSON_IsString(v))
+		return *v->valuestring ? v->valuestring : NULL;
+	if (v && json_scalar_text(v, &text))
+		s = arena_strndup(x->m->arena, text.data, text.len);
+	buf_clear(&text);
+	return s;
+}
+
+/* ---- hashes ---- */
+
+static const char *hash_text(struct mapping *x, const struct buf *text)
+{
+	uint8_t sum[SHA256_BYTES];
+	char hex[2 * SHA256_BYTES + 1];
+
+	crypto_sha256(text->data, text->len, sum);
+	crypto_hex(sum, sizeof(sum), hex);
+	return arena_strndup(x->m->arena, hex, HASH_HEX);
+}
+
+static int add_value(const cJSON *value, const char *key, int index, void *arg)
+{
+	struct buf *text = arg;
+
+	buf_putc(text, text->len ? ',' : '[');
+	json_print(value, text);
+	return 0;
+}
+
+static void map_hash(struct mapping *x, const struct manifest_column *c, struct row_value *out)
+{
+	struct buf text = BUF_INIT;
+
+	json_path_each(x->item, c->hash, add_value, &text);
+	if (text.len) {
+		buf_putc(&text, ']');
+		out->set = true;
+		out->v.s.p = hash_text(x, &text);
+		out->v.s.n = HASH_HEX;
+	}
+	buf_clear(&text);
+}
+
+/* ---- columns ---- */
+
+/* The enum's word for a value; NULL if it has none. */
+static const cJSON *enum_word(struct mapping *x, const struct manifest_column *c, const cJSON *v)
+{
+	const cJSON *word = NULL;
+	struct buf text = BUF_INIT;
+
+	if (json_scalar_text(v, &text))
+		word = cJSON_GetObjectItemCaseSensitive(c->enums, buf_str(&text));
+	buf_clear(&text);
+	return word ? word : cJSON_GetObjectItemCaseSensitive(c->enums, "*");
+}
+
+/* Two letters in capitals are a country; else it is kept in extra as it came. */
+static void settle_country(struct mapping *x, struct row_value *out)
+{
+	const char *s = out->v.s.p;
+	char *code;
+
+	if (out->v.s.n == 0)
+		return;
+	if (out->v.s.n != 2 || !isalpha((unsigned char)s[0]) || !isalpha((unsigned char)s[1])) {
+		x->country = arena_strndup(x->m->arena, s, out->v.s.n);
+		out->set = false;
+		return;
+	}
+	code = arena_strndup(x->m->arena, s, 2);
+	code[0] = (char)toupper((unsigned char)code[0]);
+	code[1] = (char)toupper((unsigned char)code[1]);
+	out->v.s.p = code;
+}
+
+static int settle_currency(struct mapping *x, const char *field, struct row_value *out)
+{
+	char code[4];
+
+	if (out->v.s.n == 0) {
+		out->set = false;
+		return 0;
+	}
+	if (currency_digits(arena_strndup(x->m->arena, out->v.s.p, out->v.s.n), code) < 0)
+		return set_aside(x, field, "the currency \"%.*s\" is not known", (int)out->v.s.n,
+				 out->v.s.p);
+	out->v.s.p = arena_strdup(x->m->arena, code);
+	return 0;
+}
+
+static int convert(struct mapping *x, const struct manifest_column *c, const cJSON *v,
+		   struct row_value *out)
+{
+	const char *why = "", *currency = c->currency ? find_text(x, c->currency) : NULL;
+	int rc = map_value(c, v, currency, x->m->arena, out, &why);
+
+	if (rc < 0)
+		return set_aside(x, c->name, "%s", why);
+	if (!out->set)
+		return 0;
+	if (strcmp(c->name, "country_code") == 0)
+		settle_country(x, out);
+	else if (strcmp(c->name, "currency") == 0)
+		return settle_currency(x, c->name, out);
+	return 0;
+}
+
+static int map_path(struct mapping *x, const struct manifest_column *c, struct row_value *out)
+{
+	const cJSON *v = find(x, c->path), *word;
+	const char *what = !v ? "missing" : cJSON_IsNull(v) ? "null" : "\"\"";
+	int rc;
+
+	if (is_nothing(v) && c->fallback)
+		return convert(x, c, c->fallback, out);
+	if (is_nothing(v) || (c->required && is_empty_text(v)))
+		return c->required ? set_aside(x, c->name, "required, but %s", what) : 0;
+	if (c->enums && !is_empty_text(v)) {
+		word = enum_word(x, c, v);
+		if (!word)
+			return set_aside(x, c->name,
+					 "not one of the values that the manifest knows%s%.60s%s",
+					 cJSON_IsString(v) ? ": \"" : "",
+					 cJSON_IsString(v) ? v->valuestring : "",
+					 cJSON_IsString(v) ? "\"" : "");
+		v = word;
+	}
+	rc = convert(x, c, v, out);
+	if (rc == 0 && !out->set && c->fallback)
+		rc = convert(x, c, c->fallback, out);
+	if (rc == 0 && !out->set && c->required && !x->country)
+		return set_aside(x, c->name, "required, but \"\"");
+	return rc;
+}
+
+static int map_columns(struct mapping *x)
+{
+	const struct manifest_collection *c = x->m->collection;
+	int rc = 0;
+
+	for (int i = 0; i < c->n_map && rc == 0; i++) {
+		const struct manifest_column *k = &c->map[i];
+		struct row_value *out = &x->row.values[k->column];
+
+		if (k->hash)
+			map_hash(x, k, out);
+		else if (k->constant)
+			rc = convert(x, k, k->constant, out);
+		else
+			rc = map_path(x, k, out);
+	}
+	return rc;
+}
+
+/* ---- keys ---- */
+
+static const char *embedded_id(struct mapping *x)
+{
+	struct buf text = BUF_INIT;
+	const char *id;
+
+	json_print(x->item, &text);
+	id = arena_printf(x->m->arena, "%s/%s", x->m->parent_id, hash_text(x, &text));
+	buf_clear(&text);
+	return id;
+}
+
+static int map_id(struct mapping *x)
+{
+	const struct manifest_collection *c = x->m->collection;
+	const cJSON *v = find(x, c->id);
+	const char *id = NULL;
+
+	if (!is_nothing(v) && !is_empty_text(v)) {
+		if (!cJSON_IsString(v) && !cJSON_IsNumber(v))
+			return set_aside(x, "id", "%s is neither a text nor a number", c->id);
+		id = find_text(x, c->id);
+	} else if (c->embedded && x->m->parent_id) {
+		id = embedded_id(x);
+	}
+	if (!id)
+		return set_aside(x, "id", "%s is %s", c->id,
+				 !v                ? "missing"
+				 : cJSON_IsNull(v) ? "null"
+						   : "\"\"");
+	if (strlen(id) > ID_MAX_BYTES)
+		return set_aside(x, "id", "%s is %zu bytes long, at most %d are taken", c->id,
+				 strlen(id), ID_MAX_BYTES);
+	x->row.external_id =
+		*c->id_prefix ? arena_printf(x->m->arena, "%s%s", c->id_prefix, id) : id;
+	return 0;
+}
+
+static int map_updated(struct mapping *x)
+{
+	static const struct manifest_column column = { .name = "updated_at", .as = MAP_TIME };
+	const char *path = x->m->collection->updated_at, *why = "";
+	const cJSON *v = path ? find(x, path) : NULL;
+	struct row_value time = { 0 };
+
+	if (is_nothing(v))
+		return 0;
+	if (map_value(&column, v, NULL, x->m->arena, &time, &why) < 0)
+		return set_aside(x, "updated_at", "%s", why);
+	x->row.has_partner_updated = time.set;
+	x->row.partner_updated_us = time.v.i;
+	return 0;
+}
+
+static void map_parent(struct mapping *x)
+{
+	const struct manifest_collection *c = x->m->collection, *parent;
+	const char *name = c->belongs_collection ? c->belongs_collection : c->each;
+	const char *id = c->belongs_collection ? find_text(x, c->belongs_id) : x->m->parent_id;
+	int column = row_column_find(c->table, "resource_external_id");
+
+	if (!name || !id || column < 0 || !(c->columns >> column & 1))
+		return;
+	parent = manifest_collection(x->m->manifest, name);
+	if (parent && *parent->id_prefix)
+		id = arena_printf(x->m->arena, "%s%s", parent->id_prefix, id);
+	x->row.values[column] = (struct row_value){ .set = true, .v.s = { id, strlen(id) } };
+}
+
+/* ---- extra ---- */
+
+static void put_member(struct buf *out, const char *key, const cJSON *v)
+{
+	buf_putc(out, out->len ? ',' : '{');
+	json_quote(out, key, strlen(key));
+	buf_putc(out, ':');
+	json_print(v, out);
+}
+
+static void put_whole(struct mapping *x, struct buf *out)
+{
+	if (!cJSON_IsObject(x->item)) {
+		put_member(out, "@", x->item);
+		return;
+	}
+	for (const cJSON *v = x->item->child; v; v = v->next)
+		put_member(out, v->string, v);
+}
+
+static void map_extra(struct mapping *x)
+{
+	const struct manifest_collection *c = x->m->collection;
+	int column = row_column_find(c->table, "extra");
+	struct buf text = BUF_INIT;
+	bool whole = false;
+
+	for (int i = 0; i < c->n_extra; i++)
+		whole |= strcmp(c->extra[i], "*") == 0;
+	if (whole)
+		put_whole(x, &text);
+	for (int i = 0; i < c->n_extra && !whole; i++) {
+		const cJSON *v = cJSON_GetObjectItemCaseSensitive(x->item, c->extra[i]);
+
+		if (v)
+			put_member(&text, c->extra[i], v);
+	}
+	if (x->country && !(whole && cJSON_GetObjectItemCaseSensitive(x->item, "country_code")))
+		put_member(&text, "country_code", make_node(x, cJSON_String, x->country, 0));
+	if (text.len) {
+		buf_putc(&text, '}');
+		x->row.values[column] = (struct row_value){
+			.set = true,
+			.v.s = { arena_strndup(x->m->arena, text.data, text.len), text.len }
+		};
+	}
+	buf_clear(&text);
+}
+
+/* ---- what makes no sense ---- */
+
+static const struct row_value *value_of(const struct mapping *x, const char *name)
+{
+	enum row_table t = x->m->collection->table;
+	int column = row_column_find(t, name);
+
+	return column >= 0 && x->row.values[column].set ? &x->row.values[column] : NULL;
+}
+
+static int check_order(struct mapping *x, const char *from, const char *to)
+{
+	const struct row_value *a = value_of(x, from), *b = value_of(x, to);
+
+	return a && b && b->v.i < a->v.i ? set_aside(x, to, "before %s", from) : 0;
+}
+
+static int check_domain(struct mapping *x)
+{
+	const struct row_value *capacity = value_of(x, "capacity");
+	int rc = check_order(x, "starts_at", "ends_at");
+
+	if (rc == 0)
+		rc = check_order(x, "starts_on", "ends_on");
+	if (rc == 0 && capacity && capacity->v.i < 0)
+		rc = set_aside(x, "capacity", "negative");
+	return rc;
+}
+
+int map_item(const struct map_context *m, const cJSON *item, struct row *out, struct err *err)
+{
+	struct mapping x = { .m = m,
+			     .item = item,
+			     .err = err,
+			     .row = { .integration_id = m->integration_id,
+				      .observed_us = m->observed_us } };
+	int rc;
+
+	if (!cJSON_IsObject(item) && !cJSON_IsString(item) && !cJSON_IsNumber(item))
+		return set_aside(&x, "item", "expected an object");
+	rc = map_id(&x);
+	if (rc == 0)
+		rc = map_updated(&x);
+	if (rc == 0)
+		rc = map_columns(&x);
+	if (rc == 0)
+		rc = check_domain(&x);
+	if (rc < 0)
+		return rc;
+	map_parent(&x);
+	map_extra(&x);
+	*out = x.row;
+	return 0;
+}
