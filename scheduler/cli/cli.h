@@ -1,0 +1,132 @@
+/* The operator's command: what all its commands share.  main.c has the one table of commands;
+ * cmd_*.c have one noun each. A command runs in a coroutine, may wait, and returns its exit
+ * code; whoever finds a failure prints its one line (cli_fail). */
+#ifndef SCHEDULER_CLI_CLI_H
+#define SCHEDULER_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/config.h"
+#include "common/base/err.h"
+#include "common/base/json.h"
+#include "common/io/pg.h"
+#include "common/io/redis.h"
+#include "drivers/driver.h"
+
+#define CLI_OPTIONS_MAX 16 /* of one command, beside the common ones */
+#define CLI_SETS_MAX 64
+#define CLI_CONNECT_MS 5000
+#define CLI_CALL_MS 30000
+
+struct cli;
+
+struct command {
+	const char *name;      /* "integration add" */
+	const char *arguments; /* for --help: "--company C --partner P [--set k=v]…" */
+	const char *summary;
+	int min_words, max_words; /* after the name */
+	int (*options)(struct config_option
+			       out[CLI_OPTIONS_MAX]); /* fills, returns how many; NULL: none */
+	int (*run)(struct cli *c);
+};
+
+struct cli {
+	const struct command *command;
+	struct config_common common;
+	const char *config_file;
+	bool json;
+	char **words; /* after the command's name */
+	int n_words;
+	const char *sets[CLI_SETS_MAX]; /* each --set, as given */
+	int n_sets;
+	/* Opened by cli_redis, cli_pg, cli_drivers; closed by main. */
+	struct redis *redis;
+	char redis_why[256]; /* why it is down, as the connection said last */
+	struct pg *pg;
+	struct driver_set *drivers;
+	struct buf driver_problems;
+};
+
+/* args.c: finds the command and its words in argv, reads the settings.  0, or the exit code
+ * after the line was printed. */
+int args_read(struct cli *c, const struct command *commands, int n_commands, int argc, char **argv)
+	__attribute__((warn_unused_result));
+const char *args_drivers_default(void); /* the --drivers in force if nobody gave one */
+
+/* connect.c: each returns 0, or the exit code after the line was printed. */
+int cli_redis(struct cli *c) __attribute__((warn_unused_result));
+int cli_pg(struct cli *c) __attribute__((warn_unused_result)); /* also: migrated */
+int cli_drivers(struct cli *c) __attribute__((warn_unused_result));
+int cli_driver(struct cli *c, const char *partner, const struct driver **out)
+	__attribute__((warn_unused_result)); /* NULL for longshore */
+void cli_close(struct cli *c);
+int64_t cli_deadline(void); /* of one call */
+
+/* fail.c: one line on stderr; returns `code`. */
+int cli_fail(const struct cli *c, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* What a call of the store, the queue or the pools returned: the exit code follows from rc.
+ * `doing` is "adding the company". */
+int cli_error(const struct cli *c, int rc, const struct err *err, const char *doing);
+int cli_misused(const struct cli *c, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3))); /* adds where to read more */
+
+/* parse.c: words to values; each returns 0 or prints and returns EXIT_MISUSED. */
+int parse_id(const struct cli *c, const char *what, const char *text, int64_t *out)
+	__attribute__((warn_unused_result));
+int parse_since(const struct cli *c, const char *flag, const char *text, int64_t *real_ms)
+	__attribute__((warn_unused_result)); /* "2h" ago, or a time */
+int parse_run_at(const struct cli *c, const char *text, int64_t *real_ms)
+	__attribute__((warn_unused_result)); /* "15m" from now, or a time */
+int read_input(const struct cli *c, const char *flag, const char *file, size_t max, struct buf *out)
+	__attribute__((warn_unused_result)); /* "-": stdin */
+
+/* out.c */
+struct out_column {
+	const char *title, *path;
+	bool right;
+};
+void out_json(const cJSON *tree);
+/* --json: the array; else a table, or `none` where it is empty.  Takes the array. */
+int out_list(const struct cli *c, cJSON *array, const struct out_column *columns, int n,
+	     const char *none);
+void out_table(const cJSON *array, const struct out_column *columns, int n);
+/* --json: the object; else a line a member.  Takes it. */
+int out_object(const struct cli *c, cJSON *object);
+/* --json: {"key": value}; else the value alone, for scripts.  Takes it. */
+int out_value(const struct cli *c, const char *key, cJSON *value);
+void json_add_text(cJSON *object, const char *key, const char *value); /* NULL: null */
+void json_add_int(cJSON *object, const char *key, int64_t n);
+void json_add_time(cJSON *object, const char *key, int64_t real_ms); /* 0: null */
+
+/* The commands. */
+int cmd_migrate(struct cli *c);
+int cmd_company_add(struct cli *c);
+int cmd_company_list(struct cli *c);
+int cmd_integration_add(struct cli *c);
+int cmd_integration_list(struct cli *c);
+int cmd_integration_show(struct cli *c);
+int cmd_integration_pause(struct cli *c);
+int cmd_integration_resume(struct cli *c);
+int cmd_push(struct cli *c);
+int cmd_status(struct cli *c);
+int cmd_dead_list(struct cli *c);
+int cmd_dead_show(struct cli *c);
+int cmd_dead_replay(struct cli *c);
+int cmd_dead_discard(struct cli *c);
+int cmd_driver_list(struct cli *c);
+int cmd_driver_show(struct cli *c);
+int cmd_driver_check(struct cli *c);
+int cmd_driver_new(struct cli *c);
+int cmd_pause(struct cli *c);
+int cmd_resume(struct cli *c);
+
+int options_integration_add(struct config_option *out);
+int options_integration_list(struct config_option *out);
+int options_pause(struct config_option *out);
+int options_push(struct config_option *out);
+int options_dead_list(struct config_option *out);
+int options_dead_filter(struct config_option *out);
+
+#endif

@@ -1,0 +1,200 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/store/store.h"
+#include "drivers/kit/control.h"
+#include "scheduler/cli/cli.h"
+
+static const char *list_company, *list_partner, *list_status, *pause_reason;
+
+int options_integration_list(struct config_option *out)
+{
+	out[0] = (struct config_option){ .name = "company",
+					 .value_name = "C",
+					 .help = "only those of a company (id or name)",
+					 .out = &list_company };
+	out[1] = (struct config_option){ .name = "partner",
+					 .value_name = "P",
+					 .help = "only those of a partner",
+					 .out = &list_partner };
+	out[2] = (struct config_option){ .name = "status",
+					 .value_name = "S",
+					 .help = "only active, paused or auth_broken ones",
+					 .out = &list_status };
+	return 3;
+}
+
+int options_pause(struct config_option *out)
+{
+	out[0] = (struct config_option){ .name = "reason",
+					 .value_name = "TEXT",
+					 .help = "why, for those who wonder later",
+					 .out = &pause_reason };
+	return 1;
+}
+
+static cJSON *describe(const struct integration *i)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	json_add_int(o, "id", i->id);
+	json_add_text(o, "company", i->company);
+	if (i->company_id)
+		json_add_int(o, "company_id", i->company_id);
+	else
+		json_add_text(o, "company_id", NULL);
+	json_add_text(o, "partner", i->partner);
+	json_add_text(o, "environment", i->environment);
+	json_add_text(o, "base_url", i->base_url);
+	json_add_text(o, "status", i->status);
+	json_add_text(o, "status_reason", i->status_reason);
+	cJSON_AddItemToObject(o, "settings", cJSON_Duplicate(i->settings, true));
+	json_add_time(o, "created_at", i->created_ms);
+	json_add_time(o, "last_success_at", i->last_success_ms);
+	return o;
+}
+
+static void list_one(const struct integration *i, void *arg)
+{
+	cJSON_AddItemToArray(arg, describe(i));
+}
+
+int cmd_integration_list(struct cli *c)
+{
+	static const struct out_column columns[] = {
+		{ "ID", "id", true },
+		{ "COMPANY", "company", false },
+		{ "PARTNER", "partner", false },
+		{ "ENVIRONMENT", "environment", false },
+		{ "STATUS", "status", false },
+		{ "LAST SUCCESS", "last_success_at", false },
+	};
+	struct err err = { 0 };
+	int64_t company = 0;
+	cJSON *list;
+	int rc = cli_pg(c);
+
+	if (rc)
+		return rc;
+	rc = list_company ? company_find(c->pg, list_company, &company, &err) : 0;
+	if (rc < 0)
+		return cli_error(c, rc, &err, "--company");
+	list = cJSON_CreateArray();
+	rc = integration_each(c->pg, company, list_partner, list_status, list_one, list, &err);
+	if (rc < 0) {
+		cJSON_Delete(list);
+		return cli_error(c, rc, &err, "integration list");
+	}
+	return out_list(c, list, columns, 6,
+			"no integrations; `longshore integration add --help` says how to make one");
+}
+
+/* The integration that words[0] names. 0 or the exit code. */
+static int get(struct cli *c, struct integration *out)
+{
+	struct err err = { 0 };
+	int64_t id;
+	int rc = parse_id(c, "integration", c->words[0], &id);
+
+	if (rc == 0)
+		rc = cli_pg(c);
+	if (rc)
+		return rc;
+	rc = integration_get(c->pg, id, out, &err);
+	return rc < 0 ? cli_error(c, rc, &err, c->command->name) : 0;
+}
+
+int cmd_integration_show(struct cli *c)
+{
+	char *health = NULL, *why = NULL;
+	struct integration i;
+	struct err err = { 0 };
+	cJSON *o;
+	int rc = get(c, &i);
+
+	if (rc)
+		return rc;
+	o = describe(&i);
+	rc = health_get(c->pg, i.id, &health, &why, &err);
+	integration_clear(&i);
+	if (rc < 0) {
+		cJSON_Delete(o);
+		return cli_error(c, rc, &err, "integration show");
+	}
+	json_add_text(o, "health", health);
+	json_add_text(o, "why", *why ? why : NULL);
+	free(health);
+	free(why);
+	return out_object(c, o);
+}
+
+/* Postgres first, then the control hash that claims look at. Both servers are asked for before
+ * anything is written. */
+static int set_status(struct cli *c, const char *status, const char *reason)
+{
+	const struct driver *d = NULL;
+	struct integration i;
+	struct err err = { 0 };
+	int rc = get(c, &i);
+
+	if (rc)
+		return rc;
+	rc = cli_driver(c, i.partner, &d);
+	if (rc == 0)
+		rc = cli_redis(c);
+	if (rc)
+		goto out;
+	rc = integration_set_status(c->pg, i.id, status, reason, &err);
+	if (rc == 0)
+		rc = control_mirror(c->redis, c->pg, d, i.partner, false, cli_deadline(), &err);
+	if (rc < 0)
+		rc = cli_error(c, rc, &err, c->command->name);
+	else
+		rc = out_value(c, "status", cJSON_CreateString(status));
+out:
+	integration_clear(&i);
+	return rc;
+}
+
+int cmd_integration_pause(struct cli *c)
+{
+	return set_status(c, "paused", pause_reason ? pause_reason : "paused by an operator");
+}
+
+int cmd_integration_resume(struct cli *c)
+{
+	return set_status(c, "active", NULL);
+}
+
+static int set_paused(struct cli *c, bool paused)
+{
+	const char *partner = c->words[0];
+	const struct driver *d = NULL;
+	struct err err = { 0 };
+	int rc = cli_driver(c, partner, &d);
+
+	if (rc == 0)
+		rc = cli_pg(c);
+	if (rc == 0)
+		rc = cli_redis(c);
+	if (rc)
+		return rc;
+	rc = partner_set_paused(c->pg, partner, paused,
+				pause_reason ? pause_reason : "paused by an operator", &err);
+	if (rc == 0)
+		rc = control_mirror(c->redis, c->pg, d, partner, false, cli_deadline(), &err);
+	if (rc < 0)
+		return cli_error(c, rc, &err, c->command->name);
+	return out_value(c, "status", cJSON_CreateString(paused ? "paused" : "active"));
+}
+
+int cmd_pause(struct cli *c)
+{
+	return set_paused(c, true);
+}
+
+int cmd_resume(struct cli *c)
+{
+	return set_paused(c, false);
+}

@@ -1,0 +1,261 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/base/secret.h"
+#include "common/store/store.h"
+#include "drivers/kit/auth.h"
+#include "scheduler/cli/cli.h"
+
+#define CREDENTIALS_MAX_BYTES (64 * 1024)
+#define SETTINGS_KNOWN_MAX 64
+
+static const char *company, *partner, *environment, *base_url, *credentials_file;
+
+int options_integration_add(struct config_option *out)
+{
+	out[0] = (struct config_option){
+		.name = "company",
+		.value_name = "C",
+		.help = "whose account it is (id or name); none for a lookup partner",
+		.out = &company
+	};
+	out[1] = (struct config_option){
+		.name = "partner", .value_name = "P", .help = "with whom", .out = &partner
+	};
+	out[2] = (struct config_option){ .name = "environment",
+					 .value_name = "E",
+					 .help = "production or sandbox",
+					 .fallback = "production",
+					 .out = &environment };
+	out[3] = (struct config_option){ .name = "base-url",
+					 .value_name = "URL",
+					 .help = "replaces the API host of the manifest",
+					 .out = &base_url };
+	out[4] = (struct config_option){ .name = "credentials",
+					 .value_name = "FILE|-",
+					 .help = "a JSON object of what the partner needs",
+					 .out = &credentials_file };
+	return 5;
+}
+
+static int check_environment(const struct cli *c, const struct manifest *m)
+{
+	if (strcmp(environment, "production") != 0 && strcmp(environment, "sandbox") != 0)
+		return cli_misused(c, "--environment: production or sandbox, not \"%s\"",
+				   environment);
+	if (strcmp(environment, "sandbox") == 0 && !m->base_sandbox && !base_url)
+		return cli_misused(c,
+				   "--environment: %s has no sandbox of its own; give --base-url",
+				   partner);
+	if (base_url && strncmp(base_url, "http://", 7) != 0 &&
+	    strncmp(base_url, "https://", 8) != 0)
+		return cli_misused(c, "--base-url: \"%s\" begins with neither http:// nor https://",
+				   base_url);
+	return 0;
+}
+
+static int set_strategy(const struct cli *c, cJSON *settings, const char *value)
+{
+	if (strcmp(value, "webhook") != 0 && strcmp(value, "incremental") != 0 &&
+	    strcmp(value, "full") != 0)
+		return cli_misused(c, "--set strategy: webhook, incremental or full, not \"%s\"",
+				   value);
+	json_add_text(settings, "strategy", value);
+	return 0;
+}
+
+static int set_every(const struct cli *c, cJSON *settings, const char *value)
+{
+	int64_t ms;
+
+	if (clock_parse_duration(value, &ms) < 0 || ms < 60000)
+		return cli_misused(
+			c,
+			"--set every: a duration of at least 60s (15m, 4h, 1d) is expected, got"
+			" \"%s\"",
+			value);
+	json_add_text(settings, "every", value);
+	return 0;
+}
+
+static int set_in_flight(const struct cli *c, cJSON *settings, const char *value)
+{
+	int64_t n;
+	int rc = parse_id(c, "--set in_flight", value, &n);
+
+	if (rc == 0 && n > 100000)
+		rc = cli_misused(c, "--set in_flight: at most 100000, got %s", value);
+	if (rc == 0)
+		json_add_int(settings, "in_flight", n);
+	return rc;
+}
+
+static const struct {
+	const char *name;
+	int (*set)(const struct cli *c, cJSON *settings, const char *value);
+} own_settings[] = { { "strategy", set_strategy },
+		     { "every", set_every },
+		     { "in_flight", set_in_flight } };
+
+static int unknown_setting(const struct cli *c, const struct manifest *m, const char *name)
+{
+	const char *known[SETTINGS_KNOWN_MAX], *near;
+	struct buf all = BUF_INIT;
+	int n = 0, rc;
+
+	for (size_t i = 0; i < ARRAY_LEN(own_settings); i++)
+		known[n++] = own_settings[i].name;
+	for (int i = 0; i < m->n_settings && n < SETTINGS_KNOWN_MAX; i++)
+		known[n++] = m->settings[i];
+	for (int i = 0; i < n; i++)
+		buf_printf(&all, "%s%s", i ? ", " : "", known[i]);
+	near = config_nearest(name, known, n);
+	if (near)
+		rc = cli_misused(c, "--set %s: unknown setting; did you mean %s?", name, near);
+	else
+		rc = cli_misused(c, "--set %s: unknown setting of %s; known: %s", name, m->partner,
+				 all.data);
+	buf_clear(&all);
+	return rc;
+}
+
+static int set_one(const struct cli *c, const struct manifest *m, cJSON *settings, const char *name,
+		   const char *value)
+{
+	for (size_t i = 0; i < ARRAY_LEN(own_settings); i++) {
+		if (strcmp(own_settings[i].name, name) == 0)
+			return own_settings[i].set(c, settings, value);
+	}
+	for (int i = 0; i < m->n_settings; i++) {
+		if (strcmp(m->settings[i], name) == 0) {
+			json_add_text(settings, name, value);
+			return 0;
+		}
+	}
+	return unknown_setting(c, m, name);
+}
+
+static int read_settings(const struct cli *c, const struct manifest *m, cJSON *settings)
+{
+	int rc = 0;
+
+	for (int i = 0; i < c->n_sets && rc == 0; i++) {
+		const char *equals = strchr(c->sets[i], '=');
+		char *name;
+
+		if (!equals || equals == c->sets[i])
+			return cli_misused(c, "--set: name=value is expected, got \"%s\"",
+					   c->sets[i]);
+		name = mem_strndup(c->sets[i], (size_t)(equals - c->sets[i]));
+		cJSON_DeleteItemFromObjectCaseSensitive(settings, name); /* the last one counts */
+		rc = set_one(c, m, settings, name, equals + 1);
+		free(name);
+	}
+	return rc;
+}
+
+static int no_credentials(const struct cli *c, const struct manifest *m)
+{
+	struct buf needs = BUF_INIT;
+	int rc;
+
+	for (int i = 0; i < m->auth.n_needs; i++)
+		buf_printf(&needs, "%s\"%s\": …", i ? ", " : "", m->auth.needs[i]);
+	rc = cli_misused(
+		c,
+		"%s needs credentials: give --credentials FILE (or - for stdin) with a JSON"
+		" object {%s}",
+		partner, buf_str(&needs));
+	buf_clear(&needs);
+	return rc;
+}
+
+/* Nothing of the content is ever printed: a broken secret is a secret. */
+static int parse_credentials(const struct cli *c, const struct manifest *m, const struct buf *text)
+{
+	struct json_error why = { 0 };
+	struct err err = { 0 };
+	cJSON *tree = NULL;
+	int rc = json_parse(buf_str(text), text->len, CREDENTIALS_MAX_BYTES, &tree, &why);
+
+	if (rc < 0)
+		return cli_misused(c, "--credentials: %s is not JSON: %s at line %d column %d",
+				   credentials_file, why.text, why.line, why.column);
+	if (!cJSON_IsObject(tree))
+		rc = cli_misused(c, "--credentials: %s holds no JSON object", credentials_file);
+	else if (auth_credentials_check(m, tree, &err) < 0)
+		rc = cli_misused(c, "--credentials: %s", err.text);
+	cJSON_Delete(tree);
+	return rc;
+}
+
+static int read_credentials(const struct cli *c, const struct manifest *m, struct secret *out)
+{
+	struct buf text = BUF_INIT;
+	int rc;
+
+	if (!credentials_file)
+		return m->auth.n_needs ? no_credentials(c, m) : 0;
+	rc = read_input(c, "--credentials", credentials_file, CREDENTIALS_MAX_BYTES, &text);
+	if (rc == 0)
+		rc = parse_credentials(c, m, &text);
+	if (rc == 0)
+		secret_set(out, text.data, text.len);
+	secret_free_buf(&text);
+	return rc;
+}
+
+static int add(struct cli *c, const struct secret *credentials, const cJSON *settings)
+{
+	struct integration_new n = { .company = company,
+				     .partner = partner,
+				     .environment = environment,
+				     .base_url = base_url,
+				     .settings = settings,
+				     .credentials = credentials->len ? credentials : NULL };
+	struct keyring *keys = NULL;
+	struct err err = { 0 };
+	int64_t id;
+	int rc = n.credentials ? keyring_load(c->common.secret_key_file, &keys, &err) : 0;
+
+	if (rc < 0)
+		return cli_error(c, rc, &err, "the secret key");
+	rc = cli_pg(c);
+	if (rc == 0) {
+		rc = integration_add(c->pg, keys, &n, &id, &err);
+		rc = rc < 0 ? cli_error(c, rc, &err, "integration add")
+			    : out_value(c, "id", cJSON_CreateNumber((double)id));
+	}
+	keyring_free(keys);
+	return rc;
+}
+
+int cmd_integration_add(struct cli *c)
+{
+	struct secret credentials = SECRET_INIT;
+	const struct driver *d = NULL;
+	cJSON *settings;
+	int rc;
+
+	if (!partner)
+		return cli_misused(c, "--partner is missing");
+	rc = cli_driver(c, partner, &d);
+	if (rc == 0 && !d)
+		rc = cli_misused(c, "--partner: %s is the queue of jobs without a partner",
+				 partner);
+	if (rc)
+		return rc;
+	settings = cJSON_CreateObject();
+	rc = check_environment(c, d->manifest);
+	if (rc == 0)
+		rc = read_settings(c, d->manifest, settings);
+	if (rc == 0)
+		rc = read_credentials(c, d->manifest, &credentials);
+	if (rc == 0)
+		rc = add(c, &credentials, settings);
+	secret_clear(&credentials);
+	cJSON_Delete(settings);
+	return rc;
+}

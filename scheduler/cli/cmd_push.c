@@ -1,0 +1,118 @@
+#include <string.h>
+
+#include "common/base/id.h"
+#include "common/queue/queue.h"
+#include "common/store/store.h"
+#include "scheduler/cli/cli.h"
+
+static const char *integration, *args_text, *lane_text, *run_at;
+
+int options_push(struct config_option *out)
+{
+	out[0] = (struct config_option){
+		.name = "integration",
+		.value_name = "ID",
+		.help = "whose account; needed by tasks that call the partner",
+		.out = &integration
+	};
+	out[1] = (struct config_option){ .name = "args",
+					 .value_name = "JSON",
+					 .help = "an object: {\"mode\": \"full\"}",
+					 .out = &args_text };
+	out[2] = (struct config_option){ .name = "lane",
+					 .value_name = "LANE",
+					 .help = "high, normal or low",
+					 .fallback = "normal",
+					 .out = &lane_text };
+	out[3] = (struct config_option){ .name = "run-at",
+					 .value_name = "TIME",
+					 .help = "not before: a time, or 15m from now",
+					 .out = &run_at };
+	return 4;
+}
+
+static int read_args(const struct cli *c, cJSON **out)
+{
+	struct json_error why = { 0 };
+
+	if (!args_text)
+		return 0;
+	if (json_parse(args_text, strlen(args_text), JOB_MAX_BYTES, out, &why) < 0)
+		return cli_misused(c, "--args: not JSON: %s at column %d", why.text, why.column);
+	if (!cJSON_IsObject(*out))
+		return cli_misused(
+			c, "--args: a JSON object is expected, such as {\"mode\": \"full\"}");
+	return 0;
+}
+
+/* A job for another partner's integration would only become a dead letter. */
+static int check_integration(struct cli *c, const char *partner, int64_t id)
+{
+	struct integration i;
+	struct err err = { 0 };
+	int rc = cli_pg(c);
+
+	if (rc)
+		return rc;
+	rc = integration_get(c->pg, id, &i, &err);
+	if (rc < 0)
+		return cli_error(c, rc, &err, "--integration");
+	if (strcmp(i.partner, partner) != 0)
+		rc = cli_misused(c, "--integration: %lld is an integration with %s, not %s",
+				 (long long)id, i.partner, partner);
+	integration_clear(&i);
+	return rc;
+}
+
+static int enqueue(struct cli *c, const char *partner, const struct queue_push *push)
+{
+	struct queue *q = queue_new(c->redis, partner, NULL);
+	struct err err = { 0 };
+	int rc = queue_enqueue(q, push, 1, cli_deadline(), &err);
+
+	queue_free(q);
+	if (rc < 0)
+		return cli_error(c, rc, &err, "push");
+	return out_value(c, "id", cJSON_CreateString(push->id));
+}
+
+static int read_push(struct cli *c, struct queue_push *push)
+{
+	const struct driver *d;
+	int rc = cli_driver(c, c->words[0], &d);
+
+	if (rc == 0 && lane_parse(lane_text, &push->lane) < 0)
+		rc = cli_misused(c, "--lane: high, normal or low, not \"%s\"", lane_text);
+	if (rc == 0 && run_at)
+		rc = parse_run_at(c, run_at, &push->run_at_ms);
+	if (rc == 0 && integration)
+		rc = parse_id(c, "--integration", integration, &push->integration);
+	if (rc == 0 && integration)
+		rc = check_integration(c, c->words[0], push->integration);
+	return rc;
+}
+
+int cmd_push(struct cli *c)
+{
+	struct queue_push push = { .lane = LANE_NORMAL };
+	struct buf payload = BUF_INIT;
+	char id[ID_LEN + 1];
+	cJSON *args = NULL;
+	int rc = read_args(c, &args);
+
+	if (rc == 0)
+		rc = read_push(c, &push);
+	if (rc == 0)
+		rc = cli_redis(c);
+	if (rc == 0) {
+		id_new(id);
+		job_print(&payload, c->words[1], push.integration, args, 0, NULL);
+		push.id = id;
+		push.payload = payload.data;
+		push.len = payload.len;
+		rc = enqueue(c, c->words[0], &push);
+	}
+	buf_clear(&payload);
+	cJSON_Delete(args);
+	return rc;
+}

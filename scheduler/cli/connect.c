@@ -1,0 +1,115 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/io/loop.h"
+#include "common/queue/queue.h"
+#include "common/store/store.h"
+#include "scheduler/cli/cli.h"
+
+int64_t cli_deadline(void)
+{
+	return loop_now_ms() + CLI_CALL_MS;
+}
+
+static void on_down(struct redis *r, const char *why, void *arg)
+{
+	struct cli *c = arg;
+
+	snprintf(c->redis_why, sizeof(c->redis_why), "%s", why);
+}
+
+int cli_redis(struct cli *c)
+{
+	struct redis_options o = {
+		.url = c->common.redis_url, .client_name = "longshore", .on_down = on_down, .arg = c
+	};
+	struct err err = { 0 };
+
+	if (c->redis)
+		return 0;
+	if (redis_new(&o, &c->redis, &err) < 0)
+		return cli_fail(c, EXIT_MISUSED, "--redis: %s", err.text);
+	if (redis_wait_up(c->redis, loop_now_ms() + CLI_CONNECT_MS) < 0)
+		return cli_fail(
+			c, EXIT_UNREACHABLE,
+			"Redis at %s does not answer%s%s; start it, or name another with --redis"
+			" or LONGSHORE_REDIS_URL",
+			redis_url_shown(c->redis), *c->redis_why ? ": " : "", c->redis_why);
+	return 0;
+}
+
+int cli_pg(struct cli *c)
+{
+	struct pg_options o = { .url = c->common.database_url,
+				.application_name = "longshore",
+				.max_connections = 1,
+				.timeout_ms = CLI_CALL_MS };
+	struct err err = { 0 };
+	int rc;
+
+	if (c->pg)
+		return 0;
+	if (pg_new(&o, &c->pg, &err) < 0)
+		return cli_fail(c, EXIT_MISUSED, "--database: %s", err.text);
+	if (pg_wait_up(c->pg, loop_now_ms() + CLI_CONNECT_MS, &err) < 0)
+		return cli_fail(
+			c, EXIT_UNREACHABLE,
+			"%s; start it, or name another with --database or LONGSHORE_DATABASE_URL",
+			err.text);
+	rc = migrate_check(c->pg, &err);
+	if (rc == -ENODATA)
+		return cli_fail(c, EXIT_FAILED, "%s", err.text);
+	return rc < 0 ? cli_error(c, rc, &err, "looking at the database's schema") : 0;
+}
+
+int cli_drivers(struct cli *c)
+{
+	struct err err = { 0 };
+
+	if (c->drivers)
+		return 0;
+	if (driver_set_load(c->common.drivers, &c->drivers, &c->driver_problems, &err) < 0)
+		return cli_fail(c, EXIT_MISUSED, "--drivers: %s", err.text);
+	return 0;
+}
+
+/* A name may be unknown because its manifest is broken: then that is said instead. */
+static int no_driver(struct cli *c, const char *partner)
+{
+	const char *names[256], *near;
+	char needle[64];
+	int n = driver_set_count(c->drivers);
+
+	snprintf(needle, sizeof(needle), "/%s/manifest.json", partner);
+	if (strstr(buf_str(&c->driver_problems), needle))
+		return cli_fail(c, EXIT_FAILED,
+				"the manifest of %s has errors; see `longshore driver check %s`",
+				partner, partner);
+	for (int i = 0; i < n && i < 256; i++)
+		names[i] = driver_at(c->drivers, i)->manifest->partner;
+	near = config_nearest(partner, names, n < 256 ? n : 256);
+	return cli_fail(c, EXIT_NOT_FOUND, "no driver for \"%s\" in %s%s%s%s", partner,
+			c->common.drivers, near ? "; did you mean " : "",
+			near ? near : "; see `longshore driver list`", near ? "?" : "");
+}
+
+int cli_driver(struct cli *c, const char *partner, const struct driver **out)
+{
+	int rc = cli_drivers(c);
+
+	if (rc)
+		return rc;
+	*out = driver_find(c->drivers, partner);
+	return *out || strcmp(partner, LONGSHORE_PARTNER) == 0 ? 0 : no_driver(c, partner);
+}
+
+void cli_close(struct cli *c)
+{
+	redis_free(c->redis);
+	if (c->pg)
+		pg_free(c->pg);
+	if (c->drivers)
+		driver_set_free(c->drivers);
+	buf_clear(&c->driver_problems);
+}

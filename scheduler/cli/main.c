@@ -1,0 +1,97 @@
+/* longshore: the operator's command.  One table of commands; each runs in a coroutine on the
+ * loop and returns its exit code. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/secret.h"
+#include "common/io/co.h"
+#include "common/io/loop.h"
+#include "scheduler/cli/cli.h"
+
+static const struct command commands[] = {
+	{ "migrate", "", "creates the tables in Postgres, or brings them up to date", 0, 0, NULL,
+	  cmd_migrate },
+	{ "company add", "NAME", "adds a company, prints its id", 1, 1, NULL, cmd_company_add },
+	{ "company list", "", "lists companies", 0, 0, NULL, cmd_company_list },
+	{ "integration add", "--company C --partner P [--credentials FILE|-] [--set k=v]...",
+	  "adds a company's account with a partner, prints its id", 0, 0, options_integration_add,
+	  cmd_integration_add },
+	{ "integration list", "", "lists integrations", 0, 0, options_integration_list,
+	  cmd_integration_list },
+	{ "integration show", "ID", "shows one integration: settings, status, health", 1, 1, NULL,
+	  cmd_integration_show },
+	{ "integration pause", "ID", "lets its jobs wait, unharmed", 1, 1, options_pause,
+	  cmd_integration_pause },
+	{ "integration resume", "ID", "lets its jobs run again", 1, 1, NULL,
+	  cmd_integration_resume },
+	{ "push", "PARTNER TASK", "queues a job, prints its id", 2, 2, options_push, cmd_push },
+	{ "status", "", "shows queues, workers, the leader, integrations by health", 0, 0, NULL,
+	  cmd_status },
+	{ "dead list", "", "lists dead letters, newest first", 0, 0, options_dead_list,
+	  cmd_dead_list },
+	{ "dead show", "ID", "shows a dead letter whole", 1, 1, NULL, cmd_dead_show },
+	{ "dead replay", "ID | filters", "queues the jobs of dead letters again, prints how many",
+	  0, 1, options_dead_filter, cmd_dead_replay },
+	{ "dead discard", "ID | filters", "gives dead letters up, prints how many", 0, 1,
+	  options_dead_filter, cmd_dead_discard },
+	{ "driver list", "", "lists the partners that there are drivers for", 0, 0, NULL,
+	  cmd_driver_list },
+	{ "driver show", "PARTNER", "prints a manifest with all its defaults", 1, 1, NULL,
+	  cmd_driver_show },
+	{ "driver check", "[PARTNER|DIR]", "validates one manifest, or all", 0, 1, NULL,
+	  cmd_driver_check },
+	{ "driver new", "NAME", "lays down a new driver from the template", 1, 1, NULL,
+	  cmd_driver_new },
+	{ "pause", "PARTNER", "lets all jobs of a partner wait", 1, 1, options_pause, cmd_pause },
+	{ "resume", "PARTNER", "lets them run again", 1, 1, NULL, cmd_resume },
+};
+
+struct outcome {
+	struct cli *cli;
+	int code;
+};
+
+static void run(void *arg)
+{
+	struct outcome *o = arg;
+
+	o->code = o->cli->command->run(o->cli);
+	cli_close(o->cli);
+	loop_stop();
+}
+
+static int run_on_loop(struct cli *c)
+{
+	struct outcome o = { .cli = c, .code = EXIT_FAILED };
+
+	if (loop_init() < 0 || !co_spawn("command", run, &o))
+		return cli_fail(c, EXIT_FAILED,
+				"the event loop cannot start: out of memory or file descriptors");
+	loop_run();
+	loop_close();
+	return o.code;
+}
+
+int main(int argc, char **argv)
+{
+	struct cli c = { 0 };
+	enum log_level level;
+	int code;
+
+	secret_harden_process();
+	log_init("longshore", LOG_ERROR, false);
+	code = args_read(&c, commands, (int)ARRAY_LEN(commands), argc, argv);
+	if (code)
+		return code;
+	if (log_level_parse(c.common.log_level, &level) < 0)
+		return cli_misused(&c, "--log-level: debug, info, warn or error, not \"%s\"",
+				   c.common.log_level);
+	log_init("longshore", level, c.common.log_format[0] == 'j');
+	code = run_on_loop(&c);
+	free(c.words);
+	if (fflush(stdout) != 0 && code == EXIT_OK)
+		code = cli_fail(&c, EXIT_FAILED, "writing the result failed");
+	return code;
+}

@@ -1,0 +1,267 @@
+/* longshore-scheduler: the control plane.  Starts, waits for Redis and Postgres (and says so), then runs its
+ * parts as coroutines until TERM. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/config.h"
+#include "common/base/id.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/metrics.h"
+#include "common/base/secret.h"
+#include "common/io/co.h"
+#include "common/io/loop.h"
+#include "common/store/store.h"
+#include "scheduler/scheduler.h"
+
+#define STOP_MS 10000
+
+static struct scheduler scheduler;
+static struct config_common common;
+static const char *listen_at;
+static struct httpd *http;
+static int exit_code;
+
+/* ---- coroutines that stop together ---- */
+#define SPAWNED_MAX (SCHEDULER_PARTNERS_MAX + 16)
+static struct spawned { struct co *co; void (*fn)(void *); void *arg; } spawned[SPAWNED_MAX];
+static int n_spawned;
+
+static void spawned_run(void *arg)
+{
+	struct spawned *sp = arg;
+
+	sp->fn(sp->arg);
+	sp->co = NULL;
+}
+
+int scheduler_spawn(struct scheduler *s, const char *name, void (*fn)(void *), void *arg)
+{
+	struct spawned *sp = &spawned[n_spawned];
+
+	if (n_spawned == SPAWNED_MAX)
+		return -ENOSPC;
+	sp->fn = fn;
+	sp->arg = arg;
+	sp->co = co_spawn(name, spawned_run, sp);
+	if (!sp->co)
+		return -ENOMEM;
+	n_spawned++;
+	return 0;
+}
+
+int scheduler_sleep(struct scheduler *s, int64_t ms)
+{
+	if (s->stopping)
+		return -ECANCELED;
+	return co_sleep("pause", ms) == 0 && !s->stopping ? 0 : -ECANCELED;
+}
+
+struct queue *scheduler_queue(struct scheduler *s, const char *partner)
+{
+	for (int i = 0; i < s->n_queues; i++)
+		if (!strcmp(queue_partner(s->queues[i]), partner))
+			return s->queues[i];
+	return NULL;
+}
+
+/* ---- start and stop ---- */
+static void stop(void *arg)
+{
+	struct scheduler *s = arg;
+	int64_t end = loop_now_ms() + STOP_MS;
+
+	log_event(LOG_INFO, "stopping");
+	for (int i = 0; i < n_spawned; i++)
+		if (spawned[i].co)
+			co_cancel(spawned[i].co);
+	if (leader_leave(s) < 0)
+		log_event(LOG_INFO, "lease_left_to_lapse");
+	if (http && httpd_drain(http, end) < 0)
+		log_event(LOG_WARN, "requests_cut_off");
+	loop_stop();
+}
+
+static void on_signal(int signo, void *arg)
+{
+	struct scheduler *s = arg;
+
+	if (s->stopping) {
+		log_event(LOG_WARN, "stopped_at_once", LI("signal", signo));
+		_exit(1);
+	}
+	s->stopping = true;
+	if (!co_spawn("stop", stop, s))
+		loop_stop();
+}
+
+static void print_co(const char *name, const char *why, int64_t waiting_ms, void *data, void *arg)
+{
+	log_event(LOG_INFO, "coroutine", LS("name", name), LS("waits_for", why), LI("since_ms", waiting_ms));
+}
+
+static void on_usr1(int signo, void *arg)
+{
+	co_each(print_co, NULL);
+}
+
+static int fail(const char *text, int code)
+{
+	log_event(LOG_ERROR, "not_started", LS("reason", text));
+	exit_code = code;
+	loop_stop();
+	return -1;
+}
+
+/* A daemon that is started before its Redis or Postgres waits for it and says so. */
+static int wait_for_servers(struct scheduler *s)
+{
+	struct err err = { 0 };
+
+	while (redis_wait_up(s->redis, loop_now_ms() + 5000) < 0) {
+		log_event(LOG_WARN, "waiting_for_redis", LS("url", redis_url_shown(s->redis)));
+		if (s->stopping)
+			return -1;
+	}
+	while (pg_wait_up(s->pg, loop_now_ms() + 5000, &err) < 0) {
+		log_event(LOG_WARN, "waiting_for_postgres", LS("url", pg_url_shown(s->pg)), LS("reason", err.text));
+		if (s->stopping)
+			return -1;
+	}
+	int rc = migrate_check(s->pg, &err);
+	while (rc < 0 && rc != -ENODATA && !s->stopping) {
+		if (co_sleep("postgres", 1000) < 0)
+			return -1;
+		rc = migrate_check(s->pg, &err);
+	}
+	return rc == -ENODATA ? fail(err.text, EXIT_FAILED) : rc;
+}
+
+static void start(void *arg)
+{
+	struct scheduler *s = arg;
+
+	if (wait_for_servers(s) < 0)
+		return;
+	if (leader_start(s) < 0 || upkeep_start(s) < 0 || beat_start(s) < 0 || letters_start(s) < 0 ||
+	    watch_start(s) < 0) {
+		fail("out of memory for coroutines", EXIT_FAILED);
+		return;
+	}
+	log_event(LOG_INFO, "started", LS("version", LONGSHORE_VERSION), LS("listen", listen_at),
+		  LI("port", httpd_port(http)), LI("partners", s->n_queues - 1));
+}
+
+static int load_drivers(struct scheduler *s)
+{
+	struct buf problems = BUF_INIT;
+	struct err err = { 0 };
+	int rc = driver_set_load(common.drivers, &s->drivers, &problems, &err);
+
+	if (problems.len)
+		log_event(LOG_ERROR, "manifest_refused", LS("problems", buf_str(&problems)));
+	if (rc < 0)
+		fprintf(stderr, "longshore-scheduler: %s\n", err.text);
+	buf_clear(&problems);
+	return rc;
+}
+
+static int make_queues(struct scheduler *s)
+{
+	s->queues[s->n_queues++] = queue_new(s->redis, LONGSHORE_PARTNER, NULL);
+	for (int i = 0; i < driver_set_count(s->drivers); i++) {
+		if (s->n_queues == SCHEDULER_PARTNERS_MAX) {
+			fprintf(stderr, "longshore-scheduler: more than %d partners\n", SCHEDULER_PARTNERS_MAX - 1);
+			return -E2BIG;
+		}
+		s->queues[s->n_queues++] = queue_new(s->redis, driver_at(s->drivers, i)->manifest->partner, NULL);
+	}
+	return 0;
+}
+
+static int connect_servers(struct scheduler *s, struct err *err)
+{
+	struct redis_options ro = { .url = common.redis_url, .client_name = "longshore-scheduler" };
+	struct pg_options po = { .url = common.database_url, .application_name = "longshore-scheduler",
+				 .max_connections = 3 };
+
+	if (redis_new(&ro, &s->redis, err) < 0 || pg_new(&po, &s->pg, err) < 0)
+		return -EINVAL;
+	return 0;
+}
+
+static void name_self(struct scheduler *s)
+{
+	char host[32] = "host", id[ID_LEN + 1];
+
+	gethostname(host, sizeof(host) - 1);
+	id_new(id);
+	snprintf(s->name, sizeof(s->name), "%s-%d-%s", host, (int)getpid(), id + ID_LEN - 6);
+}
+
+static void close_all(struct scheduler *s)
+{
+	httpd_free(http);
+	for (int i = 0; i < s->n_queues; i++)
+		queue_free(s->queues[i]);
+	pg_free(s->pg);
+	redis_free(s->redis);
+	driver_set_free(s->drivers);
+	loop_close();
+}
+
+int main(int argc, char **argv)
+{
+	struct scheduler *s = &scheduler;
+	struct config_option options[CONFIG_COMMON_COUNT + 2];
+	struct httpd_options ho = { 0 };
+	struct err err = { 0 };
+	enum log_level level;
+	int rest, rc;
+
+	secret_harden_process();
+	config_common_options(&common, options);
+	options[CONFIG_COMMON_COUNT] = (struct config_option){
+		"listen", "LONGSHORE_LISTEN", "HOST:PORT", "where /metrics, /healthz and /readyz are served",
+		CONFIG_STRING, "127.0.0.1:8700", 0, 0, &listen_at };
+	options[CONFIG_COMMON_COUNT + 1] = (struct config_option){
+		"import-every", "LONGSHORE_IMPORT_EVERY", "DURATION", "time between two import_all_resources; 0 for none",
+		CONFIG_DURATION_MS, "4h", 0, 0, &s->import_every_ms };
+	rc = config_load("longshore-scheduler", "longshore-scheduler [flags]: starts what is due, promotes, reaps, watches",
+			 options, CONFIG_COMMON_COUNT + 2, argc, argv, &common.config_file, &rest);
+	if (rc != 0)
+		return rc;
+	if (rest < argc) {
+		fprintf(stderr, "longshore-scheduler: unexpected word \"%s\": it takes only flags (--help)\n", argv[rest]);
+		return EXIT_MISUSED;
+	}
+	if (log_level_parse(common.log_level, &level) < 0) {
+		fprintf(stderr, "longshore-scheduler: --log-level \"%s\": debug, info, warn or error\n", common.log_level);
+		return EXIT_MISUSED;
+	}
+	log_init("longshore-scheduler", level, !strcmp(common.log_format, "json"));
+	metrics_init(NULL);
+	name_self(s);
+	if (load_drivers(s) < 0)
+		return EXIT_MISUSED;
+	if (loop_init() < 0)
+		return EXIT_FAILED;
+	ho.listen = listen_at;
+	if (connect_servers(s, &err) < 0 || httpd_new(&ho, &http, &err) < 0) {
+		fprintf(stderr, "longshore-scheduler: %s\n", err.text);
+		return EXIT_MISUSED;
+	}
+	if (make_queues(s) < 0 || pages_start(s, http) < 0)
+		return EXIT_MISUSED;
+	if (loop_on_signal(SIGTERM, on_signal, s) < 0 || loop_on_signal(SIGINT, on_signal, s) < 0 ||
+	    loop_on_signal(SIGUSR1, on_usr1, s) < 0 || scheduler_spawn(s, "start", start, s) < 0)
+		return EXIT_FAILED;
+	loop_run();
+	close_all(s);
+	log_event(LOG_INFO, "stopped");
+	return exit_code;
+}

@@ -1,0 +1,217 @@
+/* Alerts about the fleet and the queues: whoever finds a cause writes it into `alerts`; it is resolved by the look that no
+ * longer finds it.  Run by the leader.
+ *
+ *   no_worker       nobody alive serves a queue that has work (critical)
+ *   queue_depth     over 5,000 ready (critical), over 1,000 (warning)
+ *   unserved_list   a list named like a queue that nobody serves: queue:{gusty}, queue:guesty */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/config.h"
+#include "common/base/json.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/metrics.h"
+#include "common/io/loop.h"
+#include "common/store/store.h"
+#include "scheduler/scheduler.h"
+
+#define LOOK_MS 5000
+#define SCAN_MS 60000
+#define NO_WORKER_MS 20000 /* a fleet that restarts is no alert */
+#define STEP_MS 5000
+#define DEPTH_WARN 1000
+#define DEPTH_CRITICAL 5000
+
+struct watch {
+	struct scheduler *s;
+	int alive;
+	bool served[SCHEDULER_PARTNERS_MAX];
+	int64_t lonely_since_ms[SCHEDULER_PARTNERS_MAX]; /* has work and no worker; 0: not so */
+	int raised[SCHEDULER_PARTNERS_MAX]; /* what this process last wrote of a queue's depth: -1 unknown, 0 fine, 1, 2 */
+	bool lonely_raised[SCHEDULER_PARTNERS_MAX];
+	int64_t scanned_ms;
+};
+
+static void raise_alert(struct watch *w, const char *kind, const char *severity, const char *scope,
+			const char *what, const char *todo)
+{
+	struct err err = { 0 };
+
+	if (alert_raise(w->s->pg, kind, severity, scope, what, todo, &err) < 0)
+		log_event(LOG_WARN, "alert_not_written", LS("kind", kind), LS("scope", scope), LS("reason", err.text));
+}
+
+static void resolve_alert(struct watch *w, const char *kind, const char *scope)
+{
+	struct err err = { 0 };
+
+	if (alert_resolve(w->s->pg, kind, scope, &err) < 0)
+		log_event(LOG_WARN, "alert_not_resolved", LS("kind", kind), LS("scope", scope), LS("reason", err.text));
+}
+
+/* A worker's info says which partners it serves: {"partners": ["guesty", …]}. */
+static void see_worker(const char *epoch, int64_t last_beat_ms, const char *info_json, void *arg)
+{
+	struct watch *w = arg;
+	cJSON *info = NULL;
+	const cJSON *p;
+
+	if (!info_json || json_parse(info_json, strlen(info_json), 1 << 20, &info, NULL) < 0)
+		return;
+	w->alive++;
+	cJSON_ArrayForEach(p, json_path(info, "partners")) {
+		for (int i = 0; i < w->s->n_queues; i++)
+			if (cJSON_IsString(p) && !strcmp(p->valuestring, queue_partner(w->s->queues[i])))
+				w->served[i] = true;
+	}
+	cJSON_Delete(info);
+}
+
+static void look_lonely(struct watch *w, int i, int64_t ready)
+{
+	const char *p = queue_partner(w->s->queues[i]);
+	char what[200];
+
+	if (!ready || w->served[i]) {
+		if (w->lonely_raised[i] || w->raised[i] < 0)
+			resolve_alert(w, "no_worker", p);
+		w->lonely_raised[i] = false;
+		w->lonely_since_ms[i] = 0;
+		return;
+	}
+	if (!w->lonely_since_ms[i])
+		w->lonely_since_ms[i] = loop_now_ms();
+	if (loop_now_ms() - w->lonely_since_ms[i] < NO_WORKER_MS)
+		return;
+	snprintf(what, sizeof(what), "%lld jobs of %s are ready and no live worker serves it", (long long)ready, p);
+	raise_alert(w, "no_worker", "critical", p, what,
+		    "start a longshore-worker that has this partner's driver and --partners, or see why it stopped");
+	w->lonely_raised[i] = true;
+}
+
+static void look_depth(struct watch *w, int i, int64_t ready)
+{
+	const char *p = queue_partner(w->s->queues[i]);
+	int level = ready > DEPTH_CRITICAL ? 2 : ready > DEPTH_WARN ? 1 : 0;
+	char what[200];
+
+	if (level == 0 && w->raised[i] != 0)
+		resolve_alert(w, "queue_depth", p);
+	if (level != 0 && level != w->raised[i]) {
+		snprintf(what, sizeof(what), "%lld jobs of %s are ready", (long long)ready, p);
+		raise_alert(w, "queue_depth", level == 2 ? "critical" : "warning", p, what,
+			    "see `longshore status`: are workers alive, is the partner slow or limited? add workers only if the limit is not the reason");
+	}
+	w->raised[i] = level;
+}
+
+/* The partner's name in queue:{p}, queue:{p}:high …, or in a name somebody forgot the braces of. */
+static bool name_of(const char *key, char *out, size_t cap, bool *braces)
+{
+	const char *p = key + strlen("queue:");
+	size_t n;
+
+	*braces = *p == '{';
+	if (*braces)
+		p++;
+	n = strcspn(p, *braces ? "}" : ":");
+	if (!n || n >= cap)
+		return false;
+	memcpy(out, p, n);
+	out[n] = '\0';
+	return true;
+}
+
+static void look_list(struct watch *w, const char *key)
+{
+	static const char *names[SCHEDULER_PARTNERS_MAX]; /* not used across a wait */
+	char name[80], what[400];
+	bool braces;
+
+	if (strncmp(key, "queue:", 6) || !name_of(key, name, sizeof(name), &braces))
+		return;
+	if (braces && scheduler_queue(w->s, name))
+		return;
+	for (int i = 0; i < w->s->n_queues; i++)
+		names[i] = queue_partner(w->s->queues[i]);
+	const char *near = scheduler_queue(w->s, name) ? name : config_nearest(name, names, w->s->n_queues);
+	snprintf(what, sizeof(what), "the list %.100s has jobs that nobody serves%s%s%s", key,
+		 near ? "; did the pusher mean queue:{" : "", near ? near : "", near ? "}?" : "");
+	raise_alert(w, "unserved_list", "warning", key, what,
+		    "move them: redis-cli RPOPLPUSH 'WRONG' 'RIGHT' until it is empty, then correct the pusher");
+	log_event(LOG_WARN, "unserved_list", LS("list", key), LS("nearest", near));
+}
+
+/* Lists named like queues are few; SCAN in steps of 1,000 with its TYPE filter, once a minute, holds Redis for well under a ms a step. */
+static void scan_lists(struct watch *w)
+{
+	char cursor[32] = "0";
+
+	do {
+		redisReply *reply = NULL;
+		struct err err = { 0 };
+		if (redis_callv(w->s->redis, &reply, loop_now_ms() + STEP_MS, &err, "SCAN", cursor, "MATCH",
+				"queue:*", "COUNT", "1000", "TYPE", "list", NULL) < 0)
+			return;
+		if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
+			freeReplyObject(reply);
+			return;
+		}
+		snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
+		for (size_t i = 0; i < reply->element[1]->elements; i++)
+			look_list(w, reply->element[1]->element[i]->str);
+		freeReplyObject(reply);
+	} while (strcmp(cursor, "0"));
+}
+
+static void look(struct watch *w)
+{
+	struct err err = { 0 };
+
+	w->alive = 0;
+	memset(w->served, 0, sizeof(w->served));
+	if (fleet_each(w->s->redis, see_worker, w, loop_now_ms() + STEP_MS, &err) < 0)
+		return;
+	metric_set(metrics_gauge("longshore_workers_alive", "Workers whose heartbeat stands.", NULL), w->alive);
+	for (int i = 0; i < w->s->n_queues; i++) {
+		const struct queue_look *l = upkeep_look(i);
+		int64_t ready = l->depth.ready[LANE_HIGH] + l->depth.ready[LANE_NORMAL] + l->depth.ready[LANE_LOW];
+
+		if (!l->at_ms)
+			continue;
+		look_lonely(w, i, ready);
+		look_depth(w, i, ready);
+	}
+	if (!w->scanned_ms || loop_now_ms() - w->scanned_ms > SCAN_MS) {
+		w->scanned_ms = loop_now_ms();
+		scan_lists(w);
+	}
+}
+
+static void run(void *arg)
+{
+	struct watch *w = arg;
+
+	for (int i = 0; i < SCHEDULER_PARTNERS_MAX; i++)
+		w->raised[i] = -1;
+	do {
+		if (leader_is_me(w->s) && redis_is_up(w->s->redis) && pg_is_up(w->s->pg))
+			look(w);
+	} while (scheduler_sleep(w->s, LOOK_MS) == 0);
+	free(w);
+}
+
+int watch_start(struct scheduler *s)
+{
+	struct watch *w = mem_new(struct watch);
+	int rc;
+
+	w->s = s;
+	rc = scheduler_spawn(s, "watch", run, w);
+	if (rc < 0)
+		free(w);
+	return rc;
+}

@@ -1,0 +1,54 @@
+/* One attempt at one job: made by the pool for a claimed lease, run in a coroutine of its own, settled when
+ * the coroutine has ended.  Everything a task needs hangs here and dies with it.
+ *
+ * A task returns 0 when the job is done, else a negative errno with a->err filled (class, rule, where, text): it says what
+ * happened; worker/settle.c alone decides what follows. */
+#ifndef WORKER_ATTEMPT_H
+#define WORKER_ATTEMPT_H
+
+#include "common/base/arena.h"
+#include "worker/worker.h"
+
+struct attempt {
+	struct worker *worker;
+	struct lease lease;
+	const char *partner;                  /* of the queue; borrowed */
+	struct job job;
+	char job_id[JOB_ID_MAX];              /* the pusher's id, or admit's */
+	const struct driver *driver;          /* NULL for jobs of no partner */
+	const struct integration *integration; /* borrowed from the process's cache, held for the attempt; NULL for tasks without */
+	struct caller caller;
+	struct arena *arena;
+	struct err err;
+	struct buf exchange;                  /* HTTP exchange for a dead letter, JSON; set by whoever saw the failure */
+	int64_t started_ms;                   /* loop_now_ms */
+	struct attempt_child *children; int n_children; /* queued by the settlement */
+	bool goes_on;                         /* attempt_continue */
+	int64_t run_id;                       /* of an import; kept in the job's header between attempts; 0 = none yet */
+};
+
+/* Queues a child with the settlement (all or nothing with it).  args is copied; NULL = none.  partner NULL: this queue's own.  Does not wait. */
+void attempt_child(struct attempt *a, const char *partner, enum lane lane, const char *task, int64_t integration_id,
+		   const cJSON *args, int64_t run_id);
+/* This very job goes on in a new attempt, no retry used: what a task asks for at its soft limit, after storing its place; then it returns 0. */
+void attempt_continue(struct attempt *a);
+/* An earlier attempt at this job may have left a checkpoint. */
+bool attempt_ran_before(const struct attempt *a);
+/* Running time (without permits waited for) is over the soft limit, or the process is stopping: store your place, attempt_continue, return 0. */
+bool attempt_should_yield(const struct attempt *a);
+/* Whether the lease may still be believed (the process has not been out of touch with Redis for longer than the heartbeat lives). */
+bool attempt_holds_lease(const struct attempt *a);
+int64_t attempt_deadline_ms(const struct attempt *a); /* of the coroutine: for every wait */
+
+/* ---- tasks: one table, worker/tasks/tasks.c ---- */
+typedef int (*task_fn)(struct attempt *a);
+struct task {
+	const char *name;
+	task_fn run;
+	bool needs_integration; /* a task that calls a partner: refused in queue:{longshore} */
+	bool without_partner;   /* only in queue:{longshore} (noop runs in both) */
+};
+const struct task *task_find(const char *name); /* NULL */
+const struct task *task_at(int i);              /* NULL past the end */
+
+#endif

@@ -1,0 +1,211 @@
+#include "worker/integrations.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/io/co.h"
+#include "common/io/loop.h"
+#include "drivers/kit/control.h"
+
+#define KEEP_MS 5000
+#define BUCKETS 1024
+#define MAX_KEPT 8192 /* about 1 KB each */
+
+/* An entry is replaced, not changed, when it is read anew: attempts go on with the one they hold. */
+struct entry {
+	struct integration row; /* first: integrations_put finds the entry from it */
+	int64_t read_ms;
+	int refs;
+	bool in_table;
+	struct entry *next;
+};
+
+static struct entry *buckets[BUCKETS];
+static int n_kept;
+
+static struct entry **find(int64_t id)
+{
+	struct entry **e = &buckets[(uint64_t)id % BUCKETS];
+
+	while (*e && (*e)->row.id != id)
+		e = &(*e)->next;
+	return e;
+}
+
+static void entry_free(struct entry *e)
+{
+	integration_clear(&e->row);
+	free(e);
+}
+
+static void unlink_entry(struct entry **at)
+{
+	struct entry *e = *at;
+
+	*at = e->next;
+	e->in_table = false;
+	n_kept--;
+	if (!e->refs)
+		entry_free(e);
+}
+
+/* The table is bounded: when it is full everything that nobody holds goes. */
+static void make_room(void)
+{
+	if (n_kept < MAX_KEPT)
+		return;
+	for (int i = 0; i < BUCKETS; i++)
+		while (buckets[i])
+			unlink_entry(&buckets[i]);
+}
+
+static struct entry *insert(struct integration *row)
+{
+	struct entry **at, *e = mem_new(struct entry);
+
+	make_room();
+	at = find(row->id);
+	if (*at)
+		unlink_entry(at);
+	at = &buckets[(uint64_t)row->id % BUCKETS];
+	e->row = *row;
+	e->read_ms = loop_now_ms();
+	e->in_table = true;
+	e->next = *at;
+	*at = e;
+	n_kept++;
+	return e;
+}
+
+/* One read of an id at a time: whoever comes meanwhile waits for its end and looks again. */
+static struct loading { int64_t id; struct loading *next; struct co *waiters[64]; int n; } *loads;
+
+static struct loading *loading_find(int64_t id)
+{
+	struct loading *l = loads;
+
+	while (l && l->id != id)
+		l = l->next;
+	return l;
+}
+
+static void loading_end(struct loading *l)
+{
+	struct loading **p = &loads;
+
+	while (*p != l)
+		p = &(*p)->next;
+	*p = l->next;
+	for (int i = 0; i < l->n; i++)
+		co_wake(l->waiters[i]);
+}
+
+static void waiter_drop(int64_t id)
+{
+	struct loading *l = loading_find(id);
+
+	for (int i = 0; l && i < l->n; i++)
+		if (l->waiters[i] == co_self())
+			l->waiters[i--] = l->waiters[--l->n];
+}
+
+static int read_row(struct worker *w, int64_t id, struct err *err)
+{
+	struct loading self = { .id = id, .next = loads };
+	struct integration row = { 0 };
+	int rc;
+
+	loads = &self;
+	rc = integration_get(w->pg, id, &row, err);
+	loading_end(&self);
+	if (rc == 0)
+		insert(&row);
+	return rc;
+}
+
+int integrations_get(struct worker *w, int64_t id, const struct integration **out, struct err *err)
+{
+	int rc = 0;
+
+	for (;;) {
+		struct entry *e = *find(id);
+		struct loading *l;
+
+		if (e && loop_now_ms() - e->read_ms < KEEP_MS) {
+			e->refs++;
+			*out = &e->row;
+			return 0;
+		}
+		l = loading_find(id);
+		if (!l || l->n == 64) {
+			rc = read_row(w, id, err);
+		} else {
+			l->waiters[l->n++] = co_self();
+			rc = co_wait("integration", CO_NO_DEADLINE);
+			waiter_drop(id);
+		}
+		if (rc < 0)
+			return rc;
+	}
+}
+
+void integrations_put(const struct integration *i)
+{
+	struct entry *e = (struct entry *)i;
+
+	if (e && --e->refs == 0 && !e->in_table)
+		entry_free(e);
+}
+
+bool integrations_is_broken(struct worker *w, int64_t id)
+{
+	struct entry *e = *find(id);
+
+	return e && !strcmp(e->row.status, "auth_broken");
+}
+
+void integrations_forget(int64_t id)
+{
+	struct entry **at = find(id);
+
+	if (*at)
+		unlink_entry(at);
+}
+
+void integrations_mark_broken(struct worker *w, int64_t id, const char *reason)
+{
+	const struct integration *i = NULL;
+	struct err err = { 0 };
+	char scope[64], todo[200];
+	int rc;
+
+	if (co_is_cancelled())
+		return;
+	rc = integrations_get(w, id, &i, &err);
+	if (rc < 0)
+		goto out;
+	snprintf(scope, sizeof(scope), "integration:%lld", (long long)id);
+	snprintf(todo, sizeof(todo), "check the account at the partner, store new credentials, then: longshore integration resume %lld", (long long)id);
+	rc = integration_set_status(w->pg, id, "auth_broken", reason, &err);
+	if (rc == 0)
+		rc = alert_raise(w->pg, "auth_broken", "critical", scope, reason, todo, &err);
+	if (rc == 0)
+		rc = control_mirror(w->redis, w->pg, driver_find(w->drivers, i->partner), i->partner, false,
+				    loop_now_ms() + 5000, &err);
+	integrations_forget(id);
+out:
+	integrations_put(i);
+	if (rc < 0)
+		log_event(LOG_WARN, "integration_not_marked", LI("integration", id), LS("reason", err.text));
+}
+
+void integrations_free_all(void)
+{
+	for (int i = 0; i < BUCKETS; i++)
+		while (buckets[i])
+			unlink_entry(&buckets[i]);
+}

@@ -1,0 +1,18 @@
+/* The integrations this process works for: rows of Postgres, kept for 5 s, shared by all attempts. */
+#ifndef WORKER_INTEGRATIONS_H
+#define WORKER_INTEGRATIONS_H
+
+#include "common/store/store.h"
+#include "worker/worker.h"
+
+/* Waits.  *out is borrowed until integrations_put, which every successful get owes. 0 | -ENOENT | as pg_exec. */
+int integrations_get(struct worker *w, int64_t id, const struct integration **out, struct err *err) __attribute__((warn_unused_result));
+void integrations_put(const struct integration *i); /* NULL is fine */
+
+bool integrations_is_broken(struct worker *w, int64_t id); /* as last seen */
+/* Waits (skipped when the coroutine is cancelled).  Auth is broken for good: marks the row, raises the alert, takes its jobs out of the ring. */
+void integrations_mark_broken(struct worker *w, int64_t id, const char *reason);
+void integrations_forget(int64_t id); /* read anew next time */
+void integrations_free_all(void);
+
+#endif

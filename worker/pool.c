@@ -1,0 +1,366 @@
+#include "worker/pool.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/metrics.h"
+#include "common/io/co.h"
+#include "common/io/loop.h"
+#include "common/queue/doorbell.h"
+#include "drivers/kit/control.h"
+#include "worker/run.h"
+#include "worker/settle.h"
+
+#define CLAIM_MAX 200          /* more a claim buys nothing (spike section 8) and holds Redis longer */
+#define CLAIM_TIMEOUT_MS 10000
+#define ERROR_PAUSE_MS 500
+#define SETTLE_MS 10000        /* a stopping process waits so long for its last settlements */
+
+/* One queue's claimer: a coroutine that sleeps until the doorbell rang and slots are free. */
+struct claimer {
+	struct queue *queue;
+	struct co *co;
+	bool rung;        /* may have work */
+	bool wants_slots; /* rung, and waits for slots */
+	bool reconcile;
+	int used;         /* slots its jobs hold */
+};
+
+struct slot { /* a running attempt */
+	struct attempt a;
+	struct claimer *claimer;
+	struct co *co;
+	struct slot *next, **back;
+};
+
+static struct {
+	struct pool_options o;
+	struct claimer *claimers;
+	struct doorbell *doorbell;
+	struct slot *running;
+	int n_running, next_turn;
+	bool stopping;
+	int64_t touched_ms;
+	struct metric *in_flight;
+} pool;
+
+bool pool_is_stopping(void)
+{
+	return pool.stopping;
+}
+
+int pool_running(void)
+{
+	return pool.n_running;
+}
+
+void pool_note_touch(void)
+{
+	pool.touched_ms = loop_now_ms();
+}
+
+bool pool_in_touch(void)
+{
+	return loop_now_ms() - pool.touched_ms < QUEUE_HEARTBEAT_MS;
+}
+
+/* ---- slots ---- */
+static bool others_wait(const struct claimer *c)
+{
+	for (int i = 0; i < pool.o.n_queues; i++)
+		if (&pool.claimers[i] != c && pool.claimers[i].wants_slots)
+			return true;
+	return false;
+}
+
+/* How many jobs this claimer may ask for now. */
+static int share(const struct claimer *c)
+{
+	int free_slots = pool.o.concurrency - pool.n_running;
+	int most = others_wait(c) ? (pool.o.concurrency + 1) / 2 - c->used : free_slots;
+	int want = most < free_slots ? most : free_slots;
+
+	return want < CLAIM_MAX ? want : CLAIM_MAX;
+}
+
+/* Claiming a handful at a time wastes scripts: wait until a quarter of the slots, or 100, are free. */
+static bool enough_free(void)
+{
+	int free_slots = pool.o.concurrency - pool.n_running, quarter = pool.o.concurrency / 4;
+
+	return free_slots >= (quarter < 100 ? (quarter > 1 ? quarter : 1) : 100);
+}
+
+static void offer_slots(void)
+{
+	if (!enough_free())
+		return;
+	for (int i = 0; i < pool.o.n_queues; i++) {
+		struct claimer *c = &pool.claimers[(pool.next_turn + i) % pool.o.n_queues];
+
+		if (!c->wants_slots || share(c) <= 0)
+			continue;
+		pool.next_turn = (int)(c - pool.claimers + 1) % pool.o.n_queues;
+		co_wake(c->co);
+		return;
+	}
+}
+
+static void slot_end(struct slot *sl)
+{
+	*sl->back = sl->next;
+	if (sl->next)
+		sl->next->back = sl->back;
+	sl->claimer->used--;
+	pool.n_running--;
+	metric_set(pool.in_flight, pool.n_running);
+	free(sl);
+	offer_slots();
+}
+
+static void slot_run(void *arg)
+{
+	struct slot *sl = arg;
+
+	run_attempt(&sl->a);
+	slot_end(sl);
+}
+
+static void give_back(struct lease *l)
+{
+	struct queue *q = l->queue;
+
+	queue_settle(q, settlement_new(l, SETTLE_AGAIN), NULL, NULL);
+}
+
+/* No coroutine to be had is "no free slot": the job goes back unharmed. */
+static bool slot_start(struct claimer *c, struct lease *l)
+{
+	struct slot *sl = mem_new(struct slot);
+
+	sl->claimer = c;
+	sl->a.worker = pool.o.worker;
+	sl->co = pool.stopping ? NULL : co_spawn("job", slot_run, sl);
+	if (!sl->co) {
+		free(sl);
+		give_back(l);
+		return false;
+	}
+	sl->a.lease = *l;
+	co_set_data(sl->co, &sl->a);
+	sl->next = pool.running;
+	sl->back = &pool.running;
+	if (sl->next)
+		sl->next->back = &sl->next;
+	pool.running = sl;
+	c->used++;
+	pool.n_running++;
+	return true;
+}
+
+/* ---- claiming ---- */
+static void restore_control(struct claimer *c)
+{
+	const char *p = queue_partner(c->queue);
+	struct err err = { 0 };
+
+	if (control_mirror(pool.o.worker->redis, pool.o.worker->pg, driver_find(pool.o.worker->drivers, p), p, true,
+			   loop_now_ms() + CLAIM_TIMEOUT_MS, &err) == 0)
+		return;
+	log_event(LOG_WARN, "control_not_restored", LS("partner", p), LS("reason", err.text));
+	if (co_sleep("control", ERROR_PAUSE_MS) < 0)
+		return;
+}
+
+static void take(struct claimer *c, struct claim_result *r)
+{
+	bool short_of_slots = false;
+
+	for (int i = 0; i < r->n; i++)
+		if (!slot_start(c, &r->leases[i]))
+			short_of_slots = true;
+	free(r->leases);
+	metric_set(pool.in_flight, pool.n_running);
+	if (short_of_slots && !pool.stopping)
+		log_event(LOG_WARN, "no_free_slot", LS("partner", queue_partner(c->queue)), LI("running", pool.n_running));
+}
+
+static int claim(struct claimer *c)
+{
+	struct claim_result r = { 0 };
+	struct err err = { 0 };
+	int64_t dl = loop_now_ms() + CLAIM_TIMEOUT_MS;
+	int rc = 0;
+
+	if (c->reconcile) {
+		rc = queue_reconcile(c->queue, dl, &err);
+		if (rc == 0)
+			c->reconcile = false;
+	}
+	if (rc == 0)
+		rc = queue_claim(c->queue, share(c), &r, dl, &err);
+	if (rc < 0) {
+		if (redis_is_up(pool.o.worker->redis) && !pool.stopping)
+			log_event(LOG_WARN, "claim_failed", LS("partner", queue_partner(c->queue)), LS("reason", err.text));
+		return rc;
+	}
+	pool_note_touch();
+	take(c, &r);
+	if (r.no_control) {
+		restore_control(c);
+		return 0;
+	}
+	if (!r.more) {
+		c->rung = false;
+		doorbell_arm(pool.doorbell, c->queue, r.at_partner_cap);
+	}
+	return 0;
+}
+
+static void claimer_run(void *arg)
+{
+	struct claimer *c = arg;
+
+	while (!pool.stopping) {
+		c->wants_slots = c->rung && redis_is_up(pool.o.worker->redis);
+		if (!c->wants_slots || !enough_free() || share(c) <= 0) {
+			if (co_wait("work", CO_NO_DEADLINE) == -ECANCELED)
+				break;
+			continue;
+		}
+		if (claim(c) < 0 && co_sleep("redis", ERROR_PAUSE_MS) == -ECANCELED)
+			break;
+	}
+	c->wants_slots = false;
+	c->co = NULL;
+}
+
+static struct claimer *claimer_of(const struct queue *q)
+{
+	for (int i = 0; i < pool.o.n_queues; i++)
+		if (pool.claimers[i].queue == q)
+			return &pool.claimers[i];
+	return NULL;
+}
+
+static void ring(struct claimer *c)
+{
+	c->rung = true;
+	if (c->co)
+		co_wake(c->co);
+}
+
+static void on_bell(struct queue *q, void *arg)
+{
+	struct claimer *c = claimer_of(q);
+
+	if (c)
+		ring(c);
+}
+
+void pool_on_redis_up(void)
+{
+	for (int i = 0; i < pool.o.n_queues && pool.claimers; i++) {
+		pool.claimers[i].reconcile = true;
+		ring(&pool.claimers[i]);
+	}
+}
+
+void pool_beat(void)
+{
+	for (int i = 0; i < pool.o.n_queues; i++)
+		queue_beat(pool.o.queues[i]);
+}
+
+/* ---- log context: what runs now ---- */
+static const struct log_kv *log_context(void)
+{
+	static struct log_kv kv[6];
+	struct co *co = co_self();
+	const struct attempt *a = co ? co_data(co) : NULL;
+
+	if (!a || !a->job_id[0])
+		return NULL;
+	kv[0] = (struct log_kv)LS("job", a->job_id);
+	kv[1] = (struct log_kv)LS("partner", a->partner);
+	kv[2] = (struct log_kv)LS("task", a->job.task);
+	kv[3] = (struct log_kv)LI("integration", a->job.integration_id);
+	if (!a->job.integration_id)
+		kv[3].type = LOG_KV_END;
+	kv[4].type = LOG_KV_END;
+	return kv;
+}
+
+int pool_start(const struct pool_options *o)
+{
+	pool.o = *o;
+	pool.in_flight = metrics_gauge("longshore_worker_jobs_in_flight", "Jobs this worker runs.", NULL);
+	pool.claimers = mem_zalloc(o->n_queues * sizeof(*pool.claimers));
+	pool.doorbell = doorbell_new(o->worker->redis, o->redis_url, o->queues, o->n_queues, on_bell, NULL);
+	log_set_context(log_context);
+	pool_note_touch();
+	for (int i = 0; i < o->n_queues; i++) {
+		struct claimer *c = &pool.claimers[i];
+
+		c->queue = o->queues[i];
+		c->rung = true;
+		c->co = co_spawn("claimer", claimer_run, c);
+		if (!c->co)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* ---- stopping ---- */
+static int unsettled(void)
+{
+	int n = 0;
+
+	for (int i = 0; i < pool.o.n_queues; i++)
+		n += queue_unsettled(pool.o.queues[i]);
+	return n;
+}
+
+static void wait_until_zero(int (*count)(void), int64_t end_ms)
+{
+	while (count() > 0 && loop_now_ms() < end_ms)
+		if (co_sleep("stopping", 20) < 0)
+			return;
+}
+
+static int claimers_alive(void)
+{
+	int n = 0;
+
+	for (int i = 0; i < pool.o.n_queues; i++)
+		n += pool.claimers[i].co != NULL;
+	return n;
+}
+
+void pool_stop(int64_t grace_ms)
+{
+	if (pool.stopping || !pool.claimers)
+		return;
+	pool.stopping = true;
+	log_event(LOG_INFO, "stopping", LI("running", pool.n_running), LI("grace_ms", grace_ms));
+	/* A claim under way is let finish: its jobs are given back, not left to the reaper. */
+	for (int i = 0; i < pool.o.n_queues; i++)
+		if (pool.claimers[i].co)
+			co_wake(pool.claimers[i].co);
+	wait_until_zero(pool_running, loop_now_ms() + grace_ms);
+	if (pool.n_running)
+		log_event(LOG_WARN, "jobs_cancelled", LI("running", pool.n_running));
+	for (struct slot *sl = pool.running; sl; sl = sl->next)
+		co_cancel(sl->co);
+	wait_until_zero(pool_running, loop_now_ms() + SETTLE_MS);
+	wait_until_zero(claimers_alive, loop_now_ms() + SETTLE_MS);
+	wait_until_zero(unsettled, loop_now_ms() + SETTLE_MS);
+	if (unsettled())
+		log_event(LOG_WARN, "settlements_unanswered", LI("jobs", unsettled()),
+			  LS("reason", "Redis did not answer: the jobs run again after the heartbeat has lapsed"));
+	doorbell_free(pool.doorbell);
+	pool.doorbell = NULL;
+}

@@ -1,0 +1,188 @@
+#include "worker/run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/config.h"
+#include "common/base/log.h"
+#include "common/io/co.h"
+#include "common/io/loop.h"
+#include "drivers/kit/control.h"
+#include "worker/integrations.h"
+#include "worker/settle.h"
+
+#define ELSEWHERE_MS 2000 /* a task that another worker knows is left to it: looked at again after this */
+#define PAUSED_MS 1000
+
+void run_print_tasks(struct buf *out)
+{
+	buf_putc(out, '[');
+	for (int i = 0; task_at(i); i++)
+		buf_printf(out, "%s\"%s\"", i ? "," : "", task_at(i)->name);
+	buf_putc(out, ']');
+}
+
+/* ---- tasks this build does not know ---- */
+struct search { const char *task, *self; bool found; };
+
+static void see_worker(const char *epoch, int64_t last_beat_ms, const char *info_json, void *arg)
+{
+	struct search *s = arg;
+	cJSON *info = NULL;
+	const cJSON *t;
+
+	if (!info_json || !strcmp(epoch, s->self) || json_parse(info_json, strlen(info_json), 1 << 20, &info, NULL) < 0)
+		return;
+	cJSON_ArrayForEach(t, json_path(info, "tasks")) {
+		if (cJSON_IsString(t) && !strcmp(t->valuestring, s->task))
+			s->found = true;
+	}
+	cJSON_Delete(info);
+}
+
+static int unknown_task(struct attempt *a)
+{
+	struct search s = { a->job.task, a->worker->epoch, false };
+	const char *names[64];
+	struct err ignored = { 0 };
+	int n = 0;
+
+	if (fleet_each(a->worker->redis, see_worker, &s, loop_now_ms() + 5000, &ignored) < 0 || s.found) {
+		a->err.retry_after_ms = ELSEWHERE_MS;
+		return err_set(&a->err, -EAGAIN, ERR_HOLD, "rolling upgrade", "another worker knows the task \"%.60s\"; this build does not", a->job.task);
+	}
+	for (; n < 64 && task_at(n); n++)
+		names[n] = task_at(n)->name;
+	const char *near = config_nearest(a->job.task, names, n);
+	return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "unknown task", "no worker knows the task \"%.60s\"%s%s%s", a->job.task,
+		       near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "; `longshore push --help` lists the tasks");
+}
+
+/* ---- the integration ---- */
+static int check_integration(struct attempt *a)
+{
+	const struct integration *i = a->integration;
+	const char *partner = queue_partner(a->lease.queue);
+
+	if (strcmp(i->partner, partner))
+		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "another partner's integration",
+			       "integration %lld belongs to partner %s: push its jobs to queue:{%s}, not queue:{%s}", (long long)i->id,
+			       i->partner, i->partner, partner);
+	if (strcmp(i->status, "active")) {
+		struct err ignored = { 0 };
+		/* Paused (or auth_broken) after it was claimed: it waits outside of the ring from now on. */
+		if (control_mirror(a->worker->redis, a->worker->pg, a->driver, partner, false, loop_now_ms() + 5000, &ignored) < 0)
+			log_event(LOG_WARN, "control_not_mirrored", LS("reason", ignored.text));
+		a->err.retry_after_ms = PAUSED_MS;
+		return err_set(&a->err, -EAGAIN, ERR_HOLD, i->status, "integration %lld is %s%s%s", (long long)i->id, i->status,
+			       i->status_reason ? ": " : "", i->status_reason ? i->status_reason : "");
+	}
+	return 0;
+}
+
+static int find_integration(struct attempt *a)
+{
+	int64_t id = a->job.integration_id;
+	int rc;
+
+	if (id == 0)
+		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "no integration",
+			       "task \"%s\" calls a partner and needs \"integration_id\": a number; `longshore integration list` shows them", a->job.task);
+	rc = integrations_get(a->worker, id, &a->integration, &a->err);
+	if (rc == -ENOENT)
+		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "unknown integration",
+			       "integration %lld does not exist; `longshore integration list` shows those that do", (long long)id);
+	return rc < 0 ? rc : check_integration(a);
+}
+
+/* ---- from payload to task ---- */
+static int check_time(struct attempt *a)
+{
+	int64_t now = redis_now_ms(a->worker->redis);
+
+	if (a->job.run_at_ms > now) {
+		a->err.retry_after_ms = a->job.run_at_ms - now;
+		return err_set(&a->err, -EAGAIN, ERR_HOLD, "run_at", "not before its run_at");
+	}
+	if (a->job.expires_in_s && now - a->lease.header.born_ms > a->job.expires_in_s * 1000)
+		return err_set(&a->err, -EINVAL, ERR_EXPIRED, "expires_in", "waited longer than its expires_in of %lld s",
+			       (long long)a->job.expires_in_s);
+	return 0;
+}
+
+static int start_task(struct attempt *a)
+{
+	const struct task *t = task_find(a->job.task);
+	bool partnerless = !strcmp(a->partner, LONGSHORE_PARTNER);
+	int rc;
+
+	if (!t)
+		return unknown_task(a);
+	if (t->without_partner && !partnerless)
+		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "wrong queue", "task \"%s\" is of no partner: push it to queue:{%s}", t->name, LONGSHORE_PARTNER);
+	if (t->needs_integration && partnerless)
+		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "wrong queue", "task \"%s\" calls a partner: push it to that partner's queue", t->name);
+	rc = check_time(a);
+	if (rc == 0 && t->needs_integration)
+		rc = find_integration(a);
+	if (rc < 0)
+		return rc;
+	a->caller = (struct caller){ .door = a->worker->door, .driver = a->driver, .integration = a->integration };
+	return t->run(a);
+}
+
+/* The hint of admit only routes; the payload's own integration decides.  Uncharged. */
+static bool misrouted(const struct attempt *a)
+{
+	return a->job.integration_id != a->lease.integration;
+}
+
+static void send_home(struct attempt *a)
+{
+	struct queue *q = a->lease.queue;
+	struct settlement *s = settlement_new(&a->lease, SETTLE_AGAIN);
+
+	settlement_set_integration(s, a->job.integration_id);
+	queue_settle(q, s, NULL, NULL);
+}
+
+static void prepare(struct attempt *a)
+{
+	a->arena = arena_new();
+	a->started_ms = loop_now_ms();
+	a->partner = queue_partner(a->lease.queue);
+	a->driver = driver_find(a->worker->drivers, a->partner);
+	snprintf(a->job_id, sizeof(a->job_id), "%s", a->lease.header.id);
+	co_set_deadline(co_self(), a->started_ms + a->worker->hard_limit_ms);
+}
+
+static void release(struct attempt *a)
+{
+	attempt_children_clear(a);
+	integrations_put(a->integration);
+	co_set_data(co_self(), NULL);
+	job_clear(&a->job);
+	lease_clear(&a->lease);
+	buf_clear(&a->exchange);
+	arena_free(a->arena);
+}
+
+void run_attempt(struct attempt *a)
+{
+	int rc;
+
+	prepare(a);
+	rc = job_parse(a->lease.payload, a->lease.payload_len, &a->job, &a->err);
+	if (rc == 0 && misrouted(a)) {
+		send_home(a);
+	} else {
+		if (rc == 0 && a->job.id)
+			snprintf(a->job_id, sizeof(a->job_id), "%s", a->job.id);
+		if (rc == 0)
+			rc = start_task(a);
+		settle(a, rc);
+	}
+	release(a);
+}

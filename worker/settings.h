@@ -1,0 +1,25 @@
+/* The worker's settings: flags, environment, file (common/base/config.h). */
+#ifndef WORKER_SETTINGS_H
+#define WORKER_SETTINGS_H
+
+#include "common/base/config.h"
+#include "common/queue/queue.h"
+#include "drivers/driver.h"
+
+#define WORKER_PARTNERS_MAX 512
+
+struct settings {
+	struct config_common common;
+	const char *partners;  /* a,b; "" = all there are drivers for, and longshore */
+	int64_t concurrency, processes;
+	const char *metrics;   /* HOST:PORT; "" = none */
+	int64_t soft_limit_ms, hard_limit_ms, grace_ms;
+	const char *names[WORKER_PARTNERS_MAX]; /* the partners served, borrowed from the drivers or `partners` */
+	int n_names;
+	struct driver_set *drivers;
+};
+
+/* Prints what is wrong and returns an exit code; 0 = go on.  Loads the drivers. */
+int settings_load(struct settings *s, int argc, char **argv) __attribute__((warn_unused_result));
+
+#endif

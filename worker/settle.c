@@ -1,0 +1,280 @@
+#include "worker/settle.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/id.h"
+#include "common/base/log.h"
+#include "common/base/metrics.h"
+#include "common/io/co.h"
+#include "common/io/loop.h"
+#include "common/store/store.h"
+#include "worker/integrations.h"
+#include "worker/pool.h"
+
+/* ---- the table: what a class leads to (E2) ---- */
+enum policy { RETRY, WAIT, BURY, AUTH, DISCARD, HAND_BACK };
+static const struct {
+	enum policy policy;
+	int64_t base_ms, max_ms; /* RETRY: 2^n x base, full jitter, at most max; WAIT: base where nothing says how long */
+	bool alert;
+} table[ERR_CLASS_COUNT] = {
+	[ERR_TRANSIENT] = { RETRY, 60000, 30 * 60000, false },
+	[ERR_RATE_LIMIT] = { WAIT, 60000, 0, false },
+	[ERR_CLIENT] = { BURY, 0, 0, false },
+	[ERR_AUTH] = { AUTH, 5000, 0, false },
+	[ERR_DATA] = { BURY, 0, 0, false },
+	[ERR_INTERNAL] = { RETRY, 60000, 30 * 60000, true },
+	[ERR_LIMIT] = { RETRY, 60000, 30 * 60000, false },
+	[ERR_POISON] = { BURY, 0, 0, true },
+	[ERR_EXPIRED] = { DISCARD, 0, 0, false },
+	[ERR_BAD_JOB] = { BURY, 0, 0, false },
+	[ERR_HOLD] = { WAIT, 1000, 0, false },
+	[ERR_CANCELLED] = { HAND_BACK, 0, 0, false },
+};
+#define NETWORK_BASE_MS 30000
+#define NETWORK_MAX_MS (15 * 60000)
+#define DEFAULT_RETRIES 3
+#define HOLD_MAX_MS (24LL * 3600 * 1000) /* a partner that says "in 40 years" is asked again tomorrow */
+
+static int64_t backoff_ms(const struct err *e, int attempts)
+{
+	bool network = !strncmp(e->rule, "network", 7);
+	int64_t base = network ? NETWORK_BASE_MS : table[e->class].base_ms;
+	int64_t max = network ? NETWORK_MAX_MS : table[e->class].max_ms;
+	int64_t top = base << (attempts < 16 ? attempts : 16);
+
+	if (top > max)
+		top = max;
+	return 1 + random_below((unsigned)top); /* full jitter */
+}
+
+static void add_children(struct attempt *a, struct settlement *s)
+{
+	for (int i = 0; i < a->n_children; i++) {
+		struct attempt_child *c = &a->children[i];
+
+		c->push.payload = c->payload.data;
+		c->push.len = c->payload.len;
+		settlement_add_child(s, c->partner, &c->push);
+	}
+}
+
+/* An outcome is told once, when Redis has it. */
+static void count(const struct attempt *a, const char *outcome)
+{
+	const char *partner = queue_partner(a->lease.queue);
+	/* A task that nobody knows must not make a label of what outsiders wrote. */
+	const char *task = a->job.task && task_find(a->job.task) ? a->job.task : "unknown";
+	double seconds = (loop_now_ms() - a->started_ms) / 1000.0;
+
+	metric_add(metrics_counter("integration_tasks_total", "Attempts by outcome.", "partner", partner, "task",
+				   task, "outcome", outcome, NULL), 1);
+	metric_observe(metrics_histogram("integration_task_duration_seconds", "Time of an attempt.", "partner",
+					 partner, "task", task, NULL), seconds);
+}
+
+static void log_outcome(const struct attempt *a, enum log_level level, const char *event, int64_t again_in_ms)
+{
+	const struct err *e = a->err.class ? &a->err : NULL;
+
+	log_event(level, event, LI("dur_ms", loop_now_ms() - a->started_ms), LS("class", e ? err_class_name(e->class) : NULL),
+		  LS("rule", e && e->rule[0] ? e->rule : NULL), LS("where", e && e->where[0] ? e->where : NULL),
+		  LS("error", e ? e->text : NULL), LI("attempt", a->lease.header.attempts + 1),
+		  LI("again_in_ms", again_in_ms));
+}
+
+static void on_settled(bool held, void *arg)
+{
+	if (!held)
+		log_event(LOG_WARN, "lease_lost", LS("partner", arg),
+			  LS("reason", "another worker has the job: what this attempt did counts as not done"));
+}
+
+static void hand_over(struct attempt *a, struct settlement *s)
+{
+	struct queue *q = a->lease.queue ? a->lease.queue : NULL;
+
+	/* settlement_new moved the lease in; the queue is kept in the pool's slot. */
+	queue_settle(q, s, on_settled, (void *)queue_partner(q));
+}
+
+static struct settlement *settlement_of(struct attempt *a, enum settle_kind kind)
+{
+	struct queue *q = a->lease.queue;
+	struct settlement *s = settlement_new(&a->lease, kind);
+
+	a->lease.queue = q;
+	return s;
+}
+
+static void bury(struct attempt *a)
+{
+	int64_t now = redis_now_ms(a->worker->redis);
+	struct buf letter = BUF_INIT;
+	char id[ID_LEN + 1];
+
+	id_new(id);
+	letter_print(a, id, now, &letter);
+	log_outcome(a, LOG_WARN, "job_dead", 0);
+	count(a, "dead");
+	struct settlement *s = settlement_of(a, SETTLE_DEAD);
+	settlement_set_letter(s, now, id, letter.data, letter.len);
+	hand_over(a, s);
+	buf_clear(&letter);
+}
+
+/* The header as it goes on: what later attempts need to know is added once. */
+static void header_extend(const struct attempt *a, struct job_header *h, bool auth, struct buf *extra)
+{
+	buf_append(extra, h->extra, h->extra_len);
+	if (!header_has(h, RAN))
+		buf_puts(extra, RAN);
+	if (auth && !header_has(h, RAN_AUTH))
+		buf_puts(extra, RAN_AUTH);
+	if (a->run_id && !header_has(h, RAN_RUN))
+		buf_printf(extra, RAN_RUN "%lld", (long long)a->run_id);
+	h->extra = extra->data;
+	h->extra_len = extra->len;
+}
+
+/* Into the delayed set; charged or not is in `attempts`. */
+static void delay(struct attempt *a, int attempts, bool auth, int64_t ms, const char *outcome)
+{
+	struct job_header h = a->lease.header;
+	struct buf extra = BUF_INIT;
+
+	log_outcome(a, LOG_INFO, "job_later", ms);
+	count(a, outcome);
+	h.attempts = attempts;
+	header_extend(a, &h, auth, &extra);
+	struct settlement *s = settlement_of(a, SETTLE_DELAY);
+	settlement_set_header(s, &h);
+	settlement_set_due(s, redis_now_ms(a->worker->redis) + ms);
+	/* What a task queued before it failed is kept with it: the next attempt starts after what was stored. */
+	add_children(a, s);
+	hand_over(a, s);
+	buf_clear(&extra);
+}
+
+static void go_on(struct attempt *a)
+{
+	struct job_header h = a->lease.header;
+	struct buf extra = BUF_INIT;
+
+	log_outcome(a, LOG_INFO, "job_goes_on", 0);
+	count(a, "continued");
+	header_extend(a, &h, false, &extra);
+	struct settlement *s = settlement_of(a, SETTLE_AGAIN);
+	settlement_set_header(s, &h);
+	add_children(a, s);
+	hand_over(a, s);
+	buf_clear(&extra);
+}
+
+static void retry(struct attempt *a)
+{
+	int attempts = a->lease.header.attempts;
+	int max = a->job.max_retries >= 0 ? a->job.max_retries : DEFAULT_RETRIES;
+
+	if (a->job.no_retry || attempts >= max)
+		bury(a);
+	else
+		delay(a, attempts + 1, false, backoff_ms(&a->err, attempts), "retry");
+}
+
+static void wait_for(struct attempt *a)
+{
+	int64_t ms = a->err.retry_after_ms > 0 ? a->err.retry_after_ms : table[a->err.class].base_ms;
+
+	delay(a, a->lease.header.attempts, false, ms < HOLD_MAX_MS ? ms : HOLD_MAX_MS, "held");
+}
+
+/* 401 after a fresh token: once more after 5 s; then the integration is marked, its jobs wait unharmed (cap 0), a human is told. */
+static void auth(struct attempt *a)
+{
+	bool again = header_has(&a->lease.header, RAN_AUTH);
+	bool broken = integrations_is_broken(a->worker, a->job.integration_id);
+
+	if (again || broken)
+		integrations_mark_broken(a->worker, a->job.integration_id, a->err.text);
+	delay(a, a->lease.header.attempts, true, table[ERR_AUTH].base_ms, again || broken ? "held" : "retry");
+}
+
+static void raise_alert(struct attempt *a)
+{
+	struct err err = { 0 };
+	const char *partner = queue_partner(a->lease.queue);
+
+	if (co_is_cancelled())
+		return;
+	if (alert_raise(a->worker->pg, "internal_error", "critical", partner, a->err.text,
+			"look at the dead letter or the worker's log: this is a fault of Longshore's, not of the partner", &err) < 0)
+		log_event(LOG_WARN, "alert_not_written", LS("kind", "internal_error"), LS("reason", err.text));
+}
+
+static void done(struct attempt *a, const char *outcome)
+{
+	log_outcome(a, LOG_INFO, "job_done", 0);
+	count(a, outcome);
+	struct settlement *s = settlement_of(a, SETTLE_DONE);
+	add_children(a, s);
+	hand_over(a, s);
+}
+
+static void hand_back(struct attempt *a)
+{
+	count(a, "handed_back");
+	hand_over(a, settlement_of(a, SETTLE_AGAIN));
+}
+
+/* What a task left unsaid: an errno without a class. */
+static void complete(struct attempt *a, int rc)
+{
+	if (rc == -ECANCELED)
+		a->err.class = ERR_CANCELLED;
+	else if (rc == -ETIMEDOUT && loop_now_ms() >= attempt_deadline_ms(a))
+		err_set(&a->err, rc, ERR_LIMIT, "hard limit", "ran over its hard limit of %lld s%s%s",
+			(long long)a->worker->hard_limit_ms / 1000, a->err.text[0] ? ": " : "", a->err.text[0] ? "it waited" : "");
+	else if (rc == -ECONNRESET || rc == -ESTALE)
+		/* Our own Redis or Postgres went away, or the job was given to another: no fault of the job's. */
+		a->err.class = rc == -ESTALE ? ERR_CANCELLED : ERR_HOLD;
+	else if (a->err.class == ERR_NONE)
+		err_set(&a->err, rc, ERR_INTERNAL, "unclassified", "%s failed: %s", a->job.task ? a->job.task : "job", strerror(-rc));
+}
+
+void settle(struct attempt *a, int rc)
+{
+	if (rc == 0) {
+		if (a->goes_on)
+			go_on(a);
+		else
+			done(a, "done");
+		return;
+	}
+	complete(a, rc);
+	if (table[a->err.class].alert)
+		raise_alert(a);
+	switch (table[a->err.class].policy) {
+	case RETRY:
+		retry(a);
+		break;
+	case WAIT:
+		wait_for(a);
+		break;
+	case BURY:
+		bury(a);
+		break;
+	case AUTH:
+		auth(a);
+		break;
+	case DISCARD:
+		done(a, "expired");
+		break;
+	case HAND_BACK:
+		hand_back(a);
+		break;
+	}
+}

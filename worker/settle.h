@@ -1,0 +1,26 @@
+/* What follows from an attempt: the one place that decides between done, again, later and dead (requirements.md E1, E2). */
+#ifndef WORKER_SETTLE_H
+#define WORKER_SETTLE_H
+
+#include "worker/attempt.h"
+
+struct attempt_child {
+	const char *partner;    /* in the attempt's arena */
+	struct queue_push push; /* payload and len are set from the buffer below when it is settled */
+	struct buf payload;
+};
+void attempt_children_clear(struct attempt *a);
+
+/* Words in a job's header that outlive an attempt. */
+#define RAN " ran=1"        /* it ran before: look for a checkpoint */
+#define RAN_AUTH " auth=1"  /* it met a 401 with a fresh token once */
+#define RAN_RUN " run="     /* the run it belongs to */
+bool header_has(const struct job_header *h, const char *word);
+
+/* Settles the attempt's lease by rc and a->err: hands it to the queue and forgets it.  Does not wait. */
+void settle(struct attempt *a, int rc);
+
+/* The dead letter of an attempt, as JSON; `id` is its own. Appends. */
+void letter_print(const struct attempt *a, const char *id, int64_t failed_at_ms, struct buf *out);
+
+#endif

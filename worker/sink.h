@@ -1,0 +1,29 @@
+/* The one door to the row tables: rows of many jobs are gathered for 3 ms (or 500 rows), sorted, deduplicated, and
+ * written by one guarded statement per table and set of columns over a pipelined connection; each job waits for its own
+ * rows' fate.  A row that Postgres refuses is found by halving its batch, and fails alone.  When Postgres is away, batches are sent again
+ * until it answers: the guard makes that harmless.
+ *
+ * Runs and rejected items go through the same kind of gathering (lot.h). */
+#ifndef WORKER_SINK_H
+#define WORKER_SINK_H
+
+#include "common/store/rows.h"
+#include "common/store/store.h"
+
+struct sink;
+
+struct sink *sink_new(struct pg *p);
+void sink_free(struct sink *s);
+
+#define SINK_WHY_MAX 160
+/* Waits.  outcomes[i] for rows[i]; why[i] (may be NULL) says why a ROW_FAILED failed.  Rows are copied.  0 | -ETIMEDOUT | -ECANCELED | -EPROTO (all
+ * refused: schema or permission). */
+int sink_rows(struct sink *s, enum row_table t, uint64_t columns, const struct row *const *rows, int n,
+	      enum row_outcome *outcomes, char (*why)[SINK_WHY_MAX], int64_t deadline_ms, struct err *err)
+	__attribute__((warn_unused_result));
+
+/* Wait.  One row each, gathered with others'. Copied. */
+int sink_run(struct sink *s, const struct run *r, int64_t deadline_ms, struct err *err) __attribute__((warn_unused_result));
+int sink_rejected(struct sink *s, const struct rejected *v, int64_t deadline_ms, struct err *err) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,249 @@
+/* One page of a collection: items to rows, rows to the sink, bad items set aside, embedded items with them, fan-out queued. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/base/metrics.h"
+#include "worker/tasks/import.h"
+
+#define PARENTS_A_JOB 50 /* fan-out: parents a child job takes */
+
+struct rows {
+	const struct manifest_collection *c;
+	struct row *v;
+	const cJSON **items;
+	enum row_outcome *outcomes;
+	int n, cap;
+};
+
+static void rows_init(struct rows *r, const struct manifest_collection *c)
+{
+	memset(r, 0, sizeof(*r));
+	r->c = c;
+}
+
+static void rows_clear(struct rows *r)
+{
+	free(r->v);
+	free(r->items);
+	free(r->outcomes);
+}
+
+static struct row *rows_next(struct rows *r)
+{
+	if (r->n == r->cap) {
+		r->cap = r->cap ? 2 * r->cap : 16;
+		r->v = mem_realloc(r->v, r->cap * sizeof(*r->v));
+		r->items = mem_realloc(r->items, r->cap * sizeof(*r->items));
+	}
+	return &r->v[r->n];
+}
+
+/* ---- set aside ---- */
+static int reject(struct import *im, const struct manifest_collection *c, const cJSON *item, const char *id, const char *field,
+		  const char *reason, int page)
+{
+	struct attempt *a = im->a;
+	struct buf json = BUF_INIT;
+	int rc;
+
+	json_print(item, &json);
+	struct rejected r = { .integration_id = a->integration->id, .run_id = im->run.id, .collection = c->name, .external_id = id,
+			      .field = field, .reason = reason, .item_json = buf_str(&json), .job_id = a->job_id, .page = page };
+	rc = sink_rejected(a->worker->sink, &r, attempt_deadline_ms(a), &a->err);
+	buf_clear(&json);
+	im->run.counts.failed++;
+	return rc;
+}
+
+static int map_one(struct import *im, struct rows *r, const struct page *p, const cJSON *item, const char *parent_id, int index,
+		   struct arena *arena)
+{
+	struct map_context m = { .manifest = im->a->driver->manifest, .collection = r->c,
+				 .integration_id = im->a->integration->id, .observed_us = p->observed_us,
+				 .parent_id = parent_id, .index = index, .arena = arena };
+	struct err err = { 0 };
+	struct row *row = rows_next(r);
+	struct buf id = BUF_INIT;
+	int rc = map_item(&m, item, row, &err);
+
+	if (rc == 0) {
+		r->items[r->n++] = item;
+		return 0;
+	}
+	const cJSON *idv = r->c->id ? json_path(item, r->c->id) : NULL;
+	if (idv)
+		json_scalar_text(idv, &id);
+	rc = reject(im, r->c, item, id.len ? id.data : NULL, err.where, err.text, p->number);
+	buf_clear(&id);
+	return rc;
+}
+
+/* ---- stored ---- */
+static void count(struct import *im, enum row_outcome o)
+{
+	struct run_counts *c = &im->run.counts;
+
+	switch (o) {
+	case ROW_ADDED: c->added++; break;
+	case ROW_UPDATED: c->updated++; break;
+	case ROW_UNCHANGED: c->unchanged++; break;
+	case ROW_STALE: c->stale++; break;
+	case ROW_UNDELETED: c->undeleted++; break;
+	case ROW_FAILED: break; /* counted where it is set aside */
+	}
+}
+
+static void measure(struct import *im, const struct rows *r)
+{
+	static const char *const names[] = { "failed", "added", "updated", "unchanged", "stale", "undeleted" };
+	int n[6] = { 0 };
+
+	for (int i = 0; i < r->n; i++)
+		n[r->outcomes[i]]++;
+	for (int o = 0; o < 6; o++)
+		if (n[o])
+			metric_add(metrics_counter("integration_rows_total", "Rows by what became of them.", "partner",
+						   im->a->partner, "table", row_table_name(r->c->table), "outcome", names[o], NULL), n[o]);
+}
+
+static int store(struct import *im, struct rows *r, const struct page *p)
+{
+	struct attempt *a = im->a;
+	const struct row **ptrs = mem_alloc((r->n + 1) * sizeof(*ptrs));
+	char(*why)[SINK_WHY_MAX] = mem_zalloc((r->n + 1) * sizeof(*why));
+	int rc;
+
+	r->outcomes = mem_zalloc((r->n + 1) * sizeof(*r->outcomes));
+	for (int i = 0; i < r->n; i++)
+		ptrs[i] = &r->v[i];
+	rc = sink_rows(a->worker->sink, r->c->table, r->c->columns, ptrs, r->n, r->outcomes, why, attempt_deadline_ms(a), &a->err);
+	for (int i = 0; rc == 0 && i < r->n; i++) {
+		count(im, r->outcomes[i]);
+		if (r->outcomes[i] == ROW_FAILED)
+			rc = reject(im, r->c, r->items[i], r->v[i].external_id, "row", why[i], p->number);
+		else if (r->c == im->collection && r->v[i].has_partner_updated && r->v[i].partner_updated_us > im->newest_us)
+			im->newest_us = r->v[i].partner_updated_us;
+	}
+	if (rc == 0)
+		measure(im, r);
+	free(why);
+	free(ptrs);
+	return rc;
+}
+
+/* ---- what is embedded in the items: it costs no call ---- */
+static int store_embedded(struct import *im, const struct manifest_collection *e, const struct rows *parents, const struct page *p,
+			  struct arena *arena)
+{
+	struct rows r;
+	int rc = 0;
+
+	rows_init(&r, e);
+	for (int i = 0; rc == 0 && i < parents->n; i++) {
+		const cJSON *list = json_path(parents->items[i], e->embedded), *item;
+		int index = 0;
+
+		if (parents->outcomes[i] == ROW_FAILED || !cJSON_IsArray(list))
+			continue;
+		cJSON_ArrayForEach(item, list) {
+			rc = map_one(im, &r, p, item, parents->v[i].external_id, index++, arena);
+			if (rc < 0)
+				break;
+		}
+	}
+	if (rc == 0)
+		rc = store(im, &r, p);
+	rows_clear(&r);
+	return rc;
+}
+
+/* ---- what hangs on the items by calls of its own ---- */
+static const char *task_of(enum row_table t)
+{
+	return t == ROW_RESOURCES ? "import_resources" : t == ROW_TRANSACTIONS ? "import_transactions" : "import_media";
+}
+
+static int push_parents(struct import *im, const struct manifest_collection *c, cJSON *parents)
+{
+	struct attempt *a = im->a;
+	struct buf payload = BUF_INIT;
+	cJSON *args = cJSON_CreateObject();
+	int rc;
+
+	cJSON_AddStringToObject(args, "collection", c->name);
+	cJSON_AddItemToObject(args, "parents", parents);
+	job_print(&payload, task_of(c->table), a->integration->id, args, im->run.root_id ? im->run.root_id : im->run.id, a->job_id);
+	struct queue_push push = { .lane = c->lane, .integration = a->integration->id, .payload = payload.data, .len = payload.len };
+	rc = queue_enqueue(a->lease.queue, &push, 1, attempt_deadline_ms(a), &a->err);
+	cJSON_Delete(args);
+	buf_clear(&payload);
+	return rc;
+}
+
+static bool is_due(const struct manifest_collection *c, enum row_outcome o)
+{
+	if (o == ROW_FAILED || o == ROW_STALE)
+		return false;
+	return !c->when_changed || o != ROW_UNCHANGED;
+}
+
+/* Queued now, not with the settlement: the checkpoint is about to move past this page. Twice does no harm. */
+static int fan_out(struct import *im, const struct manifest_collection *c, const struct rows *parents)
+{
+	cJSON *list = NULL;
+	int rc = 0;
+
+	for (int i = 0; rc == 0 && i < parents->n; i++) {
+		if (!is_due(c, parents->outcomes[i]))
+			continue;
+		if (!list)
+			list = cJSON_CreateArray();
+		/* The partner's own id, without our prefix: it goes into {parent.id}. */
+		cJSON_AddItemToArray(list, cJSON_CreateString(parents->v[i].external_id + strlen(parents->c->id_prefix)));
+		if (cJSON_GetArraySize(list) == PARENTS_A_JOB) {
+			rc = push_parents(im, c, list);
+			list = NULL;
+		}
+	}
+	if (rc == 0 && list)
+		return push_parents(im, c, list);
+	cJSON_Delete(list);
+	return rc;
+}
+
+static int hang_on(struct import *im, const struct rows *parents, const struct page *p, struct arena *arena)
+{
+	const struct manifest *m = im->a->driver->manifest;
+	int rc = 0;
+
+	for (int i = 0; rc == 0 && i < m->n_collections; i++) {
+		const struct manifest_collection *c = &m->collections[i];
+
+		if (!c->each || strcmp(c->each, parents->c->name))
+			continue;
+		rc = c->embedded ? store_embedded(im, c, parents, p, arena) : fan_out(im, c, parents);
+	}
+	return rc;
+}
+
+int import_page(struct import *im, const struct page *p, const char *parent_id)
+{
+	struct arena *arena = arena_new();
+	struct rows r;
+	int rc = 0;
+
+	rows_init(&r, im->collection);
+	for (int i = 0; rc == 0 && i < p->n; i++)
+		rc = map_one(im, &r, p, p->records[i], parent_id, i, arena);
+	if (rc == 0)
+		rc = store(im, &r, p);
+	if (rc == 0)
+		rc = hang_on(im, &r, p, arena);
+	im->run.processed += p->n;
+	im->run.counts.pages++;
+	rows_clear(&r);
+	arena_free(arena);
+	return rc;
+}

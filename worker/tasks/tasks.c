@@ -1,0 +1,46 @@
+#include "worker/tasks/tasks.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const struct task tasks[] = {
+	{ "import_all_resources", task_import_all, false, true },
+	{ "import_company_resources", task_import_company, false, true },
+	{ "import_resources", task_import_resources, true, false },
+	{ "import_resource", task_import_resource, true, false },
+	{ "import_transactions", task_import_transactions, true, false },
+	{ "import_media", task_import_media, true, false },
+	{ "noop", task_noop, false, false },
+};
+
+const struct task *task_at(int i)
+{
+	return i >= 0 && i < (int)(sizeof(tasks) / sizeof(tasks[0])) ? &tasks[i] : NULL;
+}
+
+const struct task *task_find(const char *name)
+{
+	for (int i = 0; task_at(i); i++)
+		if (!strcmp(tasks[i].name, name))
+			return &tasks[i];
+	return NULL;
+}
+
+int task_mode(struct attempt *a, const char **mode)
+{
+	const cJSON *m = a->job.args ? json_path(a->job.args, "mode") : NULL;
+
+	*mode = "full";
+	if (!m)
+		return 0;
+	if (!cJSON_IsString(m) || (strcmp(m->valuestring, "full") && strcmp(m->valuestring, "incremental")))
+		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "args.mode", "args.mode must be \"full\" or \"incremental\"");
+	*mode = m->valuestring;
+	return 0;
+}
+
+/* For measuring the way of a job without what it does. */
+int task_noop(struct attempt *a)
+{
+	return 0;
+}

@@ -1,0 +1,18 @@
+/* The tasks, one file a family; the table is in tasks.c.  A task says what happened, settle.c what follows. */
+#ifndef WORKER_TASKS_TASKS_H
+#define WORKER_TASKS_TASKS_H
+
+#include "worker/attempt.h"
+
+int task_noop(struct attempt *a);
+int task_import_all(struct attempt *a);
+int task_import_company(struct attempt *a);
+int task_import_resources(struct attempt *a);
+int task_import_transactions(struct attempt *a);
+int task_import_media(struct attempt *a);
+int task_import_resource(struct attempt *a);
+
+/* "full" | "incremental" of args.mode; full where it is missing. -EINVAL with ERR_BAD_JOB. */
+int task_mode(struct attempt *a, const char **mode) __attribute__((warn_unused_result));
+
+#endif
