@@ -1,0 +1,171 @@
+# Longshore.  `make` builds, `make run` shows it at work, `make test` runs every test; README.md has the rest.
+#
+#   make                          release build in build/release/
+#   make MODE=debug               -O0, assertions, in build/debug/
+#   make SAN=address,undefined    sanitizers, in build/san-address-undefined/
+#
+# One file, not recursive.  Sources are found by folder, so a new file or partner edits nothing here.
+
+MODE ?= release
+SAN ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
+CC = gcc
+PYTHON ?= /usr/bin/python3
+comma := ,
+
+ifneq ($(SAN),)
+VARIANT := san-$(subst $(comma),-,$(SAN))
+OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
+LINKOPT := -fsanitize=$(SAN)
+else ifeq ($(MODE),debug)
+VARIANT := debug
+OPT := -O0 -g3
+else
+VARIANT := release
+OPT := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
+LINKOPT := -Wl,-z,relro,-z,now
+endif
+
+B := build/$(VARIANT)
+BIN := $(B)/bin
+GEN := build/gen
+
+WARN := -Wall -Wextra -Wshadow -Wvla -Wframe-larger-than=4096 -Wstrict-prototypes \
+	-Wmissing-prototypes -Wno-unused-parameter -Werror
+# Asked once, and only when something is compiled: on a new machine the packages come first (deps).
+PQ_CFLAGS = $(eval PQ_CFLAGS := $$(shell pkg-config --cflags libpq))$(PQ_CFLAGS)
+CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) -I. -I$(GEN) -D_GNU_SOURCE $(PQ_CFLAGS) $(CFLAGS)
+LIBS := -lhiredis -lcurl -lcjson -lpq -levent -levent_pthreads -lcrypto -lm -pthread
+
+# ---- sources ------------------------------------------------------------------------------------
+lua_files := $(sort $(wildcard common/queue/lua/*.lua))
+sql_files := $(sort $(wildcard sql/[0-9]*.sql))
+hook_files := $(foreach d,$(wildcard drivers/*/),$(wildcard $(d)$(notdir $(patsubst %/,%,$(d))).c))
+lib_src := $(wildcard common/base/*.c common/io/*.c common/queue/*.c common/store/*.c drivers/*.c \
+	drivers/kit/*.c) $(hook_files)
+gen_src := $(patsubst common/queue/lua/%.lua,$(GEN)/lua_%.c,$(lua_files)) $(GEN)/migrations.c \
+	$(GEN)/driver_table.c
+worker_src := $(filter-out worker/main.c,$(wildcard worker/*.c worker/tasks/*.c))
+scheduler_src := $(filter-out scheduler/main.c,$(wildcard scheduler/*.c))
+cli_src := $(wildcard scheduler/cli/*.c)
+sandbox_src := $(wildcard tests/sandbox/*.c)
+unit_src := $(wildcard tests/unit/test_*.c)
+fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
+bench_src := $(wildcard tests/bench/bench_*.c)
+
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+lib_obj := $(call obj,$(lib_src) $(gen_src))
+worker_obj := $(call obj,$(worker_src))
+scheduler_obj := $(call obj,$(scheduler_src))
+
+programs := $(BIN)/longshore $(BIN)/longshore-worker $(BIN)/longshore-scheduler $(BIN)/longshore-sandbox
+units := $(patsubst tests/unit/%.c,$(B)/unit/%,$(unit_src))
+fuzzers := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(fuzz_src))
+benches := $(patsubst tests/bench/%.c,$(B)/bench/%,$(bench_src))
+
+all_src := $(lib_src) $(gen_src) $(worker_src) $(scheduler_src) $(cli_src) $(sandbox_src) $(unit_src) \
+	$(fuzz_src) $(bench_src) worker/main.c scheduler/main.c tests/fuzz/driver.c
+
+.PHONY: all deps deps-test run test unit fuzz system lint check bench install clean units
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: deps $(programs)
+
+# ---- what must be installed -----------------------------------------------------------------------
+# Each package is asked for by what it gives; Debian's is installed (root or sudo), elsewhere it is named.
+deps: ; @deploy/local/deps build
+deps-test: ; @deploy/local/deps build run test
+
+# ---- generated ------------------------------------------------------------------------------------
+# Text files become C strings, so that a binary carries its scripts and migrations.
+define c_string
+sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/\t"/' -e 's/$$/\\n"/' $(1)
+endef
+
+$(GEN)/lua_%.c: common/queue/lua/%.lua Makefile
+	@mkdir -p $(@D)
+	@{ echo '#include "common/io/redis.h"'; echo 'extern struct redis_script lua_$*;'; \
+	echo 'struct redis_script lua_$* = {'; echo '	.name = "$*",'; echo '	.source ='; \
+	$(call c_string,$<); echo '};'; } > $@
+
+$(GEN)/migrations.c: $(sql_files) Makefile
+	@mkdir -p $(@D)
+	@{ echo '#include "common/store/migrations.h"'; echo 'const struct migration migrations[] = {'; \
+	for f in $(sql_files); do n=$$(basename $$f .sql); \
+	echo "	{ $$(echo $${n%%_*} | sed 's/^0*//'), \"$$n\","; $(call c_string,$$f); echo '	},'; done; \
+	echo '	{ 0, 0, 0 }'; echo '};'; \
+	echo 'const int n_migrations = sizeof(migrations) / sizeof(migrations[0]) - 1;'; } > $@
+
+# Written anew each time, replaced only when a partner's C came or went.
+$(GEN)/driver_table.c: FORCE
+	@mkdir -p $(@D)
+	@{ echo '#include "drivers/driver.h"'; \
+	for f in $(notdir $(basename $(hook_files))); do echo "extern const struct driver_hooks driver_$$f;"; done; \
+	echo 'const struct driver_hooks *const driver_hooks_table[] = {'; \
+	for f in $(notdir $(basename $(hook_files))); do echo "	&driver_$$f,"; done; \
+	echo '	0'; echo '};'; } > $@.new
+	@if cmp -s $@ $@.new; then rm $@.new; else mv $@.new $@; fi
+.PHONY: FORCE
+FORCE:
+
+# ---- compile and link -----------------------------------------------------------------------------
+$(B)/obj/%.o: %.c | deps
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	@$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+link = @mkdir -p $(@D); echo "  LD $@"; $(CC) $(OPT) $(LINKOPT) -o $@ $(filter %.o,$^) $(LIBS)
+
+$(BIN)/longshore: $(call obj,$(cli_src)) $(lib_obj) ; $(link)
+$(BIN)/longshore-worker: $(call obj,worker/main.c) $(worker_obj) $(lib_obj) ; $(link)
+$(BIN)/longshore-scheduler: $(call obj,scheduler/main.c) $(scheduler_obj) $(lib_obj) ; $(link)
+$(BIN)/longshore-sandbox: $(call obj,$(sandbox_src)) $(lib_obj) ; $(link)
+
+# A unit test is one program; those of the daemons' own files are named test_worker_*, test_scheduler_*.
+$(B)/unit/test_worker_%: $(B)/obj/tests/unit/test_worker_%.o $(worker_obj) $(lib_obj) ; $(link) -lcmocka
+$(B)/unit/test_scheduler_%: $(B)/obj/tests/unit/test_scheduler_%.o $(scheduler_obj) $(lib_obj) ; $(link) -lcmocka
+$(B)/unit/test_%: $(B)/obj/tests/unit/test_%.o $(lib_obj) ; $(link) -lcmocka
+$(B)/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(call obj,tests/fuzz/driver.c) $(lib_obj) ; $(link)
+$(B)/bench/bench_%: $(B)/obj/tests/bench/bench_%.o $(worker_obj) $(lib_obj) ; $(link)
+
+units: deps-test $(units) $(fuzzers)
+
+# ---- run and test -----------------------------------------------------------------------------------
+run: all
+	@deploy/local/deps run
+	@deploy/local/run $(BIN)
+
+# Every test: style, then unit, fuzz and system tests of the sanitizer build, then the system tests of the release build.
+test: deps-test
+	@tests/run-all
+
+lint: deps-test
+	@tests/lint
+
+check: lint test
+
+unit: units
+	@tests/run-unit $(B)/unit
+
+fuzz: units
+	@tests/run-fuzz $(B)/fuzz
+
+system: deps-test all
+	@LONGSHORE_BIN=$(CURDIR)/$(BIN) tests/run-system
+
+bench: deps-test all $(benches)
+	@tests/bench/run $(B)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/longshore
+	install -m 755 $(BIN)/longshore $(BIN)/longshore-worker $(BIN)/longshore-scheduler $(BIN)/longshore-sandbox $(DESTDIR)$(PREFIX)/bin
+	cp -r drivers $(DESTDIR)$(PREFIX)/share/longshore/
+	find $(DESTDIR)$(PREFIX)/share/longshore/drivers -name '*.[ch]' -delete
+	rm -rf $(DESTDIR)$(PREFIX)/share/longshore/drivers/kit
+
+clean:
+	rm -rf build
+
+-include $(patsubst %.c,$(B)/obj/%.d,$(all_src))

@@ -1,0 +1,74 @@
+"""Fixtures of the system tests; README.md says what there is and how a test is written."""
+
+import shutil
+
+import pytest
+
+from harness import Cluster, Longshore, Postgres, Sandbox
+from harness.process import BIN
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs():
+    """Says once and clearly that nothing was built, instead of failing in each test."""
+    missing = [p for p in ("longshore", "longshore-worker", "longshore-scheduler", "longshore-sandbox")
+               if not (BIN / p).exists()]
+    if missing:
+        pytest.exit(f"{BIN} has no {', '.join(missing)}: run make first, or set LONGSHORE_BIN", returncode=2)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("postgres")
+    for parent in [folder, *folder.parents][:3]:
+        parent.chmod(0o755)  # the user postgres has to get through
+    server = Postgres(folder).start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+    assert not server.check(), "\n".join(server.check())
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres, tmp_path_factory):
+    """A database at the newest schema; tests get copies of it."""
+    name = postgres.create_database()
+    folder = tmp_path_factory.mktemp("migrate")
+    command = Longshore(folder, {"LONGSHORE_DATABASE_URL": postgres.url(name), "PATH": "/usr/bin:/bin"})
+    command("migrate")
+    return name
+
+
+def judged(problems):
+    assert not problems, "found at the end of the test:\n" + "\n\n".join(problems)
+
+
+@pytest.fixture
+def cluster(postgres, migrated, tmp_path):
+    """A started Redis, a migrated database, a secret key.  Whatever is added is stopped and judged at the end."""
+    database = postgres.create_database(template=migrated)
+    cluster = Cluster(tmp_path, postgres, database)
+    cluster.redis.start()
+    yield cluster
+    problems = cluster.close()
+    if not postgres.is_running():
+        postgres.start()
+    postgres.drop_database(database)
+    judged(problems)
+
+
+@pytest.fixture
+def sandbox(tmp_path):
+    """Makes sandboxes without anything else: sandbox(listings=50, limits="none")."""
+    made = []
+
+    def make(**flags):
+        made.append(Sandbox(tmp_path, name=f"sandbox{len(made) + 1}", **flags).start())
+        return made[-1]
+
+    yield make
+    problems = []
+    for one in made:
+        one.stop()
+        problems += one.check()
+    judged(problems)

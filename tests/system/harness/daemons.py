@@ -1,0 +1,88 @@
+"""Longshore's own programs."""
+
+import json
+import os
+import signal
+import subprocess
+
+import requests
+
+from .process import BIN, FORBIDDEN, Process, lease_port, wait_until
+
+
+def _flags(values):
+    argv = []
+    for key, value in values.items():
+        flag = "--" + key.replace("_", "-")
+        argv += [flag] if value is True else [flag, str(value)]
+    return argv
+
+
+class Worker(Process):
+    """A supervisor and its processes, in one process group."""
+
+    def __init__(self, folder, env, name="worker", **flags):
+        super().__init__(name, [BIN / "longshore-worker", *_flags(flags)], folder, env)
+
+    def kill9_child(self, index=0):
+        """Kills one process; its supervisor lives on."""
+        pid = self.children()[index]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+
+class Scheduler(Process):
+    def __init__(self, folder, env, name="scheduler", **flags):
+        self.port = lease_port()
+        super().__init__(name, [BIN / "longshore-scheduler", "--listen", f"127.0.0.1:{self.port}", *_flags(flags)],
+                         folder, env)
+
+    def get(self, path):
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
+
+    def is_ready(self):
+        try:
+            return self.get("/readyz").status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    def wait_ready(self, timeout=20):
+        wait_until(self.is_ready, timeout, lambda: f"{self.name} to be ready; its log ends:\n{self.log_tail()}")
+        return self
+
+
+class Result:
+    def __init__(self, argv, code, out, err):
+        self.argv, self.code, self.out, self.err = argv, code, out, err
+
+    def json(self):
+        return json.loads(self.out)
+
+    def __repr__(self):
+        return f"{' '.join(self.argv)} -> {self.code}\n{self.out}{self.err}"
+
+
+class Longshore:
+    """The operator's command: runs it to its end, keeps what no output may hold for the teardown."""
+
+    def __init__(self, folder, env):
+        self.folder, self.env, self.problems = folder, env, []
+
+    def run(self, *words, input=None, env=None, timeout=50):
+        argv = [str(BIN / "longshore"), *map(str, words)]
+        done = subprocess.run(argv, input=input, capture_output=True, text=True, errors="replace", timeout=timeout,
+                              cwd=self.folder, env={**self.env, **(env or {})})
+        if FORBIDDEN.search(done.stdout + done.stderr):
+            self.problems.append(f"{' '.join(argv)}:\n{done.stdout}{done.stderr}")
+        return Result(argv, done.returncode, done.stdout, done.stderr)
+
+    def __call__(self, *words, **options):
+        """As run, but it must succeed."""
+        result = self.run(*words, **options)
+        assert result.code == 0, repr(result)
+        return result
+
+    def check(self):
+        return list(self.problems)

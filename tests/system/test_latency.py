@@ -1,0 +1,44 @@
+"""How soon a raw push is picked up by an idle pool, and what an idle worker costs Redis."""
+
+import statistics
+import time
+
+from harness import wait_until
+from harness.process import SLOWER
+
+
+def test_a_raw_push_is_picked_up_within_20_ms(cluster):
+    cluster.worker().wait_for_log("event=started")
+    cluster.push({"task": "noop"})
+    cluster.wait_idle(20)
+    client, took = cluster.redis.client, []
+    for _ in range(50):
+        idle_at = time.monotonic() + 0.1  # the worker has armed its doorbell and sleeps
+        wait_until(lambda: time.monotonic() > idle_at and not cluster.busy(), 10, "an idle pool", 0.005)
+        began = time.perf_counter()
+        client.lpush("queue:{guesty}", '{"task":"noop"}')
+        while cluster.busy():  # pushed, admitted, claimed and done: more than the pick-up
+            assert time.perf_counter() - began < 5
+        took.append((time.perf_counter() - began) * 1000)
+    median = statistics.median(took)
+    print(f"pushed to done: median {median:.2f} ms, worst {max(took):.2f} ms")
+    assert median < 20 * SLOWER, sorted(took)
+    assert max(took) < 2500, "even the safety poll is quicker"
+
+
+def test_an_idle_worker_leaves_redis_alone(cluster):
+    worker = cluster.worker()
+    worker.wait_for_log("event=started")
+    cluster.push({"task": "noop"})
+    cluster.wait_idle(20)
+    settled = time.monotonic() + 2
+    wait_until(lambda: time.monotonic() > settled, 5, every=0.1)
+    before, began = cluster.redis.commands(), time.monotonic()
+    until = began + 5
+    wait_until(lambda: time.monotonic() > until, 10, every=0.5)
+    after, seconds = cluster.redis.commands(), time.monotonic() - began
+    spent = {name: calls - before.get(name, 0) for name, calls in after.items() if calls != before.get(name, 0)}
+    rate = sum(spent.values()) / seconds
+    print(f"idle: {rate:.1f} commands a second: {spent}")
+    assert rate < 10, spent
+    assert worker.is_running()

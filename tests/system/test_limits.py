@@ -1,0 +1,139 @@
+"""The limiter against a partner that really counts: never over, hardly under, and Retry-After stops everyone."""
+
+import json
+import shutil
+
+import pytest
+
+from harness import wait_until
+from harness.process import ROOT, SLOWER
+from harness.sandbox import busiest
+
+
+@pytest.fixture
+def tight(cluster, tmp_path):
+    """Guesty with other limits: makes (sandbox, integration ids by account) for the tiers given."""
+
+    def make(tiers, listings=200, **flags):
+        folder = tmp_path / "drivers" / "guesty"
+        shutil.copytree(ROOT / "drivers" / "guesty", folder)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["limits"] = [{"scope": "integration", "rate": rate, "window": f"{seconds}s"} for rate, seconds in tiers]
+        manifest.pop("limit_headers", None)
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        cluster.add_drivers(folder.parent)
+        limits = ",".join(f"{rate}/{seconds}s" for rate, seconds in tiers)
+        return cluster.sandbox(listings=listings, clean=True, limits=limits, **flags)
+
+    return make
+
+
+def push_items(cluster, sandbox, integration, account, n):
+    for item in sandbox.items("listing", account)[:n]:
+        cluster.push({"task": "import_resource", "integration_id": integration, "args": {"external_id": item["id"]}})
+
+
+def test_two_workers_of_two_processes_never_exceed_a_window(cluster, tight):
+    sandbox = tight([(8, 1), (50, 10)], latency="40ms,30ms")
+    accounts = {f"acct-{n}": cluster.integration(sandbox, f"acct-{n}") for n in (1, 2, 3)}
+    cluster.scheduler()  # promotes what was given back because its wait was long
+    for _ in range(2):
+        cluster.worker(processes=2).wait_for_log("event=started")
+    for account, integration in accounts.items():
+        push_items(cluster, sandbox, integration, account, 90)
+    cluster.wait_idle(50)
+    for account, integration in accounts.items():
+        calls = sandbox.log(account=account, path="/v1/")
+        assert len(calls) == 90 and {c["status"] for c in calls} == {200}, "not one 429"
+        times = [c["at_us"] for c in calls]
+        assert busiest(times, 1_000_000) <= 8
+        assert busiest(times, 10_000_000) <= 50
+        # And it is not timid: 40 permits in 10 s is its share of 50, so 90 calls need little over 20 s.
+        took = (max(times) - min(times)) / 1e6
+        assert took < 26 * SLOWER, f"{account}: 90 calls took {took:.1f} s"
+        assert cluster.one("SELECT count(*) FROM resources WHERE integration_id = %s", integration) == 90
+    assert sandbox.stats()["refused"] == 0 and cluster.dead() == []
+
+
+def test_retry_after_holds_all_workers_off(cluster, tight):
+    sandbox = tight([(50, 1)], latency="30ms")
+    integration, other = cluster.integration(sandbox, "acct-1"), cluster.integration(sandbox, "acct-2")
+    cluster.scheduler()
+    for _ in range(2):
+        cluster.worker(processes=2).wait_for_log("event=started")
+    sandbox.fault(match="/v1/listings", account=1, status=429, retry_after=4, times=1, skip=20)
+    push_items(cluster, sandbox, integration, "acct-1", 120)
+    wait_until(lambda: any(c["status"] == 429 for c in sandbox.log(account="acct-1")), 20 * SLOWER, cluster.describe, 0.01)
+    push_items(cluster, sandbox, other, "acct-2", 20)
+    cluster.wait_idle(45)
+    calls = sandbox.log(account="acct-1", path="/v1/")
+    (refused,) = [c for c in calls if c["status"] == 429]
+    # Calls that were on their way when the 429 was told are nobody's fault; then nothing for the rest of the 4 s.
+    from_us, to_us = refused["answered_us"] + 400_000 * SLOWER, refused["answered_us"] + 4_000_000
+    during = [c for c in calls if from_us < c["at_us"] < to_us]
+    assert during == [], f"{len(during)} calls while the partner asked for silence"
+    assert any(c["at_us"] >= to_us for c in calls)
+    assert any(from_us < c["at_us"] < to_us for c in sandbox.log(account="acct-2", path="/v1/")), "another account goes on"
+    assert cluster.one("SELECT count(*) FROM resources WHERE integration_id = %s", integration) == 120
+    assert cluster.dead() == []
+
+
+def test_the_cap_on_calls_in_flight_holds_over_all_workers(cluster, tight):
+    sandbox = tight([(1000, 1)], latency="300ms")
+    integration = cluster.integration(sandbox)
+    cluster.scheduler()
+    for _ in range(2):
+        cluster.worker(processes=2).wait_for_log("event=started")
+    push_items(cluster, sandbox, integration, "acct-1", 150)
+    cluster.wait_idle(45)
+    manifest = json.loads((ROOT / "drivers" / "guesty" / "manifest.json").read_text())
+    most = sandbox.stats()["max_in_flight"]
+    assert most <= manifest["api"]["concurrency"]["integration"] <= 15, most
+    assert most > 4, "and they are used"
+    assert set(sandbox.statuses("/v1/")) == {200}
+
+
+def test_tokens_are_minted_once_for_all_and_never_beyond_the_limit(cluster):
+    """Restart after restart: the token is shared, and when it is lost the count of tokens is not."""
+    sandbox = cluster.sandbox(listings=5, clean=True, limits="none")
+    integration = cluster.integration(sandbox)
+    for _ in range(3):
+        worker = cluster.worker(processes=2)
+        cluster.push({"task": "import_resources", "integration_id": integration})
+        cluster.wait_idle(30)
+        assert worker.term() == 0
+    assert sandbox.stats()["tokens_minted"] == 1
+    cluster.worker(processes=2)
+    for _ in range(6):
+        sandbox.reset("tokens")  # the partner has forgotten them all: 401
+        cluster.push({"task": "import_resource", "integration_id": integration,
+                      "args": {"external_id": sandbox.items("listing")[0]["id"]}})
+        wait_until(lambda: cluster.redis.client.hlen("flight:{guesty}") == 0 and cluster.redis.client.llen("queue:{guesty}") == 0
+                   and cluster.redis.client.zcard("ready:{guesty}:normal") == 0, 20 * SLOWER, cluster.describe)
+    assert sandbox.stats()["tokens_minted"] <= 4, "0.8 of five a day"
+    assert 429 not in sandbox.statuses("/oauth2/token")
+    assert cluster.one("SELECT count(*) FROM token_mints") == sandbox.stats()["tokens_minted"]
+
+
+def test_wrong_credentials_break_the_integration_and_burn_nothing(cluster):
+    sandbox = cluster.sandbox(listings=5, clean=True)
+    good = cluster.integration(sandbox, "acct-1")
+    sandbox.fault(match="/oauth2/token", status=401, body='{"error":"invalid_client","message":"revoked"}')
+    cluster.scheduler()
+    cluster.worker()
+    for _ in range(10):
+        cluster.push({"task": "import_resources", "integration_id": good})
+    wait_until(lambda: cluster.longshore("integration", "show", good, "--json").json()["status"] == "auth_broken",
+               30 * SLOWER, cluster.describe)
+    shown = cluster.longshore("integration", "show", good, "--json").json()
+    assert shown["status_reason"]
+    wait_until(lambda: cluster.queue()["held"] + cluster.queue()["delayed"] == 10, 20 * SLOWER,
+               lambda: f"ten jobs that wait: {cluster.status()}")
+    asked = len(sandbox.log(path="/oauth2/token"))
+    assert asked <= 4, "a partner that says no is not asked again and again"
+    assert cluster.dead() == [], "its jobs wait for a person"
+    assert cluster.one("SELECT count(*) FROM alerts WHERE state = 'open'") >= 1
+    sandbox.clear_faults()
+    cluster.longshore("integration", "resume", good)
+    cluster.wait_idle(40)
+    assert cluster.one("SELECT count(*) FROM resources") == 5

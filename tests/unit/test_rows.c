@@ -1,0 +1,411 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "common/base/mem.h"
+#include "common/store/rows.h"
+#include "common/store/store.h"
+#include "tests/unit/postgres.h"
+
+#define T0 INT64_C(1700000000000000)
+#define SECOND 1000000
+
+static int col(const char *name)
+{
+	int c = row_column_find(ROW_RESOURCES, name);
+
+	CHECK(c >= 0);
+	return c < 0 ? 0 : c;
+}
+
+static uint64_t name_and_capacity(void)
+{
+	return (uint64_t)1 << col("name") | (uint64_t)1 << col("capacity");
+}
+
+/* updated_s < 0: the partner says nothing of it. */
+static struct row row(const char *id, int updated_s, int observed_s, const char *name, int capacity)
+{
+	struct row r = { .integration_id = 7,
+			 .external_id = id,
+			 .has_partner_updated = updated_s >= 0,
+			 .partner_updated_us = T0 + (int64_t)updated_s * SECOND,
+			 .observed_us = T0 + (int64_t)observed_s * SECOND };
+
+	r.values[col("name")].set = name != NULL;
+	r.values[col("name")].v.s.p = name;
+	r.values[col("name")].v.s.n = name ? strlen(name) : 0;
+	r.values[col("capacity")].set = true;
+	r.values[col("capacity")].v.i = capacity;
+	return r;
+}
+
+static void write_rows(struct pg *p, enum row_table t, uint64_t set, const struct row *const *rows,
+		       int n, enum row_outcome *out)
+{
+	struct pg_params params;
+	struct err err = { 0 };
+	PGresult *res = NULL;
+	int rc;
+
+	pg_params_init(&params);
+	row_upsert_params(t, set, rows, n, &params);
+	rc = pg_exec(p, row_upsert_sql(t, set), &params, &res, loop_now_ms() + 10000, &err);
+	pg_params_clear(&params);
+	if (rc < 0)
+		fprintf(stderr, "%s %s\n", err.rule, err.text);
+	CHECK(rc == 0);
+	if (rc == 0)
+		row_upsert_outcomes(res, rows, n, out);
+	PQclear(res);
+}
+
+static enum row_outcome write_one(struct pg *p, const struct row *r)
+{
+	enum row_outcome out = ROW_FAILED;
+
+	write_rows(p, ROW_RESOURCES, name_and_capacity(), &r, 1, &out);
+	return out;
+}
+
+static enum row_outcome put(struct pg *p, const char *id, int updated_s, int observed_s,
+			    const char *name, int capacity)
+{
+	struct row r = row(id, updated_s, observed_s, name, capacity);
+
+	return write_one(p, &r);
+}
+
+/* The first value of the first row as text; "" if none. Valid until the next call. */
+static const char *ask(struct pg *p, const char *sql)
+{
+	static char text[256];
+	PGresult *res = NULL;
+
+	text[0] = 0;
+	CHECK(pg_execv(p, &res, loop_now_ms() + 10000, NULL, sql, NULL) == 0);
+	if (res && PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res))
+		snprintf(text, sizeof(text), "%s", PQgetvalue(res, 0, 0));
+	PQclear(res);
+	return text;
+}
+
+static void ignore_applied(int number, const char *name, void *arg)
+{
+}
+
+static void prepare(struct pg *p)
+{
+	struct err err = { 0 };
+
+	CHECK(migrate_run(postgres.url, ignore_applied, NULL, &err) == 0);
+	ask(p, "TRUNCATE resources, transactions, media");
+}
+
+static void guard_body(struct pg *p)
+{
+	prepare(p);
+	CHECK(put(p, "a", 10, 100, "One", 2) == ROW_ADDED);
+	CHECK(put(p, "a", 10, 100, "Two", 2) == ROW_STALE); /* the very same moment */
+	CHECK(put(p, "a", 9, 200, "Two", 2) ==
+	      ROW_STALE); /* observed later, but older at the partner */
+	CHECK(put(p, "a", 10, 101, "One", 2) == ROW_UNCHANGED);
+	CHECK(strcmp(ask(p, "SELECT version::text || name || (observed_at ="
+			    " to_timestamp(1700000101)) FROM resources"),
+		     "1Onetrue") == 0);
+	CHECK(put(p, "a", 10, 102, "Two", 2) == ROW_UPDATED);
+	CHECK(put(p, "a", 11, 50, "Three", 3) ==
+	      ROW_UPDATED); /* newer at the partner, whenever it was fetched */
+	CHECK(put(p, "a", -1, 49, "Four", 3) ==
+	      ROW_STALE); /* one side without: the later observation */
+	CHECK(put(p, "a", -1, 51, "Four", 3) == ROW_UPDATED);
+	CHECK(put(p, "a", 1, 52, NULL, 3) == ROW_UPDATED);
+	CHECK(strcmp(ask(p,
+			 "SELECT version::text || coalesce(name, '-') || capacity FROM resources"),
+		     "5-3") == 0);
+	CHECK(strcmp(ask(p, "SELECT count(*) FROM resources"), "1") == 0);
+}
+
+static void test_guard(void **state)
+{
+	assert_int_equal(in_coroutine(guard_body), 0);
+}
+
+static void deletion_body(struct pg *p)
+{
+	prepare(p);
+	CHECK(put(p, "gone", 10, 100, "One", 2) == ROW_ADDED);
+	ask(p, "UPDATE resources SET deleted_at = now(), observed_at = to_timestamp(1700000150)");
+	CHECK(put(p, "gone", 11, 149, "One", 2) == ROW_STALE);
+	CHECK(strcmp(ask(p, "SELECT deleted_at IS NULL FROM resources"), "f") == 0);
+	CHECK(put(p, "gone", 9, 151, "One", 2) == ROW_UNDELETED);
+	CHECK(strcmp(ask(p, "SELECT (deleted_at IS NULL)::text || version FROM resources"),
+		     "true2") == 0);
+	CHECK(put(p, "gone", 9, 152, "One", 2) == ROW_UNCHANGED);
+}
+
+static void test_deleted_rows_come_back(void **state)
+{
+	assert_int_equal(in_coroutine(deletion_body), 0);
+}
+
+static void batch_body(struct pg *p)
+{
+	static const char *const ids[4] = { "a", "b", "c", "d" };
+	static struct row rows[4];
+	const struct row *v[4] = { &rows[0], &rows[1], &rows[2], &rows[3] };
+	enum row_outcome out[4];
+
+	prepare(p);
+	for (int i = 0; i < 4; i++)
+		rows[i] = row(ids[i], 1, 1, ids[i], 1);
+	write_rows(p, ROW_RESOURCES, name_and_capacity(), &v[1], 2, out);
+	CHECK(out[0] == ROW_ADDED && out[1] == ROW_ADDED);
+	rows[1].observed_us += SECOND; /* b unchanged, c stale */
+	rows[2].observed_us -= SECOND;
+	write_rows(p, ROW_RESOURCES, name_and_capacity(), v, 4, out);
+	CHECK(out[0] == ROW_ADDED && out[1] == ROW_UNCHANGED && out[2] == ROW_STALE &&
+	      out[3] == ROW_ADDED);
+	write_rows(p, ROW_RESOURCES, name_and_capacity(), v, 4, out);
+	for (int i = 0; i < 4; i++)
+		CHECK(out[i] == ROW_STALE);
+}
+
+static void test_outcomes_follow_the_order_given(void **state)
+{
+	assert_int_equal(in_coroutine(batch_body), 0);
+}
+
+/* Columns outside the set keep what they hold, and do not count as content. */
+static void set_body(struct pg *p)
+{
+	struct row r = row("a", 1, 1, "A", 4);
+	const struct row *v[1] = { &r };
+	enum row_outcome out;
+
+	prepare(p);
+	CHECK(write_one(p, &r) == ROW_ADDED);
+	r.observed_us += SECOND;
+	r.values[col("capacity")].v.i = 5;
+	write_rows(p, ROW_RESOURCES, (uint64_t)1 << col("name"), v, 1, &out);
+	CHECK(out == ROW_UNCHANGED);
+	CHECK(strcmp(ask(p, "SELECT capacity FROM resources"), "4") == 0);
+	r.observed_us += SECOND;
+	write_rows(p, ROW_RESOURCES, 0, v, 1, &out); /* only seen */
+	CHECK(out == ROW_UNCHANGED);
+}
+
+static void test_columns_outside_the_set(void **state)
+{
+	assert_int_equal(in_coroutine(set_body), 0);
+}
+
+static void fill(struct row *r, enum row_table t, int seed)
+{
+	int n;
+	const struct row_column *c = row_columns(t, &n);
+
+	for (int i = 0; i < n; i++) {
+		struct row_value *v = &r->values[i];
+
+		v->set = true;
+		if (c[i].type == ROW_NUMBER)
+			v->v.d = 2.5 + seed;
+		else if (c[i].type == ROW_BOOL)
+			v->v.b = true;
+		else if (c[i].type == ROW_TEXT || c[i].type == ROW_JSON) {
+			v->v.s.p = c[i].type == ROW_JSON ? "{\"a\": [1, \"\xf0\x9f\x8f\xa1\"]}"
+							 : "\xf0\x9f\x8f\xa1 \"x\"";
+			v->v.s.n = strlen(v->v.s.p);
+		} else if (c[i].type == ROW_TIME)
+			v->v.i = T0 + seed;
+		else
+			v->v.i = 20000 + seed;
+	}
+}
+
+static void types_body(struct pg *p)
+{
+	prepare(p);
+	for (int t = 0; t < ROW_TABLES; t++) {
+		struct row *r = mem_new(struct row);
+		const struct row *v[1] = { r };
+		enum row_outcome out;
+
+		*r = (struct row){ .integration_id = 1, .external_id = "x", .observed_us = T0 };
+		fill(r, (enum row_table)t, 0);
+		write_rows(p, (enum row_table)t, ~(uint64_t)0, v, 1, &out);
+		CHECK(out == ROW_ADDED);
+		r->observed_us++;
+		write_rows(p, (enum row_table)t, ~(uint64_t)0, v, 1, &out);
+		CHECK(out == ROW_UNCHANGED); /* each type comes back as it went */
+		r->observed_us++;
+		fill(r, (enum row_table)t, 1);
+		write_rows(p, (enum row_table)t, ~(uint64_t)0, v, 1, &out);
+		CHECK(out == ROW_UPDATED);
+		free(r);
+	}
+	CHECK(strcmp(ask(p, "SELECT starts_on || ' ' || (starts_at ="
+			    " to_timestamp(1700000000.000001)) FROM transactions"),
+		     "2024-10-05 true") == 0);
+	CHECK(strcmp(ask(p, "SELECT extra->'a'->>1 FROM media"), "\xf0\x9f\x8f\xa1") == 0);
+	CHECK(strcmp(ask(p, "SELECT bathrooms FROM resources"), "3.5") == 0);
+}
+
+static void test_every_column_of_every_table(void **state)
+{
+	assert_int_equal(in_coroutine(types_body), 0);
+}
+
+/* Columns here and columns there are the same, so a migration cannot forget rows.c. */
+static void schema_body(struct pg *p)
+{
+	prepare(p);
+	for (int t = 0; t < ROW_TABLES; t++) {
+		struct buf have = BUF_INIT, sql = BUF_INIT;
+		int n;
+		const struct row_column *c = row_columns((enum row_table)t, &n);
+
+		CHECK(n <= ROW_COLUMNS_MAX && strcmp(c[n - 1].name, "extra") == 0);
+		for (int i = 0; i < n; i++)
+			buf_printf(&have, "%s%s", i ? "," : "", c[i].name);
+		buf_printf(
+			&sql,
+			"SELECT string_agg(attname, ',' ORDER BY attnum) = '%s' FROM pg_attribute"
+			" WHERE attrelid = '%s'::regclass"
+			" AND attnum > 0 AND attname NOT IN ('integration_id', 'external_id',"
+			" 'partner_updated_at', 'observed_at',"
+			" 'version', 'first_seen_at', 'changed_at', 'deleted_at')",
+			have.data, row_table_name((enum row_table)t));
+		CHECK(strcmp(ask(p, sql.data), "t") == 0);
+		buf_clear(&have);
+		buf_clear(&sql);
+	}
+}
+
+static void test_columns_are_those_of_the_schema(void **state)
+{
+	assert_int_equal(in_coroutine(schema_body), 0);
+}
+
+/* Re-reading what did not change must touch no index. */
+static void hot_body(struct pg *p)
+{
+	struct row r = row("a", 1, 1, "A", 4);
+	const struct row *v[1] = { &r };
+	struct pg_params params;
+	struct pg_statement st[2] = {
+		{ row_upsert_sql(ROW_RESOURCES, name_and_capacity()), &params },
+		{ "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname ="
+		  " 'resources'",
+		  NULL },
+	};
+	PGresult *res[2] = { NULL, NULL };
+
+	prepare(p);
+	CHECK(write_one(p, &r) == ROW_ADDED);
+	r.observed_us += SECOND;
+	pg_params_init(&params);
+	row_upsert_params(ROW_RESOURCES, name_and_capacity(), v, 1, &params);
+	CHECK(pg_exec_all(p, st, 2, res, loop_now_ms() + 10000, NULL) == 0);
+	CHECK(res[1] && pg_get_int(res[1], 0, 0) == 1 && pg_get_int(res[1], 0, 1) == 1);
+	pg_params_clear(&params);
+	PQclear(res[0]);
+	PQclear(res[1]);
+}
+
+static void test_same_content_is_a_hot_update(void **state)
+{
+	assert_int_equal(in_coroutine(hot_body), 0);
+}
+
+/* Whatever the order in which writes of one history arrive, the newest is what stays. */
+static void order_body(struct pg *p)
+{
+	static const int history[5][2] = { { 1, 10 }, { 2, 12 }, { 2, 15 }, { 3, 14 }, { 3, 20 } };
+	int at[5];
+
+	prepare(p);
+	for (int round = 0; round < 60; round++) {
+		unsigned seed = (unsigned)round * 2654435761u;
+		char id[16], sql[128], want[8];
+
+		snprintf(id, sizeof(id), "r%d", round);
+		for (int i = 0; i < 5; i++) {
+			int j = (int)(seed % (unsigned)(i + 1));
+
+			seed = seed * 1103515245u + 12345u;
+			at[i] = at[j];
+			at[j] = i;
+		}
+		for (int i = 0; i < 5; i++) {
+			char name[8];
+
+			snprintf(name, sizeof(name), "v%d", at[i]);
+			put(p, id, history[at[i]][0], history[at[i]][1], name, 1);
+		}
+		snprintf(sql, sizeof(sql), "SELECT name FROM resources WHERE external_id = '%s'",
+			 id);
+		snprintf(want, sizeof(want), "v4");
+		CHECK(strcmp(ask(p, sql), want) == 0);
+	}
+}
+
+static void test_newest_wins_in_any_order(void **state)
+{
+	assert_int_equal(in_coroutine(order_body), 0);
+}
+
+static void test_compare(void **state)
+{
+	static const struct {
+		const char *id;
+		int updated_s, observed_s;
+	} in_order[] = {
+		{ "a", -1, 7 }, { "a", 2, 1 }, { "a", 1, 6 }, { "a", 1, 5 }, { "b", 9, 9 },
+	};
+	struct row one, two;
+
+	for (size_t i = 0; i + 1 < ARRAY_LEN(in_order); i++) {
+		one = row(in_order[i].id, in_order[i].updated_s, in_order[i].observed_s, "", 0);
+		two = row(in_order[i + 1].id, in_order[i + 1].updated_s, in_order[i + 1].observed_s,
+			  "", 0);
+		assert_true(row_compare(&one, &two) < 0);
+		assert_true(row_compare(&two, &one) > 0);
+		assert_int_equal(row_compare(&one, &one), 0);
+	}
+	two.integration_id = 6;
+	assert_true(row_compare(&two, &one) < 0);
+}
+
+static void test_names(void **state)
+{
+	enum row_table t = ROW_TABLES;
+
+	assert_int_equal(row_table_parse("media", &t), 0);
+	assert_int_equal(t, ROW_MEDIA);
+	assert_true(row_table_parse("medium", &t) < 0);
+	assert_int_equal(row_column_find(ROW_MEDIA, "nothing"), -1);
+	assert_ptr_equal(row_upsert_sql(ROW_MEDIA, 1), row_upsert_sql(ROW_MEDIA, 1));
+	assert_ptr_not_equal(row_upsert_sql(ROW_MEDIA, 1), row_upsert_sql(ROW_MEDIA, 2));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_compare),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_guard),
+		cmocka_unit_test(test_deleted_rows_come_back),
+		cmocka_unit_test(test_outcomes_follow_the_order_given),
+		cmocka_unit_test(test_columns_outside_the_set),
+		cmocka_unit_test(test_every_column_of_every_table),
+		cmocka_unit_test(test_columns_are_those_of_the_schema),
+		cmocka_unit_test(test_same_content_is_a_hot_update),
+		cmocka_unit_test(test_newest_wins_in_any_order),
+	};
+
+	return cmocka_run_group_tests(tests, postgres_start, postgres_stop);
+}

@@ -1,0 +1,557 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <errno.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/store/store.h"
+#include "tests/unit/postgres.h"
+
+static struct keyring *keys;
+
+/* The first value of the first row as text; "" if none. Valid until the next call. */
+static const char *ask(struct pg *p, const char *sql)
+{
+	static char text[256];
+	struct err err = { 0 };
+	PGresult *res = NULL;
+
+	text[0] = 0;
+	if (pg_execv(p, &res, loop_now_ms() + 10000, &err, sql, NULL) < 0)
+		fprintf(stderr, "%s\n", err.text);
+	CHECK(res != NULL);
+	if (res && PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res))
+		snprintf(text, sizeof(text), "%s", PQgetvalue(res, 0, 0));
+	PQclear(res);
+	return text;
+}
+
+#define CHECK_SQL(p, sql, want) CHECK(strcmp(ask((p), (sql)), (want)) == 0)
+
+static void count_applied(int number, const char *name, void *arg)
+{
+	(*(int *)arg)++;
+}
+
+static void prepare(struct pg *p)
+{
+	int applied = 0;
+	struct err err = { 0 };
+
+	CHECK(migrate_run(postgres.url, count_applied, &applied, &err) == 0);
+	ask(p, "TRUNCATE companies, integrations, credentials, token_mints, partner_states, runs,"
+	       " checkpoints, dead_letters,"
+	       " rejected_items, alerts");
+}
+
+static int64_t add_integration(struct pg *p, const char *company, const char *partner,
+			       const char *settings)
+{
+	struct integration_new n = { .company = company, .partner = partner };
+	cJSON *tree = NULL;
+	int64_t id = 0;
+
+	CHECK(json_parse(settings, strlen(settings), 1000, &tree, NULL) == 0);
+	n.settings = tree;
+	CHECK(integration_add(p, keys, &n, &id, NULL) == 0);
+	cJSON_Delete(tree);
+	return id;
+}
+
+/* ---- migrations ---- */
+static void fresh_body(struct pg *p)
+{
+	struct err err = { 0 };
+	int applied = 0;
+
+	CHECK(migrate_check(p, &err) == -ENODATA && strstr(err.text, "longshore migrate"));
+	CHECK(migrate_run(postgres.url, count_applied, &applied, &err) == 0);
+	CHECK(applied >= 4);
+	CHECK(migrate_check(p, &err) == 0);
+	applied = 0;
+	CHECK(migrate_run(postgres.url, count_applied, &applied, &err) == 0 && applied == 0);
+	ask(p, "UPDATE schema_migrations SET checksum = 'other' WHERE number = 2");
+	CHECK(migrate_run(postgres.url, count_applied, &applied, &err) == -EPROTO &&
+	      strstr(err.text, "sql/0002_"));
+	ask(p, "DELETE FROM schema_migrations WHERE number >= 3");
+	CHECK(migrate_check(p, &err) == -ENODATA && strstr(err.text, "schema 2"));
+	ask(p, "DROP SCHEMA public CASCADE");
+	ask(p, "CREATE SCHEMA public");
+}
+
+static void test_migrate(void **state)
+{
+	assert_int_equal(in_coroutine(fresh_body), 0);
+}
+
+static int total_applied, running;
+static void migrate_one(void *arg)
+{
+	struct err err = { 0 };
+
+	if (migrate_run(postgres.url, count_applied, &total_applied, &err) < 0) {
+		fprintf(stderr, "%s\n", err.text);
+		checks_failed++;
+	}
+	running--;
+}
+
+static void several_body(struct pg *p)
+{
+	char want[16];
+
+	total_applied = 0;
+	running = 5;
+	for (int i = 0; i < 5; i++)
+		CHECK(co_spawn("migrate", migrate_one, NULL) != NULL);
+	while (running && co_sleep("migrations", 5) == 0)
+		;
+	snprintf(want, sizeof(want), "%d", total_applied);
+	CHECK_SQL(p, "SELECT count(*) FROM schema_migrations", want);
+}
+
+static void test_migrate_by_several_at_once(void **state)
+{
+	assert_int_equal(in_coroutine(several_body), 0);
+}
+
+/* ---- companies and integrations ---- */
+static void keep_id(const struct integration *i, void *arg)
+{
+	*(int64_t *)arg = *(int64_t *)arg * 1000 + i->id;
+}
+
+static void integration_body(struct pg *p)
+{
+	struct integration got;
+	int64_t company = 0, id, other, *due = NULL, seen = 0;
+	struct err err = { 0 };
+	int n = 0;
+
+	prepare(p);
+	CHECK(company_add(p, "Acme's", &company, &err) == 0);
+	CHECK(company_add(p, "Acme's", &other, &err) == -EEXIST);
+	CHECK(company_add(p, "12", &other, &err) == -EINVAL);
+	CHECK(company_add(p, "Idle", &other, &err) == 0);
+	id = add_integration(p, "Acme's", "guesty", "{\"every\":\"15m\"}");
+	CHECK(company_ids_due(p, &due, &n, &err) == 0 && n == 1 && due[0] == company);
+	free(due);
+	CHECK(integration_set_status(p, id, "paused", "by test", &err) == 0);
+	CHECK(integration_touch_success(p, id, &err) == 0);
+	CHECK(integration_get(p, id, &got, &err) == 0);
+	CHECK(got.id == id && got.company_id == company && strcmp(got.company, "Acme's") == 0 &&
+	      !got.base_url);
+	CHECK(strcmp(got.environment, "production") == 0 && strcmp(got.status, "paused") == 0);
+	CHECK(strcmp(got.status_reason, "by test") == 0 &&
+	      strcmp(json_str(got.settings, "every"), "15m") == 0);
+	CHECK(got.last_success_ms >= got.created_ms &&
+	      llabs(got.created_ms - clock_real_ms()) < 60000);
+	integration_clear(&got);
+	other = add_integration(p, NULL, "weather", "{}");
+	CHECK(integration_each(p, 0, NULL, "active", keep_id, &seen, &err) == 0 && seen == other);
+	CHECK(integration_get(p, 999999, &got, &err) == -ENOENT && strstr(err.text, "999999"));
+	CHECK(integration_set_status(p, 999999, "paused", NULL, &err) == -ENOENT);
+}
+
+static void test_integrations(void **state)
+{
+	assert_int_equal(in_coroutine(integration_body), 0);
+}
+
+static void unknown_company_body(struct pg *p)
+{
+	struct integration_new n = { .company = "Nobody", .partner = "guesty" };
+	struct err err = { 0 };
+	int64_t id = -1;
+
+	prepare(p);
+	CHECK(integration_add(p, keys, &n, &id, &err) == -ENOENT && id == -1 &&
+	      strstr(err.text, "Nobody"));
+	n.company = "99999999999999999999999";
+	CHECK(integration_add(p, keys, &n, &id, &err) == -ENOENT);
+}
+
+static void test_unknown_company(void **state)
+{
+	assert_int_equal(in_coroutine(unknown_company_body), 0);
+}
+
+static void partner_body(struct pg *p)
+{
+	struct partner_state s;
+	int64_t paused, capped, generation = 0;
+	struct err err = { 0 };
+
+	prepare(p);
+	CHECK(company_add(p, "A", &capped, &err) == 0);
+	add_integration(p, "A", "guesty", "{}");
+	paused = add_integration(p, "A", "guesty", "{\"in_flight\":3}");
+	capped = add_integration(p, "A", "guesty", "{\"in_flight\":\"5\"}");
+	CHECK(integration_set_status(p, paused, "auth_broken", "x", &err) == 0);
+	CHECK(partner_state_get(p, "guesty", &s, &err) == 0);
+	CHECK(s.generation == 1 && !s.paused && s.n_over == 2);
+	CHECK(s.over[0].integration == paused && s.over[0].cap == 0 &&
+	      s.over[1].integration == capped && s.over[1].cap == 5);
+	partner_state_clear(&s);
+	CHECK(partner_bump_generation(p, "guesty", &generation, &err) == 0 && generation == 2);
+	CHECK(partner_bump_generation(p, "other", &generation, &err) == 0 && generation == 2);
+	CHECK(partner_set_paused(p, "guesty", true, "maintenance", &err) == 0);
+	CHECK(partner_state_get(p, "guesty", &s, &err) == 0);
+	CHECK(s.paused && strcmp(s.pause_reason, "maintenance") == 0 && s.generation == 2);
+	partner_state_clear(&s);
+}
+
+static void test_partner_state(void **state)
+{
+	assert_int_equal(in_coroutine(partner_body), 0);
+}
+
+/* ---- credentials ---- */
+static void credential_body(struct pg *p)
+{
+	struct secret plain = SECRET_INIT, got = SECRET_INIT;
+	struct integration_new n = { .company = "A", .partner = "guesty", .credentials = &plain };
+	struct err err = { 0 };
+	int64_t company, id = 0, other;
+
+	prepare(p);
+	secret_set(&plain, "{\"client_secret\":\"hunter22\"}", 28);
+	CHECK(company_add(p, "A", &company, &err) == 0);
+	CHECK(integration_add(p, keys, &n, &id, &err) == 0);
+	CHECK_SQL(p,
+		  "SELECT count(*) FROM credentials WHERE sealed LIKE 'v1.env.%' AND sealed NOT"
+		  " LIKE '%hunter%'",
+		  "1");
+	CHECK(credential_get(p, keys, id, &got, &err) == 0 &&
+	      strcmp(secret_reveal(&got), secret_reveal(&plain)) == 0);
+	secret_clear(&got);
+	other = add_integration(p, "A", "guesty", "{}");
+	CHECK(credential_get(p, keys, other, &got, &err) == -ENOENT);
+	ask(p,
+	    "INSERT INTO credentials SELECT max(integration_id) + 1, max(sealed) FROM credentials");
+	CHECK(credential_get(p, keys, other, &got, &err) ==
+	      -EBADMSG); /* bound to its integration */
+	CHECK(credential_put(p, keys, other, &plain, &err) == 0);
+	CHECK(credential_get(p, keys, other, &got, &err) == 0);
+	CHECK(credential_get(p, NULL, other, &got, &err) == -ENOKEY);
+	secret_clear(&got);
+	secret_clear(&plain);
+}
+
+static void test_credentials(void **state)
+{
+	assert_int_equal(in_coroutine(credential_body), 0);
+}
+
+static int64_t minting;
+static int minted, refused;
+static struct pg *mint_pool;
+static void mint_one(void *arg)
+{
+	struct err err = { 0 };
+	int rc = credential_count_mint(mint_pool, minting, 5, 3600 * 1000, &err);
+
+	if (rc == 0)
+		minted++;
+	else if (rc == -EAGAIN && err.class == ERR_HOLD && err.retry_after_ms > 3500 * 1000 &&
+		 err.retry_after_ms <= 3600 * 1000)
+		refused++;
+	running--;
+}
+
+/* Thirty at once over four connections: the lock must make five of them the only ones. */
+static void mint_body(struct pg *p)
+{
+	struct err err = { 0 };
+	int64_t company;
+
+	prepare(p);
+	CHECK(company_add(p, "A", &company, &err) == 0);
+	minting = add_integration(p, "A", "guesty", "{}");
+	mint_pool = p;
+	running = 30;
+	for (int i = 0; i < 30; i++)
+		CHECK(co_spawn("mint", mint_one, NULL) != NULL);
+	while (running && co_sleep("mints", 5) == 0)
+		;
+	CHECK(minted == 5 && refused == 25);
+	ask(p, "UPDATE token_mints SET minted_at = minted_at - interval '59 minutes 58 seconds'");
+	CHECK(credential_count_mint(p, minting, 5, 3600 * 1000, &err) == -EAGAIN &&
+	      err.retry_after_ms <= 2000);
+	ask(p, "UPDATE token_mints SET minted_at = minted_at - interval '3 seconds'");
+	CHECK(credential_count_mint(p, minting, 5, 3600 * 1000, &err) == 0);
+	CHECK(credential_count_mint(p, 999999, 5, 1000, &err) == -ENOENT);
+}
+
+static void test_mints_are_counted_under_a_lock(void **state)
+{
+	assert_int_equal(in_coroutine(mint_body), 0);
+}
+
+/* ---- runs, checkpoints ---- */
+static int send_runs(struct pg *p, const struct run *v, int n)
+{
+	struct pg_params params;
+	struct err err = { 0 };
+	int rc;
+
+	pg_params_init(&params);
+	run_upsert_params(&params, v, n);
+	rc = pg_exec(p, run_upsert_sql(), &params, NULL, loop_now_ms() + 10000, &err);
+	pg_params_clear(&params);
+	if (rc < 0)
+		fprintf(stderr, "%s\n", err.text);
+	return rc;
+}
+
+static void runs_body(struct pg *p)
+{
+	struct run v[3] = {
+		{ .task = "import_resources", .state = "running", .started_ms = 1000, .total = -1 },
+		{ .task = "import_media",
+		  .state = "running",
+		  .started_ms = 2000,
+		  .total = 40,
+		  .processed = 10 }
+	};
+	struct err err = { 0 };
+
+	prepare(p);
+	CHECK(run_new_id(p, &v[0].id, &err) == 0 && run_new_id(p, &v[1].id, &err) == 0);
+	CHECK(v[1].id == v[0].id + 1);
+	v[1].root_id = v[0].id;
+	v[2] = v[0];
+	v[2].processed = 7;
+	CHECK(send_runs(p, v, 3) == 0); /* the same run twice: the last one counts */
+	CHECK_SQL(p,
+		  "SELECT string_agg(processed || ':' || (root_id = id) || ':' ||"
+		  " coalesce(total::text, '-'), ' ' ORDER BY id) FROM runs",
+		  "7:true:- 10:false:40");
+	v[0].state = "done";
+	v[0].finished_ms = 5000;
+	v[0].counts = (struct run_counts){ 1, 2, 3, 4, 5, 6, 7, 8, 9 };
+	CHECK(send_runs(p, v, 1) == 0);
+	CHECK(send_runs(p, &v[2], 1) == 0); /* a late report opens nothing again */
+	CHECK_SQL(p,
+		  "SELECT concat_ws(' ', state, added, updated, unchanged, stale, undeleted,"
+		  " deleted, failed, pages, calls,"
+		  " extract(epoch FROM finished_at)::int) FROM runs ORDER BY id LIMIT 1",
+		  "done 1 2 3 4 5 6 7 8 9 5");
+	CHECK_SQL(p, "SELECT percent FROM run_progress WHERE total = 40", "25.0");
+}
+
+static void test_runs(void **state)
+{
+	assert_int_equal(in_coroutine(runs_body), 0);
+}
+
+static void checkpoint_body(struct pg *p)
+{
+	cJSON *state = cJSON_CreateObject();
+	struct checkpoint got;
+	struct err err = { 0 };
+	int64_t company, id;
+
+	prepare(p);
+	cJSON_AddNumberToObject(state, "skip", 200);
+	cJSON_AddStringToObject(state, "since", "2026-11-21T00:00:00Z");
+	CHECK(company_add(p, "A", &company, &err) == 0);
+	id = add_integration(p, "A", "guesty", "{}");
+	CHECK(checkpoint_get(p, id, "listings", &got, &err) == -ENOENT);
+	CHECK(checkpoint_put(p, id, "listings", "job1", state, 2, 10, &err) == 0);
+	CHECK(checkpoint_put(p, id, "listings", "job1", state, 2, 10, &err) ==
+	      0); /* the same claim, its next page */
+	CHECK(checkpoint_put(p, id, "listings", "job0", NULL, 2, 9, &err) == -ESTALE);
+	CHECK(checkpoint_put(p, id, "listings", "job0", NULL, 1, 99, &err) == -ESTALE);
+	CHECK(checkpoint_get(p, id, "listings", &got, &err) == 0);
+	CHECK(strcmp(got.job_id, "job1") == 0 && got.generation == 2 && got.fence == 10);
+	CHECK(json_path(got.state, "skip")->valueint == 200);
+	checkpoint_clear(&got);
+	CHECK(checkpoint_put(p, id, "listings", "job1", NULL, 3, 1, &err) == 0);
+	CHECK(checkpoint_get(p, id, "listings", &got, &err) == 0);
+	CHECK(!json_path(got.state, "skip") &&
+	      strcmp(json_str(got.state, "since"), "2026-11-21T00:00:00Z") == 0);
+	checkpoint_clear(&got);
+	cJSON_Delete(state);
+}
+
+static void test_checkpoints(void **state)
+{
+	assert_int_equal(in_coroutine(checkpoint_body), 0);
+}
+
+/* ---- what went wrong ---- */
+static void keep_letter(const char *partner, const char *id, const char *json, int64_t failed_at_ms,
+			void *arg)
+{
+	struct buf *b = arg;
+
+	buf_printf(b, "%s %s %lld %s\n", partner, id, (long long)failed_at_ms, json);
+}
+
+static void copy_letters(struct pg *p, const char *const *letters, int n)
+{
+	size_t lens[8];
+	struct err err = { 0 };
+
+	for (int i = 0; i < n; i++)
+		lens[i] = strlen(letters[i]);
+	if (deadletter_copy(p, "guesty", letters, lens, n, &err) < 0) {
+		fprintf(stderr, "%s\n", err.text);
+		checks_failed++;
+	}
+}
+
+static void deadletter_body(struct pg *p)
+{
+	static const char *const letters[] = {
+		"{\"id\":\"a\",\"class\":\"client\",\"integration_id\":7,\"error\":\"404\",\"failed_at\":1700000000123,\"payload\":\"\\u0000 \\ud800\"}",
+		"{\"id\":\"b\",\"class\":\"data\",\"integration_id\":8,\"error\":\"bad\",\"failed_at\":1700000001000}",
+		"no letter at all",
+	};
+	static const char *const again[] = {
+		"{\"id\":\"a\",\"class\":\"auth\",\"failed_at\":1700000000123}",
+		"{\"id\":\"b\",\"class\":\"auth\",\"failed_at\":1700000009000}",
+	};
+	struct deadletter_filter f = { .integration_id = 7 };
+	struct buf seen = BUF_INIT;
+	struct err err = { 0 };
+
+	prepare(p);
+	copy_letters(p, letters, 3);
+	copy_letters(p, letters, 3);
+	CHECK_SQL(p, "SELECT count(*) FROM dead_letters", "3");
+	CHECK(deadletter_set_state(p, "b", "replayed", &err) == 0);
+	CHECK(deadletter_set_state(p, "nothing", "replayed", &err) == -ENOENT);
+	copy_letters(p, again, 2); /* a: left alone; b: died anew */
+	CHECK_SQL(p,
+		  "SELECT string_agg(id || class || state, ' ' ORDER BY id) FROM dead_letters WHERE"
+		  " id IN ('a', 'b')",
+		  "aclientdead bauthdead");
+	CHECK(deadletter_each(p, &f, keep_letter, &seen, &err) == 0);
+	CHECK(strncmp(buf_str(&seen), "guesty a 1700000000123 {", 24) == 0 &&
+	      strstr(buf_str(&seen), "\\u0000 \\ud800"));
+	buf_reset(&seen);
+	f = (struct deadletter_filter){ .class = "auth", .since_ms = 1700000009000 };
+	CHECK(deadletter_each(p, &f, keep_letter, &seen, &err) == 0 &&
+	      strncmp(buf_str(&seen), "guesty b ", 9) == 0);
+	buf_clear(&seen);
+}
+
+static void test_dead_letters(void **state)
+{
+	assert_int_equal(in_coroutine(deadletter_body), 0);
+}
+
+static void rejected_body(struct pg *p)
+{
+	struct rejected v[2] = {
+		{ .integration_id = 1,
+		  .collection = "listings",
+		  .external_id = "x",
+		  .field = "name",
+		  .reason = "missing",
+		  .item_json = "{\"a\":\"\\u0000\"}",
+		  .page = 1 },
+		{ .integration_id = 1, .collection = "listings", .reason = "no id 17", .page = 1 }
+	};
+	struct pg_params params;
+
+	prepare(p);
+	for (int i = 0; i < 2; i++) { /* written twice, there once */
+		pg_params_init(&params);
+		rejected_insert_params(&params, v, 2);
+		CHECK(pg_exec(p, rejected_insert_sql(), &params, NULL, loop_now_ms() + 10000,
+			      NULL) == 0);
+		pg_params_clear(&params);
+	}
+	CHECK_SQL(p, "SELECT count(*) FROM rejected_items", "2");
+	CHECK_SQL(p, "SELECT string_agg(pattern, ' | ' ORDER BY pattern) FROM dead_letter_patterns",
+		  "name: missing | no id #");
+}
+
+static void test_rejected_items(void **state)
+{
+	assert_int_equal(in_coroutine(rejected_body), 0);
+}
+
+static void alert_body(struct pg *p)
+{
+	struct err err = { 0 };
+	const char *sql = "SELECT concat_ws(' ', state, severity, count, what) FROM alerts";
+
+	prepare(p);
+	CHECK(alert_raise(p, "auth", "warning", "integration:1", "w", "t", &err) == 0);
+	CHECK(alert_raise(p, "auth", "critical", "integration:1", "w2", "t", &err) == 0);
+	CHECK_SQL(p, sql, "open critical 2 w2");
+	CHECK(alert_resolve(p, "auth", "integration:1", &err) == 0);
+	CHECK_SQL(p, sql, "resolved critical 2 w2");
+	CHECK(alert_raise(p, "auth", "warning", "integration:1", "w3", "t", &err) == 0);
+	CHECK_SQL(p, sql, "open warning 1 w3");
+}
+
+static void test_alerts(void **state)
+{
+	assert_int_equal(in_coroutine(alert_body), 0);
+}
+
+static void health_body(struct pg *p)
+{
+	struct err err = { 0 };
+	int64_t company, id;
+
+	prepare(p);
+	CHECK(company_add(p, "A", &company, &err) == 0);
+	id = add_integration(p, "A", "guesty", "{}");
+	CHECK_SQL(p, "SELECT health FROM integration_health", "new");
+	CHECK(integration_touch_success(p, id, &err) == 0);
+	CHECK_SQL(p, "SELECT health FROM integration_health", "healthy");
+	ask(p, "INSERT INTO dead_letters (id, partner, integration_id, class, failed_at, letter)"
+	       " SELECT 'x', 'guesty', id, 'data', now(), '{}' FROM integrations");
+	CHECK_SQL(p, "SELECT health || ': ' || why FROM integration_health",
+		  "degraded: 1 dead letters in the last 24 hours");
+	CHECK(integration_set_status(p, id, "auth_broken", "invalid_client", &err) == 0);
+	CHECK_SQL(p, "SELECT health || ': ' || why FROM integration_health",
+		  "down: invalid_client");
+}
+
+static void test_health(void **state)
+{
+	assert_int_equal(in_coroutine(health_body), 0);
+}
+
+static int set_up(void **state)
+{
+	setenv("LONGSHORE_SECRET_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", 1);
+	return keyring_load("", &keys, NULL) < 0 ? -1 : postgres_start(state);
+}
+
+static int tear_down(void **state)
+{
+	keyring_free(keys);
+	return postgres_stop(state);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_migrate),
+		cmocka_unit_test(test_migrate_by_several_at_once),
+		cmocka_unit_test(test_integrations),
+		cmocka_unit_test(test_unknown_company),
+		cmocka_unit_test(test_partner_state),
+		cmocka_unit_test(test_credentials),
+		cmocka_unit_test(test_mints_are_counted_under_a_lock),
+		cmocka_unit_test(test_runs),
+		cmocka_unit_test(test_checkpoints),
+		cmocka_unit_test(test_dead_letters),
+		cmocka_unit_test(test_rejected_items),
+		cmocka_unit_test(test_alerts),
+		cmocka_unit_test(test_health),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
