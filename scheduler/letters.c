@@ -12,7 +12,7 @@
 #include "scheduler/scheduler.h"
 
 #define LOOK_MS 1000
-#define SLICE 200
+#define SLICE 100
 #define KEEP_MS (7LL * 24 * 3600 * 1000)
 #define KEEP_COUNT 10000
 #define STEP_MS 10000

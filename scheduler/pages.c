@@ -55,6 +55,8 @@ static void lane_metrics(const char *partner, const struct queue_look *look)
 
 static void fill(struct scheduler *s)
 {
+	const char *who;
+
 	for (int i = 0; i < s->n_queues; i++) {
 		const struct queue_look *look = upkeep_look(i);
 		const char *p = queue_partner(s->queues[i]);
@@ -70,7 +72,7 @@ static void fill(struct scheduler *s)
 			   look->depth.dead);
 	}
 	metric_set(metrics_gauge("longshore_loop_lag_seconds", "Longest time one turn of the loop took.", NULL),
-		   loop_lag_ms(NULL) / 1000.0);
+		   loop_lag_ms(&who) / 1000.0);
 }
 
 static void metrics(struct httpd_request *q, void *arg)

@@ -78,12 +78,15 @@ static void count(const struct attempt *a, const char *outcome)
 
 static void log_outcome(const struct attempt *a, enum log_level level, const char *event, int64_t again_in_ms)
 {
-	const struct err *e = a->err.class ? &a->err : NULL;
+	const struct err *e = &a->err;
+	int64_t ms = loop_now_ms() - a->started_ms;
 
-	log_event(level, event, LI("dur_ms", loop_now_ms() - a->started_ms), LS("class", e ? err_class_name(e->class) : NULL),
-		  LS("rule", e && e->rule[0] ? e->rule : NULL), LS("where", e && e->where[0] ? e->where : NULL),
-		  LS("error", e ? e->text : NULL), LI("attempt", a->lease.header.attempts + 1),
-		  LI("again_in_ms", again_in_ms));
+	if (!e->class)
+		log_event(level, event, LI("dur_ms", ms));
+	else
+		log_event(level, event, LI("dur_ms", ms), LS("class", err_class_name(e->class)), LS("rule", e->rule),
+			  LS("where", e->where[0] ? e->where : NULL), LS("error", e->text),
+			  LI("attempt", a->lease.header.attempts + 1), LI("again_in_ms", again_in_ms));
 }
 
 static void on_settled(bool held, void *arg)

@@ -24,8 +24,9 @@ int company_add(struct pg *p, const char *name, int64_t *id, struct err *err)
 	pg_params_init(&params);
 	pg_text(&params, name);
 	rc = query_some(p,
-			"INSERT INTO companies (name) VALUES ($1) ON CONFLICT (name) DO NOTHING"
-			" RETURNING id",
+			"INSERT INTO companies (name) SELECT $1 WHERE NOT EXISTS"
+			" (SELECT FROM companies WHERE name = $1)"
+			" ON CONFLICT (name) DO NOTHING RETURNING id",
 			&params, &res, err);
 	if (rc == -ENOENT)
 		return err_set(err, -EEXIST, ERR_CLIENT, "company name",

@@ -129,7 +129,7 @@ static bool wait_of(const char *value, const struct http_response *r, int64_t no
 			return true;
 		}
 	}
-	if (clock_parse_time(value, &us, NULL) < 0)
+	if (*value == '-' || clock_parse_time(value, &us, NULL) < 0)
 		return false;
 	*wait_ms = us / 1000 - server_now_ms(r, now_ms);
 	return true;

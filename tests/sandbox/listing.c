@@ -147,11 +147,13 @@ static void null_address(cJSON *t)
 
 static void text_numbers(cJSON *t)
 {
-	cJSON *address = cJSON_GetObjectItem(t, "address");
+	cJSON *address = cJSON_GetObjectItem(t, "address"),
+	      *prices = cJSON_GetObjectItem(t, "prices");
 
 	put(t, "accommodates", cJSON_CreateString("4"));
 	put(t, "bedrooms", cJSON_CreateString("2"));
-	put(cJSON_GetObjectItem(t, "prices"), "basePrice", cJSON_CreateString("129.50"));
+	put(prices, "basePrice", cJSON_CreateString("129.50"));
+	put(prices, "currency", cJSON_CreateString("EUR")); /* one that has cents */
 	put(address, "lat", cJSON_CreateString("41.38879"));
 	put(address, "lng", cJSON_CreateString("2.15899"));
 }
@@ -190,11 +192,13 @@ static void odd_pictures(cJSON *t)
 	cJSON *pictures = cJSON_GetObjectItem(t, "pictures"),
 	      *first = cJSON_GetArrayItem(pictures, 0);
 	cJSON *nowhere = cJSON_CreateObject();
+	char id[CONTENT_ID_MAX + 8];
 
 	cJSON_DeleteItemFromObject(first, "original");
 	cJSON_DeleteItemFromObject(first, "regular");
 	cJSON_DeleteItemFromObject(first, "large");
-	cJSON_AddStringToObject(nowhere, "_id", "lost-picture");
+	snprintf(id, sizeof(id), "lost-%s", json_str(t, "_id"));
+	cJSON_AddStringToObject(nowhere, "_id", id);
 	cJSON_AddStringToObject(nowhere, "caption", "A picture without an address");
 	cJSON_AddItemToArray(pictures, nowhere);
 }

@@ -117,7 +117,8 @@ static void text_money(cJSON *t)
 	cJSON *money = cJSON_GetObjectItem(t, "money");
 
 	put(money, "totalPaid", cJSON_CreateString("1204.50"));
-	put(money, "currency", cJSON_CreateString("EUR"));
+	put(money, "balanceDue", cJSON_CreateString("0.75"));
+	put(money, "currency", cJSON_CreateString("EUR")); /* one that has cents */
 }
 
 static void null_guest(cJSON *t)

@@ -1,7 +1,7 @@
 """What a worker makes of jobs that are none: a dead letter with the text kept and a reason; it goes on."""
 
 import base64
-import json
+import re
 
 import pytest
 
@@ -61,8 +61,6 @@ def bad_jobs(mine, other):
 
 
 def test_each_becomes_a_dead_letter_with_its_text_and_a_reason(two_partners):
-    import re
-
     cluster, mine, other = two_partners
     worker = cluster.worker()
     bad = bad_jobs(mine, other)
@@ -102,7 +100,7 @@ def test_letters_reach_postgres_and_the_command(two_partners):
     listed = cluster.longshore("dead", "list", "--json").json()
     assert {row["id"] for row in listed} == {row["id"] for row in rows}
     shown = cluster.longshore("dead", "show", rows[0]["id"], "--json").json()
-    assert shown["id"] == rows[0]["id"] and rows[0]["error"] in json.dumps(shown, ensure_ascii=False)
+    assert (shown["id"], shown["error"]) == (rows[0]["id"], rows[0]["error"])
     assert cluster.longshore.run("dead", "show", "nosuchletter").code == 3
     assert cluster.queue()["dead"] == len(bad)
 
