@@ -27,10 +27,11 @@ struct driver {
 struct driver_set;
 /* Reads DIR/<name>/manifest.json of each colon-separated DIR (folders without one, and `kit` and `template`, are skipped).  Every error of every manifest is
  * written to `problems` (one line each: path:line: text); a broken manifest is left out.  -ENOENT: a DIR that is not there. */
-int driver_set_load(const char *dirs, struct driver_set **out, struct buf *problems, struct err *err) __attribute__((warn_unused_result));
+int driver_set_load(const char *dirs, struct driver_set **out, struct buf *problems,
+		    struct err *err) __attribute__((warn_unused_result));
 void driver_set_free(struct driver_set *s);
 int driver_set_count(const struct driver_set *s);
-const struct driver *driver_at(const struct driver_set *s, int i);         /* sorted by partner */
+const struct driver *driver_at(const struct driver_set *s, int i); /* sorted by partner */
 const struct driver *driver_find(const struct driver_set *s, const char *partner); /* NULL */
 
 #endif

@@ -25,6 +25,7 @@ static struct config_common common;
 static const char *listen_at;
 static struct httpd *http;
 static int exit_code;
+static bool again; /* HUP: start anew */
 
 /* ---- coroutines that stop together ---- */
 #define SPAWNED_MAX (SCHEDULER_PARTNERS_MAX + 16)
@@ -97,6 +98,24 @@ static void on_signal(int signo, void *arg)
 	s->stopping = true;
 	if (!co_spawn("stop", stop, s))
 		loop_stop();
+}
+
+/* HUP: manifests and settings are read anew by starting anew; a manifest that is broken now leaves what runs as it is. */
+static void on_hup(int signo, void *arg)
+{
+	struct driver_set *d = NULL;
+	struct buf problems = BUF_INIT;
+	struct err err = { 0 };
+
+	if (driver_set_load(common.drivers, &d, &problems, &err) < 0 || problems.len) {
+		log_event(LOG_ERROR, "reload_refused", LS("problems", problems.len ? buf_str(&problems) : err.text));
+	} else if (!scheduler.stopping) {
+		log_event(LOG_INFO, "reloading");
+		again = true;
+		on_signal(SIGTERM, arg);
+	}
+	driver_set_free(d);
+	buf_clear(&problems);
 }
 
 static void print_co(const char *name, const char *why, int64_t waiting_ms, void *data, void *arg)
@@ -258,10 +277,16 @@ int main(int argc, char **argv)
 	if (make_queues(s) < 0 || pages_start(s, http) < 0)
 		return EXIT_MISUSED;
 	if (loop_on_signal(SIGTERM, on_signal, s) < 0 || loop_on_signal(SIGINT, on_signal, s) < 0 ||
-	    loop_on_signal(SIGUSR1, on_usr1, s) < 0 || scheduler_spawn(s, "start", start, s) < 0)
+	    loop_on_signal(SIGUSR1, on_usr1, s) < 0 || loop_on_signal(SIGHUP, on_hup, s) < 0 ||
+	     scheduler_spawn(s, "start", start, s) < 0)
 		return EXIT_FAILED;
 	loop_run();
 	close_all(s);
 	log_event(LOG_INFO, "stopped");
+	if (again) {
+		execv("/proc/self/exe", argv);
+		log_event(LOG_ERROR, "not_started_anew", LS("reason", strerror(errno)));
+		return EXIT_FAILED;
+	}
 	return exit_code;
 }

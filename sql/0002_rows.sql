@@ -46,6 +46,7 @@ CREATE TABLE resources (
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000,
 	autovacuum_vacuum_insert_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.05,
 	autovacuum_vacuum_cost_limit = 2000);
+CREATE INDEX resources_deleted ON resources (integration_id, external_id) WHERE deleted_at IS NOT NULL;
 COMMENT ON TABLE resources IS 'Listings, properties, places: what a partner lists.';
 COMMENT ON COLUMN resources.type IS 'apartment house condo studio villa cabin room hotel bed_and_breakfast other, or what the manifest maps to.';
 COMMENT ON COLUMN resources.country_code IS 'ISO 3166-1 alpha-2.';
@@ -98,6 +99,7 @@ CREATE TABLE transactions (
 	autovacuum_vacuum_insert_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.05,
 	autovacuum_vacuum_cost_limit = 2000);
 CREATE INDEX transactions_resource ON transactions (integration_id, resource_external_id);
+CREATE INDEX transactions_deleted ON transactions (integration_id, external_id) WHERE deleted_at IS NOT NULL;
 COMMENT ON TABLE transactions IS 'Reservations, bookings, orders.';
 COMMENT ON COLUMN transactions.resource_external_id IS 'resources.external_id of the same integration; that row may come later.';
 COMMENT ON COLUMN transactions.status IS 'inquiry pending confirmed cancelled checked_in checked_out no_show other.';
@@ -133,6 +135,7 @@ CREATE TABLE media (
 	autovacuum_vacuum_insert_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.05,
 	autovacuum_vacuum_cost_limit = 2000);
 CREATE INDEX media_resource ON media (integration_id, resource_external_id);
+CREATE INDEX media_deleted ON media (integration_id, external_id) WHERE deleted_at IS NOT NULL;
 COMMENT ON TABLE media IS 'Photos and other media of resources: where they are, not their bytes.';
 COMMENT ON COLUMN media.resource_external_id IS 'resources.external_id of the same integration; that row may come later.';
 COMMENT ON COLUMN media.position IS 'Order among the media of a resource; 0 is the first.';

@@ -116,6 +116,7 @@ CREATE TABLE alerts (
 	todo      text NOT NULL,
 	UNIQUE (kind, scope)
 );
+CREATE INDEX alerts_open ON alerts (scope) WHERE state = 'open';
 COMMENT ON TABLE alerts IS 'Causes of trouble, written by whoever finds one; one row per kind and scope, open until resolved.';
 COMMENT ON COLUMN alerts.scope IS 'What it is about: integration:7, partner:guesty, fleet, …';
 COMMENT ON COLUMN alerts.todo IS 'What a person should do.';

@@ -274,8 +274,9 @@ int process_main(const struct settings *s, struct shared_page *page)
 		fprintf(stderr, "longshore-worker: %s\n", err.text);
 		return EXIT_MISUSED;
 	}
-	/* Ctrl-C reaches the whole group; the supervisor turns it into the one TERM that counts here. */
+	/* Ctrl-C and HUP may reach the whole group; the supervisor turns them into the one TERM that counts here. */
 	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
 	if (loop_on_signal(SIGTERM, on_term, NULL) < 0 || loop_on_signal(SIGUSR1, on_usr1, NULL) < 0)
 		return EXIT_FAILED;
 	self.start = co_spawn("start", start_run, NULL);

@@ -38,6 +38,7 @@ static struct {
 	struct process *p;
 	int n;
 	bool stopping;
+	bool again; /* HUP: start anew when all have ended */
 	int exit_code;
 	struct redis *redis;
 	struct queue **queues;
@@ -204,6 +205,25 @@ static void on_term(int signo, void *arg)
 		loop_stop();
 }
 
+/* HUP: manifests and settings are read anew by starting anew, once every process has handed its jobs back.  A manifest that
+ * is broken now leaves what runs as it is. */
+static void on_hup(int signo, void *arg)
+{
+	struct driver_set *d = NULL;
+	struct buf problems = BUF_INIT;
+	struct err err = { 0 };
+
+	if (driver_set_load(sup.s->common.drivers, &d, &problems, &err) < 0 || problems.len) {
+		log_event(LOG_ERROR, "reload_refused", LS("problems", problems.len ? buf_str(&problems) : err.text));
+	} else {
+		log_event(LOG_INFO, "reloading");
+		sup.again = true;
+		on_term(SIGTERM, NULL);
+	}
+	driver_set_free(d);
+	buf_clear(&problems);
+}
+
 static void on_forward(int signo, void *arg)
 {
 	forward(signo);
@@ -284,7 +304,7 @@ static int on_signals(void)
 {
 	return loop_on_signal(SIGCHLD, on_child, NULL) < 0 || loop_on_signal(SIGTERM, on_term, NULL) < 0 ||
 	       loop_on_signal(SIGINT, on_term, NULL) < 0 || loop_on_signal(SIGUSR1, on_forward, NULL) < 0 ||
-	       loop_on_signal(SIGHUP, on_forward, NULL) < 0;
+	       loop_on_signal(SIGHUP, on_hup, NULL) < 0;
 }
 
 static void close_all(void)
@@ -298,6 +318,7 @@ static void close_all(void)
 		loop_timer_free(sup.p[i].restart);
 		munmap(sup.p[i].page, SHARED_BYTES);
 	}
+	close(sup.fd);
 	free(sup.p);
 	free(sup.retired);
 	driver_set_free(sup.s->drivers);
@@ -327,5 +348,10 @@ int supervisor_main(const struct settings *s, char **argv)
 		process_start(&sup.p[i]);
 	loop_run();
 	close_all();
+	if (sup.again) {
+		execv("/proc/self/exe", argv);
+		log_event(LOG_ERROR, "not_started_anew", LS("reason", strerror(errno)));
+		return EXIT_FAILED;
+	}
 	return sup.exit_code;
 }

@@ -36,10 +36,12 @@ static bool has_break(const char *s)
 
 static bool is_sendable(const struct http_request *q)
 {
-	bool ok = !has_break(q->url) && *q->method && !has_break(q->method) && !strchr(q->method, ' ');
+	bool ok = !has_break(q->url) && *q->method && !has_break(q->method) &&
+		  !strchr(q->method, ' ');
 
 	for (int i = 0; ok && i < q->n_headers; i++)
-		ok = *q->headers[i].name && !has_break(q->headers[i].name) && !has_break(q->headers[i].value);
+		ok = *q->headers[i].name && !has_break(q->headers[i].name) &&
+		     !has_break(q->headers[i].value);
 	return ok;
 }
 
@@ -68,8 +70,8 @@ static int failed(struct http_response *out, const char *failure, const char *de
 
 static void put_line(struct transfer *t, int *n, const char *name, const char *value)
 {
-	/* Offsets until all is there, for the buffer may move; "Name;" is libcurl's way to send an empty value, and
-	 * "Name:" its way to leave its own header out. */
+	/* Offsets until all is there, for the buffer may move; "Name;" is libcurl's way to send
+	 * an empty value, and "Name:" its way to leave its own header out. */
 	t->lines[(*n)++].data = (char *)(uintptr_t)t->head.len;
 	buf_puts(&t->head, name);
 	if (!value)
@@ -113,7 +115,8 @@ static void set_headers(struct transfer *t, const struct http_request *q)
 static void set_method(struct transfer *t, const struct http_request *q)
 {
 	bool get = strcmp(q->method, "GET") == 0, post = strcmp(q->method, "POST") == 0;
-	bool body = q->body || post || strcmp(q->method, "PUT") == 0 || strcmp(q->method, "PATCH") == 0;
+	bool body =
+		q->body || post || strcmp(q->method, "PUT") == 0 || strcmp(q->method, "PATCH") == 0;
 	bool plain = get && !body;
 
 	t->is_head = strcmp(q->method, "HEAD") == 0;
@@ -122,7 +125,8 @@ static void set_method(struct transfer *t, const struct http_request *q)
 	t->set.plain = plain;
 	curl_easy_setopt(t->easy, CURLOPT_HTTPGET, 1L);
 	if (body) {
-		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(q->body ? q->body_len : 0));
+		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE,
+				 (curl_off_t)(q->body ? q->body_len : 0));
 		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, q->body ? q->body : "");
 	} else if (t->is_head) {
 		curl_easy_setopt(t->easy, CURLOPT_NOBODY, 1L);
@@ -131,8 +135,8 @@ static void set_method(struct transfer *t, const struct http_request *q)
 			 (get && !body) || (post && body) || t->is_head ? NULL : q->method);
 }
 
-/* Plain HTTP is 1.1 for good; over TLS the server may agree on HTTP/2, and transfers wait for the first connection to
- * say so, where they would else open one each. */
+/* Plain HTTP is 1.1 for good; over TLS the server may agree on HTTP/2, and transfers wait for
+ * the first connection to say so, where they would else open one each. */
 static void set_transport(struct transfer *t, const struct http_request *q, bool tls)
 {
 	int64_t connect_ms = q->connect_ms > 0 ? q->connect_ms : CONNECT_MS;
@@ -159,6 +163,7 @@ static void set_address(struct transfer *t, struct shard *s, struct http_host *h
 {
 	if (!h || !http_host_must_give(h, s->index))
 		return;
+	memcpy(t->given, h->address, sizeof(t->given));
 	snprintf(t->address, sizeof(t->address), "+%s:%d:%s", h->name, h->port, h->address);
 	t->address_line = (struct curl_slist){ .data = t->address };
 	curl_easy_setopt(t->easy, CURLOPT_RESOLVE, &t->address_line);
@@ -233,12 +238,14 @@ static void measure(const struct transfer *t, struct http_response *out)
 	curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &head_up);
 	curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects);
 	out->bytes_down = down + head_down;
-	out->bytes_up = up > head_up ? up + head_up : head_up; /* a small body is sent, and counted, with the head */
+	/* A small body is sent, and counted, with the head. */
+	out->bytes_up = up > head_up ? up + head_up : head_up;
 	out->reused = connects == 0;
 	out->duration_ms = loop_now_ms() - t->began_ms;
 }
 
-static int conclude(struct http_pool *p, struct transfer *t, const struct http_url *u, struct http_response *out)
+static int conclude(struct http_pool *p, struct transfer *t, const struct http_url *u,
+		    struct http_response *out)
 {
 	long status = 0;
 	char text[80];
@@ -249,6 +256,8 @@ static int conclude(struct http_pool *p, struct transfer *t, const struct http_u
 		return failed(out, "timeout", text);
 	}
 	if (t->result == CURLE_OK) {
+		if (t->gave_address)
+			http_host_gave(p->hosts, u, t->shard->index, t->given);
 		curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
 		out->status = (int)status;
 		return 0;
@@ -260,7 +269,8 @@ static int conclude(struct http_pool *p, struct transfer *t, const struct http_u
 	if (t->result == CURLE_COULDNT_CONNECT || t->result == CURLE_OPERATION_TIMEDOUT)
 		http_host_doubt(p->hosts, u);
 	if (t->too_large)
-		snprintf(t->error, sizeof(t->error), "the answer has more than %zu bytes", t->max_body);
+		snprintf(t->error, sizeof(t->error), "the answer has more than %zu bytes",
+			 t->max_body);
 	return failed(out, failure_word(t), t->error[0] ? t->error : curl_easy_strerror(t->result));
 }
 
@@ -290,7 +300,8 @@ static int ran_out(int rc, int64_t end_ms, int64_t total_ms, struct http_respons
 
 int http_send(struct http_pool *p, const struct http_request *q, struct http_response *out)
 {
-	int64_t total_ms = q->total_ms > 0 ? q->total_ms : TOTAL_MS, end_ms = loop_now_ms() + total_ms;
+	int64_t total_ms = q->total_ms > 0 ? q->total_ms : TOTAL_MS,
+		end_ms = loop_now_ms() + total_ms;
 	struct http_host *host = NULL;
 	struct transfer *t;
 	struct shard *s;

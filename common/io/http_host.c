@@ -14,7 +14,7 @@
 enum {
 	HOSTS_MAX = 256,
 	KNOWN_MS = 30000,
-	GIVEN_MS = 120000, /* libcurl keeps what it was given for HTTP_DNS_CACHE_S in http.c, which is longer */
+	GIVEN_MS = 120000, /* libcurl keeps it for longer: DNS_CACHE_S in http_pool.c */
 };
 
 /* Outlives the pool: resolve() cannot be recalled. */
@@ -236,8 +236,8 @@ static bool is_address(const char *host)
 	return inet_pton(AF_INET, host, &room) == 1 || inet_pton(AF_INET6, host, &room) == 1;
 }
 
-int http_host_find(struct http_hosts *hs, const struct http_url *u, int64_t deadline_ms, struct http_host **out,
-		   char text[160])
+int http_host_find(struct http_hosts *hs, const struct http_url *u, int64_t deadline_ms,
+		   struct http_host **out, char text[160])
 {
 	struct http_host *h;
 	int rc;
@@ -253,7 +253,7 @@ int http_host_find(struct http_hosts *hs, const struct http_url *u, int64_t dead
 		rc = wait_for(h, deadline_ms, text);
 		if (rc < 0)
 			return rc;
-		h = look_or_add(hs, u); /* it was waited for, so it can't have been evicted; but that is not seen here */
+		h = look_or_add(hs, u); /* it may have been evicted since the wake */
 	}
 	if (!h->address[0]) {
 		memcpy(text, h->text, sizeof(h->text));
@@ -271,13 +271,19 @@ void http_host_doubt(struct http_hosts *hs, const struct http_url *u)
 		h->known_until_ms = 0;
 }
 
-bool http_host_must_give(struct http_host *h, int shard)
+bool http_host_must_give(const struct http_host *h, int shard)
 {
-	struct http_given *g = &h->given[shard];
+	const struct http_given *g = &h->given[shard];
 
-	if (strcmp(g->address, h->address) == 0 && loop_now_ms() - g->at_ms < GIVEN_MS)
-		return false;
-	memcpy(g->address, h->address, sizeof(g->address));
-	g->at_ms = loop_now_ms();
-	return true;
+	return strcmp(g->address, h->address) != 0 || loop_now_ms() - g->at_ms > GIVEN_MS;
+}
+
+void http_host_gave(struct http_hosts *hs, const struct http_url *u, int shard, const char *address)
+{
+	struct http_host *h = look(hs, u);
+
+	if (!h)
+		return;
+	snprintf(h->given[shard].address, sizeof(h->given[shard].address), "%s", address);
+	h->given[shard].at_ms = loop_now_ms();
 }

@@ -1,6 +1,7 @@
-/* The hosts a pool of HTTP connections talks to, and their addresses: libcurl would look names up in a thread
- * for each transfer, so it is given the address with the transfer and never asks.  A known address that has aged
- * is used once more while it is looked up again.  http.c alone uses this. */
+/* The hosts a pool of HTTP connections talks to, and their addresses: libcurl would look names
+ * up in a thread for each transfer, so it is given the address with the transfer and never asks.
+ * A known address that has aged is used once more while it is looked up again.  http.c alone
+ * uses this. */
 #ifndef COMMON_IO_HTTP_HOST_H
 #define COMMON_IO_HTTP_HOST_H
 
@@ -17,7 +18,7 @@ struct http_url {
 	char host[HTTP_HOST_NAME_MAX]; /* without brackets, in lower case */
 	int port;
 };
-/* What of a URL decides where it goes.  0 or -EINVAL: not http(s), no host, a host that can't be. */
+/* What of a URL decides where it goes.  -EINVAL: not http(s), no host, a host that can't be. */
 int http_url_parse(const char *url, struct http_url *out) __attribute__((warn_unused_result));
 
 struct http_hosts;
@@ -41,12 +42,16 @@ struct http_host {
 struct http_hosts *http_hosts_new(int n_shards);
 void http_hosts_free(struct http_hosts *hs); /* whoever waits gets -ECANCELED */
 
-/* Waits.  *out is borrowed until the next wait; NULL when the URL has an address in place of a name. -EHOSTUNREACH (text
- * says why), -ECANCELED, -ETIMEDOUT. */
-int http_host_find(struct http_hosts *hs, const struct http_url *u, int64_t deadline_ms, struct http_host **out,
-		   char text[160]) __attribute__((warn_unused_result));
-void http_host_doubt(struct http_hosts *hs, const struct http_url *u); /* could not connect: look it up again soon */
-/* Whether the shard must be told the address with its next transfer; it counts as told then. */
-bool http_host_must_give(struct http_host *h, int shard);
+/* Waits.  *out is borrowed until the next wait; NULL when the URL has an address in place of a
+ * name. -EHOSTUNREACH (text says why), -ECANCELED, -ETIMEDOUT. */
+int http_host_find(struct http_hosts *hs, const struct http_url *u, int64_t deadline_ms,
+		   struct http_host **out, char text[160]) __attribute__((warn_unused_result));
+/* Could not connect: look it up again soon. */
+void http_host_doubt(struct http_hosts *hs, const struct http_url *u);
+/* Whether the shard must be told the address with its next transfer, and that it was: said when
+ * such a transfer ended well, for one that was given up may never have come to it. */
+bool http_host_must_give(const struct http_host *h, int shard);
+void http_host_gave(struct http_hosts *hs, const struct http_url *u, int shard,
+		    const char *address);
 
 #endif

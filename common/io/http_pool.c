@@ -12,7 +12,7 @@ enum {
 	MAX_CONNECTIONS = 500, /* of a pool that names no number */
 	SHARD_CONNECTIONS = 64,
 	HEADER_BYTES_MAX = 256 * 1024,
-	DNS_CACHE_S = 300, /* longer than an address is given anew: libcurl must never look for itself */
+	DNS_CACHE_S = 300, /* longer than GIVEN_MS in http_host.c, or libcurl would look */
 	TICK_MS = 250,
 	IDLE_HANDLES = 64, /* kept by a pool that has nothing to do */
 };
@@ -143,7 +143,8 @@ static void act(struct shard *s, curl_socket_t fd, int bits)
 
 static void on_socket(int fd, short what, void *arg)
 {
-	act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
+	act(arg, fd,
+	    (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
 }
 
 static int on_interest(CURL *easy, curl_socket_t fd, int what, void *arg, void *per_socket)
@@ -199,8 +200,8 @@ static void stop(struct transfer *t, const char *why)
 	completion_done(&t->done);
 }
 
-/* Whether nothing moved for longer than allowed since the request was on its way; before that the connect
- * timeout and the total one hold. */
+/* Whether nothing moved for longer than allowed since the request was on its way; before that
+ * the connect timeout and the total one hold. */
 static bool is_silent(struct transfer *t, int64_t now)
 {
 	curl_off_t sent = 0, ready_us = 0;
@@ -243,8 +244,9 @@ static void on_tick(void *arg)
 	loop_timer_stop(p->tick);
 }
 
-/* What no request changes.  The empty proxy keeps the environment's out; an easy handle whose name lookup is
- * under way would otherwise be joined, blocking the loop, when it is removed (QUICK_EXIT). */
+/* What no request changes.  The empty proxy keeps the environment's out; an easy handle whose
+ * name lookup is under way would otherwise be joined, blocking the loop, when it is removed
+ * (QUICK_EXIT). */
 static CURL *easy_new(struct transfer *t)
 {
 	CURL *e = curl_easy_init();
@@ -297,6 +299,23 @@ void http_transfer_keep(struct http_pool *p, struct transfer *t)
 	p->n_idle++;
 }
 
+/* At first use: each costs about 40 KiB and two descriptors. */
+static void shard_open(struct shard *s)
+{
+	s->multi = curl_multi_init();
+	if (!s->multi)
+		abort(); /* out of memory, or of descriptors */
+	s->timer = loop_timer_new(on_timer, s);
+	curl_multi_setopt(s->multi, CURLMOPT_SOCKETFUNCTION, on_interest);
+	curl_multi_setopt(s->multi, CURLMOPT_SOCKETDATA, s);
+	curl_multi_setopt(s->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
+	curl_multi_setopt(s->multi, CURLMOPT_TIMERDATA, s);
+	curl_multi_setopt(s->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
+	curl_multi_setopt(s->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, s->connections);
+	curl_multi_setopt(s->multi, CURLMOPT_MAX_HOST_CONNECTIONS, s->connections);
+	curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, s->connections);
+}
+
 struct shard *http_shard_pick(struct http_pool *p)
 {
 	struct shard *best = p->shards;
@@ -304,11 +323,15 @@ struct shard *http_shard_pick(struct http_pool *p)
 	for (int i = 0; i < p->n_shards; i++) {
 		struct shard *s = &p->shards[i];
 
-		if (s->active < SHARD_CONNECTIONS)
-			return s;
 		if (s->active < best->active)
 			best = s;
+		if (s->active < SHARD_CONNECTIONS) {
+			best = s;
+			break;
+		}
 	}
+	if (!best->multi)
+		shard_open(best);
 	return best;
 }
 
@@ -329,22 +352,6 @@ bool http_transfer_begin(struct http_pool *p, struct shard *s, struct transfer *
 	return true;
 }
 
-static void shard_init(struct shard *s, struct http_pool *p, int index, long connections)
-{
-	*s = (struct shard){ .pool = p, .index = index, .multi = curl_multi_init() };
-	if (!s->multi)
-		abort(); /* out of memory, or of descriptors for its wake-up pair */
-	s->timer = loop_timer_new(on_timer, s);
-	curl_multi_setopt(s->multi, CURLMOPT_SOCKETFUNCTION, on_interest);
-	curl_multi_setopt(s->multi, CURLMOPT_SOCKETDATA, s);
-	curl_multi_setopt(s->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
-	curl_multi_setopt(s->multi, CURLMOPT_TIMERDATA, s);
-	curl_multi_setopt(s->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
-	curl_multi_setopt(s->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, connections);
-	curl_multi_setopt(s->multi, CURLMOPT_MAX_HOST_CONNECTIONS, connections);
-	curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, connections);
-}
-
 struct http_pool *http_pool_new(const char *name, int max_connections)
 {
 	struct http_pool *p = mem_new(struct http_pool);
@@ -353,7 +360,11 @@ struct http_pool *http_pool_new(const char *name, int max_connections)
 	p->n_shards = (left + SHARD_CONNECTIONS - 1) / SHARD_CONNECTIONS;
 	p->shards = mem_zalloc((size_t)p->n_shards * sizeof(*p->shards));
 	for (int i = 0; i < p->n_shards; i++, left -= SHARD_CONNECTIONS)
-		shard_init(&p->shards[i], p, i, left < SHARD_CONNECTIONS ? left : SHARD_CONNECTIONS);
+		p->shards[i] = (struct shard){ .pool = p,
+					       .index = i,
+					       .connections = left < SHARD_CONNECTIONS
+								      ? left
+								      : SHARD_CONNECTIONS };
 	p->hosts = http_hosts_new(p->n_shards);
 	p->tick = loop_timer_new(on_tick, p);
 	return p;
@@ -379,6 +390,8 @@ void http_pool_free(struct http_pool *p)
 	for (int i = 0; i < p->n_shards; i++) {
 		struct shard *s = &p->shards[i];
 
+		if (!s->multi)
+			continue;
 		curl_multi_cleanup(s->multi);
 		loop_undefer(on_kick, s);
 		loop_timer_free(s->timer);

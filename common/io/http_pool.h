@@ -1,12 +1,13 @@
-/* Inside of the HTTP client: what http.c (one exchange) and http_pool.c (libcurl on the loop) share.  Nobody else
- * includes this.
+/* Inside of the HTTP client: what http.c (one exchange) and http_pool.c (libcurl on the loop)
+ * share.  Nobody else includes this.
  *
- * A pool is a row of shards, each a curl multi handle with few connections, for libcurl walks all connections
- * of a multi at the end of each transfer.  A shard is used when those before it are full, so a pool with little to
- * do keeps few connections.
+ * A pool is a row of shards, each a curl multi handle with few connections, for libcurl walks
+ * all connections of a multi at the end of each transfer.  A shard is used when those before it
+ * are full, so a pool with little to do keeps few connections.
  *
- * A transfer is an easy handle and what belongs to it.  It points into the request and response of the
- * coroutine that waits for it; that coroutine takes it out of libcurl before it returns, whatever happens. */
+ * A transfer is an easy handle and what belongs to it.  It points into the request and response
+ * of the coroutine that waits for it; that coroutine takes it out of libcurl before it returns,
+ * whatever happens. */
 #ifndef COMMON_IO_HTTP_POOL_H
 #define COMMON_IO_HTTP_POOL_H
 
@@ -21,7 +22,8 @@
 
 struct shard {
 	struct http_pool *pool;
-	CURLM *multi;
+	CURLM *multi; /* NULL until it is needed */
+	long connections;
 	struct loop_timer *timer;
 	bool kicked; /* its zero timeout is deferred */
 	int index, active;
@@ -41,18 +43,20 @@ struct transfer {
 	struct handle_state set;
 	struct completion done;
 	bool in_multi;
-	bool pool_gone;   /* whoever waits must not touch the pool any more */
+	bool pool_gone; /* whoever waits must not touch the pool any more */
 	bool too_large, is_head, gave_address;
 	CURLcode result;
 	const char *stop; /* our own reason to have ended it */
 	struct http_response *out;
 	size_t max_body;
 	int64_t began_ms, last_ms, read_ms;
-	curl_off_t sent;               /* body bytes, when last_ms was looked at */
-	struct buf head;               /* request headers, each with its NUL … */
-	struct curl_slist *lines;      /* … and libcurl's list of them: one array, no allocation a header */
+	curl_off_t sent; /* body bytes, when last_ms was looked at */
+	struct buf head; /* request headers, each with its NUL … */
+	/* … and libcurl's list of them: one array, no allocation a header. */
+	struct curl_slist *lines;
 	int lines_cap;
-	char address[RESOLVE_ADDR_MAX + HTTP_HOST_NAME_MAX + 16];
+	char given[RESOLVE_ADDR_MAX];
+	char address[RESOLVE_ADDR_MAX + HTTP_HOST_NAME_MAX + 16]; /* the same for CURLOPT_RESOLVE */
 	struct curl_slist address_line;
 	char error[CURL_ERROR_SIZE];
 };

@@ -1,4 +1,5 @@
-/* What comes back, and how texts get into a URL: the parts of the HTTP client that need no libcurl. */
+/* What comes back, and how texts get into a URL: the parts of the HTTP client that need no
+ * libcurl. */
 #include <string.h>
 
 #include "common/io/http.h"
@@ -31,8 +32,8 @@ const char *http_response_header(const struct http_response *r, const char *name
 
 static bool is_unreserved(unsigned char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-	       c == '_' || c == '~';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       c == '-' || c == '.' || c == '_' || c == '~';
 }
 
 void http_escape(struct buf *out, const char *s, size_t n)

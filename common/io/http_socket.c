@@ -10,12 +10,14 @@
 struct http_socket {
 	struct event *ev;
 	short armed, wanted;
-	bool ours; /* closed through http_socket_closing; others (a resolver's) may vanish without a word */
+	/* closed through http_socket_closing; others (a resolver's) may vanish without a word */
+	bool ours;
 	http_socket_fn fn;
 	void *arg;
 };
 
-/* By descriptor, for libcurl forgets what it was given with a socket as soon as it wants nothing of it. */
+/* By descriptor, for libcurl forgets what it was given with a socket as soon as it wants nothing
+ * of it. */
 static struct http_socket **table;
 static int table_n;
 
@@ -61,7 +63,9 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
 {
 	struct http_socket *s = arg;
 
-	if (!s->wanted) /* idle, and the other side closed it or says something unasked: libcurl looks before it reuses it */
+	/* While idle: the other side closed it, or says something unasked.  libcurl looks before it
+	 * uses it again. */
+	if (!s->wanted)
 		disarm(s);
 	else
 		s->fn(fd, what, s->arg);

@@ -1,6 +1,6 @@
-/* evhttp underneath.  A request lives until its handler has returned and evhttp is done with its answer, or the
- * connection is gone, in whatever order: while the handler runs evhttp does not read from the connection, so only
- * httpd_free or an abort can end it then. */
+/* evhttp underneath.  A request lives until its handler has returned and evhttp is done with its
+ * answer, or the connection is gone, in whatever order: while the handler runs evhttp does not
+ * read from the connection, so only httpd_free or an abort can end it then. */
 #include "common/io/httpd.h"
 
 #include <assert.h>
@@ -38,8 +38,9 @@ struct route {
 	void *arg;
 };
 
-/* Of a connection: when the request that is coming in began.  Found by the bufferevent's address, and used again
- * by the next connection that gets the same, for evhttp does not tell when it frees one without a request. */
+/* Of a connection: when the request that is coming in began.  Found by the bufferevent's
+ * address, and used again by the next connection that gets the same, for evhttp does not tell
+ * when it frees one without a request. */
 struct intake {
 	struct bufferevent *bev; /* first: the tree's key */
 	int64_t began_ms;        /* 0: between requests */
@@ -70,8 +71,8 @@ static int by_address(const void *a, const void *b)
 	return x->bev < y->bev ? -1 : x->bev > y->bev;
 }
 
-/* A client that sends a byte now and then never runs into evhttp's timeout, which is one of silence.  So the whole
- * request has the same time, looked at as its bytes come. */
+/* A client that sends a byte now and then never runs into evhttp's timeout, which is one of
+ * silence.  So the whole request has the same time, looked at as its bytes come. */
 static void on_input(struct evbuffer *b, const struct evbuffer_cb_info *info, void *arg)
 {
 	struct intake *in = arg;
@@ -122,7 +123,8 @@ static bool fits(const struct route *r, const char *path)
 }
 
 /* NULL: *status is 404, or 405 when only the method is wrong. */
-static const struct route *find_route(const struct httpd *h, const char *method, const char *path, int *status)
+static const struct route *find_route(const struct httpd *h, const char *method, const char *path,
+				      int *status)
 {
 	*status = 404;
 	for (const struct route *r = h->routes; r; r = r->next) {
@@ -169,7 +171,8 @@ static void on_answered(struct evhttp_request *req, void *arg)
 	request_put(q);
 }
 
-/* The handler may go on reading the request, so it is taken from evhttp, which would free it now. */
+/* The handler may go on reading the request, so it is taken from evhttp, which would free it
+ * now. */
 static void on_gone(struct evhttp_connection *c, void *arg)
 {
 	struct httpd_request *q = arg;
@@ -248,8 +251,8 @@ static void on_accept_again(void *arg)
 	evconnlistener_enable(h->listener);
 }
 
-/* Out of descriptors the pending connection stays readable, and the loop would spin on it.  The argument is
- * evhttp's own. */
+/* Out of descriptors the pending connection stays readable, and the loop would spin on it.  The
+ * argument is evhttp's own. */
 static void on_accept_error(struct evconnlistener *l, void *arg)
 {
 	struct httpd *h = servers;
@@ -270,14 +273,17 @@ static int listen_on(struct httpd *h, const char *where, struct err *err)
 	int len, rc;
 
 	if (!where || httpd_listen_parse(where, &a, &len) < 0)
-		return err_set(err, -EINVAL, ERR_INTERNAL, "listen", "cannot listen on %s: expected ADDRESS:PORT",
+		return err_set(err, -EINVAL, ERR_INTERNAL, "listen",
+			       "cannot listen on %s: expected ADDRESS:PORT",
 			       where ? where : "nothing");
 	h->listener = evconnlistener_new_bind(loop_base(), NULL, NULL,
-					      LEV_OPT_REUSEABLE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_CLOSE_ON_FREE, BACKLOG,
-					      (struct sockaddr *)&a, len);
+					      LEV_OPT_REUSEABLE | LEV_OPT_CLOSE_ON_EXEC |
+						      LEV_OPT_CLOSE_ON_FREE,
+					      BACKLOG, (struct sockaddr *)&a, len);
 	rc = -errno;
 	if (!h->listener)
-		return err_set(err, rc, ERR_INTERNAL, "listen", "cannot listen on %s: %s", where, strerror(-rc));
+		return err_set(err, rc, ERR_INTERNAL, "listen", "cannot listen on %s: %s", where,
+			       strerror(-rc));
 	h->bound = evhttp_bind_listener(h->http, h->listener);
 	evconnlistener_set_error_cb(h->listener, on_accept_error);
 	h->port = httpd_listen_port(evconnlistener_get_fd(h->listener));
@@ -286,13 +292,17 @@ static int listen_on(struct httpd *h, const char *where, struct err *err)
 
 static void configure(struct httpd *h, const struct httpd_options *o)
 {
-	struct timeval silence = { .tv_sec = h->read_timeout_ms / 1000, .tv_usec = h->read_timeout_ms % 1000 * 1000 };
+	struct timeval silence = { .tv_sec = h->read_timeout_ms / 1000,
+				   .tv_usec = h->read_timeout_ms % 1000 * 1000 };
 
 	evhttp_set_timeout_tv(h->http, &silence);
-	evhttp_set_max_body_size(h->http, (ev_ssize_t)(o->max_body_bytes ? o->max_body_bytes : BODY_BYTES));
-	evhttp_set_max_headers_size(h->http, (ev_ssize_t)(o->max_header_bytes ? o->max_header_bytes : HEADER_BYTES));
-	evhttp_set_allowed_methods(h->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
-						    EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
+	evhttp_set_max_body_size(h->http,
+				 (ev_ssize_t)(o->max_body_bytes ? o->max_body_bytes : BODY_BYTES));
+	evhttp_set_max_headers_size(h->http, (ev_ssize_t)(o->max_header_bytes ? o->max_header_bytes
+									      : HEADER_BYTES));
+	evhttp_set_allowed_methods(h->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD |
+						    EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
+						    EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
 	evhttp_set_default_content_type(h->http, NULL);
 	evhttp_set_bevcb(h->http, on_connection, h);
 	evhttp_set_gencb(h->http, on_request, h);

@@ -23,7 +23,8 @@ int httpd_listen_parse(const char *s, struct sockaddr_storage *out, int *len)
 		snprintf(text, sizeof(text), "%.70s", s);
 	*len = sizeof(*out);
 	if (strcmp(colon, ":0") != 0)
-		return evutil_parse_sockaddr_port(text, (struct sockaddr *)out, len) < 0 ? -EINVAL : 0;
+		return evutil_parse_sockaddr_port(text, (struct sockaddr *)out, len) < 0 ? -EINVAL
+											 : 0;
 	text[strlen(text) - 1] = '1'; /* libevent refuses port 0 */
 	if (evutil_parse_sockaddr_port(text, (struct sockaddr *)out, len) < 0)
 		return -EINVAL;

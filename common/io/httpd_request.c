@@ -39,14 +39,22 @@ static struct evhttp_request *request_of(const struct httpd_request *q)
 const char *httpd_method(const struct httpd_request *q)
 {
 	switch (request_of(q) ? evhttp_request_get_command(request_of(q)) : 0) {
-	case EVHTTP_REQ_GET: return "GET";
-	case EVHTTP_REQ_POST: return "POST";
-	case EVHTTP_REQ_HEAD: return "HEAD";
-	case EVHTTP_REQ_PUT: return "PUT";
-	case EVHTTP_REQ_DELETE: return "DELETE";
-	case EVHTTP_REQ_OPTIONS: return "OPTIONS";
-	case EVHTTP_REQ_PATCH: return "PATCH";
-	default: return "";
+	case EVHTTP_REQ_GET:
+		return "GET";
+	case EVHTTP_REQ_POST:
+		return "POST";
+	case EVHTTP_REQ_HEAD:
+		return "HEAD";
+	case EVHTTP_REQ_PUT:
+		return "PUT";
+	case EVHTTP_REQ_DELETE:
+		return "DELETE";
+	case EVHTTP_REQ_OPTIONS:
+		return "OPTIONS";
+	case EVHTTP_REQ_PATCH:
+		return "PATCH";
+	default:
+		return "";
 	}
 }
 
@@ -57,7 +65,8 @@ const char *httpd_path(const struct httpd_request *q)
 
 const char *httpd_raw_query(const struct httpd_request *q)
 {
-	const struct evhttp_uri *uri = request_of(q) ? evhttp_request_get_evhttp_uri(request_of(q)) : NULL;
+	const struct evhttp_uri *uri =
+		request_of(q) ? evhttp_request_get_evhttp_uri(request_of(q)) : NULL;
 	const char *query = uri ? evhttp_uri_get_query(uri) : NULL;
 
 	return query ? query : "";
@@ -109,12 +118,28 @@ const char *httpd_reason(int status)
 		int status;
 		const char *reason;
 	} known[] = {
-		{ 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" }, { 302, "Found" },
-		{ 304, "Not Modified" }, { 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" },
-		{ 404, "Not Found" }, { 405, "Method Not Allowed" }, { 409, "Conflict" }, { 410, "Gone" },
-		{ 412, "Precondition Failed" }, { 413, "Content Too Large" }, { 415, "Unsupported Media Type" },
-		{ 422, "Unprocessable Content" }, { 429, "Too Many Requests" }, { 500, "Internal Server Error" },
-		{ 501, "Not Implemented" }, { 502, "Bad Gateway" }, { 503, "Service Unavailable" },
+		{ 200, "OK" },
+		{ 201, "Created" },
+		{ 202, "Accepted" },
+		{ 204, "No Content" },
+		{ 302, "Found" },
+		{ 304, "Not Modified" },
+		{ 400, "Bad Request" },
+		{ 401, "Unauthorized" },
+		{ 403, "Forbidden" },
+		{ 404, "Not Found" },
+		{ 405, "Method Not Allowed" },
+		{ 409, "Conflict" },
+		{ 410, "Gone" },
+		{ 412, "Precondition Failed" },
+		{ 413, "Content Too Large" },
+		{ 415, "Unsupported Media Type" },
+		{ 422, "Unprocessable Content" },
+		{ 429, "Too Many Requests" },
+		{ 500, "Internal Server Error" },
+		{ 501, "Not Implemented" },
+		{ 502, "Bad Gateway" },
+		{ 503, "Service Unavailable" },
 		{ 504, "Gateway Timeout" },
 	};
 
@@ -124,7 +149,8 @@ const char *httpd_reason(int status)
 	return "Status";
 }
 
-/* evhttp would send the bytes of a body also where none may be, and the next answer would begin with them. */
+/* evhttp would send the bytes of a body also where none may be, and the next answer would begin
+ * with them. */
 static void put_body(struct httpd_request *q, int status, const void *body, size_t len)
 {
 	char number[24];
@@ -139,7 +165,8 @@ static void put_body(struct httpd_request *q, int status, const void *body, size
 	httpd_add_header(q, "Content-Length", number);
 }
 
-void httpd_reply(struct httpd_request *q, int status, const char *content_type, const void *body, size_t len)
+void httpd_reply(struct httpd_request *q, int status, const char *content_type, const void *body,
+		 size_t len)
 {
 	struct evhttp_request *req = q->req;
 

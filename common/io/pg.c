@@ -12,114 +12,6 @@
 #include "common/io/co.h"
 #include "common/io/pg_conn.h"
 
-void pg_queue_init(struct pg_queue *q)
-{
-	*q = (struct pg_queue){ 0 };
-}
-
-void pg_queue_push(struct pg_queue *q, struct pg_request *r)
-{
-	if (q->head)
-		*q->tail = r;
-	else
-		q->head = r;
-	q->tail = &r->next;
-	r->next = NULL;
-	q->n++;
-}
-
-struct pg_request *pg_queue_pop(struct pg_queue *q)
-{
-	struct pg_request *r = q->head;
-
-	if (r) {
-		q->head = r->next;
-		q->n--;
-	}
-	return r;
-}
-
-static void unkeep(struct pg_request *r)
-{
-	for (int i = 0; r->kept && i < r->n; i++) {
-		for (int j = 0; j < r->kept[i].n; j++)
-			free(r->kept[i].v[j].bytes);
-		free(r->kept[i].v);
-		free(r->kept[i].sql);
-	}
-	free(r->kept);
-	r->kept = NULL;
-}
-
-static void keep(struct pg_request *r, const struct pg_statement *st)
-{
-	r->kept = mem_zalloc((size_t)r->n * sizeof(*r->kept));
-	for (int i = 0; i < r->n; i++) {
-		const struct pg_params *p = st[i].params;
-		struct pg_kept *k = &r->kept[i];
-
-		k->sql = mem_strdup(st[i].sql);
-		k->n = p ? p->n : 0;
-		k->v = mem_zalloc((size_t)(k->n + 1) * sizeof(*k->v));
-		for (int j = 0; j < k->n; j++) {
-			size_t len = (size_t)p->v[j].len;
-
-			k->v[j] = p->v[j];
-			if (!p->v[j].bytes)
-				continue;
-			k->v[j].bytes = mem_alloc(len + 1); /* text needs its NUL */
-			memcpy(k->v[j].bytes, p->v[j].bytes, len);
-			k->v[j].bytes[len] = '\0';
-		}
-	}
-}
-
-static struct pg_request *request_new(int n, pg_cb cb, void *arg)
-{
-	struct pg_request *r = mem_zalloc(sizeof(*r) + (size_t)n * sizeof(r->results[0]));
-
-	r->n = n;
-	r->cb = cb;
-	r->arg = arg;
-	r->since_ms = loop_now_ms();
-	return r;
-}
-
-void pg_request_free(struct pg_request *r)
-{
-	unkeep(r);
-	free(r);
-}
-
-/* The first refusal among the results; those after it are only "pipeline aborted". */
-static int verdict(const struct pg_request *r, struct err *err)
-{
-	for (int i = 0; i < r->got; i++)
-		if (PQresultStatus(r->results[i]) == PGRES_FATAL_ERROR)
-			return pg_refused(r->results[i], err);
-	if (r->got == r->n)
-		return 0;
-	return err_set(err, -EPROTO, ERR_INTERNAL, "protocol", "%d results to %d statements", r->got, r->n);
-}
-
-void pg_request_end(struct pg_request *r, int rc, const struct err *err)
-{
-	struct err refused;
-
-	if (rc == 0) {
-		rc = verdict(r, &refused);
-		err = &refused;
-	}
-	if (rc == 0) {
-		r->cb(0, r->results, r->n, NULL, r->arg);
-	} else {
-		for (int i = 0; i < r->got; i++)
-			PQclear(r->results[i]);
-		r->cb(rc, NULL, 0, err, r->arg);
-	}
-	pg_request_free(r);
-}
-
 static bool is_dialling(const struct pg_conn *c)
 {
 	return c->state == PG_RESOLVING || c->state == PG_CONNECTING;
@@ -133,7 +25,8 @@ static int depth(const struct pg *p)
 	return PG_DEPTH;
 }
 
-/* Whatever stands behind a statement that takes long waits for it too, so its connection is avoided. */
+/* Whatever stands behind a statement that takes long waits for it too, so its connection is
+ * avoided. */
 static int64_t load(const struct pg_conn *c)
 {
 	return c->sent.n ? c->sent.n + (loop_now_ms() - c->busy_since_ms) / PG_AGE_MS : 0;
@@ -166,7 +59,8 @@ static void grow(struct pg *p)
 {
 	struct pg_conn *spare = NULL;
 
-	if (p->closing || !p->started || loop_timer_pending(p->retry) || (any_idle(p) && !p->queue.n))
+	if (p->closing || !p->started || loop_timer_pending(p->retry) ||
+	    (any_idle(p) && !p->queue.n))
 		return;
 	for (int i = p->n_conns - 1; i >= 0; i--) {
 		if (is_dialling(&p->conns[i]))
@@ -187,15 +81,15 @@ static void send_queued(struct pg *p)
 
 		for (int i = 0; i < r->n; i++)
 			pg_conn_statement(c, r->kept[i].sql, r->kept[i].n, r->kept[i].v);
-		unkeep(r);
+		pg_request_unkeep(r);
 		pg_conn_sync(c, r);
 	}
 }
 
 void pg_pool_room(struct pg *p)
 {
+	grow(p); /* first: what is dialled is to have its share */
 	send_queued(p);
-	grow(p);
 }
 
 void pg_pool_up(struct pg *p)
@@ -224,7 +118,8 @@ void pg_pool_down(struct pg *p, const char *why)
 		p->told_down = true;
 	}
 	p->backoff_ms = b < PG_BACKOFF_MAX_MS ? b : PG_BACKOFF_MAX_MS;
-	if (!loop_timer_pending(p->retry)) /* half of the pause is jitter, so that a fleet does not come at once */
+	/* Half of the pause is jitter, so that a fleet does not come at once. */
+	if (!loop_timer_pending(p->retry))
 		loop_timer_set(p->retry, p->backoff_ms / 2 + clock_mono_us() % (p->backoff_ms / 2));
 }
 
@@ -241,14 +136,17 @@ static void check_conn(struct pg_conn *c, int64_t now)
 	if (c->state == PG_UP && c->sent.head && now - c->busy_since_ms > p->timeout_ms) {
 		snprintf(why, sizeof(why), "nothing heard for %lld ms", (long long)p->timeout_ms);
 		pg_conn_close(c, why);
-	} else if ((c->state == PG_RESOLVING || c->state == PG_CONNECTING) && now - c->attempt_ms > PG_CONNECT_MS) {
+	} else if ((c->state == PG_RESOLVING || c->state == PG_CONNECTING) &&
+		   now - c->attempt_ms > PG_CONNECT_MS) {
 		pg_conn_close(c, "no connection within 10 s");
-	} else if (c->state == PG_UP && !c->sent.head && c != p->conns && now - c->used_ms > PG_IDLE_MS) {
+	} else if (c->state == PG_UP && !c->sent.head && c != p->conns &&
+		   now - c->used_ms > PG_IDLE_MS) {
 		pg_conn_retire(c);
 	}
 }
 
-/* Nothing here is told of silence by libpq: a frozen server looks like a slow one until this looks. */
+/* Nothing here is told of silence by libpq: a frozen server looks like a slow one until this
+ * looks. */
 static void on_tick(void *arg)
 {
 	struct pg *p = arg;
@@ -258,7 +156,8 @@ static void on_tick(void *arg)
 	for (int i = 0; i < p->n_conns; i++)
 		check_conn(&p->conns[i], now);
 	while (p->queue.head && now - p->queue.head->since_ms > p->timeout_ms) {
-		err_set(&err, 0, ERR_TRANSIENT, "connection", "not sent within %lld ms: %s", (long long)p->timeout_ms,
+		err_set(&err, 0, ERR_TRANSIENT, "connection", "not sent within %lld ms: %s",
+			(long long)p->timeout_ms,
 			p->last_error[0] ? p->last_error : "all connections are busy");
 		pg_request_end(pg_queue_pop(&p->queue), -ETIMEDOUT, &err);
 	}
@@ -364,7 +263,8 @@ int pg_wait_up(struct pg *p, int64_t deadline_ms, struct err *err)
 	if (rc == 0 && w.rc == 0)
 		return 0;
 	if (rc == 0) /* the pool is gone */
-		return err_set(err, w.rc, ERR_TRANSIENT, "connection", "the connection pool was closed");
+		return err_set(err, w.rc, ERR_TRANSIENT, "connection",
+			       "the connection pool was closed");
 	forget_waiter(p, &w);
 	return err_set(err, rc, ERR_TRANSIENT, "connection", "Postgres at %s: %s", p->shown,
 		       p->last_error[0] ? p->last_error : "no answer yet");
@@ -372,7 +272,7 @@ int pg_wait_up(struct pg *p, int64_t deadline_ms, struct err *err)
 
 void pg_send(struct pg *p, const struct pg_statement *st, int n, pg_cb cb, void *arg)
 {
-	struct pg_request *r = request_new(n, cb, arg);
+	struct pg_request *r = pg_request_new(n, cb, arg);
 	struct pg_conn *c;
 
 	assert(n > 0 && !p->closing);
@@ -384,7 +284,7 @@ void pg_send(struct pg *p, const struct pg_statement *st, int n, pg_cb cb, void 
 					  st[i].params ? st[i].params->v : NULL);
 		pg_conn_sync(c, r);
 	} else {
-		keep(r, st);
+		pg_request_keep(r, st);
 		pg_queue_push(&p->queue, r);
 	}
 	if (!c || c->sent.n > 1)

@@ -1,5 +1,6 @@
-/* Postgres' binary form of a one-dimensional array: dimensions, has-null flag, element type, then for the
- * dimension its size and lower bound, then each element as length (-1 = NULL) and bytes, all big-endian. */
+/* Postgres' binary form of a one-dimensional array: dimensions, has-null flag, element type,
+ * then for the dimension its size and lower bound, then each element as length (-1 = NULL) and
+ * bytes, all big-endian. */
 #include <assert.h>
 #include <endian.h>
 #include <string.h>
@@ -36,16 +37,27 @@ static void append64(struct buf *b, uint64_t v)
 static Oid array_type(Oid element)
 {
 	switch (element) {
-	case PG_BOOL: return 1000;
-	case PG_BYTEA: return 1001;
-	case PG_INT8: return 1016;
-	case PG_TEXT: return 1009;
-	case PG_JSON: return 199;
-	case PG_FLOAT8: return 1022;
-	case PG_DATE: return 1182;
-	case PG_TIMESTAMPTZ: return 1185;
-	case PG_JSONB: return 3807;
-	default: assert(!"an array of that type"); return 0;
+	case PG_BOOL:
+		return 1000;
+	case PG_BYTEA:
+		return 1001;
+	case PG_INT8:
+		return 1016;
+	case PG_TEXT:
+		return 1009;
+	case PG_JSON:
+		return 199;
+	case PG_FLOAT8:
+		return 1022;
+	case PG_DATE:
+		return 1182;
+	case PG_TIMESTAMPTZ:
+		return 1185;
+	case PG_JSONB:
+		return 3807;
+	default:
+		assert(!"an array of that type");
+		return 0;
 	}
 }
 

@@ -1,6 +1,7 @@
-/* One connection, in pipeline mode.  Of each statement libpq yields its result, then NULL; of each sync one
- * PGRES_PIPELINE_SYNC without a NULL after it.  So results are counted, and a second NULL in a row means that
- * nothing more is there (PQgetResult would not say so otherwise, nor block). */
+/* One connection, in pipeline mode.  Of each statement libpq yields its result, then NULL; of
+ * each sync one PGRES_PIPELINE_SYNC without a NULL after it.  So results are counted, and a
+ * second NULL in a row means that nothing more is there (PQgetResult would not say so otherwise,
+ * nor block). */
 #include "common/io/pg_conn.h"
 
 #include <errno.h>
@@ -61,7 +62,8 @@ static void on_write(evutil_socket_t fd, short what, void *arg)
 	flush(arg);
 }
 
-/* The server (or libpq itself, then without a SQLSTATE) has given the connection up, not the statement. */
+/* The server (or libpq itself, then without a SQLSTATE) has given the connection up, not the
+ * statement. */
 static bool is_end_of_connection(const PGresult *res)
 {
 	const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
@@ -181,7 +183,8 @@ void pg_conn_statement(struct pg_conn *c, const char *sql, int n, const struct p
 		lengths[i] = v[i].len;
 		formats[i] = v[i].format;
 	}
-	if (c->state == PG_UP && !PQsendQueryParams(c->db, sql, n, types, values, lengths, formats, 0))
+	if (c->state == PG_UP &&
+	    !PQsendQueryParams(c->db, sql, n, types, values, lengths, formats, 0))
 		doom(c, PQerrorMessage(c->db));
 }
 
@@ -218,13 +221,14 @@ static void end_all(struct pg_queue *lost, const char *why)
 	struct pg_request *r;
 	struct err err;
 
-	err_set(&err, 0, ERR_TRANSIENT, "connection", "the connection to Postgres was lost, the outcome is unknown: %s",
-		why);
+	err_set(&err, 0, ERR_TRANSIENT, "connection",
+		"the connection to Postgres was lost, the outcome is unknown: %s", why);
 	while ((r = pg_queue_pop(lost)))
 		pg_request_end(r, -ECONNRESET, &err);
 }
 
-/* The requests are answered last: what they call may send again, and must find the pool in order. */
+/* The requests are answered last: what they call may send again, and must find the pool in
+ * order. */
 void pg_conn_close(struct pg_conn *c, const char *why)
 {
 	struct pg_queue lost;

@@ -1,6 +1,7 @@
-/* Inside of the Postgres pool: what pg.c (requests, queue, growth), pg_conn.c (one connection, libpq's
- * pipeline) and pg_dial.c (names to addresses, start, backoff) share.  Nobody else includes this.  Nothing
- * here waits; everything runs on the loop or on the stack of the coroutine that called pg_send. */
+/* Inside of the Postgres pool: what pg.c (requests, queue, growth), pg_conn.c (one connection,
+ * libpq's pipeline) and pg_dial.c (names to addresses, start, backoff) share.  Nobody else
+ * includes this.  Nothing here waits; everything runs on the loop or on the stack of the
+ * coroutine that called pg_send. */
 #ifndef COMMON_IO_PG_CONN_H
 #define COMMON_IO_PG_CONN_H
 
@@ -14,13 +15,17 @@
 
 enum {
 	PG_HOSTS_MAX = 8,
-	PG_DEPTH = 64,           /* requests under way on one connection; the rest waits unsent, and so is safe if it is lost */
-	PG_DEPTH_GROWING = 4,    /* the same while another connection is being dialled that could take its share */
-	PG_AGE_MS = 20,          /* so long at its oldest request weighs like one request more */
-	PG_CONNECT_MS = 10000,   /* one attempt, names included */
+	/* Requests under way on one connection; the rest waits unsent, and so is safe if it is
+	 * lost. */
+	PG_DEPTH = 64,
+	/* The same while another connection is being dialled that could take its share. */
+	PG_DEPTH_GROWING = 4,
+	PG_AGE_MS = 20,        /* so long at its oldest request weighs like one request more */
+	PG_CONNECT_MS = 10000, /* one attempt, names included */
 	PG_BACKOFF_MIN_MS = 50,
 	PG_BACKOFF_MAX_MS = 2000,
-	PG_IDLE_MS = 60000,      /* a connection beyond the first that nobody used for so long is closed */
+	/* A connection beyond the first that nobody used for so long is closed. */
+	PG_IDLE_MS = 60000,
 	PG_CONNECTIONS_MAX = 64
 };
 
@@ -33,9 +38,9 @@ struct pg_kept {
 
 struct pg_request {
 	struct pg_request *next;
-	int n, got;            /* statements, results that came */
-	struct pg_kept *kept;  /* n of them while it waits unsent, else NULL */
-	int64_t since_ms;      /* when it was queued */
+	int n, got;           /* statements, results that came */
+	struct pg_kept *kept; /* n of them while it waits unsent, else NULL */
+	int64_t since_ms;     /* when it was queued */
 	pg_cb cb;
 	void *arg;
 	PGresult *results[];
@@ -51,7 +56,7 @@ enum pg_state {
 	PG_RESOLVING,
 	PG_CONNECTING,
 	PG_UP,
-	PG_DOOMED, /* broken: takes nothing more, closed from the loop so that no caller loses its feet */
+	PG_DOOMED, /* broken: takes nothing more, and is closed from the loop, not under a caller */
 };
 
 struct pg_conn {
@@ -62,11 +67,11 @@ struct pg_conn {
 	struct pg_queue sent;       /* in the order of the answers */
 	int64_t busy_since_ms;      /* of the oldest request, or the last byte since */
 	int64_t used_ms;
-	int64_t attempt_ms;         /* when the attempt began */
+	int64_t attempt_ms; /* when the attempt began */
 	struct pg_lookup *lookup;
-	int host;                   /* being looked up */
+	int host; /* being looked up */
 	char address[PG_HOSTS_MAX][64];
-	char why[256];              /* what broke it */
+	char why[256]; /* what broke it */
 };
 
 struct pg_waiter {
@@ -86,39 +91,50 @@ struct pg {
 	bool started, closing, told_down;
 	int64_t backoff_ms, last_ok_ms;
 	struct loop_timer *retry, *tick;
-	struct pg_queue queue;    /* unsent */
+	struct pg_queue queue; /* unsent */
 	struct pg_waiter *waiters;
 	char last_error[256];
 	struct pg_conn conns[];
 };
 
-/* pg.c */
+/* pg_request.c */
 void pg_queue_init(struct pg_queue *q);
 void pg_queue_push(struct pg_queue *q, struct pg_request *r);
 struct pg_request *pg_queue_pop(struct pg_queue *q);
-void pg_request_end(struct pg_request *r, int rc, const struct err *err); /* calls back and frees; rc 0: results are handed over */
+struct pg_request *pg_request_new(int n, pg_cb cb, void *arg);
+void pg_request_keep(struct pg_request *r, const struct pg_statement *st); /* copies them */
+void pg_request_unkeep(struct pg_request *r);
 void pg_request_free(struct pg_request *r);
-void pg_pool_up(struct pg *p);                         /* a connection became ready */
-void pg_pool_room(struct pg *p);                       /* one has room again: sends what is queued, grows */
-bool pg_unsend(struct pg *p, void *arg);               /* takes back the queued request with that arg; false: it is sent */
-void pg_pool_down(struct pg *p, const char *why);      /* one was lost, or could not be had */
+/* Calls back and frees.  rc 0: the results are handed over, unless one is a refusal. */
+void pg_request_end(struct pg_request *r, int rc, const struct err *err);
+
+/* pg.c */
+void pg_pool_up(struct pg *p);   /* a connection became ready */
+void pg_pool_room(struct pg *p); /* one has room again: sends what is queued, grows */
+/* Takes back the queued request with that arg; false: it is sent. */
+bool pg_unsend(struct pg *p, void *arg);
+void pg_pool_down(struct pg *p, const char *why); /* one was lost, or could not be had */
 
 /* pg_conn.c */
 void pg_conn_init(struct pg_conn *c, struct pg *p);
-void pg_conn_clear(struct pg_conn *c);                 /* its requests end with -ECONNRESET */
-void pg_conn_retire(struct pg_conn *c);                /* closes one that is idle */
-void pg_conn_ready(struct pg_conn *c);                 /* connected: pipeline mode, events */
-void pg_conn_statement(struct pg_conn *c, const char *sql, int n, const struct pg_param *v); /* then: */
-void pg_conn_sync(struct pg_conn *c, struct pg_request *r); /* ends the request's statements, takes r */
-void pg_conn_close(struct pg_conn *c, const char *why); /* from the loop; its requests end with -ECONNRESET */
+void pg_conn_clear(struct pg_conn *c);  /* its requests end with -ECONNRESET */
+void pg_conn_retire(struct pg_conn *c); /* closes one that is idle */
+void pg_conn_ready(struct pg_conn *c);  /* connected: pipeline mode, events */
+void pg_conn_statement(struct pg_conn *c, const char *sql, int n, const struct pg_param *v);
+/* Ends the statements of r, and takes it. */
+void pg_conn_sync(struct pg_conn *c, struct pg_request *r);
+/* From the loop alone; its requests end with -ECONNRESET. */
+void pg_conn_close(struct pg_conn *c, const char *why);
 
 /* pg_dial.c */
-int pg_dial_parse(struct pg *p, const char *url, struct err *err) __attribute__((warn_unused_result));
+int pg_dial_parse(struct pg *p, const char *url, struct err *err)
+	__attribute__((warn_unused_result));
 void pg_dial_clear(struct pg *p);
-void pg_dial(struct pg_conn *c);                       /* starts to connect */
+void pg_dial(struct pg_conn *c); /* starts to connect */
 void pg_dial_stop(struct pg_conn *c);
 
 /* pg_exec.c */
-int pg_refused(const PGresult *res, struct err *err);  /* fills err from the server's answer; -EPROTO */
+/* Fills err from the server's answer; -EPROTO. */
+int pg_refused(const PGresult *res, struct err *err);
 
 #endif

@@ -1,6 +1,6 @@
-/* From a URL to a connected socket.  libpq would resolve names with a blocking getaddrinfo, so it is given
- * addresses (hostaddr) beside the names, which it needs for TLS and passwords.  Several hosts are tried in
- * their order, as libpq does. */
+/* From a URL to a connected socket.  libpq would resolve names with a blocking getaddrinfo, so
+ * it is given addresses (hostaddr) beside the names, which it needs for TLS and passwords.
+ * Several hosts are tried in their order, as libpq does. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,7 +72,10 @@ static void split_hosts(struct pg *p)
 
 	p->n_hosts = split(option(p, "host"), p->host);
 	for (int i = 0; i < p->n_hosts; i++)
-		p->port[i] = mem_strdup(!n_ports ? "" : n_ports == 1 ? port[0] : i < n_ports ? port[i] : "");
+		p->port[i] = mem_strdup(!n_ports       ? ""
+					: n_ports == 1 ? port[0]
+					: i < n_ports  ? port[i]
+						       : "");
 	for (int i = 0; i < n_ports; i++)
 		free(port[i]);
 }
@@ -82,8 +85,8 @@ static char *shown(const struct pg *p)
 	const char *user = option(p, "user"), *host = option(p, "host"), *port = option(p, "port");
 	const char *name = option(p, "dbname");
 
-	return mem_printf("postgres://%s%s%s%s%s/%s", user ? user : "", user ? "@" : "", host ? host : "",
-			  port ? ":" : "", port ? port : "", name ? name : "");
+	return mem_printf("postgres://%s%s%s%s%s/%s", user ? user : "", user ? "@" : "",
+			  host ? host : "", port ? ":" : "", port ? port : "", name ? name : "");
 }
 
 /* libpq's own message is not passed on: it may quote the URL with its password. */
@@ -158,12 +161,14 @@ static void put(struct keywords *k, const char *key, const char *value)
 	k->value[k->n++] = value;
 }
 
-/* What keeps a silent network from holding a connection for hours, unless the URL says otherwise. */
+/* What keeps a silent network from holding a connection for hours, unless the URL says
+ * otherwise. */
 static void put_defaults(struct keywords *k, const struct pg *p)
 {
 	static const char *const defaults[][2] = {
-		{ "keepalives", "1" },	     { "keepalives_idle", "15" },  { "keepalives_interval", "5" },
-		{ "keepalives_count", "3" }, { "tcp_user_timeout", "15000" }, { "gssencmode", "disable" },
+		{ "keepalives", "1" },           { "keepalives_idle", "15" },
+		{ "keepalives_interval", "5" },  { "keepalives_count", "3" },
+		{ "tcp_user_timeout", "15000" }, { "gssencmode", "disable" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(defaults); i++)

@@ -9,7 +9,8 @@
 #include "common/io/co.h"
 #include "common/io/pg_conn.h"
 
-/* On the heap: a request that is under way cannot be recalled, so its late answer must find this. */
+/* On the heap: a request that is under way cannot be recalled, so its late answer must find
+ * this. */
 struct pg_wait {
 	struct completion done;
 	bool orphaned;
@@ -40,8 +41,9 @@ int pg_refused(const PGresult *res, struct err *err)
 	const char *constraint = PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME);
 
 	state = state ? state : "XX000";
-	return err_set(err, -EPROTO, refusal_class(state), state, "%s%s%s%s", text ? text : "refused",
-		       constraint ? " (" : "", constraint ? constraint : "", constraint ? ")" : "");
+	return err_set(err, -EPROTO, refusal_class(state), state, "%s%s%s%s",
+		       text ? text : "refused", constraint ? " (" : "",
+		       constraint ? constraint : "", constraint ? ")" : "");
 }
 
 static void on_answer(int rc, PGresult **results, int n, const struct err *err, void *arg)
@@ -62,8 +64,8 @@ static void on_answer(int rc, PGresult **results, int n, const struct err *err, 
 	completion_done(&w->done);
 }
 
-int pg_exec_all(struct pg *p, const struct pg_statement *st, int n, PGresult **results, int64_t deadline_ms,
-		struct err *err)
+int pg_exec_all(struct pg *p, const struct pg_statement *st, int n, PGresult **results,
+		int64_t deadline_ms, struct err *err)
 {
 	struct pg_wait *w;
 	int rc;
@@ -77,11 +79,13 @@ int pg_exec_all(struct pg *p, const struct pg_statement *st, int n, PGresult **r
 	pg_send(p, st, n, on_answer, w);
 	rc = completion_wait(&w->done, "postgres", deadline_ms);
 	if (rc < 0) {
-		/* The pool may be gone after a wait, but then its requests have ended and rc is 0. */
+		/* The pool may be gone after a wait, but then its requests have ended and rc is
+		 * 0. */
 		w->orphaned = !pg_unsend(p, w);
 		if (!w->orphaned)
 			free(w);
-		return err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "deadline",
+		return err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT,
+			       "deadline",
 			       rc == -ECANCELED ? "cancelled" : "no answer from Postgres in time");
 	}
 	rc = w->rc;
@@ -93,8 +97,8 @@ int pg_exec_all(struct pg *p, const struct pg_statement *st, int n, PGresult **r
 	return rc;
 }
 
-int pg_exec(struct pg *p, const char *sql, struct pg_params *params, PGresult **res, int64_t deadline_ms,
-	    struct err *err)
+int pg_exec(struct pg *p, const char *sql, struct pg_params *params, PGresult **res,
+	    int64_t deadline_ms, struct err *err)
 {
 	struct pg_statement st = { .sql = sql, .params = params };
 	PGresult *got = NULL;
@@ -109,7 +113,8 @@ int pg_exec(struct pg *p, const char *sql, struct pg_params *params, PGresult **
 	return 0;
 }
 
-int pg_execv(struct pg *p, PGresult **res, int64_t deadline_ms, struct err *err, const char *sql, ...)
+int pg_execv(struct pg *p, PGresult **res, int64_t deadline_ms, struct err *err, const char *sql,
+	     ...)
 {
 	struct pg_params params;
 	const char *s;
@@ -146,13 +151,16 @@ static int script_failed(PGconn *db, PGresult *res, struct err *err)
 
 		rc = pg_refused(res, err);
 		if (err && at)
-			err_set(err, 0, err->class, err->rule, "%s (at character %s)", err->text, at);
+			err_set(err, 0, err->class, err->rule, "%s (at character %s)", err->text,
+				at);
 		return rc;
 	}
-	return err_set(err, -ECONNRESET, ERR_TRANSIENT, "connection", "%.*s", (int)strcspn(text, "\n"), text);
+	return err_set(err, -ECONNRESET, ERR_TRANSIENT, "connection", "%.*s",
+		       (int)strcspn(text, "\n"), text);
 }
 
-/* The blocking form is right where it is used: a command that does one thing, before any loop runs. */
+/* The blocking form is right where it is used: a command that does one thing, before any loop
+ * runs. */
 int pg_run_script_blocking(const char *url, const char *sql, struct err *err)
 {
 	const char *const steps[] = { "begin", sql, "commit" };
@@ -171,7 +179,8 @@ int pg_run_script_blocking(const char *url, const char *sql, struct err *err)
 		PGresult *res = PQexec(db, steps[i]);
 		ExecStatusType status = PQresultStatus(res);
 
-		if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY)
+		if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK &&
+		    status != PGRES_EMPTY_QUERY)
 			rc = script_failed(db, res, err);
 		PQclear(res);
 	}

@@ -21,7 +21,9 @@ void pg_params_clear(struct pg_params *p)
 static void add(struct pg_params *p, Oid type, char *bytes, size_t len, int format)
 {
 	assert(p->n < (int)ARRAY_LEN(p->v));
-	p->v[p->n++] = (struct pg_param){ .type = type, .bytes = bytes, .len = (int)len, .format = format };
+	p->v[p->n++] = (struct pg_param){
+		.type = type, .bytes = bytes, .len = (int)len, .format = format
+	};
 }
 
 void pg_text_n(struct pg_params *p, const char *s, size_t n)

@@ -7,12 +7,14 @@
 #include "common/io/co.h"
 #include "common/queue/impl.h"
 
-#define QUANTUM 10                /* jobs an integration gets in one visit of the ring; more in large claims */
+#define QUANTUM 10 /* jobs an integration gets in one visit of the ring; more in large claims */
 #define QUANTUM_LARGE 20
 #define BIG_REPLY_BYTES (1024 * 1024)
-#define BIG_REPLY_WANT 4          /* jobs to ask for after such a reply: 1 MiB each costs Redis 8 ms */
-#define PASSED_OVER_MAX 16        /* claims in a row that left lower lanes waiting, then one goes the other way */
-#define ADMIT_ROUNDS_MAX 100      /* a flood of raw pushes may put claims off for this many slices, no longer */
+#define BIG_REPLY_WANT 4 /* jobs to ask for after such a reply: 1 MiB each costs Redis 8 ms */
+#define PASSED_OVER_MAX \
+	16 /* claims in a row that left lower lanes waiting, then one goes the other way */
+#define ADMIT_ROUNDS_MAX \
+	100 /* a flood of raw pushes may put claims off for this many slices, no longer */
 #define RECONCILE_AGAIN_MS 10000
 
 void lease_forget(const struct lease *l)
@@ -81,7 +83,8 @@ int queue_admit(struct queue *q, int max, int *moved, int64_t deadline_ms, struc
 		int64_t left = 1;
 
 		while (rc == 0 && left > 0 && total < max)
-			rc = admit_slice(q, (enum lane)lane, max - total, &total, &left, deadline_ms, err);
+			rc = admit_slice(q, (enum lane)lane, max - total, &total, &left,
+					 deadline_ms, err);
 	}
 	if (rc == 0 && moved)
 		*moved = total;
@@ -113,8 +116,8 @@ static const char *lane_order(struct queue *q)
 	return q->rotate_low ? "321" : "213";
 }
 
-static int claim_call(struct queue *q, int want, bool force, redisReply **reply, int64_t deadline_ms,
-		      struct err *err)
+static int claim_call(struct queue *q, int want, bool force, redisReply **reply,
+		      int64_t deadline_ms, struct err *err)
 {
 	struct redis_args a;
 	int quantum = q->big_reply ? 1 : want >= 100 ? QUANTUM_LARGE : QUANTUM;
@@ -155,8 +158,10 @@ static void lease_fill(struct lease *l, redisReply *member)
 
 	member->str = NULL; /* ours now: one long job must not pin the whole answer */
 	l->member = bytes;
-	if (job_member_parse(bytes, len, &l->header, &integration, &l->payload, &l->payload_len) < 0) {
-		log_event(LOG_ERROR, "job_member_malformed", LS("partner", l->queue->partner), LS("lease", l->id));
+	if (job_member_parse(bytes, len, &l->header, &integration, &l->payload, &l->payload_len) <
+	    0) {
+		log_event(LOG_ERROR, "job_member_malformed", LS("partner", l->queue->partner),
+			  LS("lease", l->id));
 		memcpy(l->header.id, "malformed", sizeof("malformed"));
 		l->payload = bytes;
 		l->payload_len = len;
@@ -178,7 +183,8 @@ static char *put_int(char *p, int64_t n)
 }
 
 /* epoch:number:lane:integration; EPOCH_MAX leaves room for the numbers. */
-static void lease_id_print(char *out, const struct queue *q, int64_t number, int lane, int64_t integration)
+static void lease_id_print(char *out, const struct queue *q, int64_t number, int lane,
+			   int64_t integration)
 {
 	size_t n = strlen(q->epoch);
 
@@ -203,7 +209,8 @@ static int leases_fill(struct queue *q, redisReply *reply, const struct claim_he
 	int n = 0;
 
 	for (size_t at = 7; at + 3 <= reply->elements;) {
-		int64_t lane = reply_int(reply->element[at]), integration = reply_int(reply->element[at + 1]);
+		int64_t lane = reply_int(reply->element[at]),
+			integration = reply_int(reply->element[at + 1]);
 		int64_t k = reply_int(reply->element[at + 2]);
 
 		at += 3;
@@ -224,7 +231,8 @@ static int leases_fill(struct queue *q, redisReply *reply, const struct claim_he
 	return n;
 }
 
-static void claim_take(struct queue *q, redisReply *reply, int64_t first, int want, struct claim_result *out)
+static void claim_take(struct queue *q, redisReply *reply, int64_t first, int want,
+		       struct claim_result *out)
 {
 	struct claim_head head = {
 		.generation = reply_int(reply->element[1]),
@@ -248,8 +256,8 @@ static void claim_take(struct queue *q, redisReply *reply, int64_t first, int wa
 }
 
 /* 1: raw pushes must be admitted first. */
-static int claim_once(struct queue *q, int want, bool force, struct claim_result *out, int64_t deadline_ms,
-		      struct err *err)
+static int claim_once(struct queue *q, int want, bool force, struct claim_result *out,
+		      int64_t deadline_ms, struct err *err)
 {
 	redisReply *reply = NULL;
 	int64_t first = q->next_number;
@@ -259,7 +267,8 @@ static int claim_once(struct queue *q, int want, bool force, struct claim_result
 	if (rc < 0)
 		return rc;
 	if (!reply_is(reply, REDIS_REPLY_ARRAY) || reply->elements < 1) {
-		rc = err_set(err, -EPROTO, ERR_INTERNAL, "redis", "claim: an answer of another form");
+		rc = err_set(err, -EPROTO, ERR_INTERNAL, "redis",
+			     "claim: an answer of another form");
 	} else if (reply->elements == 1) {
 		out->no_control = true;
 	} else if (reply->elements == 2) {
@@ -272,18 +281,22 @@ static int claim_once(struct queue *q, int want, bool force, struct claim_result
 	return rc;
 }
 
-int queue_claim(struct queue *q, int want, struct claim_result *out, int64_t deadline_ms, struct err *err)
+int queue_claim(struct queue *q, int want, struct claim_result *out, int64_t deadline_ms,
+		struct err *err)
 {
 	struct claim_result result = { 0 };
 	int rc = 0;
 
 	if (want < 1 || !q->epoch[0])
-		return err_set(err, -EINVAL, ERR_INTERNAL, "claim", "nothing asked for, or a queue without epoch");
+		return err_set(err, -EINVAL, ERR_INTERNAL, "claim",
+			       "nothing asked for, or a queue without epoch");
 	if (q->lost_claim || (q->reconcile_again_ms && loop_now_ms() >= q->reconcile_again_ms))
 		rc = queue_reconcile(q, deadline_ms, err);
 	if (rc < 0)
 		return rc;
-	want = q->big_reply && want > BIG_REPLY_WANT ? BIG_REPLY_WANT : want > CLAIM_MAX ? CLAIM_MAX : want;
+	want = q->big_reply && want > BIG_REPLY_WANT ? BIG_REPLY_WANT
+	       : want > CLAIM_MAX                    ? CLAIM_MAX
+						     : want;
 	unsigned admitted = q->raw_lanes;
 	for (int round = 0;; round++) {
 		rc = claim_once(q, want, round >= ADMIT_ROUNDS_MAX, &result, deadline_ms, err);
@@ -302,7 +315,8 @@ int queue_claim(struct queue *q, int want, struct claim_result *out, int64_t dea
 /* ---- leases nobody here knows ---- */
 
 /* Appends the leases of this epoch that are not held, up to a slice; *at walks through the fields. */
-static void strangers(const struct queue *q, const redisReply *fields, size_t *at, struct redis_args *a)
+static void strangers(const struct queue *q, const redisReply *fields, size_t *at,
+		      struct redis_args *a)
 {
 	size_t prefix = strlen(q->epoch);
 	int n = 0;
@@ -310,7 +324,8 @@ static void strangers(const struct queue *q, const redisReply *fields, size_t *a
 	for (; *at < fields->elements && n < SETTLE_SCRIPT_JOBS; ++*at) {
 		const redisReply *f = fields->element[*at];
 
-		if (f->len <= prefix || f->str[prefix] != ':' || memcmp(f->str, q->epoch, prefix) != 0)
+		if (f->len <= prefix || f->str[prefix] != ':' ||
+		    memcmp(f->str, q->epoch, prefix) != 0)
 			continue;
 		if (held_has(&q->held, lease_number(f->str)))
 			continue;
@@ -328,7 +343,8 @@ int queue_reconcile(struct queue *q, int64_t deadline_ms, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	for (size_t at = 0; rc == 0 && reply_is(fields, REDIS_REPLY_ARRAY) && at < fields->elements;) {
+	for (size_t at = 0;
+	     rc == 0 && reply_is(fields, REDIS_REPLY_ARRAY) && at < fields->elements;) {
 		struct redis_args leases;
 
 		redis_args_init(&leases);
@@ -342,7 +358,8 @@ int queue_reconcile(struct queue *q, int64_t deadline_ms, struct err *err)
 	q->lost_claim = false;
 	q->reconcile_again_ms = first ? loop_now_ms() + RECONCILE_AGAIN_MS : 0;
 	if (back > 0)
-		log_event(LOG_WARN, "claims_reconciled", LS("partner", q->partner), LI("jobs", back));
+		log_event(LOG_WARN, "claims_reconciled", LS("partner", q->partner),
+			  LI("jobs", back));
 	return 0;
 }
 

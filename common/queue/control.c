@@ -6,11 +6,11 @@
 #include "common/base/mem.h"
 #include "common/queue/impl.h"
 
-#define OPEN_SLICE 200  /* integrations a script looks at */
+#define OPEN_SLICE 200 /* integrations a script looks at */
 #define COUNT_SLICE 400
 
-static int control_write(struct queue *q, const struct queue_control *c, const char *token, bool *changed,
-			 int64_t deadline_ms, struct err *err)
+static int control_write(struct queue *q, const struct queue_control *c, const char *token,
+			 bool *changed, int64_t deadline_ms, struct err *err)
 {
 	struct redis_args a;
 	redisReply *reply = NULL;
@@ -35,8 +35,8 @@ static int control_write(struct queue *q, const struct queue_control *c, const c
 }
 
 /* One slice of one lane; *after is where the next begins, "" at the end. */
-static int open_slice(struct queue *q, int lane, char after[24], const char *token, int64_t deadline_ms,
-		      struct err *err)
+static int open_slice(struct queue *q, int lane, char after[24], const char *token,
+		      int64_t deadline_ms, struct err *err)
 {
 	struct redis_args a;
 	redisReply *reply = NULL;
@@ -54,20 +54,23 @@ static int open_slice(struct queue *q, int lane, char after[24], const char *tok
 	if (rc < 0)
 		return rc;
 	after[0] = '\0';
-	if (reply_is(reply, REDIS_REPLY_ARRAY) && reply->elements == 2 && reply->element[1]->len < 24)
+	if (reply_is(reply, REDIS_REPLY_ARRAY) && reply->elements == 2 &&
+	    reply->element[1]->len < 24)
 		memcpy(after, reply->element[1]->str, reply->element[1]->len + 1);
 	freeReplyObject(reply);
 	return 0;
 }
 
-int queue_control_set(struct queue *q, const struct queue_control *c, int64_t deadline_ms, struct err *err)
+int queue_control_set(struct queue *q, const struct queue_control *c, int64_t deadline_ms,
+		      struct err *err)
 {
 	char token[ID_LEN + 1];
 	bool changed = false;
 
 	for (int i = 0; i < c->n_over; i++) {
 		if (c->over[i].integration <= 0 || c->over[i].cap < 0)
-			return err_set(err, -EINVAL, ERR_INTERNAL, "control", "a cap of integration %lld",
+			return err_set(err, -EINVAL, ERR_INTERNAL, "control",
+				       "a cap of integration %lld",
 				       (long long)c->over[i].integration);
 	}
 	id_new(token);
@@ -77,7 +80,8 @@ int queue_control_set(struct queue *q, const struct queue_control *c, int64_t de
 		char after[24] = "-1";
 
 		while (rc == 0 && after[0])
-			rc = open_slice(q, lane, after, lane == LANE_LOW ? token : "", deadline_ms, err);
+			rc = open_slice(q, lane, after, lane == LANE_LOW ? token : "", deadline_ms,
+					err);
 	}
 	if (changed)
 		queue_wrote(q->partner);
@@ -104,7 +108,8 @@ static int depth_read(struct queue *q, struct queue_depth *d, int64_t deadline_m
 		return rc;
 	if (!reply_is(reply, REDIS_REPLY_ARRAY) || reply->elements != 9) {
 		freeReplyObject(reply);
-		return err_set(err, -EPROTO, ERR_INTERNAL, "redis", "depth: an answer of another form");
+		return err_set(err, -EPROTO, ERR_INTERNAL, "redis",
+			       "depth: an answer of another form");
 	}
 	d->delayed = reply_int(reply->element[0]);
 	d->in_flight = reply_int(reply->element[1]);
@@ -118,8 +123,8 @@ static int depth_read(struct queue *q, struct queue_depth *d, int64_t deadline_m
 }
 
 /* Ready jobs of the integrations whose cap is (not) 0: of control's fields from *at on, one slice. */
-static int count_slice(struct queue *q, const redisReply *control, size_t *at, bool paused, int64_t *sum,
-		       int64_t deadline_ms, struct err *err)
+static int count_slice(struct queue *q, const redisReply *control, size_t *at, bool paused,
+		       int64_t *sum, int64_t deadline_ms, struct err *err)
 {
 	struct redis_args a;
 	redisReply *reply = NULL;
@@ -202,7 +207,8 @@ int queue_depth(struct queue *q, struct queue_depth *out, int64_t deadline_ms, s
 	int rc = depth_read(q, &d, deadline_ms, err);
 
 	if (rc == 0)
-		rc = redis_callv(q->r, &control, deadline_ms, err, "HGETALL", q->keys.control, NULL);
+		rc = redis_callv(q->r, &control, deadline_ms, err, "HGETALL", q->keys.control,
+				 NULL);
 	if (rc < 0)
 		return rc;
 	if (reply_is(control, REDIS_REPLY_ARRAY))

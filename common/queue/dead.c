@@ -12,8 +12,8 @@
 #define LETTER_MAX_BYTES (4 * 1024 * 1024) /* a payload of 1 MiB, escaped */
 #define TRIM_PAGE 100
 
-static int page_read(struct queue *q, const char *min, const char *max, int offset, int count, redisReply **page,
-		     int64_t deadline_ms, struct err *err)
+static int page_read(struct queue *q, const char *min, const char *max, int offset, int count,
+		     redisReply **page, int64_t deadline_ms, struct err *err)
 {
 	struct redis_args a;
 
@@ -61,8 +61,9 @@ static int64_t page_tell(const redisReply *page, dead_fn fn, void *arg)
 }
 
 /* Letters between the scores, in pages; *told and *last_ms of the last page that had any. */
-static int range_tell(struct queue *q, const char *min, const char *max, int offset, int most, dead_fn fn,
-		      void *arg, int *told, int64_t *last_ms, int64_t deadline_ms, struct err *err)
+static int range_tell(struct queue *q, const char *min, const char *max, int offset, int most,
+		      dead_fn fn, void *arg, int *told, int64_t *last_ms, int64_t deadline_ms,
+		      struct err *err)
 {
 	for (int n = 0; n < most;) {
 		int ask = most - n < DEAD_PAGE ? most - n : DEAD_PAGE;
@@ -85,8 +86,8 @@ static int range_tell(struct queue *q, const char *min, const char *max, int off
 
 /* The caller goes on by time alone, so a millisecond is never split: the last one is told whole, over max if
  * need be. */
-int queue_dead_list(struct queue *q, int64_t after_ms, int max, dead_fn fn, void *arg, int64_t deadline_ms,
-		    struct err *err)
+int queue_dead_list(struct queue *q, int64_t after_ms, int max, dead_fn fn, void *arg,
+		    int64_t deadline_ms, struct err *err)
 {
 	char min[32], exact[32];
 	int told = 0, rest = 0;
@@ -120,7 +121,8 @@ static int letter_payload(const cJSON *letter, struct buf *out, struct err *err)
 	}
 	if (coded && base64_decode(coded, strlen(coded), out) == 0)
 		return 0;
-	return err_set(err, -EINVAL, ERR_DATA, "letter", "a letter without payload cannot be replayed");
+	return err_set(err, -EINVAL, ERR_DATA, "letter",
+		       "a letter without payload cannot be replayed");
 }
 
 /* "lane": high, normal or low; else by the name of the list it came from. */
@@ -130,13 +132,14 @@ static enum lane letter_lane(const cJSON *letter)
 	const char *suffix = list ? strrchr(list, ':') : NULL;
 	enum lane lane = LANE_NORMAL;
 
-	if (lane_parse(json_str(letter, "lane"), &lane) < 0 && suffix && lane_parse(suffix + 1, &lane) < 0)
+	if (lane_parse(json_str(letter, "lane"), &lane) < 0 && suffix &&
+	    lane_parse(suffix + 1, &lane) < 0)
 		lane = LANE_NORMAL;
 	return lane;
 }
 
-static int replay_send(struct queue *q, const cJSON *json, const char *letter, size_t len, bool *was_there,
-		       int64_t deadline_ms, struct err *err)
+static int replay_send(struct queue *q, const cJSON *json, const char *letter, size_t len,
+		       bool *was_there, int64_t deadline_ms, struct err *err)
 {
 	struct buf payload = BUF_INIT, rest = BUF_INIT;
 	struct redis_args a;
@@ -152,8 +155,8 @@ static int replay_send(struct queue *q, const cJSON *json, const char *letter, s
 	if (!json_int(json, "integration_id", &integration) || integration < 0)
 		integration = 0;
 	id_new(made);
-	member_rest_print(&rest, header_id_is_valid(id) ? id : made, integration, redis_now_ms(q->r),
-			  buf_str(&payload), payload.len);
+	member_rest_print(&rest, header_id_is_valid(id) ? id : made, integration,
+			  redis_now_ms(q->r), buf_str(&payload), payload.len);
 	redis_args_init(&a);
 	redis_arg(&a, q->keys.dead);
 	redis_arg(&a, q->keys.ready[lane]);
@@ -174,22 +177,23 @@ out:
 	return rc;
 }
 
-static int replay(struct queue *q, const char *letter, size_t len, bool *was_there, int64_t deadline_ms,
-		  struct err *err)
+static int replay(struct queue *q, const char *letter, size_t len, bool *was_there,
+		  int64_t deadline_ms, struct err *err)
 {
 	struct json_error je = { 0 };
 	cJSON *json = NULL;
 	int rc = json_parse(letter, len, LETTER_MAX_BYTES, &json, &je);
 
 	if (rc < 0)
-		return err_set(err, -EINVAL, ERR_DATA, "letter", "a letter that is no JSON: %s", je.text);
+		return err_set(err, -EINVAL, ERR_DATA, "letter", "a letter that is no JSON: %s",
+			       je.text);
 	rc = replay_send(q, json, letter, len, was_there, deadline_ms, err);
 	cJSON_Delete(json);
 	return rc;
 }
 
-static int letters_remove(struct queue *q, const char *const *letters, const size_t *lens, int n, int64_t *gone,
-			  int64_t deadline_ms, struct err *err)
+static int letters_remove(struct queue *q, const char *const *letters, const size_t *lens, int n,
+			  int64_t *gone, int64_t deadline_ms, struct err *err)
 {
 	struct redis_args a;
 	redisReply *reply = NULL;
@@ -208,8 +212,8 @@ static int letters_remove(struct queue *q, const char *const *letters, const siz
 	return 0;
 }
 
-int queue_dead_take(struct queue *q, int64_t failed_at_ms, const char *letter, size_t len, bool replayed,
-		    int64_t deadline_ms, struct err *err)
+int queue_dead_take(struct queue *q, int64_t failed_at_ms, const char *letter, size_t len,
+		    bool replayed, int64_t deadline_ms, struct err *err)
 {
 	bool was_there = false;
 	int64_t gone = 0;
@@ -223,7 +227,8 @@ int queue_dead_take(struct queue *q, int64_t failed_at_ms, const char *letter, s
 	if (rc < 0)
 		return rc;
 	if (!was_there && !gone)
-		return err_set(err, -ENOENT, ERR_CLIENT, "letter", "this dead letter is not in Redis any more");
+		return err_set(err, -ENOENT, ERR_CLIENT, "letter",
+			       "this dead letter is not in Redis any more");
 	return 0;
 }
 

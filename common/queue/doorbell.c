@@ -10,7 +10,8 @@
 #include "common/queue/doorbell_impl.h"
 
 #define CHANNEL "__redis__:invalidate"
-#define FALSE_RINGS_MAX 8 /* in a row; then whatever makes EXISTS say yes to an empty claim is asked less often */
+#define FALSE_RINGS_MAX \
+	8 /* in a row; then whatever makes EXISTS say yes to an empty claim is asked less often */
 
 static struct doorbell *doorbells;
 
@@ -59,8 +60,10 @@ void doorbell_refuse(struct doorbell *d, const char *text)
 		return;
 	d->refused = true;
 	d->tracking = false;
-	log_event(LOG_WARN, "doorbell_polls", LS("error", text), LI("every_ms", DOORBELL_POLL_MS),
-		  LS("effect", "Redis refuses CLIENT TRACKING: idle workers ask it for work instead of being told"));
+	log_event(
+		LOG_WARN, "doorbell_polls", LS("error", text), LI("every_ms", DOORBELL_POLL_MS),
+		LS("effect",
+		   "Redis refuses CLIENT TRACKING: idle workers ask it for work instead of being told"));
 	safety_set(d);
 }
 
@@ -232,8 +235,12 @@ struct doorbell *doorbell_new(struct redis *r, const char *redis_url, struct que
 {
 	struct doorbell *d = mem_new(struct doorbell);
 	struct redis_options o = {
-		.url = redis_url, .client_name = "longshore-doorbell", .on_up = on_up, .on_down = on_down,
-		.on_message = on_message, .arg = d,
+		.url = redis_url,
+		.client_name = "longshore-doorbell",
+		.on_up = on_up,
+		.on_down = on_down,
+		.on_message = on_message,
+		.arg = d,
 	};
 	struct err err = { 0 };
 
@@ -291,7 +298,9 @@ void doorbell_arm(struct doorbell *d, struct queue *q, bool at_cap)
 		/* It rang and the claim found nothing: once is a race with another worker, often is not. */
 		b->false_rings = b->claimed == q->claimed ? b->false_rings + 1 : 0;
 		if (b->false_rings > FALSE_RINGS_MAX)
-			delay_ms = DOORBELL_POLL_MS << (b->false_rings - FALSE_RINGS_MAX < 6 ? b->false_rings - FALSE_RINGS_MAX : 6);
+			delay_ms = DOORBELL_POLL_MS << (b->false_rings - FALSE_RINGS_MAX < 6
+								? b->false_rings - FALSE_RINGS_MAX
+								: 6);
 		doorbell_ask(d, b, delay_ms);
 		return;
 	}

@@ -10,7 +10,8 @@
 struct doorbell;
 typedef void (*doorbell_fn)(struct queue *q, void *arg); /* on the loop: q may have work */
 
-struct doorbell *doorbell_new(struct redis *main, const char *redis_url, struct queue **queues, int n, doorbell_fn fn, void *arg);
+struct doorbell *doorbell_new(struct redis *main, const char *redis_url, struct queue **queues,
+			      int n, doorbell_fn fn, void *arg);
 void doorbell_free(struct doorbell *d);
 /* Call when a claim on q came back empty (or at the partner's cap: at_cap), and after own writes to q.  One armed check is sent per turn of the
  * loop for all queues that asked; fn is called at once for those that have work. */

@@ -87,7 +87,8 @@ static void on_caching(int rc, redisReply *reply, const char *text, void *arg)
 static void tracking_on(struct check *c)
 {
 	struct doorbell *d = c->d;
-	const char *const words[] = { "CLIENT", "TRACKING", "ON", "REDIRECT", d->client_id, "OPTIN", "NOLOOP", NULL };
+	const char *const words[] = { "CLIENT",     "TRACKING", "ON",     "REDIRECT",
+				      d->client_id, "OPTIN",    "NOLOOP", NULL };
 
 	if (d->tracking)
 		return;

@@ -35,7 +35,7 @@ struct doorbell {
 	bool refused;       /* said once; polling since */
 	bool flushing;      /* deferred */
 	struct loop_timer *safety, *later;
-	int answers;        /* callbacks to come */
+	int answers; /* callbacks to come */
 	bool freed;
 	struct doorbell *next;
 };

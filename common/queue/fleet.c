@@ -14,7 +14,8 @@ static char *worker_key(const char *epoch)
 	return mem_printf("worker:{longshore}:%s", epoch);
 }
 
-int fleet_beat(struct redis *r, const char *epoch, const char *info_json, int64_t deadline_ms, struct err *err)
+int fleet_beat(struct redis *r, const char *epoch, const char *info_json, int64_t deadline_ms,
+	       struct err *err)
 {
 	struct redis_args a;
 	char *key = worker_key(epoch);
@@ -72,7 +73,8 @@ static int page_tell(struct redis *r, redisReply *const *epochs, size_t n, fleet
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < n && i < infos->elements; i++)
-		fn(epochs[2 * i]->str, (int64_t)strtod(epochs[2 * i + 1]->str, NULL), info_of(infos->element[i]), arg);
+		fn(epochs[2 * i]->str, (int64_t)strtod(epochs[2 * i + 1]->str, NULL),
+		   info_of(infos->element[i]), arg);
 	freeReplyObject(infos);
 	return 0;
 }
@@ -83,16 +85,18 @@ int fleet_each(struct redis *r, fleet_fn fn, void *arg, int64_t deadline_ms, str
 	char before[32];
 
 	snprintf(before, sizeof(before), "(%lld", (long long)(redis_now_ms(r) - FORGET_MS));
-	int rc = redis_callv(r, NULL, deadline_ms, err, "ZREMRANGEBYSCORE", WORKERS_KEY, "-inf", before, NULL);
+	int rc = redis_callv(r, NULL, deadline_ms, err, "ZREMRANGEBYSCORE", WORKERS_KEY, "-inf",
+			     before, NULL);
 	if (rc == 0)
-		rc = redis_callv(r, &all, deadline_ms, err, "ZRANGE", WORKERS_KEY, "0", "-1", "WITHSCORES", NULL);
+		rc = redis_callv(r, &all, deadline_ms, err, "ZRANGE", WORKERS_KEY, "0", "-1",
+				 "WITHSCORES", NULL);
 	if (rc < 0)
 		return rc;
 	for (size_t at = 0; rc == 0 && at + 1 < all->elements; at += 2 * FLEET_PAGE) {
 		size_t left = (all->elements - at) / 2;
 
-		rc = page_tell(r, all->element + at, left < FLEET_PAGE ? left : FLEET_PAGE, fn, arg, deadline_ms,
-			       err);
+		rc = page_tell(r, all->element + at, left < FLEET_PAGE ? left : FLEET_PAGE, fn, arg,
+			       deadline_ms, err);
 	}
 	freeReplyObject(all);
 	return rc;
@@ -100,8 +104,8 @@ int fleet_each(struct redis *r, fleet_fn fn, void *arg, int64_t deadline_ms, str
 
 /* ---- roles ---- */
 
-static int role_call(struct redis *r, const char *role, const char *owner, int64_t ttl_ms, int64_t *token,
-		     int64_t deadline_ms, struct err *err)
+static int role_call(struct redis *r, const char *role, const char *owner, int64_t ttl_ms,
+		     int64_t *token, int64_t deadline_ms, struct err *err)
 {
 	struct redis_args a;
 	redisReply *reply = NULL;
@@ -138,7 +142,8 @@ int role_hold(struct redis *r, const char *role, const char *owner, int64_t ttl_
 	return 1;
 }
 
-int role_leave(struct redis *r, const char *role, const char *owner, int64_t deadline_ms, struct err *err)
+int role_leave(struct redis *r, const char *role, const char *owner, int64_t deadline_ms,
+	       struct err *err)
 {
 	int64_t none;
 

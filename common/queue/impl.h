@@ -7,12 +7,12 @@
 #include "common/queue/scripts.h"
 
 #define PARTNER_MAX 40
-#define EPOCH_MAX 47                /* a lease id has 96 bytes with its numbers */
+#define EPOCH_MAX 47 /* a lease id has 96 bytes with its numbers */
 #define KEY_MAX (PARTNER_MAX + 24)
-#define CLAIM_MAX 500               /* Lua's unpack and one HSET bear no more */
+#define CLAIM_MAX 500 /* Lua's unpack and one HSET bear no more */
 #define SETTLE_LINGER_MS 2
 #define SETTLE_BATCH_JOBS 500
-#define SETTLE_SCRIPT_JOBS 100      /* settle.lua: about 1 ms of Redis */
+#define SETTLE_SCRIPT_JOBS 100 /* settle.lua: about 1 ms of Redis */
 #define SETTLE_SCRIPT_BYTES (256 * 1024)
 #define SETTLE_SCRIPT_CHILDREN 400
 #define SEEN_TTL_MS (24 * 3600 * 1000)
@@ -48,13 +48,14 @@ struct queue {
 	struct held_set held;
 	int64_t claimed;     /* jobs that claims brought, ever */
 	int64_t partner_cap; /* as the last claim saw it, -1 = not yet */
-	unsigned raw_lanes;  /* public lanes that had pushes lately: admitted in the claim's own round trip */
-	int passed_over;     /* claims in a row that lower lanes waited through */
-	bool rotate_low;     /* whose turn is next: low's or normal's */
-	bool big_reply;      /* the last claim's answer was over 1 MiB */
-	bool lost_claim;     /* an answer may be lost: leases that nobody here knows */
+	unsigned
+		raw_lanes; /* public lanes that had pushes lately: admitted in the claim's own round trip */
+	int passed_over;            /* claims in a row that lower lanes waited through */
+	bool rotate_low;            /* whose turn is next: low's or normal's */
+	bool big_reply;             /* the last claim's answer was over 1 MiB */
+	bool lost_claim;            /* an answer may be lost: leases that nobody here knows */
 	int64_t reconcile_again_ms; /* once more then: an old connection's bytes may be read late. 0 = no */
-	int64_t beat_ms;     /* last heartbeat sent, claims that got jobs included */
+	int64_t beat_ms;            /* last heartbeat sent, claims that got jobs included */
 
 	struct settlement *pending, **pending_tail;
 	int n_pending, n_unsettled;
@@ -82,8 +83,8 @@ void member_rest_print(struct buf *out, const char *id, int64_t integration, int
 int64_t reply_int(const redisReply *r);
 bool reply_is(const redisReply *r, int type);
 /* Waits.  Gives back leases of the epoch that `worker` belongs to; if_dead: only while its heartbeat is missing.  *back grows. */
-int reap_leases(struct queue *q, const char *worker, bool if_dead, const struct redis_args *leases, int *back,
-		int64_t deadline_ms, struct err *err);
+int reap_leases(struct queue *q, const char *worker, bool if_dead, const struct redis_args *leases,
+		int *back, int64_t deadline_ms, struct err *err);
 /* Delivers the outbox soon, in a coroutine of its own. */
 void relay_soon(struct queue *q);
 void relay_detach(struct queue *q);

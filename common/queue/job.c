@@ -10,7 +10,9 @@
 #define ID_DIGITS_MAX 15 /* scores are doubles: exact to 2^53 */
 #define EXAMPLE "{\"task\":\"import_resources\",\"integration_id\":7}"
 
-static const char *const lane_names[] = { [LANE_HIGH] = "high", [LANE_NORMAL] = "normal", [LANE_LOW] = "low" };
+static const char *const lane_names[] = {
+	[LANE_HIGH] = "high", [LANE_NORMAL] = "normal", [LANE_LOW] = "low"
+};
 
 const char *lane_name(enum lane l)
 {
@@ -184,7 +186,8 @@ static int text_field(const cJSON *tree, const char *name, const char **out, str
 	return 0;
 }
 
-static int int_field(const cJSON *tree, const char *name, int64_t min, int64_t *out, struct err *err)
+static int int_field(const cJSON *tree, const char *name, int64_t min, int64_t *out,
+		     struct err *err)
 {
 	const cJSON *v = field(tree, name);
 	const char *want = min > 0 ? "a positive integer" : "an integer from 0";
@@ -195,8 +198,8 @@ static int int_field(const cJSON *tree, const char *name, int64_t min, int64_t *
 		return refuse(err, "\"%s\" is %s; expected %s", name, kind_of(v), want);
 	double d = v->valuedouble;
 	if (!(d >= (double)min && d <= 999999999999999.0) || d != (double)(int64_t)d)
-		return refuse(err, "\"%s\" is %.15g; expected %s of at most %d digits", name, d, want,
-			      ID_DIGITS_MAX);
+		return refuse(err, "\"%s\" is %.15g; expected %s of at most %d digits", name, d,
+			      want, ID_DIGITS_MAX);
 	*out = (int64_t)d;
 	return 0;
 }
@@ -215,7 +218,8 @@ static int numbers_parse(const cJSON *tree, struct job *j, struct err *err)
 	if (rc == 0)
 		rc = int_field(tree, "run_id", 1, &j->run_id, err);
 	if (rc == 0 && retries > 1000)
-		rc = refuse(err, "\"max_retries\" is %lld; expected at most 1000", (long long)retries);
+		rc = refuse(err, "\"max_retries\" is %lld; expected at most 1000",
+			    (long long)retries);
 	j->max_retries = (int)retries;
 	j->no_retry = retries == 0;
 	return rc;
@@ -239,7 +243,8 @@ static int texts_parse(const cJSON *tree, struct job *j, struct err *err)
 static int tree_parse(const cJSON *tree, struct job *j, struct err *err)
 {
 	if (!cJSON_IsObject(tree))
-		return refuse(err, "%s, not an object; a job is a JSON object such as %s", kind_of(tree), EXAMPLE);
+		return refuse(err, "%s, not an object; a job is a JSON object such as %s",
+			      kind_of(tree), EXAMPLE);
 	const cJSON *task = field(tree, "task");
 	if (!task)
 		return refuse(err, "no \"task\"; a job names its task, such as %s", EXAMPLE);
@@ -262,14 +267,17 @@ int job_parse(const char *payload, size_t len, struct job *out, struct err *err)
 	if (len > JOB_MAX_BYTES)
 		return refuse(err, "%zu bytes; a job has at most %d", len, JOB_MAX_BYTES);
 	if (len > 0 && payload[0] == '\x01')
-		return refuse(err, "the first byte is 0x01; a job is a JSON object such as %s", EXAMPLE);
+		return refuse(err, "the first byte is 0x01; a job is a JSON object such as %s",
+			      EXAMPLE);
 	int rc = json_parse(payload, len, JOB_MAX_BYTES, &j.tree, &je);
 	if (rc == -EILSEQ)
-		return refuse(err, "not UTF-8 at line %d column %d; a job is a JSON object such as %s", je.line,
-			      je.column, EXAMPLE);
+		return refuse(err,
+			      "not UTF-8 at line %d column %d; a job is a JSON object such as %s",
+			      je.line, je.column, EXAMPLE);
 	if (rc < 0)
-		return refuse(err, "not JSON: %s at line %d column %d; a job is a JSON object such as %s",
-			      je.text, je.line, je.column, EXAMPLE);
+		return refuse(
+			err, "not JSON: %s at line %d column %d; a job is a JSON object such as %s",
+			je.text, je.line, je.column, EXAMPLE);
 	rc = tree_parse(j.tree, &j, err);
 	if (rc < 0) {
 		job_clear(&j);
@@ -287,8 +295,8 @@ void job_clear(struct job *j)
 	*j = (struct job){ .max_retries = -1 };
 }
 
-void job_print(struct buf *out, const char *task, int64_t integration_id, const cJSON *args, int64_t run_id,
-	       const char *parent)
+void job_print(struct buf *out, const char *task, int64_t integration_id, const cJSON *args,
+	       int64_t run_id, const char *parent)
 {
 	buf_puts(out, "{\"task\":");
 	json_quote(out, task, strlen(task));

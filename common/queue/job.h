@@ -26,7 +26,7 @@
 #define JOB_ID_MAX 64
 
 enum lane { LANE_HIGH = 1, LANE_NORMAL = 2, LANE_LOW = 3 };
-const char *lane_name(enum lane l);                                     /* high normal low */
+const char *lane_name(enum lane l); /* high normal low */
 int lane_parse(const char *s, enum lane *out) __attribute__((warn_unused_result)); /* -EINVAL */
 
 struct job_header {
@@ -45,26 +45,27 @@ void job_header_print(const struct job_header *h, struct buf *out);
 
 /* What the payload says. Strings and args are borrowed from `tree`. */
 struct job {
-	cJSON *tree;              /* owned */
+	cJSON *tree; /* owned */
 	const char *task;
-	int64_t integration_id;   /* 0 = not given */
-	const cJSON *args;        /* object or NULL */
-	const char *id;           /* the pusher's, or NULL */
-	int max_retries;          /* -1 = not given */
-	bool no_retry;            /* "max_retries": 0 */
-	int64_t run_at_ms;        /* 0 = now */
-	int64_t expires_in_s;     /* 0 = never */
+	int64_t integration_id;                                      /* 0 = not given */
+	const cJSON *args;                                           /* object or NULL */
+	const char *id;                                              /* the pusher's, or NULL */
+	int max_retries;                                             /* -1 = not given */
+	bool no_retry;                                               /* "max_retries": 0 */
+	int64_t run_at_ms;                                           /* 0 = now */
+	int64_t expires_in_s;                                        /* 0 = never */
 	const char *unique, *idempotency_key, *parent, *traceparent; /* NULL = not given */
-	int64_t run_id;           /* 0 = none */
+	int64_t run_id;                                              /* 0 = none */
 };
 /* -EINVAL with ERR_BAD_JOB and a text that says what was found and what is expected: "not JSON: expected a value
  * at line 1 column 3; a job is a JSON object such as {"task":"import_resources","integration_id":7}". Refuses: a first byte \x01,
  * over JOB_MAX_BYTES, not UTF-8, no object, task missing or no text, integration_id no positive integer, wrong types. */
-int job_parse(const char *payload, size_t len, struct job *out, struct err *err) __attribute__((warn_unused_result));
+int job_parse(const char *payload, size_t len, struct job *out, struct err *err)
+	__attribute__((warn_unused_result));
 void job_clear(struct job *j);
 
 /* A payload for a child: {"task":…,"integration_id":…,"args":…,"run_id":…,"parent":…}; args may be NULL, numbers 0 are left out. Appends. */
-void job_print(struct buf *out, const char *task, int64_t integration_id, const cJSON *args, int64_t run_id,
-	       const char *parent);
+void job_print(struct buf *out, const char *task, int64_t integration_id, const cJSON *args,
+	       int64_t run_id, const char *parent);
 
 #endif

@@ -17,7 +17,8 @@ static void agent_keys(struct limit_agent *a)
 	a->since = mem_printf("limit:{%s}:since", a->partner);
 	for (int i = 0; i < a->n_scopes; i++) {
 		for (int k = 0; k < 4; k++)
-			a->keys[i][k] = mem_printf("limit:{%s}:%s%s", a->partner, a->scopes[i].name, suffix[k]);
+			a->keys[i][k] = mem_printf("limit:{%s}:%s%s", a->partner, a->scopes[i].name,
+						   suffix[k]);
 	}
 }
 
@@ -39,7 +40,8 @@ void agent_free(struct limit_agent *a)
 
 static bool agent_is_idle(const struct limit_agent *a, int64_t now_ms)
 {
-	return !a->first && !a->call && !a->permits && !a->dirty && now_ms - a->used_ms > AGENT_IDLE_MS;
+	return !a->first && !a->call && !a->permits && !a->dirty &&
+	       now_ms - a->used_ms > AGENT_IDLE_MS;
 }
 
 /* 20,000 integrations come and go: those unused for long are forgotten here; Redis remembers. */
@@ -72,7 +74,8 @@ static void on_timer(void *arg)
 	agent_ask(a);
 }
 
-static struct limit_agent *agent_new(struct limiter *l, const struct limit_set *set, const char *signature)
+static struct limit_agent *agent_new(struct limiter *l, const struct limit_set *set,
+				     const char *signature)
 {
 	struct limit_agent *a = mem_new(struct limit_agent);
 
@@ -92,12 +95,15 @@ struct limit_agent *agent_of(struct limiter *l, const struct limit_set *set)
 	int n = snprintf(signature, sizeof(signature), "%s", set->partner);
 
 	for (int i = 0; i < set->n_scopes; i++)
-		n += snprintf(signature + n, sizeof(signature) - (size_t)n, "\n%s", set->scopes[i].name);
-	struct limit_agent **bucket = &l->buckets[crypto_hash64(signature, (size_t)n, 0) % LIMIT_BUCKETS];
+		n += snprintf(signature + n, sizeof(signature) - (size_t)n, "\n%s",
+			      set->scopes[i].name);
+	struct limit_agent **bucket =
+		&l->buckets[crypto_hash64(signature, (size_t)n, 0) % LIMIT_BUCKETS];
 	for (struct limit_agent *a = *bucket; a; a = a->next) {
 		if (strcmp(a->signature, signature) == 0) {
 			/* A manifest that was read anew may have other tiers for the same keys. */
-			memcpy(a->scopes, set->scopes, sizeof(set->scopes[0]) * (size_t)set->n_scopes);
+			memcpy(a->scopes, set->scopes,
+			       sizeof(set->scopes[0]) * (size_t)set->n_scopes);
 			return a;
 		}
 	}
@@ -110,7 +116,8 @@ struct limit_agent *agent_of(struct limiter *l, const struct limit_set *set)
 
 /* ---- giving back ---- */
 
-static void tokens_send(struct limiter *l, const char *key, const struct tokens *a, const struct tokens *b)
+static void tokens_send(struct limiter *l, const char *key, const struct tokens *a,
+			const struct tokens *b)
 {
 	struct redis_args args;
 	const struct tokens *both[] = { a, b };

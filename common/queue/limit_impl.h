@@ -36,7 +36,7 @@ struct limit_agent {
 	char *keys[LIMIT_SCOPES_MAX][4]; /* log, flight, hold, run */
 	char *since;
 	struct waiter *first, *last;
-	int n_waiting, permits; /* permits given out and not returned yet */
+	int n_waiting, permits;    /* permits given out and not returned yet */
 	struct acquire_call *call; /* the one under way */
 	struct loop_timer *timer;
 	int64_t next_ms; /* nobody gets one before; 0 = unknown */

@@ -142,7 +142,8 @@ static void answered(struct limit_agent *a, const struct acquire_call *c, const 
 		if (a->first)
 			grant(a, a->first, token, now_us / 1000);
 		else
-			limit_give_back(a, &a->refunded, token); /* who wanted it was cancelled meanwhile */
+			limit_give_back(a, &a->refunded,
+					token); /* who wanted it was cancelled meanwhile */
 	}
 	if (granted > 0)
 		a->flight_poll_ms = 0;
@@ -161,7 +162,8 @@ static void failed(struct limit_agent *a, const struct acquire_call *c, int rc, 
 		snprintf(token, sizeof(token), "%s:%d", c->token, i);
 		limit_give_back(a, &a->refunded, token);
 	}
-	dismiss(a, rc == -ECONNRESET ? DOWN_RETRY_MS : INT32_MAX, rc, text ? text : "Redis is away");
+	dismiss(a, rc == -ECONNRESET ? DOWN_RETRY_MS : INT32_MAX, rc,
+		text ? text : "Redis is away");
 	if (a->first)
 		ask_at(a, DOWN_RETRY_MS);
 	else
@@ -288,7 +290,8 @@ static int wait_for(struct limit_agent *a, struct waiter *w, int64_t deadline_ms
 	join(a, w);
 	/* Not at once: all that come to wait in one turn of the loop ask together. */
 	if (!a->call && !loop_timer_pending(a->timer))
-		loop_timer_set(a->timer, a->next_ms > loop_now_ms() ? a->next_ms - loop_now_ms() : 0);
+		loop_timer_set(a->timer,
+			       a->next_ms > loop_now_ms() ? a->next_ms - loop_now_ms() : 0);
 	while (!w->done && rc == 0)
 		rc = co_wait("permit", deadline_ms);
 	a->used_ms = loop_now_ms();
@@ -303,8 +306,9 @@ static int wait_for(struct limit_agent *a, struct waiter *w, int64_t deadline_ms
 	return rc < 0 ? rc : w->rc;
 }
 
-int limiter_acquire(struct limiter *l, const struct limit_set *set, int64_t max_wait_ms, struct permit *out,
-		    int64_t *wait_ms, int64_t *waited_ms, int64_t deadline_ms, struct err *err)
+int limiter_acquire(struct limiter *l, const struct limit_set *set, int64_t max_wait_ms,
+		    struct permit *out, int64_t *wait_ms, int64_t *waited_ms, int64_t deadline_ms,
+		    struct err *err)
 {
 	struct limit_agent *a = agent_of(l, set);
 	int64_t now_ms = loop_now_ms(), known = known_wait_ms(a, now_ms);
@@ -322,11 +326,12 @@ int limiter_acquire(struct limiter *l, const struct limit_set *set, int64_t max_
 	if (rc == -EAGAIN) {
 		if (wait_ms)
 			*wait_ms = w.wait_ms > 0 ? w.wait_ms : 1000;
-		return err_set(err, rc, ERR_HOLD, "limit", "%s: no permit for %lld ms (%s)", set->partner,
-			       (long long)w.wait_ms, w.text[0] ? w.text : "tier");
+		return err_set(err, rc, ERR_HOLD, "limit", "%s: no permit for %lld ms (%s)",
+			       set->partner, (long long)w.wait_ms, w.text[0] ? w.text : "tier");
 	}
 	if (rc == -ECONNRESET || rc == -EPROTO)
-		return err_set(err, rc, ERR_HOLD, "redis", "%s: no permit: %s", set->partner, w.text);
+		return err_set(err, rc, ERR_HOLD, "redis", "%s: no permit: %s", set->partner,
+			       w.text);
 	return rc;
 }
 

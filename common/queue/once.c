@@ -4,8 +4,8 @@
 
 #include "common/queue/impl.h"
 
-int queue_enqueue_once(struct queue *q, const struct queue_push *v, int64_t ttl_ms, bool *fresh, int64_t deadline_ms,
-		       struct err *err)
+int queue_enqueue_once(struct queue *q, const struct queue_push *v, int64_t ttl_ms, bool *fresh,
+		       int64_t deadline_ms, struct err *err)
 {
 	struct buf rest = BUF_INIT;
 	redisReply *reply = NULL;

@@ -64,11 +64,12 @@ static int entry_parse(const redisReply *r, struct entry *e)
 }
 
 /* v[0 … n-1] are of one target: one script. */
-static int deliver(struct queue *q, const struct entry *v, int n, int64_t deadline_ms, struct err *err)
+static int deliver(struct queue *q, const struct entry *v, int n, int64_t deadline_ms,
+		   struct err *err)
 {
 	struct queue_keys k;
 	struct redis_args a;
-	char (*seen)[SEEN_MAX] = mem_alloc((size_t)n * sizeof(*seen));
+	char(*seen)[SEEN_MAX] = mem_alloc((size_t)n * sizeof(*seen));
 
 	queue_keys_init(&k, v->target);
 	redis_args_init(&a);
@@ -95,7 +96,8 @@ static int deliver(struct queue *q, const struct entry *v, int n, int64_t deadli
 }
 
 /* Entries are removed by their exact bytes; they stand at the list's end, where LREM begins. */
-static int forget(struct queue *q, redisReply *const *entries, size_t n, int64_t deadline_ms, struct err *err)
+static int forget(struct queue *q, redisReply *const *entries, size_t n, int64_t deadline_ms,
+		  struct err *err)
 {
 	int rc = 0;
 
@@ -117,7 +119,8 @@ static int forget(struct queue *q, redisReply *const *entries, size_t n, int64_t
 }
 
 /* Oldest first; runs of one target go together.  *moved grows by what was new or had been delivered before. */
-static int relay_page(struct queue *q, redisReply *page, int *moved, int64_t deadline_ms, struct err *err)
+static int relay_page(struct queue *q, redisReply *page, int *moved, int64_t deadline_ms,
+		      struct err *err)
 {
 	struct entry *v = mem_zalloc(page->elements * sizeof(*v));
 	int n = 0, rc = 0;
@@ -152,7 +155,8 @@ int queue_relay(struct queue *q, int *moved, int64_t deadline_ms, struct err *er
 		size_t bytes = 0;
 
 		snprintf(from, sizeof(from), "-%d", ask);
-		rc = redis_callv(q->r, &page, deadline_ms, err, "LRANGE", q->keys.outbox, from, "-1", NULL);
+		rc = redis_callv(q->r, &page, deadline_ms, err, "LRANGE", q->keys.outbox, from,
+				 "-1", NULL);
 		if (rc < 0)
 			return rc;
 		size_t n = reply_is(page, REDIS_REPLY_ARRAY) ? page->elements : 0;
@@ -191,7 +195,8 @@ static void relay_run(void *arg)
 		rc = queue_relay(r->own, NULL, loop_now_ms() + RELAY_SOON_MS, &err);
 	} while (rc == 0 && r->again);
 	if (rc < 0 && rc != -ECANCELED)
-		log_event(LOG_WARN, "relay_put_off", LS("partner", r->own->partner), LS("error", err.text));
+		log_event(LOG_WARN, "relay_put_off", LS("partner", r->own->partner),
+			  LS("error", err.text));
 	if (r->asked)
 		r->asked->relay = NULL;
 	queue_free(r->own);

@@ -27,7 +27,8 @@ bool queue_name_is_valid(const char *partner)
 {
 	size_t n = partner ? strlen(partner) : 0;
 
-	return n > 0 && n <= PARTNER_MAX && strspn(partner, "abcdefghijklmnopqrstuvwxyz0123456789_") == n;
+	return n > 0 && n <= PARTNER_MAX &&
+	       strspn(partner, "abcdefghijklmnopqrstuvwxyz0123456789_") == n;
 }
 
 static void key(char out[KEY_MAX], const char *what, const char *partner, const char *suffix)
@@ -143,22 +144,25 @@ bool reply_is(const redisReply *r, int type)
 static int pushes_check(const struct queue_push *v, int n, struct err *err)
 {
 	if (n < 0 || n > CLAIM_MAX)
-		return err_set(err, -EINVAL, ERR_INTERNAL, "enqueue", "%d jobs at once; at most %d", n, CLAIM_MAX);
+		return err_set(err, -EINVAL, ERR_INTERNAL, "enqueue", "%d jobs at once; at most %d",
+			       n, CLAIM_MAX);
 	for (int i = 0; i < n; i++) {
 		if (v[i].len > JOB_MAX_BYTES)
-			return err_set(err, -EINVAL, ERR_BAD_JOB, "job", "%zu bytes; a job has at most %d", v[i].len,
-				       JOB_MAX_BYTES);
+			return err_set(err, -EINVAL, ERR_BAD_JOB, "job",
+				       "%zu bytes; a job has at most %d", v[i].len, JOB_MAX_BYTES);
 		if (v[i].id && !header_id_is_valid(v[i].id))
 			return err_set(err, -EINVAL, ERR_BAD_JOB, "job",
-				       "an id has 1 to %d printable characters without blanks", JOB_ID_MAX - 1);
+				       "an id has 1 to %d printable characters without blanks",
+				       JOB_ID_MAX - 1);
 		if (v[i].lane < LANE_HIGH || v[i].lane > LANE_LOW || v[i].integration < 0)
-			return err_set(err, -EINVAL, ERR_INTERNAL, "enqueue", "no such lane or integration");
+			return err_set(err, -EINVAL, ERR_INTERNAL, "enqueue",
+				       "no such lane or integration");
 	}
 	return 0;
 }
 
-static int enqueue_slice(struct queue *q, const struct queue_push *v, int n, const struct buf *rests,
-			 int64_t deadline_ms, struct err *err)
+static int enqueue_slice(struct queue *q, const struct queue_push *v, int n,
+			 const struct buf *rests, int64_t deadline_ms, struct err *err)
 {
 	struct redis_args a;
 
@@ -203,8 +207,8 @@ static int enqueue_from(struct queue *q, const struct queue_push *v, int n, int6
 	for (int i = 0; i < n; i++) {
 		if (!v[i].id)
 			id_new(made);
-		member_rest_print(&rests[i], v[i].id ? v[i].id : made, v[i].integration, now, v[i].payload,
-				  v[i].len);
+		member_rest_print(&rests[i], v[i].id ? v[i].id : made, v[i].integration, now,
+				  v[i].payload, v[i].len);
 	}
 	int rc = enqueue_slice(q, v, n, rests, deadline_ms, err);
 	for (int i = 0; i < n; i++)
@@ -213,7 +217,8 @@ static int enqueue_from(struct queue *q, const struct queue_push *v, int n, int6
 	return rc;
 }
 
-int queue_enqueue(struct queue *q, const struct queue_push *v, int n, int64_t deadline_ms, struct err *err)
+int queue_enqueue(struct queue *q, const struct queue_push *v, int n, int64_t deadline_ms,
+		  struct err *err)
 {
 	int rc = pushes_check(v, n, err);
 

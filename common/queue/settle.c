@@ -57,8 +57,8 @@ static void batch_retry(void *arg)
 static void batch_failed(struct settle_batch *b, int rc, const char *text)
 {
 	if (!b->q->settle_failing && text)
-		log_event(LOG_ERROR, "settle_refused", LS("partner", b->q->partner), LS("error", text),
-			  LI("jobs", b->n), LI("rc", rc));
+		log_event(LOG_ERROR, "settle_refused", LS("partner", b->q->partner),
+			  LS("error", text), LI("jobs", b->n), LI("rc", rc));
 	b->q->settle_failing = b->q->settle_failing || text;
 	b->retry_ms = b->retry_ms ? b->retry_ms * 2 : RETRY_FIRST_MS;
 	if (b->retry_ms > RETRY_MAX_MS)
@@ -121,7 +121,9 @@ static void batch_answered(int rc, redisReply *reply, const char *text, void *ar
 	} else {
 		for (int i = 0; i < b->n; i++) {
 			outbox = outbox || b->jobs[i]->outbox;
-			job_settled(b, i, (size_t)i < reply->elements && reply_int(reply->element[i]) == 1);
+			job_settled(b, i,
+				    (size_t)i < reply->elements &&
+					    reply_int(reply->element[i]) == 1);
 		}
 	}
 	freeReplyObject(reply);
@@ -170,7 +172,8 @@ static void settle_args(const struct settlement *s, struct redis_args *a)
 	else if (s->kind == SETTLE_DEAD)
 		op_args(a, "dead", l->lane, s->integration, s->failed_at_ms, &s->letter);
 	for (const struct child *c = s->children; c; c = c->next)
-		op_args(a, c->outbox ? "outbox" : "child", c->lane, c->integration, c->run_at_ms, &c->bytes);
+		op_args(a, c->outbox ? "outbox" : "child", c->lane, c->integration, c->run_at_ms,
+			&c->bytes);
 }
 
 static void batch_send(struct settle_batch *b)
@@ -226,7 +229,8 @@ static bool is_plain(const struct settlement *s)
 
 static int by_integration(const void *a, const void *b)
 {
-	const struct settlement *x = *(struct settlement *const *)a, *y = *(struct settlement *const *)b;
+	const struct settlement *x = *(struct settlement *const *)a,
+				*y = *(struct settlement *const *)b;
 
 	if (x->lease.integration != y->lease.integration)
 		return x->lease.integration < y->lease.integration ? -1 : 1;
@@ -254,8 +258,8 @@ static void settle_slices(struct queue *q, struct settlement **jobs, int n)
 			children += jobs[from + k]->n_children;
 			bytes += jobs[from + k]->bytes;
 			k++;
-		} while (from + k < n && k < SETTLE_SCRIPT_JOBS && children < SETTLE_SCRIPT_CHILDREN &&
-			 bytes < SETTLE_SCRIPT_BYTES);
+		} while (from + k < n && k < SETTLE_SCRIPT_JOBS &&
+			 children < SETTLE_SCRIPT_CHILDREN && bytes < SETTLE_SCRIPT_BYTES);
 		batch_start(q, jobs + from, k, false);
 		from += k;
 	}

@@ -50,8 +50,8 @@ void settlement_set_due(struct settlement *s, int64_t due_ms)
 	s->due_ms = due_ms;
 }
 
-void settlement_set_letter(struct settlement *s, int64_t failed_at_ms, const char *id, const char *json,
-			   size_t len)
+void settlement_set_letter(struct settlement *s, int64_t failed_at_ms, const char *id,
+			   const char *json, size_t len)
 {
 	(void)id; /* the letter begins with it; Redis keeps the letter alone */
 	s->failed_at_ms = failed_at_ms;
@@ -65,8 +65,8 @@ static void outbox_head(struct buf *out, const char *partner, const struct queue
 	char token[ID_LEN + 1];
 
 	id_new(token);
-	buf_printf(out, "%s %s %d %lld %lld", token, partner, (int)p->lane, (long long)p->integration,
-		   (long long)(p->run_at_ms > 0 ? p->run_at_ms : 0));
+	buf_printf(out, "%s %s %d %lld %lld", token, partner, (int)p->lane,
+		   (long long)p->integration, (long long)(p->run_at_ms > 0 ? p->run_at_ms : 0));
 }
 
 void settlement_add_child(struct settlement *s, const char *partner, const struct queue_push *push)
@@ -86,7 +86,8 @@ void settlement_add_child(struct settlement *s, const char *partner, const struc
 	c->outbox = strcmp(partner, q->partner) != 0;
 	if (c->outbox)
 		outbox_head(&c->bytes, partner, push);
-	member_rest_print(&c->bytes, id, push->integration, redis_now_ms(q->r), push->payload, push->len);
+	member_rest_print(&c->bytes, id, push->integration, redis_now_ms(q->r), push->payload,
+			  push->len);
 	s->outbox = s->outbox || c->outbox;
 	s->bytes += c->bytes.len;
 	*s->children_tail = c;

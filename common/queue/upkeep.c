@@ -24,7 +24,8 @@ static int promote_slice(struct queue *q, redisReply **reply, int64_t deadline_m
 	return rc;
 }
 
-int queue_promote(struct queue *q, int *moved, int64_t *next_due_ms, int64_t deadline_ms, struct err *err)
+int queue_promote(struct queue *q, int *moved, int64_t *next_due_ms, int64_t deadline_ms,
+		  struct err *err)
 {
 	int total = 0;
 
@@ -36,7 +37,8 @@ int queue_promote(struct queue *q, int *moved, int64_t *next_due_ms, int64_t dea
 			return rc;
 		if (!reply_is(reply, REDIS_REPLY_ARRAY) || reply->elements != 3) {
 			freeReplyObject(reply);
-			return err_set(err, -EPROTO, ERR_INTERNAL, "redis", "promote: an answer of another form");
+			return err_set(err, -EPROTO, ERR_INTERNAL, "redis",
+				       "promote: an answer of another form");
 		}
 		int64_t k = reply_int(reply->element[0]), due = reply_int(reply->element[1]);
 		int64_t now = reply_int(reply->element[2]);
@@ -58,8 +60,9 @@ int queue_promote(struct queue *q, int *moved, int64_t *next_due_ms, int64_t dea
 /* ---- reap ---- */
 
 /* One script over as many leases as its slice of bytes bears; *looked says how far it came, -1: alive. */
-static int reap_slice(struct queue *q, const char *worker, bool if_dead, const struct redis_args *leases,
-		      int from, int64_t *looked, int *back, int64_t deadline_ms, struct err *err)
+static int reap_slice(struct queue *q, const char *worker, bool if_dead,
+		      const struct redis_args *leases, int from, int64_t *looked, int *back,
+		      int64_t deadline_ms, struct err *err)
 {
 	struct redis_args a;
 	redisReply *reply = NULL;
@@ -88,8 +91,8 @@ static int reap_slice(struct queue *q, const char *worker, bool if_dead, const s
 	return 0;
 }
 
-int reap_leases(struct queue *q, const char *worker, bool if_dead, const struct redis_args *leases, int *back,
-		int64_t deadline_ms, struct err *err)
+int reap_leases(struct queue *q, const char *worker, bool if_dead, const struct redis_args *leases,
+		int *back, int64_t deadline_ms, struct err *err)
 {
 	int rc = 0;
 
@@ -135,8 +138,8 @@ static bool epoch_is(const redisReply *field, const char *epoch)
 }
 
 /* All leases of one epoch, fields[0 … n-1]. */
-static int reap_epoch(struct queue *q, redisReply **fields, size_t n, int *back, int64_t deadline_ms,
-		      struct err *err)
+static int reap_epoch(struct queue *q, redisReply **fields, size_t n, int *back,
+		      int64_t deadline_ms, struct err *err)
 {
 	struct redis_args leases;
 	size_t len = epoch_len(fields[0]);
@@ -174,7 +177,8 @@ static int reap_fields(struct queue *q, redisReply *all, const char *only_epoch,
 	return rc;
 }
 
-int queue_reap(struct queue *q, const char *only_epoch, int *reaped, int64_t deadline_ms, struct err *err)
+int queue_reap(struct queue *q, const char *only_epoch, int *reaped, int64_t deadline_ms,
+	       struct err *err)
 {
 	redisReply *all = NULL;
 	int rc = 0, back = 0;
@@ -190,7 +194,7 @@ int queue_reap(struct queue *q, const char *only_epoch, int *reaped, int64_t dea
 		rc = redis_callv(q->r, &all, deadline_ms, err, "HKEYS", q->keys.flight, NULL);
 	if (rc < 0)
 		return rc;
-	if (reply_is(all, REDIS_REPLY_ARRAY))
+	if (reply_is(all, REDIS_REPLY_ARRAY) && all->elements > 0)
 		rc = reap_fields(q, all, only_epoch, &back, deadline_ms, err);
 	freeReplyObject(all);
 	if (rc == 0 && reaped)

@@ -203,15 +203,17 @@ static const char guard[] =
 	" THEN excluded.partner_updated_at > r.partner_updated_at"
 	" ELSE excluded.observed_at > r.observed_at END";
 
-/* xmax is 0 on a fresh row only; a changed one has this transaction's time. The subselect runs
- * for changed rows alone and sees the row as it was when the statement began. */
+/* xmax is 0 on a fresh row only; a changed one has this transaction's time.  The subselect runs
+ * for changed rows alone, sees the row as it was when the statement began, and looks into the small
+ * index of deleted rows only. */
 static void put_outcome(struct buf *b, enum row_table t)
 {
-	buf_printf(b,
-		   "CASE WHEN r.xmax = 0 THEN %d WHEN r.changed_at <> now() THEN %d"
-		   " WHEN (SELECT o.deleted_at FROM %s o WHERE o.integration_id = r.integration_id"
-		   " AND o.external_id = r.external_id) IS NOT NULL THEN %d ELSE %d END",
-		   ROW_ADDED, ROW_UNCHANGED, tables[t].name, ROW_UNDELETED, ROW_UPDATED);
+	buf_printf(
+		b,
+		"CASE WHEN r.xmax = 0 THEN %d WHEN r.changed_at <> now() THEN %d"
+		" WHEN (SELECT true FROM %s o WHERE o.integration_id = r.integration_id"
+		" AND o.external_id = r.external_id AND o.deleted_at IS NOT NULL) THEN %d ELSE %d END",
+		ROW_ADDED, ROW_UNCHANGED, tables[t].name, ROW_UNDELETED, ROW_UPDATED);
 }
 
 static char *build_upsert(enum row_table t, uint64_t columns)

@@ -11,7 +11,8 @@
 
 #define STORE_AGAIN_MS 10000
 
-struct auth_store *auth_store_new(struct redis *r, struct pg *p, struct keyring *k, const char *epoch)
+struct auth_store *auth_store_new(struct redis *r, struct pg *p, struct keyring *k,
+				  const char *epoch)
 {
 	struct auth_store *a = mem_new(struct auth_store);
 
@@ -72,7 +73,8 @@ static void entry_unref(struct auth_entry *e)
 
 char *auth_key(const char *what, const struct caller *c)
 {
-	return mem_printf("%s:{%s}:%lld", what, c->driver->manifest->partner, (long long)c->integration->id);
+	return mem_printf("%s:{%s}:%lld", what, c->driver->manifest->partner,
+			  (long long)c->integration->id);
 }
 
 static bool has_token(const struct manifest *m)
@@ -90,11 +92,13 @@ const char *const *auth_needs(const struct manifest *m, int *n)
 	*n = m->auth.n_needs;
 	if (*n > 0)
 		return m->auth.needs;
-	*n = m->auth.kind == AUTH_NONE ? 0 : m->auth.kind == AUTH_BASIC || m->auth.kind == AUTH_OAUTH2_CLIENT ? 2 : 1;
-	return m->auth.kind == AUTH_BASIC	  ? basic :
-	       m->auth.kind == AUTH_OAUTH2_CLIENT ? client :
-	       m->auth.kind == AUTH_BEARER	  ? token :
-						    api_key;
+	*n = m->auth.kind == AUTH_NONE                                          ? 0
+	     : m->auth.kind == AUTH_BASIC || m->auth.kind == AUTH_OAUTH2_CLIENT ? 2
+										: 1;
+	return m->auth.kind == AUTH_BASIC           ? basic
+	       : m->auth.kind == AUTH_OAUTH2_CLIENT ? client
+	       : m->auth.kind == AUTH_BEARER        ? token
+						    : api_key;
 }
 
 int auth_credentials_check(const struct manifest *m, const cJSON *credentials, struct err *err)
@@ -112,8 +116,8 @@ int auth_credentials_check(const struct manifest *m, const cJSON *credentials, s
 		secret_free_buf(&text);
 	}
 	if (missing.len)
-		rc = err_set(err, -EINVAL, ERR_AUTH, "credentials", "%s needs %s in its credentials", m->partner,
-			     missing.data);
+		rc = err_set(err, -EINVAL, ERR_AUTH, "credentials",
+			     "%s needs %s in its credentials", m->partner, missing.data);
 	buf_clear(&missing);
 	return rc;
 }
@@ -125,16 +129,15 @@ static bool failure_stands(const struct auth_entry *e)
 
 static int failure_again(const struct auth_entry *e, struct err *err)
 {
-	if (err) {
-		*err = e->failed;
-		if (err->retry_after_ms > 0 || e->failed_rc == -EAGAIN)
-			err->retry_after_ms = e->failed_until_ms - loop_now_ms();
-	}
+	*err = e->failed;
+	if (err->class == ERR_HOLD)
+		err->retry_after_ms = e->again_ms - loop_now_ms();
 	return e->failed_rc;
 }
 
 /* One at a time, and whoever stood in the row meanwhile finds it done. */
-static int token_prepare_alone(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
+static int token_prepare_alone(struct auth_store *a, struct caller *c, struct auth_entry *e,
+			       struct err *err)
 {
 	const struct manifest *m = c->driver->manifest;
 	struct err why = { 0 };
@@ -176,7 +179,8 @@ static int wait_until_usable(struct auth_store *a, const struct auth_entry *e, s
 	int rc = ms > 0 ? co_sleep("token usable", ms) : 0;
 
 	return rc < 0 ? err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "token",
-				"ended before the new token could be used") : 0;
+				"ended before the new token could be used")
+		      : 0;
 }
 
 static int gate_failed(int rc, struct err *err)
@@ -185,12 +189,14 @@ static int gate_failed(int rc, struct err *err)
 		       "ended while waiting for the integration's credential");
 }
 
-static int token_prepare(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
+static int token_prepare(struct auth_store *a, struct caller *c, struct auth_entry *e,
+			 struct err *err)
 {
 	int rc = 0;
 
 	store_again(a, c, e);
-	if (!token_is_valid(a, e) || (token_is_due(a, e, c->driver->manifest) && !e->renewing && !failure_stands(e))) {
+	if (!token_is_valid(a, e) ||
+	    (token_is_due(a, e, c->driver->manifest) && !e->renewing && !failure_stands(e))) {
 		rc = gate_enter(&e->gate, "token", CO_NO_DEADLINE);
 		if (rc < 0)
 			return gate_failed(rc, err);
@@ -200,7 +206,8 @@ static int token_prepare(struct auth_store *a, struct caller *c, struct auth_ent
 	return rc < 0 ? rc : wait_until_usable(a, e, err);
 }
 
-static int static_prepare(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
+static int static_prepare(struct auth_store *a, struct caller *c, struct auth_entry *e,
+			  struct err *err)
 {
 	int rc;
 
@@ -229,9 +236,11 @@ int auth_prepare(struct auth_store *a, struct caller *c, struct err *err)
 	return rc;
 }
 
-static void append_basic(const struct auth_entry *e, const char *user, const char *password, struct buf *out)
+static void append_basic(const struct auth_entry *e, const char *user, const char *password,
+			 struct buf *out)
 {
-	const char *u = credential_field(&e->credential, user), *p = credential_field(&e->credential, password);
+	const char *u = credential_field(&e->credential, user),
+		   *p = credential_field(&e->credential, password);
 	struct buf pair = BUF_INIT;
 
 	buf_printf(&pair, "%s:%s", u ? u : "", p ? p : "");
@@ -249,13 +258,15 @@ static void append_value(const struct manifest *m, const struct auth_entry *e, s
 		append_basic(e, needs[0], n > 1 ? needs[1] : "password", out);
 		return;
 	}
-	value = has_token(m) ? secret_reveal(&e->token.access) : credential_field(&e->credential, needs[0]);
+	value = has_token(m) ? secret_reveal(&e->token.access)
+			     : credential_field(&e->credential, needs[0]);
 	if (m->auth.place == AUTH_IN_HEADER && m->auth.prefix)
 		buf_puts(out, m->auth.prefix);
 	buf_puts(out, value ? value : "");
 }
 
-int auth_value(struct auth_store *a, struct caller *c, struct buf *out, uint64_t *version, struct err *err)
+int auth_value(struct auth_store *a, struct caller *c, struct buf *out, uint64_t *version,
+	       struct err *err)
 {
 	const struct manifest *m = c->driver->manifest;
 	const struct auth_entry *e;
@@ -273,7 +284,8 @@ int auth_value(struct auth_store *a, struct caller *c, struct buf *out, uint64_t
 }
 
 /* Redis may have a newer one by now; else what it has is deleted, unless that changed since it was read. */
-static int token_refused(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
+static int token_refused(struct auth_store *a, struct caller *c, struct auth_entry *e,
+			 struct err *err)
 {
 	uint64_t refused = e->version;
 	struct buf sealed = BUF_INIT;
@@ -284,7 +296,8 @@ static int token_refused(struct auth_store *a, struct caller *c, struct auth_ent
 	if (rc < 0 || e->version != refused)
 		goto out;
 	if (redis_now_ms(a->redis) - e->token.minted_ms < TOKEN_YOUNG_MS) {
-		rc = err_set(err, -EALREADY, ERR_AUTH, "token", "a token minted less than %d s ago was refused",
+		rc = err_set(err, -EALREADY, ERR_AUTH, "token",
+			     "a token minted less than %d s ago was refused",
 			     TOKEN_YOUNG_MS / 1000);
 		goto out;
 	}
@@ -293,7 +306,8 @@ static int token_refused(struct auth_store *a, struct caller *c, struct auth_ent
 		redis_args_init(&args);
 		redis_arg(&args, key);
 		redis_arg_bytes(&args, sealed.data, sealed.len);
-		rc = redis_call_script(a->redis, &lua_unlock, 1, &args, NULL, loop_now_ms() + REDIS_PATIENCE_MS, err);
+		rc = redis_call_script(a->redis, &lua_unlock, 1, &args, NULL,
+				       loop_now_ms() + REDIS_PATIENCE_MS, err);
 		redis_args_clear(&args);
 		free(key);
 	}
@@ -304,7 +318,8 @@ out:
 	return rc < 0 ? rc : 0;
 }
 
-static int static_refused(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
+static int static_refused(struct auth_store *a, struct caller *c, struct auth_entry *e,
+			  struct err *err)
 {
 	bool changed = false;
 	int rc = 0;
@@ -314,7 +329,8 @@ static int static_refused(struct auth_store *a, struct caller *c, struct auth_en
 		rc = credential_need(a, c, e, true, &changed, err);
 	e->reread_until_ms = loop_now_ms() + CREDENTIAL_REREAD_MS;
 	if (rc == 0 && !changed)
-		rc = err_set(err, -EALREADY, ERR_AUTH, "credential", "the partner refuses the credential");
+		rc = err_set(err, -EALREADY, ERR_AUTH, "credential",
+			     "the partner refuses the credential");
 	return rc;
 }
 

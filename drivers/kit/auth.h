@@ -11,21 +11,25 @@
 #include "drivers/kit/call.h"
 
 struct auth_store; /* inside the door: process cache of tokens and credentials, bounded */
-struct auth_store *auth_store_new(struct redis *r, struct pg *p, struct keyring *k, const char *epoch);
+struct auth_store *auth_store_new(struct redis *r, struct pg *p, struct keyring *k,
+				  const char *epoch);
 void auth_store_free(struct auth_store *a);
 
 /* Waits.  Makes sure that the process has a credential, or a token that may be used now.
  * -EACCES: broken for good (err ERR_AUTH, the integration was marked); -EAGAIN: mint limit or token endpoint down (ERR_HOLD, ERR_TRANSIENT
  * or ERR_RATE_LIMIT, with retry_after_ms); -EREMOTEIO: the token endpoint's answer, classified; -ECONNRESET and the like from the stores. */
-int auth_prepare(struct auth_store *a, struct caller *c, struct err *err) __attribute__((warn_unused_result));
+int auth_prepare(struct auth_store *a, struct caller *c, struct err *err)
+	__attribute__((warn_unused_result));
 /* Does not wait.  Appends the header value or query value that authenticates (auth.prefix + token, "Basic …"); nothing for AUTH_NONE.  *version
  * names what was used.  -EAGAIN: it went stale since auth_prepare.  out is the caller's: secret_free_buf. */
-int auth_value(struct auth_store *a, struct caller *c, struct buf *out, uint64_t *version, struct err *err)
-	__attribute__((warn_unused_result));
+int auth_value(struct auth_store *a, struct caller *c, struct buf *out, uint64_t *version,
+	       struct err *err) __attribute__((warn_unused_result));
 /* Waits.  The partner refused that version (401).  0: something else is there to be tried (or will be after auth_prepare); -EALREADY:
  * nothing else to try (the credential is what it was; the token is only just minted). */
-int auth_refused(struct auth_store *a, struct caller *c, uint64_t version, struct err *err) __attribute__((warn_unused_result));
+int auth_refused(struct auth_store *a, struct caller *c, uint64_t version, struct err *err)
+	__attribute__((warn_unused_result));
 /* Checks a credential's JSON against the manifest's `needs`; err names the missing ones. Does not wait. */
-int auth_credentials_check(const struct manifest *m, const cJSON *credentials, struct err *err) __attribute__((warn_unused_result));
+int auth_credentials_check(const struct manifest *m, const cJSON *credentials, struct err *err)
+	__attribute__((warn_unused_result));
 
 #endif

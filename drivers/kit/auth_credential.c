@@ -34,8 +34,8 @@ static bool field_is_public(const char *name)
 {
 	size_t n = strlen(name);
 
-	return strcmp(name, "username") == 0 || strcmp(name, "user") == 0 || strcmp(name, "email") == 0 ||
-	       (n > 3 && strcmp(name + n - 3, "_id") == 0);
+	return strcmp(name, "username") == 0 || strcmp(name, "user") == 0 ||
+	       strcmp(name, "email") == 0 || (n > 3 && strcmp(name + n - 3, "_id") == 0);
 }
 
 static void field_add(struct credential *c, const cJSON *v)
@@ -64,7 +64,8 @@ static void json_zero(cJSON *v)
 	}
 }
 
-static int credential_parse(const struct manifest *m, const struct secret *json, struct credential *out, struct err *err)
+static int credential_parse(const struct manifest *m, const struct secret *json,
+			    struct credential *out, struct err *err)
 {
 	struct json_error bad;
 	cJSON *root = NULL;
@@ -73,13 +74,14 @@ static int credential_parse(const struct manifest *m, const struct secret *json,
 
 	rc = json_parse(secret_reveal(json), json->len, CREDENTIAL_MAX_BYTES, &root, &bad);
 	if (rc < 0 || !cJSON_IsObject(root))
-		rc = err_set(err, -EINVAL, ERR_AUTH, "credentials", "the stored credentials are not a JSON object");
+		rc = err_set(err, -EINVAL, ERR_AUTH, "credentials",
+			     "the stored credentials are not a JSON object");
 	else
 		rc = auth_credentials_check(m, root, err);
 	if (rc == 0) {
 		memset(out, 0, sizeof(*out));
 		out->v = mem_zalloc((size_t)(cJSON_GetArraySize(root) + 1) * sizeof(*out->v));
-		cJSON_ArrayForEach(v, root)
+		cJSON_ArrayForEach (v, root)
 			field_add(out, v);
 	}
 	if (root)
@@ -101,9 +103,11 @@ static int cached_get(struct auth_store *a, struct caller *c, struct secret *out
 	redisReply *reply = NULL;
 	int found = 0;
 
-	if (redis_callv(a->redis, &reply, loop_now_ms() + REDIS_PATIENCE_MS, NULL, "GET", key, NULL) == 0) {
+	if (redis_callv(a->redis, &reply, loop_now_ms() + REDIS_PATIENCE_MS, NULL, "GET", key,
+			NULL) == 0) {
 		if (reply->type == REDIS_REPLY_STRING)
-			found = crypto_open(a->keyring, context_of(c->integration->id, context), reply->str, out) == 0;
+			found = crypto_open(a->keyring, context_of(c->integration->id, context),
+					    reply->str, out) == 0;
 		freeReplyObject(reply);
 	}
 	free(key);
@@ -116,7 +120,8 @@ static void cached_put(struct auth_store *a, struct caller *c, const struct secr
 	struct redis_args args;
 	char *key = auth_key("cred", c), context[CONTEXT_MAX];
 
-	if (crypto_seal(a->keyring, context_of(c->integration->id, context), secret_reveal(json), json->len, &sealed) == 0) {
+	if (crypto_seal(a->keyring, context_of(c->integration->id, context), secret_reveal(json),
+			json->len, &sealed) == 0) {
 		redis_args_init(&args);
 		redis_arg(&args, "SET");
 		redis_arg(&args, key);
@@ -155,7 +160,8 @@ static bool credential_same(const struct credential *a, const struct credential 
 	return true;
 }
 
-static void credential_take(struct auth_store *a, struct auth_entry *e, struct credential *fresh, bool *changed)
+static void credential_take(struct auth_store *a, struct auth_entry *e, struct credential *fresh,
+			    bool *changed)
 {
 	bool same = credential_same(&e->credential, fresh);
 
@@ -171,7 +177,8 @@ static void credential_take(struct auth_store *a, struct auth_entry *e, struct c
 	e->credential_until_ms = loop_now_ms() + CREDENTIAL_KEPT_MS;
 }
 
-int credential_need(struct auth_store *a, struct caller *c, struct auth_entry *e, bool anew, bool *changed, struct err *err)
+int credential_need(struct auth_store *a, struct caller *c, struct auth_entry *e, bool anew,
+		    bool *changed, struct err *err)
 {
 	struct secret json = SECRET_INIT;
 	struct credential fresh = { 0 };

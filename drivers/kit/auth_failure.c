@@ -22,26 +22,20 @@ static int64_t pause_ms(const struct manifest *m, int64_t in_a_row)
 	return ms < FAILURE_MAX_MS ? ms : FAILURE_MAX_MS;
 }
 
-static void remember(struct auth_entry *e, int rc, const struct err *err, int64_t for_ms)
+/* What is remembered of a failure.  A job that has not failed itself waits, rather than pay with a retry for
+ * one that did; nor may a memory mark an integration as broken that somebody has just mended.  Only what
+ * waiting does not help (a wrong scope, an answer without a token) is the same for everyone. */
+static int remember(struct auth_entry *e, enum err_class class, const char *rule, const char *text,
+		    int64_t for_ms)
 {
-	e->failed_rc = rc;
-	e->failed = *err;
-	e->failed_until_ms = loop_now_ms() + for_ms;
-}
+	bool same = class == ERR_CLIENT || class == ERR_DATA || class == ERR_INTERNAL;
 
-/* What the others get: a job that has not failed itself does not pay with a retry for one that did. */
-static int as_told(struct auth_entry *e, const cJSON *seen, int64_t left_ms)
-{
-	const char *text = json_str(seen, "text"), *rule = json_str(seen, "rule"), *class = json_str(seen, "class");
-	enum err_class is = class ? err_class_parse(class) : ERR_CLASS_COUNT;
-	bool waits = is == ERR_TRANSIENT || is == ERR_RATE_LIMIT || is == ERR_HOLD || is == ERR_CLASS_COUNT;
-	struct err why = { 0 };
-	int rc = waits ? -EAGAIN : is == ERR_AUTH ? -EACCES : -EREMOTEIO;
-
-	err_set(&why, rc, waits ? ERR_HOLD : is, rule ? rule : "token", "%s", text ? text : "the token endpoint failed");
-	why.retry_after_ms = left_ms;
-	remember(e, rc, &why, left_ms);
-	return rc;
+	e->failed_rc = same ? -EREMOTEIO : -EAGAIN;
+	err_set(&e->failed, 0, same ? class : ERR_HOLD, rule, "%s", text);
+	e->failed.where[0] = '\0';
+	e->failed.retry_after_ms = same ? 0 : for_ms;
+	e->failed_until_ms = e->again_ms = loop_now_ms() + for_ms;
+	return e->failed_rc;
 }
 
 /* The last failure as all workers know it, or NULL. */
@@ -51,8 +45,10 @@ static cJSON *failure_get(struct auth_store *a, struct caller *c)
 	redisReply *reply = NULL;
 	cJSON *seen = NULL;
 
-	if (redis_callv(a->redis, &reply, loop_now_ms() + REDIS_PATIENCE_MS, NULL, "GET", key, NULL) == 0) {
-		if (reply->type == REDIS_REPLY_STRING && json_parse(reply->str, reply->len, 4096, &seen, NULL) < 0)
+	if (redis_callv(a->redis, &reply, loop_now_ms() + REDIS_PATIENCE_MS, NULL, "GET", key,
+			NULL) == 0) {
+		if (reply->type == REDIS_REPLY_STRING &&
+		    json_parse(reply->str, reply->len, 4096, &seen, NULL) < 0)
 			seen = NULL;
 		freeReplyObject(reply);
 	}
@@ -63,28 +59,32 @@ static cJSON *failure_get(struct auth_store *a, struct caller *c)
 int failure_recall(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
 {
 	cJSON *seen = failure_get(a, c);
-	int64_t until_ms = 0, left_ms;
+	const char *text = seen ? json_str(seen, "text") : NULL;
+	const char *rule = seen ? json_str(seen, "rule") : NULL;
+	const char *class = seen ? json_str(seen, "class") : NULL;
+	int64_t until_ms = 0, left_ms = 0;
 	int rc = 0;
 
-	if (seen && json_int(seen, "until_ms", &until_ms)) {
+	if (seen && json_int(seen, "until_ms", &until_ms))
 		left_ms = until_ms - redis_now_ms(a->redis);
-		if (left_ms > 0)
-			rc = as_told(e, seen, left_ms);
+	if (left_ms > 0 && text && rule && class) {
+		rc = remember(e, err_class_parse(class), rule, text, left_ms);
+		*err = e->failed;
 	}
 	cJSON_Delete(seen);
-	if (rc < 0 && err)
-		*err = e->failed;
 	return rc;
 }
 
-static void failure_put(struct auth_store *a, struct caller *c, const struct err *err, int64_t in_a_row, int64_t for_ms)
+static void failure_put(struct auth_store *a, struct caller *c, const struct err *err,
+			int64_t in_a_row, int64_t for_ms)
 {
 	char *key = auth_key("tokenfail", c);
 	struct redis_args args;
 	struct buf text = BUF_INIT;
 
 	buf_printf(&text, "{\"until_ms\":%lld,\"in_a_row\":%lld,\"class\":\"%s\",\"rule\":",
-		   (long long)(redis_now_ms(a->redis) + for_ms), (long long)in_a_row, err_class_name(err->class));
+		   (long long)(redis_now_ms(a->redis) + for_ms), (long long)in_a_row,
+		   err_class_name(err->class));
 	json_quote(&text, err->rule, strlen(err->rule));
 	buf_puts(&text, ",\"text\":");
 	json_quote(&text, err->text, strlen(err->text));
@@ -103,32 +103,31 @@ static void failure_put(struct auth_store *a, struct caller *c, const struct err
 }
 
 /* The stores' troubles are not the token endpoint's, and the mint limit has its own memory. */
-void failure_note(struct auth_store *a, struct caller *c, struct auth_entry *e, int rc, const struct err *err)
+void failure_note(struct auth_store *a, struct caller *c, struct auth_entry *e, int rc,
+		  const struct err *err)
 {
-	const struct manifest *m = c->driver->manifest;
-	struct err shown = *err;
-	int64_t in_a_row = 0, for_ms;
+	int64_t in_a_row = 0, for_ms = FAILURE_KEPT_MS;
 	cJSON *seen;
 
 	if (rc == -ECANCELED || rc == -ETIMEDOUT || rc == -ECONNRESET)
 		return;
-	if (err->class == ERR_HOLD) {
-		for_ms = err->retry_after_ms > 0 && err->retry_after_ms < FAILURE_KEPT_MS ? err->retry_after_ms : FAILURE_KEPT_MS;
-		remember(e, rc, err, for_ms);
+	if (err->class ==
+	    ERR_HOLD) { /* the mint limit: as long as it says, but asked again now and then */
+		remember(e, err->class, err->rule, err->text,
+			 err->retry_after_ms < for_ms ? err->retry_after_ms : for_ms);
+		e->again_ms = loop_now_ms() + err->retry_after_ms;
 		return;
 	}
 	seen = failure_get(a, c);
 	if (seen)
 		(void)json_int(seen, "in_a_row", &in_a_row);
 	cJSON_Delete(seen);
-	for_ms = rc == -EACCES ? FAILURE_KEPT_MS : pause_ms(m, ++in_a_row);
+	if (rc != -EACCES)
+		for_ms = pause_ms(c->driver->manifest, ++in_a_row);
 	if (err->retry_after_ms > for_ms)
 		for_ms = err->retry_after_ms;
 	failure_put(a, c, err, in_a_row, for_ms);
-	if (rc == -EAGAIN)
-		shown.class = ERR_HOLD;
-	shown.retry_after_ms = rc == -EAGAIN ? for_ms : err->retry_after_ms;
-	remember(e, rc, &shown, for_ms);
+	remember(e, err->class, err->rule, err->text, for_ms);
 }
 
 void failure_forget(struct auth_store *a, struct caller *c, struct auth_entry *e)
@@ -148,15 +147,18 @@ void failure_forget(struct auth_store *a, struct caller *c, struct auth_entry *e
 int auth_broken(struct auth_store *a, struct caller *c, const char *reason, struct err *err)
 {
 	const struct integration *i = c->integration;
-	const char *partner = c->driver->manifest->title ? c->driver->manifest->title : c->driver->manifest->partner;
+	const char *partner = c->driver->manifest->title ? c->driver->manifest->title
+							 : c->driver->manifest->partner;
 	char *scope = mem_printf("integration:%lld", (long long)i->id), *what, *todo;
 	struct err why = { 0 };
 	int rc;
 
-	what = mem_printf("%s refuses the credentials of integration %lld%s%s: %s", partner, (long long)i->id,
-			  i->company ? " of " : "", i->company ? i->company : "", reason);
-	todo = mem_printf("Get valid credentials from the customer or the partner's console, then: longshore integration rotate"
-			  " %lld --credentials FILE", (long long)i->id);
+	what = mem_printf("%s refuses the credentials of integration %lld%s%s: %s", partner,
+			  (long long)i->id, i->company ? " of " : "", i->company ? i->company : "",
+			  reason);
+	todo = mem_printf("check the account at the partner, store valid credentials, then: "
+			  "longshore integration resume %lld",
+			  (long long)i->id);
 	rc = integration_set_status(a->pg, i->id, "auth_broken", reason, &why);
 	if (rc == 0)
 		rc = alert_raise(a->pg, "auth_broken", "critical", scope, what, todo, &why);

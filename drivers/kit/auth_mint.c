@@ -30,15 +30,17 @@ static int mint_held(const struct manifest *m, int64_t now_ms, int64_t wait_ms, 
 	char iso[CLOCK_ISO_MAX];
 
 	err_set(err, -EAGAIN, ERR_HOLD, "mint limit",
-		"the token endpoint allows %d in %lld s, of which we use %d; next mint possible at %s", m->auth.mint_count,
-		(long long)(m->auth.mint_window_ms / 1000), limit_of(m), clock_iso(now_ms + wait_ms, iso));
+		"the token endpoint allows %d in %lld s, of which we use %d; next mint possible at %s",
+		m->auth.mint_count, (long long)(m->auth.mint_window_ms / 1000), limit_of(m),
+		clock_iso(now_ms + wait_ms, iso));
 	if (err)
 		err->retry_after_ms = wait_ms > 0 ? wait_ms : 1;
 	return -EAGAIN;
 }
 
 /* 0 counted, -EAGAIN full: *wait_ms. */
-static int count_in_redis(struct auth_store *a, struct caller *c, const char *id, int64_t *wait_ms, struct err *err)
+static int count_in_redis(struct auth_store *a, struct caller *c, const char *id, int64_t *wait_ms,
+			  struct err *err)
 {
 	const struct manifest *m = c->driver->manifest;
 	char *key = auth_key("mints", c);
@@ -51,13 +53,15 @@ static int count_in_redis(struct auth_store *a, struct caller *c, const char *id
 	redis_arg_int(&args, limit_of(m));
 	redis_arg_int(&args, m->auth.mint_window_ms);
 	redis_arg(&args, id);
-	rc = redis_call_script(a->redis, &lua_mint, 1, &args, &reply, loop_now_ms() + REDIS_PATIENCE_MS, err);
+	rc = redis_call_script(a->redis, &lua_mint, 1, &args, &reply,
+			       loop_now_ms() + REDIS_PATIENCE_MS, err);
 	redis_args_clear(&args);
 	free(key);
 	if (rc < 0)
 		return rc;
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2)
-		rc = err_set(err, -EPROTO, ERR_INTERNAL, "redis", "the mint script answered something else");
+		rc = err_set(err, -EPROTO, ERR_INTERNAL, "redis",
+			     "the mint script answered something else");
 	else if (reply->element[0]->integer == 0) {
 		*wait_ms = reply->element[1]->integer;
 		rc = -EAGAIN;
@@ -94,7 +98,8 @@ static int count_mint(struct auth_store *a, struct caller *c, struct err *err)
 	id_new(id);
 	rc = count_in_redis(a, c, id, &wait_ms, &why);
 	if (rc == 0) {
-		rc = credential_count_mint(a->pg, c->integration->id, limit_of(m), m->auth.mint_window_ms, &why);
+		rc = credential_count_mint(a->pg, c->integration->id, limit_of(m),
+					   m->auth.mint_window_ms, &why);
 		if (rc < 0)
 			uncount_in_redis(a, c, id);
 		wait_ms = why.retry_after_ms;
@@ -125,7 +130,8 @@ static const char *lookup_value(const char *name, void *arg)
 	return NULL;
 }
 
-static void add_field(const struct manifest *m, const char *name, const char *value, struct buf *body)
+static void add_field(const struct manifest *m, const char *name, const char *value,
+		      struct buf *body)
 {
 	if (m->auth.send_json) {
 		buf_putc(body, body->len ? ',' : '{');
@@ -149,7 +155,8 @@ static bool in_params(const struct manifest *m, const char *name)
 	return false;
 }
 
-static int token_body(struct caller *c, const struct credential *credential, struct buf *body, struct err *err)
+static int token_body(struct caller *c, const struct credential *credential, struct buf *body,
+		      struct err *err)
 {
 	const struct manifest *m = c->driver->manifest;
 	struct lookup look = { c, credential, BUF_INIT };
@@ -182,11 +189,13 @@ static int token_body(struct caller *c, const struct credential *credential, str
 	return rc < 0 ? -EINVAL : 0;
 }
 
-static void basic_header(const struct manifest *m, const struct credential *credential, struct buf *out)
+static void basic_header(const struct manifest *m, const struct credential *credential,
+			 struct buf *out)
 {
 	int n;
 	const char *const *needs = auth_needs(m, &n);
-	const char *id = credential_field(credential, "client_id"), *key = credential_field(credential, "client_secret");
+	const char *id = credential_field(credential, "client_id"),
+		   *key = credential_field(credential, "client_secret");
 	struct buf pair = BUF_INIT;
 
 	if (!id)
@@ -207,13 +216,19 @@ static const char *token_endpoint(const char *url)
 }
 
 /* Waits.  0: *r is the exchange, *out its class. */
-static int token_call(struct caller *c, const struct credential *credential, struct call_result *r, struct err *out)
+static int token_call(struct caller *c, const struct credential *credential, struct call_result *r,
+		      struct err *out)
 {
 	const struct manifest *m = c->driver->manifest;
-	struct call_spec spec = { .endpoint = token_endpoint(m->auth.token_url), .method = "POST", .path = m->auth.token_url,
+	struct call_spec spec = { .endpoint = token_endpoint(m->auth.token_url),
+				  .method = "POST",
+				  .path = m->auth.token_url,
 				  .no_auth = true };
-	struct exchange x = { .spec = &spec, .auth_name = "Authorization", .total_ms = DOOR_TOKEN_TOTAL_MS,
-			      .read_ms = DOOR_TOKEN_TOTAL_MS, .at_token_url = true };
+	struct exchange x = { .spec = &spec,
+			      .auth_name = "Authorization",
+			      .total_ms = DOOR_TOKEN_TOTAL_MS,
+			      .read_ms = DOOR_TOKEN_TOTAL_MS,
+			      .at_token_url = true };
 	struct buf body = BUF_INIT, basic = BUF_INIT;
 	int rc = route_get(c, &x.route, out);
 
@@ -222,7 +237,8 @@ static int token_call(struct caller *c, const struct credential *credential, str
 	if (rc == 0) {
 		spec.body = buf_str(&body);
 		spec.body_len = body.len;
-		spec.content_type = m->auth.send_json ? "application/json" : "application/x-www-form-urlencoded";
+		spec.content_type = m->auth.send_json ? "application/json"
+						      : "application/x-www-form-urlencoded";
 		if (m->auth.secret_in_basic)
 			basic_header(m, credential, &basic);
 		x.auth_header = basic.len ? buf_str(&basic) : NULL;
@@ -263,7 +279,8 @@ static int64_t life_ms(const struct manifest *m, const cJSON *json, int64_t now_
 		seconds = strtod(buf_str(&text), NULL);
 		if (m->auth.expires == EXPIRES_SECONDS && seconds > 0 && seconds < 1e10)
 			ms = (int64_t)(seconds * 1000);
-		else if (m->auth.expires == EXPIRES_AT && clock_parse_time(buf_str(&text), &at_us, NULL) == 0)
+		else if (m->auth.expires == EXPIRES_AT &&
+			 clock_parse_time(buf_str(&text), &at_us, NULL) == 0)
 			ms = at_us / 1000 - now_ms;
 	}
 	buf_clear(&text);
@@ -272,14 +289,16 @@ static int64_t life_ms(const struct manifest *m, const cJSON *json, int64_t now_
 	return ms < TOKEN_LIFE_MAX_MS ? ms : TOKEN_LIFE_MAX_MS;
 }
 
-static int token_read(struct auth_store *a, const struct manifest *m, struct call_result *r, struct token *out, struct err *err)
+static int token_read(struct auth_store *a, const struct manifest *m, struct call_result *r,
+		      struct token *out, struct err *err)
 {
 	const char *path = m->auth.token_path ? m->auth.token_path : "access_token";
 	const char *access = r->json ? json_str(r->json, path) : NULL;
 	int64_t now_ms = redis_now_ms(a->redis);
 
 	if (!access || !*access)
-		return err_set(err, -EREMOTEIO, ERR_DATA, "token", "the token endpoint's answer has no %s", path);
+		return err_set(err, -EREMOTEIO, ERR_DATA, "token",
+			       "the token endpoint's answer has no %s", path);
 	secret_set(&out->access, access, strlen(access));
 	out->minted_ms = now_ms;
 	out->usable_ms = now_ms + m->auth.usable_after_ms;
@@ -289,13 +308,14 @@ static int token_read(struct auth_store *a, const struct manifest *m, struct cal
 
 static void count_outcome(const struct manifest *m, const char *outcome)
 {
-	metric_add(metrics_counter("longshore_token_mints_total", "Tokens asked of partners.", "partner", m->partner, "outcome",
-				   outcome, NULL), 1);
+	metric_add(metrics_counter("longshore_token_mints_total", "Tokens asked of partners.",
+				   "partner", m->partner, "outcome", outcome, NULL),
+		   1);
 }
 
 /* Waits.  *broken: the answer says that these credentials are refused for good. */
-static int mint_once(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out, bool *broken,
-		     struct err *err)
+static int mint_once(struct auth_store *a, struct caller *c, struct auth_entry *e,
+		     struct token *out, bool *broken, struct err *err)
 {
 	const struct manifest *m = c->driver->manifest;
 	struct call_result r;
@@ -310,18 +330,24 @@ static int mint_once(struct auth_store *a, struct caller *c, struct auth_entry *
 		if (rc == 0 && why.class == ERR_NONE && !*broken)
 			rc = token_read(a, m, &r, out, &why);
 		else if (rc == 0)
-			rc = why.class == ERR_TRANSIENT || why.class == ERR_RATE_LIMIT ? -EAGAIN : -EREMOTEIO;
-		count_outcome(m, rc == 0 ? "ok" : *broken ? "broken" : r.http.status || r.http.failure ? "failed" : "unknown");
+			rc = why.class == ERR_TRANSIENT || why.class == ERR_RATE_LIMIT ? -EAGAIN
+										       : -EREMOTEIO;
+		count_outcome(m, rc == 0                           ? "ok"
+				 : *broken                         ? "broken"
+				 : r.http.status || r.http.failure ? "failed"
+								   : "unknown");
 	}
 	if (rc == 0)
-		log_event(LOG_INFO, "token_minted", LI("life_s", (out->expires_ms - out->minted_ms) / 1000));
+		log_event(LOG_INFO, "token_minted",
+			  LI("life_s", (out->expires_ms - out->minted_ms) / 1000));
 	call_result_clear(&r);
 	if (rc < 0 && err)
 		*err = why;
 	return rc;
 }
 
-int token_mint(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out, struct err *err)
+int token_mint(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,
+	       struct err *err)
 {
 	bool broken, changed = false;
 	struct err again;
@@ -339,5 +365,6 @@ int token_mint(struct auth_store *a, struct caller *c, struct auth_entry *e, str
 			return rc;
 	}
 	again = *err;
-	return auth_broken(a, c, again.text[0] ? again.text : "the token endpoint refuses them", err);
+	return auth_broken(a, c, again.text[0] ? again.text : "the token endpoint refuses them",
+			   err);
 }

@@ -7,23 +7,28 @@
 #include "drivers/kit/call_idmap.h"
 
 #define AUTH_ENTRIES_MAX 10000
-#define CREDENTIAL_KEPT_MS 60000          /* opened, in the process */
-#define CREDENTIAL_CACHED_MS 3600000      /* sealed, in Redis (A3) */
+#define CREDENTIAL_KEPT_MS 60000     /* opened, in the process */
+#define CREDENTIAL_CACHED_MS 3600000 /* sealed, in Redis (A3) */
 #define CREDENTIAL_REREAD_MS 5000
-#define TOKEN_LOCK_MS 35000               /* the token call's 30 s and the way to Redis and back */
+#define TOKEN_LOCK_MS 35000 /* the token call's 30 s and the way to Redis and back */
 #define TOKEN_LIFE_DEFAULT_MS 3600000
-#define TOKEN_YOUNG_MS 60000              /* refused at this age, another one would be as well */
-#define FAILURE_KEPT_MS 30000             /* a token endpoint that failed is left alone so long, then longer */
+#define TOKEN_YOUNG_MS 60000  /* refused at this age, another one would be as well */
+#define FAILURE_KEPT_MS 30000 /* a token endpoint that failed is left alone so long, then longer */
 #define REDIS_PATIENCE_MS 5000
 
 /* Names as the manifest's `needs` have them.  Public ones (client_id, a user name) are not secrets: nothing
  * is gained by blanking them out of every log line. */
 struct credential {
-	struct credential_field { char *name; char *plain; struct secret value; } *v; /* one of plain, value */
+	struct credential_field {
+		char *name;
+		char *plain;
+		struct secret value;
+	} * v; /* one of plain, value */
 	int n;
 };
 void credential_clear(struct credential *c);
-const char *credential_field(const struct credential *c, const char *name); /* NULL: none; borrowed */
+const char *credential_field(const struct credential *c,
+			     const char *name); /* NULL: none; borrowed */
 
 /* Times of tokens are Redis' clock, times of the cache the loop's. */
 struct token {
@@ -33,18 +38,19 @@ struct token {
 
 struct auth_entry {
 	int64_t integration;
-	int refs;                /* those inside of auth_*; only unused ones are dropped */
-	uint64_t version;        /* grows with each new token or credential */
-	struct gate gate;        /* one at a time asks Redis, Postgres or the partner */
+	int refs;         /* those inside of auth_*; only unused ones are dropped */
+	uint64_t version; /* grows with each new token or credential */
+	struct gate gate; /* one at a time asks Redis, Postgres or the partner */
 	bool renewing;
 	struct credential credential;
 	int64_t credential_until_ms; /* 0: none */
 	int64_t reread_until_ms;     /* after a refusal: Postgres was asked already */
 	struct token token;
-	int64_t store_again_ms;  /* the token is not in Redis: try then; 0: it is */
-	int failed_rc;           /* 0: none */
+	int64_t store_again_ms; /* the token is not in Redis: try then; 0: it is */
+	int failed_rc;          /* 0: none */
 	struct err failed;
-	int64_t failed_until_ms;
+	int64_t failed_until_ms; /* remembered so long … */
+	int64_t again_ms;        /* … and when it is worth another try */
 };
 
 struct auth_store {
@@ -60,31 +66,38 @@ struct auth_store {
 extern struct redis_script lua_unlock, lua_mint;
 
 char *auth_key(const char *what, const struct caller *c); /* "token:{guesty}:7"; the caller's */
-const char *const *auth_needs(const struct manifest *m, int *n); /* the manifest's, or what the kind asks for */
+const char *const *auth_needs(const struct manifest *m,
+			      int *n); /* the manifest's, or what the kind asks for */
 
 /* auth_credential.c.  Waits.  anew: as Postgres has it now, whatever is cached; *changed tells. */
-int credential_need(struct auth_store *a, struct caller *c, struct auth_entry *e, bool anew, bool *changed, struct err *err)
-	__attribute__((warn_unused_result));
+int credential_need(struct auth_store *a, struct caller *c, struct auth_entry *e, bool anew,
+		    bool *changed, struct err *err) __attribute__((warn_unused_result));
 
 /* auth_token.c.  All wait but the first three. */
 bool token_is_valid(const struct auth_store *a, const struct auth_entry *e);
-bool token_is_due(const struct auth_store *a, const struct auth_entry *e, const struct manifest *m); /* to be refreshed */
+bool token_is_due(const struct auth_store *a, const struct auth_entry *e,
+		  const struct manifest *m); /* to be refreshed */
 void token_clear(struct token *t);
-int token_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err) __attribute__((warn_unused_result));
-/* Takes what Redis has, if that is valid.  1 taken (also: the same again), 0 nothing there, <0.  *sealed (may be NULL): as it stands there. */
-int token_fetch(struct auth_store *a, struct caller *c, struct auth_entry *e, struct buf *sealed, struct err *err)
+int token_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
 	__attribute__((warn_unused_result));
-int token_store(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err) __attribute__((warn_unused_result));
+/* Takes what Redis has, if that is valid.  1 taken (also: the same again), 0 nothing there, <0.  *sealed (may be NULL): as it stands there. */
+int token_fetch(struct auth_store *a, struct caller *c, struct auth_entry *e, struct buf *sealed,
+		struct err *err) __attribute__((warn_unused_result));
+int token_store(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
+	__attribute__((warn_unused_result));
 
 /* auth_mint.c.  Waits.  Asks the partner: counted, sent, read. The token is in *out. */
-int token_mint(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out, struct err *err)
-	__attribute__((warn_unused_result));
+int token_mint(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,
+	       struct err *err) __attribute__((warn_unused_result));
 
 /* auth_failure.c: the token endpoint's failures, shared by all workers. */
-int failure_recall(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err) /* waits; 0: none */
+int failure_recall(struct auth_store *a, struct caller *c, struct auth_entry *e,
+		   struct err *err) /* waits; 0: none */
 	__attribute__((warn_unused_result));
-void failure_note(struct auth_store *a, struct caller *c, struct auth_entry *e, int rc, const struct err *err); /* waits */
-void failure_forget(struct auth_store *a, struct caller *c, struct auth_entry *e); /* does not wait */
+void failure_note(struct auth_store *a, struct caller *c, struct auth_entry *e, int rc,
+		  const struct err *err); /* waits */
+void failure_forget(struct auth_store *a, struct caller *c,
+		    struct auth_entry *e); /* does not wait */
 /* Waits.  Marks the integration and raises the alert. Returns -EACCES, err filled. */
 int auth_broken(struct auth_store *a, struct caller *c, const char *reason, struct err *err);
 

@@ -9,9 +9,9 @@
 #include "common/base/mem.h"
 #include "common/io/loop.h"
 
-#define TOKEN_SLACK_MS 5000  /* not sent this close to its end: it would end on the way */
+#define TOKEN_SLACK_MS 5000 /* not sent this close to its end: it would end on the way */
 #define TOKEN_MAX_BYTES (64 * 1024)
-#define POLL_MIN_MS 100      /* for the token that another worker is fetching */
+#define POLL_MIN_MS 100 /* for the token that another worker is fetching */
 #define POLL_MAX_MS 500
 #define STORE_TRIES 3
 #define STORE_AGAIN_MS 2000
@@ -33,7 +33,8 @@ static int64_t early_ms(const struct token *t, int64_t asked_ms)
 
 static bool valid(const struct auth_store *a, const struct token *t)
 {
-	return t->access.len > 0 && redis_now_ms(a->redis) < t->expires_ms - early_ms(t, TOKEN_SLACK_MS);
+	return t->access.len > 0 &&
+	       redis_now_ms(a->redis) < t->expires_ms - early_ms(t, TOKEN_SLACK_MS);
 }
 
 bool token_is_valid(const struct auth_store *a, const struct auth_entry *e)
@@ -43,7 +44,8 @@ bool token_is_valid(const struct auth_store *a, const struct auth_entry *e)
 
 bool token_is_due(const struct auth_store *a, const struct auth_entry *e, const struct manifest *m)
 {
-	return redis_now_ms(a->redis) >= e->token.expires_ms - early_ms(&e->token, m->auth.early_ms);
+	return redis_now_ms(a->redis) >=
+	       e->token.expires_ms - early_ms(&e->token, m->auth.early_ms);
 }
 
 static const char *context_of(const struct caller *c, char out[CONTEXT_MAX])
@@ -61,7 +63,8 @@ static int token_parse(const struct secret *text, struct token *out)
 	if (rc < 0)
 		return rc;
 	access = json_str(root, "access_token");
-	if (access && json_int(root, "expires_at_ms", &out->expires_ms) && json_int(root, "usable_at_ms", &out->usable_ms) &&
+	if (access && json_int(root, "expires_at_ms", &out->expires_ms) &&
+	    json_int(root, "usable_at_ms", &out->usable_ms) &&
 	    json_int(root, "minted_at_ms", &out->minted_ms)) {
 		secret_set(&out->access, access, strlen(access));
 		secret_zero((char *)access, strlen(access));
@@ -74,7 +77,8 @@ static int token_parse(const struct secret *text, struct token *out)
 
 static void token_take(struct auth_store *a, struct auth_entry *e, struct token *t)
 {
-	bool same = secret_equal(secret_reveal(&e->token.access), e->token.access.len, secret_reveal(&t->access), t->access.len);
+	bool same = secret_equal(secret_reveal(&e->token.access), e->token.access.len,
+				 secret_reveal(&t->access), t->access.len);
 
 	token_clear(&e->token);
 	e->token = *t;
@@ -83,7 +87,8 @@ static void token_take(struct auth_store *a, struct auth_entry *e, struct token 
 }
 
 /* What was sealed with a key we lack, or is damaged, counts as nothing: a new token replaces it. */
-static int take_sealed(struct auth_store *a, struct caller *c, struct auth_entry *e, const char *sealed)
+static int take_sealed(struct auth_store *a, struct caller *c, struct auth_entry *e,
+		       const char *sealed)
 {
 	char context[CONTEXT_MAX];
 	struct secret text = SECRET_INIT;
@@ -105,11 +110,13 @@ static int take_sealed(struct auth_store *a, struct caller *c, struct auth_entry
 	return 1;
 }
 
-int token_fetch(struct auth_store *a, struct caller *c, struct auth_entry *e, struct buf *sealed, struct err *err)
+int token_fetch(struct auth_store *a, struct caller *c, struct auth_entry *e, struct buf *sealed,
+		struct err *err)
 {
 	char *key = auth_key("token", c);
 	redisReply *reply = NULL;
-	int rc = redis_callv(a->redis, &reply, loop_now_ms() + REDIS_PATIENCE_MS, err, "GET", key, NULL);
+	int rc = redis_callv(a->redis, &reply, loop_now_ms() + REDIS_PATIENCE_MS, err, "GET", key,
+			     NULL);
 
 	free(key);
 	if (rc < 0)
@@ -123,7 +130,8 @@ int token_fetch(struct auth_store *a, struct caller *c, struct auth_entry *e, st
 	return rc;
 }
 
-static int token_seal(struct auth_store *a, struct caller *c, const struct token *t, struct buf *out)
+static int token_seal(struct auth_store *a, struct caller *c, const struct token *t,
+		      struct buf *out)
 {
 	struct buf json = BUF_INIT;
 	char context[CONTEXT_MAX];
@@ -132,8 +140,8 @@ static int token_seal(struct auth_store *a, struct caller *c, const struct token
 	buf_reserve(&json, t->access.len * 6 + 256); /* never moved: no copies are left behind */
 	buf_puts(&json, "{\"access_token\":");
 	json_quote(&json, secret_reveal(&t->access), t->access.len);
-	buf_printf(&json, ",\"expires_at_ms\":%lld,\"usable_at_ms\":%lld,\"minted_at_ms\":%lld}", (long long)t->expires_ms,
-		   (long long)t->usable_ms, (long long)t->minted_ms);
+	buf_printf(&json, ",\"expires_at_ms\":%lld,\"usable_at_ms\":%lld,\"minted_at_ms\":%lld}",
+		   (long long)t->expires_ms, (long long)t->usable_ms, (long long)t->minted_ms);
 	rc = crypto_seal(a->keyring, context_of(c, context), json.data, json.len, out);
 	secret_free_buf(&json);
 	return rc;
@@ -148,7 +156,8 @@ int token_store(struct auth_store *a, struct caller *c, struct auth_entry *e, st
 	int rc = token_seal(a, c, &e->token, &sealed);
 
 	if (rc < 0)
-		return err_set(err, rc, ERR_INTERNAL, "secret key", "the token could not be encrypted");
+		return err_set(err, rc, ERR_INTERNAL, "secret key",
+			       "the token could not be encrypted");
 	key = auth_key("token", c);
 	redis_args_init(&args);
 	redis_arg(&args, "SET");
@@ -186,7 +195,8 @@ static int lock(struct auth_store *a, const char *key, const char *owner, struct
 	int rc;
 
 	snprintf(life, sizeof(life), "%d", TOKEN_LOCK_MS);
-	rc = redis_callv(a->redis, &reply, loop_now_ms() + REDIS_PATIENCE_MS, err, "SET", key, owner, "NX", "PX", life, NULL);
+	rc = redis_callv(a->redis, &reply, loop_now_ms() + REDIS_PATIENCE_MS, err, "SET", key,
+			 owner, "NX", "PX", life, NULL);
 	if (rc < 0)
 		return rc;
 	rc = reply->type == REDIS_REPLY_STATUS ? 1 : 0;
@@ -206,7 +216,8 @@ static void unlock(struct auth_store *a, const char *key, const char *owner)
 }
 
 /* With the lock held.  Whoever held it before may have brought a token, or found out that there is none. */
-static int renew_locked(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
+static int renew_locked(struct auth_store *a, struct caller *c, struct auth_entry *e,
+			struct err *err)
 {
 	struct token fresh = { 0 };
 	int rc = token_fetch(a, c, e, NULL, err);
@@ -237,8 +248,8 @@ static void deadline_shift(int64_t ms)
 		co_set_deadline(co, deadline + ms);
 }
 
-static int renew_with_lock(struct auth_store *a, struct caller *c, struct auth_entry *e, const char *key, const char *owner,
-			   struct err *err)
+static int renew_with_lock(struct auth_store *a, struct caller *c, struct auth_entry *e,
+			   const char *key, const char *owner, struct err *err)
 {
 	int rc;
 
@@ -272,7 +283,8 @@ int token_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, st
 			err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "token",
 				"ended while another worker was fetching the token");
 		} else if (rc == 0 && !token_is_valid(a, e)) {
-			rc = err_set(err, -EAGAIN, ERR_TRANSIENT, "token", "another worker has been fetching the token for %d s",
+			rc = err_set(err, -EAGAIN, ERR_TRANSIENT, "token",
+				     "another worker has been fetching the token for %d s",
 				     TOKEN_LOCK_MS / 1000);
 		}
 		break;

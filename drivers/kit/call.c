@@ -44,7 +44,8 @@ int permit_take(struct caller *c, struct route *r, struct permit *out, bool *tak
 	if (!r->bounded && r->held_until_ms[HELD_INTEGRATION] == 0)
 		return 0;
 	deadline_shift(room);
-	rc = limiter_acquire(c->door->limiter, &r->limits, max, out, &wait_ms, NULL, CO_NO_DEADLINE, err);
+	rc = limiter_acquire(c->door->limiter, &r->limits, max, out, &wait_ms, NULL, CO_NO_DEADLINE,
+			     err);
 	waited = clock_mono_ms() - began;
 	deadline_shift(waited - room);
 	c->permit_waited_ms += waited;
@@ -56,7 +57,8 @@ int permit_take(struct caller *c, struct route *r, struct permit *out, bool *tak
 }
 
 /* The credential is read after the permit is there: it may have changed while we waited for it. */
-static int permit_and_credential(struct going *g, struct permit *permit, bool *taken, struct buf *auth, struct err *err)
+static int permit_and_credential(struct going *g, struct permit *permit, bool *taken,
+				 struct buf *auth, struct err *err)
 {
 	struct auth_store *store = g->c->door->auth;
 
@@ -71,7 +73,8 @@ static int permit_and_credential(struct going *g, struct permit *permit, bool *t
 		secret_free_buf(auth);
 		if (g->with_auth)
 			rc = auth_value(store, g->c, auth, &g->version, err);
-		fresh = !*taken || redis_now_ms(g->c->door->redis) - permit->granted_ms <= DOOR_PERMIT_STALE_MS;
+		fresh = !*taken || redis_now_ms(g->c->door->redis) - permit->granted_ms <=
+					   DOOR_PERMIT_STALE_MS;
 		if (rc == 0 && fresh)
 			return 0;
 		if (*taken)
@@ -91,8 +94,11 @@ static int go(struct going *g, struct call_result *r, struct err *err)
 	const struct manifest *m = g->c->driver->manifest;
 	struct buf auth = BUF_INIT;
 	struct permit permit;
-	struct exchange x = { .route = g->route, .spec = g->spec, .auth_name = m->auth.name ? m->auth.name : "Authorization",
-			      .total_ms = m->total_ms, .read_ms = m->read_ms };
+	struct exchange x = { .route = g->route,
+			      .spec = g->spec,
+			      .auth_name = m->auth.name ? m->auth.name : "Authorization",
+			      .total_ms = m->total_ms,
+			      .read_ms = m->read_ms };
 	bool taken = false;
 	int rc = permit_and_credential(g, &permit, &taken, &auth, err);
 
@@ -110,7 +116,9 @@ static int go(struct going *g, struct call_result *r, struct err *err)
 	if (rc == 0) {
 		exchange_read(g->c, &x, r, err);
 		route_feedback(g->c, g->route, &r->http, err);
-		rc = err->class == ERR_NONE ? 0 : err->class == ERR_RATE_LIMIT ? -EAGAIN : -EREMOTEIO;
+		rc = err->class == ERR_NONE         ? 0
+		     : err->class == ERR_RATE_LIMIT ? -EAGAIN
+						    : -EREMOTEIO;
 	}
 	secret_free_buf(&auth);
 	return rc;
@@ -126,7 +134,8 @@ static int go_again(struct going *g, struct call_result *r, struct err *err)
 	call_result_init(r);
 	memset(err, 0, sizeof(*err));
 	rc = go(g, r, err);
-	if (rc < 0 && r->http.status == 0 && !r->http.failure && rc != -ECANCELED && rc != -ETIMEDOUT) {
+	if (rc < 0 && r->http.status == 0 && !r->http.failure && rc != -ECANCELED &&
+	    rc != -ETIMEDOUT) {
 		call_result_clear(r);
 		*r = first;
 		*err = why;
@@ -138,7 +147,8 @@ static int go_again(struct going *g, struct call_result *r, struct err *err)
 
 static bool quick_retry_fits(const struct going *g, const struct err *e, int64_t pause_ms)
 {
-	if (e->class != ERR_TRANSIENT || !g->spec->repeatable || strcmp(g->spec->method, "GET") != 0)
+	if (e->class != ERR_TRANSIENT || !g->spec->repeatable ||
+	    strcmp(g->spec->method, "GET") != 0)
 		return false;
 	if (e->retry_after_ms > QUICK_RETRY_MAX_MS)
 		return false;
@@ -147,7 +157,8 @@ static bool quick_retry_fits(const struct going *g, const struct err *e, int64_t
 
 static int quick_retry(struct going *g, struct call_result *r, struct err *err)
 {
-	int64_t pause_ms = QUICK_RETRY_MIN_MS + random_below(QUICK_RETRY_MAX_MS - QUICK_RETRY_MIN_MS);
+	int64_t pause_ms =
+		QUICK_RETRY_MIN_MS + random_below(QUICK_RETRY_MAX_MS - QUICK_RETRY_MIN_MS);
 	int rc;
 
 	if (!quick_retry_fits(g, err, pause_ms))
@@ -156,7 +167,8 @@ static int quick_retry(struct going *g, struct call_result *r, struct err *err)
 		pause_ms = err->retry_after_ms;
 	rc = co_sleep("quick retry", pause_ms);
 	if (rc < 0)
-		return err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call", "ended while waiting to try again");
+		return err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call",
+			       "ended while waiting to try again");
 	return go_again(g, r, err);
 }
 
@@ -174,7 +186,8 @@ static int refused(struct going *g, struct call_result *r, struct err *err)
 		return rc;
 	}
 	if (rc < 0) {
-		log_event(LOG_WARN, "auth_refused", LS("endpoint", g->spec->endpoint), LS("reason", why.text));
+		log_event(LOG_WARN, "auth_refused", LS("endpoint", g->spec->endpoint),
+			  LS("reason", why.text));
 		return -EREMOTEIO;
 	}
 	return go_again(g, r, err);
@@ -182,7 +195,8 @@ static int refused(struct going *g, struct call_result *r, struct err *err)
 
 int call(struct caller *c, const struct call_spec *spec, struct call_result *r, struct err *err)
 {
-	struct going g = { c, spec, NULL, !spec->no_auth && c->driver->manifest->auth.kind != AUTH_NONE, 0 };
+	struct going g = { c, spec, NULL,
+			   !spec->no_auth && c->driver->manifest->auth.kind != AUTH_NONE, 0 };
 	struct err e = { 0 };
 	int rc;
 

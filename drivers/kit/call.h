@@ -15,7 +15,9 @@
 
 struct door; /* one a process: HTTP pools by partner, token cache, limiter */
 struct door_options {
-	struct redis *redis; struct pg *pg; struct keyring *keyring; /* borrowed */
+	struct redis *redis;
+	struct pg *pg;
+	struct keyring *keyring; /* borrowed */
 	const char *epoch;
 	int64_t permit_wait_ms; /* longer waits give the job back; 0 = 3,000 */
 };
@@ -35,28 +37,33 @@ struct caller {
 };
 
 struct call_spec {
-	const char *endpoint;     /* template for metrics and logs: "/listings/{id}" */
-	const char *method;       /* "GET" */
-	const char *path;         /* substituted; or an absolute URL on the partner's hosts */
-	const struct manifest_pair *query; int n_query; /* values substituted already, unescaped */
-	const char *body; size_t body_len; const char *content_type; /* NULL: none */
+	const char *endpoint; /* template for metrics and logs: "/listings/{id}" */
+	const char *method;   /* "GET" */
+	const char *path;     /* substituted; or an absolute URL on the partner's hosts */
+	const struct manifest_pair *query;
+	int n_query; /* values substituted already, unescaped */
+	const char *body;
+	size_t body_len;
+	const char *content_type; /* NULL: none */
 	bool no_auth;             /* the token call itself */
 	bool repeatable;          /* GETs are */
 };
 struct call_result {
 	struct http_response http;
-	cJSON *json;              /* parsed body (after decode_body), or NULL when there was none */
-	int64_t observed_us;      /* when it was sent, on Redis' clock */
+	cJSON *json;         /* parsed body (after decode_body), or NULL when there was none */
+	int64_t observed_us; /* when it was sent, on Redis' clock */
 };
 void call_result_clear(struct call_result *r);
 
 /* Waits.  0: status and rules say success.  Else -EREMOTEIO (the partner's answer, classified), -EAGAIN (hold: err.class ERR_HOLD or
  * ERR_RATE_LIMIT with retry_after_ms), -ETIMEDOUT, -ECANCELED, -ECONNRESET (Redis or Postgres lost on the way).
  * On -EREMOTEIO r keeps the exchange for the dead letter. */
-int call(struct caller *c, const struct call_spec *spec, struct call_result *r, struct err *err) __attribute__((warn_unused_result));
+int call(struct caller *c, const struct call_spec *spec, struct call_result *r, struct err *err)
+	__attribute__((warn_unused_result));
 
 /* The exchange for a dead letter: method, URL, status, headers, bodies cut at 4 KiB, secrets removed. JSON object text, appended. */
-void call_exchange_print(const struct caller *c, const struct call_spec *spec, const struct call_result *r, struct buf *out);
+void call_exchange_print(const struct caller *c, const struct call_spec *spec,
+			 const struct call_result *r, struct buf *out);
 
 /* The manifest's URL roots with the integration's base_url in their place (design.md section 3: every URL on the host of api.base moves). Appends. */
 void call_base_url(const struct driver *d, const struct integration *i, struct buf *out);

@@ -7,13 +7,17 @@
 #include "common/base/mem.h"
 
 #define POOL_CONNECTIONS 500 /* curl walks all of a pool's connections for each transfer */
-#define ANSWERS_MAX 16       /* handles kept for one endpoint; rarer answers are looked up each time */
+#define ANSWERS_MAX 16 /* handles kept for one endpoint; rarer answers are looked up each time */
 
 struct endpoint {
 	struct endpoint *next;
 	char *name;
 	struct metric *duration;
-	struct { int status; const char *failure; struct metric *calls; } answers[ANSWERS_MAX];
+	struct {
+		int status;
+		const char *failure;
+		struct metric *calls;
+	} answers[ANSWERS_MAX];
 	int n_answers;
 };
 
@@ -72,7 +76,8 @@ struct door_partner *door_partner(struct door *d, const char *name)
 	p = mem_new(struct door_partner);
 	p->name = mem_strdup(name);
 	p->pool = http_pool_new(p->name, POOL_CONNECTIONS);
-	p->waits = metrics_histogram("integration_limit_wait_seconds", "Time spent waiting for permits of the rate limiter.",
+	p->waits = metrics_histogram("integration_limit_wait_seconds",
+				     "Time spent waiting for permits of the rate limiter.",
 				     "partner", name, NULL);
 	p->next = d->partners;
 	d->partners = p;
@@ -95,21 +100,24 @@ static struct endpoint *endpoint_of(struct door_partner *p, const char *name)
 		return endpoint_of(p, "other");
 	e = mem_new(struct endpoint);
 	e->name = mem_strdup(name);
-	e->duration = metrics_histogram("integration_api_call_duration_seconds", "How long partners took to answer.",
-					"partner", p->name, "endpoint", name, NULL);
+	e->duration = metrics_histogram("integration_api_call_duration_seconds",
+					"How long partners took to answer.", "partner", p->name,
+					"endpoint", name, NULL);
 	e->next = p->endpoints;
 	p->endpoints = e;
 	p->n_endpoints++;
 	return e;
 }
 
-static struct metric *calls_metric(const struct door_partner *p, const struct endpoint *e, const struct http_response *h)
+static struct metric *calls_metric(const struct door_partner *p, const struct endpoint *e,
+				   const struct http_response *h)
 {
 	char code[16];
 
 	snprintf(code, sizeof(code), "%d", h->status);
-	return metrics_counter("integration_api_calls_total", "Calls to partners by their answer.", "partner", p->name,
-			       "endpoint", e->name, "status_code", h->status ? code : h->failure, NULL);
+	return metrics_counter("integration_api_calls_total", "Calls to partners by their answer.",
+			       "partner", p->name, "endpoint", e->name, "status_code",
+			       h->status ? code : h->failure, NULL);
 }
 
 void door_count(struct door_partner *p, const char *endpoint, const struct http_response *h)
@@ -124,7 +132,8 @@ void door_count(struct door_partner *p, const char *endpoint, const struct http_
 		m = calls_metric(p, e, h);
 		if (e->n_answers < ANSWERS_MAX) {
 			e->answers[e->n_answers].status = h->status;
-			e->answers[e->n_answers].failure = h->failure; /* a constant: its address names it */
+			e->answers[e->n_answers].failure =
+				h->failure; /* a constant: its address names it */
 			e->answers[e->n_answers++].calls = m;
 		}
 	}

@@ -12,8 +12,8 @@
 #include "drivers/kit/call_idmap.h"
 
 #define DOOR_ROUTES_MAX 10000
-#define DOOR_HEADERS_MAX 24      /* manifest headers with Accept and User-Agent */
-#define DOOR_ENDPOINTS_MAX 100   /* series by endpoint; later ones are counted as "other" */
+#define DOOR_HEADERS_MAX 24    /* manifest headers with Accept and User-Agent */
+#define DOOR_ENDPOINTS_MAX 100 /* series by endpoint; later ones are counted as "other" */
 #define DOOR_BODY_MAX_BYTES (16 * 1024 * 1024)
 #define DOOR_PERMIT_WAIT_MS 3000
 #define DOOR_PERMIT_STALE_MS 250 /* between grant and send; older permits are given back */
@@ -61,22 +61,26 @@ struct route {
 	struct http_header headers[DOOR_HEADERS_MAX]; /* both strings owned */
 	int n_headers;
 	struct limit_set limits;
-	int scope_of[HELD_SCOPES];           /* index into limits.scopes, -1: none */
-	bool bounded;                        /* there is something to ask the limiter for */
-	int64_t held_until_ms[HELD_SCOPES];  /* as this process told the limiter; Redis' clock */
-	int unhinted;                        /* 429s in a row that did not say for how long */
-	struct manifest_limit_header *seen; int n_seen; /* names in lower case, owned */
+	int scope_of[HELD_SCOPES];          /* index into limits.scopes, -1: none */
+	bool bounded;                       /* there is something to ask the limiter for */
+	int64_t held_until_ms[HELD_SCOPES]; /* as this process told the limiter; Redis' clock */
+	int unhinted;                       /* 429s in a row that did not say for how long */
+	struct manifest_limit_header *seen;
+	int n_seen; /* names in lower case, owned */
 };
 
 /* -EINVAL with err: no base URL for this environment, a setting is missing, too many limits. */
-int route_get(struct caller *c, struct route **out, struct err *err) __attribute__((warn_unused_result));
-void route_put(struct route *r); /* NULL is fine */
+int route_get(struct caller *c, struct route **out, struct err *err)
+	__attribute__((warn_unused_result));
+void route_put(struct route *r);                                     /* NULL is fine */
 struct door_partner *door_partner(struct door *d, const char *name); /* found or made */
-const char *setting_text(const struct integration *i, const char *name, struct buf *keep); /* NULL: not set */
+const char *setting_text(const struct integration *i, const char *name,
+			 struct buf *keep); /* NULL: not set */
 
 /* The whole URL of a call.  query_name and query_value: the credential, or NULL.  -EINVAL: not on the partner's hosts. */
-int route_url(const struct route *r, const struct call_spec *spec, const char *query_name, const char *query_value,
-	      struct buf *out, struct err *err) __attribute__((warn_unused_result));
+int route_url(const struct route *r, const struct call_spec *spec, const char *query_name,
+	      const char *query_value, struct buf *out, struct err *err)
+	__attribute__((warn_unused_result));
 
 /* Waits.  Sends once, without permit or credential of its own; `auth` is the credential's header value (or query
  * value) or NULL.  0: r->http is an exchange that ended. */
@@ -88,13 +92,15 @@ struct exchange {
 	int64_t total_ms, read_ms;
 	bool at_token_url;
 };
-int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r, struct err *err)
-	__attribute__((warn_unused_result));
+int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
+		  struct err *err) __attribute__((warn_unused_result));
 /* Parses, classifies, counts and logs what exchange_send brought.  Does not wait.  *out: class ERR_NONE is success. */
-void exchange_read(struct caller *c, const struct exchange *x, struct call_result *r, struct err *out);
+void exchange_read(struct caller *c, const struct exchange *x, struct call_result *r,
+		   struct err *out);
 
 /* Waits.  What headers and status said of limits goes to all workers.  Fills out->retry_after_ms of a rate_limit. */
-void route_feedback(struct caller *c, struct route *r, const struct http_response *h, struct err *out);
+void route_feedback(struct caller *c, struct route *r, const struct http_response *h,
+		    struct err *out);
 /* "1s 14/15, 60s 100/120", or empty. */
 void route_limits_seen(const struct route *r, const struct http_response *h, struct buf *out);
 

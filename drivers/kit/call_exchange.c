@@ -15,10 +15,21 @@
 
 /* As they are once lower-cased and without '-', '_' and 'x-' before them. */
 static const char *const secret_names[] = {
-	"authorization", "proxyauthorization", "cookie", "setcookie", "apikey", "authtoken", "accesstoken", "refreshtoken",
-	"idtoken", "clientsecret", "secret", "secretkey", "webhooksecret", "password", "passwd", "pwd", "token", "bearer",
-	"clientassertion", "privatekey", "accesskey", "signature", "authkey", "apitoken", "apisecret", "sessiontoken",
-	"codeverifier", "assertion", "credentials",
+	"authorization",   "proxyauthorization",
+	"cookie",          "setcookie",
+	"apikey",          "authtoken",
+	"accesstoken",     "refreshtoken",
+	"idtoken",         "clientsecret",
+	"secret",          "secretkey",
+	"webhooksecret",   "password",
+	"passwd",          "pwd",
+	"token",           "bearer",
+	"clientassertion", "privatekey",
+	"accesskey",       "signature",
+	"authkey",         "apitoken",
+	"apisecret",       "sessiontoken",
+	"codeverifier",    "assertion",
+	"credentials",
 };
 
 static bool name_is_secret(const char *name, size_t len)
@@ -49,8 +60,8 @@ static bool name_is_credential(const struct manifest *m, const char *name, size_
 	for (int i = 0; i < m->auth.n_needs; i++) {
 		const char *need = m->auth.needs[i];
 
-		if (strlen(need) == len && strncasecmp(need, name, len) == 0 && strcmp(need, "client_id") != 0 &&
-		    strcmp(need, "username") != 0)
+		if (strlen(need) == len && strncasecmp(need, name, len) == 0 &&
+		    strcmp(need, "client_id") != 0 && strcmp(need, "username") != 0)
 			return true;
 	}
 	return name_is_secret(name, len);
@@ -94,7 +105,8 @@ static void redact_json(const struct manifest *m, const char *s, size_t len, str
 		end = skip_string(s, i, len);
 		buf_append(out, s + i, end - i);
 		colon = skip_space(s, end, len);
-		if (end - i < 2 || colon >= len || s[colon] != ':' || !name_is_credential(m, s + i + 1, end - i - 2)) {
+		if (end - i < 2 || colon >= len || s[colon] != ':' ||
+		    !name_is_credential(m, s + i + 1, end - i - 2)) {
 			i = end;
 			continue;
 		}
@@ -131,7 +143,8 @@ static void redact_pairs(const struct manifest *m, const char *s, size_t len, st
 
 static bool looks_like_form(const char *s, size_t len)
 {
-	return len > 0 && memchr(s, '=', len) && !memchr(s, '{', len) && !memchr(s, '<', len) && !memchr(s, ' ', len);
+	return len > 0 && memchr(s, '=', len) && !memchr(s, '{', len) && !memchr(s, '<', len) &&
+	       !memchr(s, ' ', len);
 }
 
 static void append_body(const struct manifest *m, const char *s, size_t len, struct buf *out)
@@ -158,7 +171,8 @@ static void append_body(const struct manifest *m, const char *s, size_t len, str
 	secret_free_buf(&clean);
 }
 
-static void append_header(const struct manifest *m, const char *name, const char *value, bool first, struct buf *out)
+static void append_header(const struct manifest *m, const char *name, const char *value, bool first,
+			  struct buf *out)
 {
 	if (!first)
 		buf_putc(out, ',');
@@ -170,7 +184,8 @@ static void append_header(const struct manifest *m, const char *name, const char
 		json_quote(out, value, strlen(value));
 }
 
-static void append_response_headers(const struct manifest *m, const struct http_response *h, struct buf *out)
+static void append_response_headers(const struct manifest *m, const struct http_response *h,
+				    struct buf *out)
 {
 	const char *p = h->headers.data, *end = p ? p + h->headers.len : NULL;
 	bool first = true;
@@ -188,10 +203,12 @@ static void append_response_headers(const struct manifest *m, const struct http_
 	buf_putc(out, '}');
 }
 
-static void append_url(const struct caller *c, const struct route *r, const struct call_spec *spec, struct buf *out)
+static void append_url(const struct caller *c, const struct route *r, const struct call_spec *spec,
+		       struct buf *out)
 {
 	const struct manifest *m = c->driver->manifest;
-	bool in_query = m->auth.kind != AUTH_NONE && m->auth.place == AUTH_IN_QUERY && !spec->no_auth;
+	bool in_query =
+		m->auth.kind != AUTH_NONE && m->auth.place == AUTH_IN_QUERY && !spec->no_auth;
 	struct buf url = BUF_INIT, clean = BUF_INIT;
 	const char *mark;
 
@@ -214,7 +231,8 @@ static void append_url(const struct caller *c, const struct route *r, const stru
 	secret_free_buf(&clean);
 }
 
-static void append_request(const struct caller *c, const struct route *r, const struct call_spec *spec, struct buf *out)
+static void append_request(const struct caller *c, const struct route *r,
+			   const struct call_spec *spec, struct buf *out)
 {
 	const struct manifest *m = c->driver->manifest;
 
@@ -228,7 +246,8 @@ static void append_request(const struct caller *c, const struct route *r, const 
 	for (int i = 0; r && i < r->n_headers; i++)
 		append_header(m, r->headers[i].name, r->headers[i].value, i == 0, out);
 	if (m->auth.kind != AUTH_NONE && m->auth.place == AUTH_IN_HEADER && !spec->no_auth)
-		append_header(m, m->auth.name ? m->auth.name : "Authorization", "***", !r || r->n_headers == 0, out);
+		append_header(m, m->auth.name ? m->auth.name : "Authorization", "***",
+			      !r || r->n_headers == 0, out);
 	buf_putc(out, '}');
 	if (spec->body) {
 		buf_puts(out, ",\"request_body\":");
@@ -236,7 +255,8 @@ static void append_request(const struct caller *c, const struct route *r, const 
 	}
 }
 
-static void append_response(const struct manifest *m, const struct http_response *h, struct buf *out)
+static void append_response(const struct manifest *m, const struct http_response *h,
+			    struct buf *out)
 {
 	buf_printf(out, ",\"status\":%d", h->status);
 	if (h->failure) {
@@ -251,7 +271,8 @@ static void append_response(const struct manifest *m, const struct http_response
 	append_body(m, buf_str(&h->body), h->body.len, out);
 }
 
-void call_exchange_print(const struct caller *c, const struct call_spec *spec, const struct call_result *r, struct buf *out)
+void call_exchange_print(const struct caller *c, const struct call_spec *spec,
+			 const struct call_result *r, struct buf *out)
 {
 	struct caller self = *c;
 	struct route *route = NULL;

@@ -8,12 +8,12 @@
 #include "common/io/loop.h"
 #include "drivers/kit/classify.h"
 
-#define HOLD_SLACK_MS 50                        /* after the partner's own instant */
-#define HOLD_SAME_MS 100                        /* a hold that ends this close to the last one is the same */
-#define HOLD_MAX_MS (24 * 3600 * 1000LL)        /* no header is believed beyond */
-#define UNHINTED_MS 60000                       /* a 429 that does not say: E2, doubling … */
-#define UNHINTED_MAX_MS (15 * 60 * 1000LL)      /* … up to here */
-#define EMPTY_WINDOW_MS 60000                   /* "0 remaining" without a reset holds no longer */
+#define HOLD_SLACK_MS 50 /* after the partner's own instant */
+#define HOLD_SAME_MS 100 /* a hold that ends this close to the last one is the same */
+#define HOLD_MAX_MS (24 * 3600 * 1000LL)   /* no header is believed beyond */
+#define UNHINTED_MS 60000                  /* a 429 that does not say: E2, doubling … */
+#define UNHINTED_MAX_MS (15 * 60 * 1000LL) /* … up to here */
+#define EMPTY_WINDOW_MS 60000              /* "0 remaining" without a reset holds no longer */
 #define REDIS_WAIT_MS 2000
 
 static void hold(struct caller *c, struct route *r, int held, int64_t ms, const char *reason)
@@ -25,14 +25,18 @@ static void hold(struct caller *c, struct route *r, int held, int64_t ms, const 
 
 	if (until <= r->held_until_ms[held] + HOLD_SAME_MS)
 		return;
-	r->held_until_ms[held] = until; /* before the wait: the answers that come meanwhile need not say it again */
-	rc = limiter_hold(c->door->limiter, r->limits.partner, scope, until, reason, loop_now_ms() + REDIS_WAIT_MS, &e);
+	r->held_until_ms[held] =
+		until; /* before the wait: the answers that come meanwhile need not say it again */
+	rc = limiter_hold(c->door->limiter, r->limits.partner, scope, until, reason,
+			  loop_now_ms() + REDIS_WAIT_MS, &e);
 	if (rc < 0) {
 		r->held_until_ms[held] = 0;
-		log_event(LOG_WARN, "limit_hold_failed", LS("scope", scope), LI("for_ms", ms), LS("error", e.text));
+		log_event(LOG_WARN, "limit_hold_failed", LS("scope", scope), LI("for_ms", ms),
+			  LS("error", e.text));
 		return;
 	}
-	log_event(LOG_WARN, "limit_held", LS("scope", scope), LI("for_ms", ms), LS("reason", reason));
+	log_event(LOG_WARN, "limit_held", LS("scope", scope), LI("for_ms", ms),
+		  LS("reason", reason));
 }
 
 /* The scope that a partner means: that of its limit with this window, else the widest it has a limit for. */
@@ -49,7 +53,9 @@ static int scope_for(const struct route *r, int64_t window_ms)
 		if (is == HELD_PARTNER)
 			held = HELD_PARTNER;
 	}
-	return r->scope_of[held] >= 0 ? held : held == HELD_PARTNER ? HELD_INTEGRATION : HELD_PARTNER;
+	return r->scope_of[held] >= 0 ? held
+	       : held == HELD_PARTNER ? HELD_INTEGRATION
+				      : HELD_PARTNER;
 }
 
 /* Seconds from now, an epoch in s or ms, or a date; -1 where it is none of these. */
@@ -72,7 +78,8 @@ static int64_t partner_now_ms(const struct caller *c, const struct http_response
 	const char *date = http_response_header(h, "date");
 	int64_t us;
 
-	return date && clock_parse_time(date, &us, NULL) == 0 ? us / 1000 : redis_now_ms(c->door->redis);
+	return date && clock_parse_time(date, &us, NULL) == 0 ? us / 1000
+							      : redis_now_ms(c->door->redis);
 }
 
 static void remaining_feedback(struct caller *c, struct route *r, const struct http_response *h)
@@ -91,7 +98,8 @@ static void remaining_feedback(struct caller *c, struct route *r, const struct h
 			ms = EMPTY_WINDOW_MS;
 		if (l->window_ms > 0 && ms > l->window_ms)
 			ms = l->window_ms;
-		hold(c, r, scope_for(r, l->window_ms), ms < HOLD_MAX_MS ? ms : HOLD_MAX_MS, "0 remaining");
+		hold(c, r, scope_for(r, l->window_ms), ms < HOLD_MAX_MS ? ms : HOLD_MAX_MS,
+		     "0 remaining");
 	}
 }
 
@@ -106,7 +114,8 @@ static int64_t unhinted_ms(struct caller *c, struct route *r, int held)
 	return ms < UNHINTED_MAX_MS ? ms : UNHINTED_MAX_MS;
 }
 
-void route_feedback(struct caller *c, struct route *r, const struct http_response *h, struct err *out)
+void route_feedback(struct caller *c, struct route *r, const struct http_response *h,
+		    struct err *out)
 {
 	int held;
 

@@ -7,13 +7,19 @@
 #include <stdint.h>
 
 struct idmap {
-	struct idmap_slot { int64_t id; void *value; } *v; /* value NULL: free */
+	struct idmap_slot {
+		int64_t id;
+		void *value;
+	} * v; /* value NULL: free */
 	size_t cap, n;
 };
 
-#define IDMAP_INIT { NULL, 0, 0 }
+#define IDMAP_INIT         \
+	{                  \
+		NULL, 0, 0 \
+	}
 
-void idmap_clear(struct idmap *m); /* the table alone, not what it points to */
+void idmap_clear(struct idmap *m);                  /* the table alone, not what it points to */
 void *idmap_get(const struct idmap *m, int64_t id); /* NULL: none */
 void idmap_put(struct idmap *m, int64_t id, void *value); /* adds or replaces */
 /* Asks drop for each value; where it says true (and has let go of the value) the entry goes. */

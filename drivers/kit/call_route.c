@@ -11,7 +11,8 @@
 #include "common/base/mem.h"
 #include "drivers/kit/subst.h"
 
-#define FLIGHT_SLACK_MS 5000 /* a call whose worker died counts as under way this long after its total timeout */
+#define FLIGHT_SLACK_MS \
+	5000 /* a call whose worker died counts as under way this long after its total timeout */
 
 const char *setting_text(const struct integration *i, const char *name, struct buf *keep)
 {
@@ -30,19 +31,22 @@ static const char *cfg_value(const char *name, void *arg)
 {
 	struct cfg_lookup *l = arg;
 
-	return strncmp(name, "cfg.", 4) == 0 ? setting_text(l->integration, name + 4, &l->keep) : NULL;
+	return strncmp(name, "cfg.", 4) == 0 ? setting_text(l->integration, name + 4, &l->keep)
+					     : NULL;
 }
 
 static int add_header(struct route *r, const char *name, char *value, struct err *err)
 {
 	if (r->n_headers == DOOR_HEADERS_MAX) {
 		free(value);
-		return err_set(err, -EINVAL, ERR_INTERNAL, "manifest", "more than %d headers", DOOR_HEADERS_MAX);
+		return err_set(err, -EINVAL, ERR_INTERNAL, "manifest", "more than %d headers",
+			       DOOR_HEADERS_MAX);
 	}
 	/* a line break in a setting would let it write headers of its own */
 	if (value[strcspn(value, "\r\n")] != '\0') {
 		free(value);
-		return err_set(err, -EINVAL, ERR_CLIENT, "settings", "header %s: a line break in its value", name);
+		return err_set(err, -EINVAL, ERR_CLIENT, "settings",
+			       "header %s: a line break in its value", name);
 	}
 	r->headers[r->n_headers++] = (struct http_header){ mem_strdup(name), value };
 	return 0;
@@ -78,7 +82,8 @@ static int route_headers(struct route *r, const struct caller *c, struct err *er
 	return rc;
 }
 
-static int add_tiers(struct limit_scope *s, const struct manifest *m, enum limit_scope_kind kind, struct err *err)
+static int add_tiers(struct limit_scope *s, const struct manifest *m, enum limit_scope_kind kind,
+		     struct err *err)
 {
 	for (int i = 0; i < m->n_limits; i++) {
 		/* a whole number times a decimal share may fall a hair short of the whole number it means */
@@ -87,15 +92,17 @@ static int add_tiers(struct limit_scope *s, const struct manifest *m, enum limit
 		if (m->limits[i].scope != kind)
 			continue;
 		if (s->n_tiers == LIMIT_TIERS_MAX)
-			return err_set(err, -EINVAL, ERR_INTERNAL, "manifest", "more than %d limits of one scope",
-				       LIMIT_TIERS_MAX);
-		s->tiers[s->n_tiers++] = (struct limit_tier){ limit > 1 ? limit : 1, m->limits[i].window_ms };
+			return err_set(err, -EINVAL, ERR_INTERNAL, "manifest",
+				       "more than %d limits of one scope", LIMIT_TIERS_MAX);
+		s->tiers[s->n_tiers++] =
+			(struct limit_tier){ limit > 1 ? limit : 1, m->limits[i].window_ms };
 	}
 	return 0;
 }
 
 /* A scope that bounds nothing is left out: it would cost Redis for each permit. */
-static int add_scope(struct route *r, int held, enum limit_scope_kind kind, int flight, struct err *err)
+static int add_scope(struct route *r, int held, enum limit_scope_kind kind, int flight,
+		     struct err *err)
 {
 	const struct manifest *m = r->driver->manifest;
 	struct limit_scope *s = &r->limits.scopes[r->limits.n_scopes];
@@ -123,7 +130,8 @@ static int route_limits(struct route *r, const struct caller *c, struct err *err
 	host = host ? host + 3 : base;
 	n = (int)strcspn(host, "/");
 	if (n > 120)
-		return err_set(err, -EINVAL, ERR_CLIENT, "settings", "the base URL's host is too long");
+		return err_set(err, -EINVAL, ERR_CLIENT, "settings",
+			       "the base URL's host is too long");
 	r->limits.partner = m->partner;
 	snprintf(s->name, sizeof(s->name), "%.*s:partner", n, host);
 	rc = add_scope(r, HELD_PARTNER, SCOPE_PARTNER, m->concurrency_partner, err);
@@ -195,7 +203,8 @@ static struct route *route_new(struct caller *c, uint64_t fingerprint, struct er
 	r->scope_of[HELD_PARTNER] = r->scope_of[HELD_INTEGRATION] = -1;
 	roots_init(&r->roots, c->driver, c->integration);
 	if (r->roots.base.len == 0) {
-		err_set(err, -EINVAL, ERR_CLIENT, "settings", "%s has no %s environment: the manifest names no base URL for it",
+		err_set(err, -EINVAL, ERR_CLIENT, "settings",
+			"%s has no %s environment: the manifest names no base URL for it",
 			c->driver->manifest->partner, c->integration->environment);
 		route_put(r);
 		return NULL;

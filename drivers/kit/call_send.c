@@ -24,18 +24,24 @@ static int request_headers(const struct exchange *x, struct http_header *out)
 	return n;
 }
 
-int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r, struct err *err)
+int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
+		  struct err *err)
 {
 	const struct manifest *m = x->route->driver->manifest;
 	struct http_header headers[DOOR_HEADERS_MAX + 2];
 	struct buf url = BUF_INIT;
 	struct http_request q = {
-		.method = x->spec->method, .headers = headers,
-		.body = x->spec->body, .body_len = x->spec->body_len,
-		.connect_ms = m->connect_ms, .read_ms = x->read_ms, .total_ms = x->total_ms,
+		.method = x->spec->method,
+		.headers = headers,
+		.body = x->spec->body,
+		.body_len = x->spec->body_len,
+		.connect_ms = m->connect_ms,
+		.read_ms = x->read_ms,
+		.total_ms = x->total_ms,
 		.max_body_bytes = DOOR_BODY_MAX_BYTES,
 	};
-	int rc = route_url(x->route, x->spec, x->auth_query ? x->auth_name : NULL, x->auth_query, &url, err);
+	int rc = route_url(x->route, x->spec, x->auth_query ? x->auth_name : NULL, x->auth_query,
+			   &url, err);
 
 	if (rc == 0) {
 		q.url = buf_str(&url);
@@ -45,15 +51,16 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		rc = http_send(x->route->partner->pool, &q, &r->http);
 		if (rc < 0)
 			err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call",
-				rc == -ECANCELED ? "cancelled while %s %s was under way" :
-						   "the job's time ended while %s %s was under way",
+				rc == -ECANCELED ? "cancelled while %s %s was under way"
+						 : "the job's time ended while %s %s was under way",
 				x->spec->method, x->spec->endpoint);
 	}
 	secret_free_buf(&url); /* may hold a key */
 	return rc;
 }
 
-static int decode(const struct caller *c, const struct http_response *h, struct buf *out, struct err *err)
+static int decode(const struct caller *c, const struct http_response *h, struct buf *out,
+		  struct err *err)
 {
 	const struct driver_hooks *hooks = c->driver->hooks;
 
@@ -75,7 +82,8 @@ static cJSON *parse(const struct caller *c, const struct http_response *h, struc
 		return NULL;
 	if (decode(c, h, &decoded, why) < 0) {
 		if (why->class == ERR_NONE)
-			err_set(why, 0, ERR_DATA, "decode_body", "the answer's body could not be decoded");
+			err_set(why, 0, ERR_DATA, "decode_body",
+				"the answer's body could not be decoded");
 		buf_clear(&decoded);
 		return NULL;
 	}
@@ -83,7 +91,8 @@ static cJSON *parse(const struct caller *c, const struct http_response *h, struc
 		text = &decoded;
 	rc = json_parse(text->data, text->len, DOOR_BODY_MAX_BYTES, &json, &bad);
 	if (rc < 0)
-		err_set(why, 0, ERR_DATA, "json", "the answer is not the JSON that was expected: line %d, column %d: %s",
+		err_set(why, 0, ERR_DATA, "json",
+			"the answer is not the JSON that was expected: line %d, column %d: %s",
 			bad.line, bad.column, bad.text);
 	buf_clear(&decoded);
 	return json;
@@ -98,26 +107,42 @@ static void log_call(const struct exchange *x, const struct http_response *h, co
 		return;
 	snprintf(status, sizeof(status), "%d", h->status);
 	route_limits_seen(x->route, h, &limits);
-	log_event(e->class == ERR_NONE ? LOG_INFO : LOG_WARN, "api_call", LS("method", x->spec->method),
-		  LS("endpoint", x->spec->endpoint), LS("status", h->status ? status : h->failure),
-		  LI("dur_ms", h->duration_ms), LI("bytes", h->body.len),
-		  LS("limits", limits.len ? buf_str(&limits) : NULL),
+	log_event(e->class == ERR_NONE ? LOG_INFO : LOG_WARN, "api_call",
+		  LS("method", x->spec->method), LS("endpoint", x->spec->endpoint),
+		  LS("status", h->status ? status : h->failure), LI("dur_ms", h->duration_ms),
+		  LI("bytes", h->body.len), LS("limits", limits.len ? buf_str(&limits) : NULL),
 		  LS("retry_after", http_response_header(h, "retry-after")),
 		  LS("class", e->class == ERR_NONE ? NULL : err_class_name(e->class)),
-		  LS("detail", h->status ? NULL : h->detail), LS("rule", e->class == ERR_NONE ? NULL : e->rule));
+		  LS("detail", h->status ? NULL : h->detail),
+		  LS("rule", e->class == ERR_NONE ? NULL : e->rule));
 	buf_clear(&limits);
 }
 
-void exchange_read(struct caller *c, const struct exchange *x, struct call_result *r, struct err *out)
+/* A partner may say our own secret back to us. */
+static void redact_text(struct err *e)
+{
+	struct buf text = BUF_INIT;
+
+	buf_puts(&text, e->text);
+	secret_redact(&text);
+	snprintf(e->text, sizeof(e->text), "%s", buf_str(&text));
+	secret_free_buf(&text);
+}
+
+void exchange_read(struct caller *c, const struct exchange *x, struct call_result *r,
+		   struct err *out)
 {
 	struct err unread = { 0 };
 
 	r->json = parse(c, &r->http, &unread);
 	memset(out, 0, sizeof(*out));
-	classify(c->driver->manifest, &r->http, r->json, x->at_token_url, redis_now_ms(c->door->redis), out);
+	classify(c->driver->manifest, &r->http, r->json, x->at_token_url,
+		 redis_now_ms(c->door->redis), out);
 	/* an error page need not be JSON; a success must be */
 	if (out->class == ERR_NONE && unread.class != ERR_NONE)
 		*out = unread;
+	if (out->class != ERR_NONE)
+		redact_text(out);
 	door_count(x->route->partner, x->spec->endpoint, &r->http);
 	log_call(x, &r->http, out);
 }

@@ -39,7 +39,8 @@ static void base_path(const char *url, struct buf *out)
 
 static bool ends_with(const struct buf *b, const struct buf *tail)
 {
-	return b->len >= tail->len && memcmp(buf_str(b) + b->len - tail->len, buf_str(tail), tail->len) == 0;
+	return b->len >= tail->len &&
+	       memcmp(buf_str(b) + b->len - tail->len, buf_str(tail), tail->len) == 0;
 }
 
 /* A base URL that ends in the path of the manifest's own base may have more before it
@@ -121,8 +122,8 @@ static void append_pair(struct buf *out, const char *name, const char *value)
 	http_escape(out, value, strlen(value));
 }
 
-int route_url(const struct route *r, const struct call_spec *spec, const char *query_name, const char *query_value,
-	      struct buf *out, struct err *err)
+int route_url(const struct route *r, const struct call_spec *spec, const char *query_name,
+	      const char *query_value, struct buf *out, struct err *err)
 {
 	if (origin_len(spec->path) > 0) {
 		int rc = absolute_url(r, spec->path, out, err);

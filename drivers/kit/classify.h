@@ -7,8 +7,10 @@
 
 /* Fills *out: class ERR_NONE for success, else class, rule, retry_after_ms (rate_limit), text with the partner's own message where it is found
  * (error.message, message, error, errors[0].message). now_ms: for dates in Retry-After; server_date header is used to cancel clock skew. */
-void classify(const struct manifest *m, const struct http_response *r, const cJSON *json, bool at_token_url, int64_t now_ms, struct err *out);
-bool rule_matches(const struct manifest_rule *rule, const struct http_response *r, const cJSON *json, bool at_token_url);
+void classify(const struct manifest *m, const struct http_response *r, const cJSON *json,
+	      bool at_token_url, int64_t now_ms, struct err *out);
+bool rule_matches(const struct manifest_rule *rule, const struct http_response *r,
+		  const cJSON *json, bool at_token_url);
 /* Retry-After and kin: seconds, epoch (s, ms), HTTP date, ISO. 0 = none usable. */
 int64_t retry_after_ms(const struct manifest *m, const struct http_response *r, int64_t now_ms);
 

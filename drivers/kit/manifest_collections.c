@@ -145,10 +145,10 @@ static void check_prefix(struct manifest_reader *r, int i, const char *path)
 {
 	const struct manifest_collection *c = collection_at(r, i);
 
-	for (int k = 0; k < i; k++) {
+	for (int k = 0; k < i && c->id_prefix; k++) {
 		const struct manifest_collection *o = collection_at(r, k);
 
-		if (o->table == c->table && o->columns && c->columns &&
+		if (o->id_prefix && o->table == c->table && o->columns && c->columns &&
 		    strcmp(o->id_prefix, c->id_prefix) == 0)
 			reader_problem_at(
 				r, sub(r, path, "id_prefix"),

@@ -31,18 +31,28 @@ static int line_near(const struct manifest_reader *r, const char *path)
 	}
 }
 
+/* One line a problem, whatever a name in the file holds. */
+static void __attribute__((format(printf, 3, 0)))
+put_line(struct manifest_reader *r, const char *path, const char *fmt, va_list ap)
+{
+	struct buf line = BUF_INIT;
+
+	if (*path)
+		buf_printf(&line, "%s: ", path);
+	buf_vprintf(&line, fmt, ap);
+	for (size_t i = 0; i < line.len; i++)
+		if ((unsigned char)line.data[i] < ' ' || line.data[i] == 0x7f)
+			line.data[i] = '?';
+	buf_printf(r->problems, "%s:%d: %s\n", r->file, line_near(r, path), buf_str(&line));
+	buf_clear(&line);
+}
+
 static void problem(struct manifest_reader *r, const char *path, const char *fmt, va_list ap)
 {
-	if (++r->n_problems > MANIFEST_PROBLEMS_MAX) {
-		if (r->n_problems == MANIFEST_PROBLEMS_MAX + 1)
-			buf_printf(r->problems, "%s: more problems, not shown\n", r->file);
-		return;
-	}
-	buf_printf(r->problems, "%s:%d: ", r->file, line_near(r, path));
-	if (*path)
-		buf_printf(r->problems, "%s: ", path);
-	buf_vprintf(r->problems, fmt, ap);
-	buf_putc(r->problems, '\n');
+	if (++r->n_problems <= MANIFEST_PROBLEMS_MAX)
+		put_line(r, path, fmt, ap);
+	else if (r->n_problems == MANIFEST_PROBLEMS_MAX + 1)
+		buf_printf(r->problems, "%s: more problems, not shown\n", r->file);
 }
 
 void reader_problem_at(struct manifest_reader *r, const char *path, const char *fmt, ...)

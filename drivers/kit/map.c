@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/base/crypto.h"
+#include "drivers/kit/map_find.h"
 #include "drivers/kit/map_value.h"
 
 #define HASH_HEX \
@@ -17,7 +18,7 @@
 
 struct mapping {
 	const struct map_context *m;
-	const cJSON *item;
+	struct item from;
 	struct row row;
 	const char *country; /* what was sent as a country and is no code */
 	struct err *err;
@@ -36,75 +37,6 @@ set_aside(struct mapping *x, const char *field, const char *fmt, ...)
 	if (x->err)
 		snprintf(x->err->where, sizeof(x->err->where), "%s", field);
 	return -EINVAL;
-}
-
-/* ---- finding ---- */
-
-static const cJSON *make_node(struct mapping *x, int type, const char *text, double number)
-{
-	cJSON *v = arena_new_of(x->m->arena, cJSON);
-
-	v->type = type;
-	v->valuestring = arena_strdup(x->m->arena, text);
-	v->valuedouble = number;
-	return v;
-}
-
-static const cJSON *find_one(struct mapping *x, const char *path)
-{
-	if (strcmp(path, "@index") == 0)
-		return make_node(x, cJSON_Number, NULL, x->m->index);
-	if (strcmp(path, "@key") == 0)
-		return x->item->string ? make_node(x, cJSON_String, x->item->string, 0) : NULL;
-	return json_path(x->item, path);
-}
-
-static bool is_nothing(const cJSON *v)
-{
-	return !v || cJSON_IsNull(v);
-}
-
-static bool is_empty_text(const cJSON *v)
-{
-	return cJSON_IsString(v) && !*v->valuestring;
-}
-
-/* Of alternatives the first that says something: an empty text stands back behind the next one's words. */
-static const cJSON *find(struct mapping *x, const char *path)
-{
-	const cJSON *best = NULL;
-
-	if (!strchr(path, '|'))
-		return find_one(x, path);
-	for (const char *p = path;;) {
-		size_t n;
-		const cJSON *v;
-
-		p += strspn(p, " ");
-		n = strcspn(p, "|");
-		v = find_one(x, arena_strndup(x->m->arena, p, n - (n > 0 && p[n - 1] == ' ')));
-		if (!is_nothing(v) && !is_empty_text(v))
-			return v;
-		if (is_nothing(best) && v)
-			best = v;
-		if (!p[n])
-			return best;
-		p += n + 1;
-	}
-}
-
-static const char *find_text(struct mapping *x, const char *path)
-{
-	const cJSON *v = path ? find(x, path) : NULL;
-	struct buf text = BUF_INIT;
-	const char *s = NULL;
-
-	if (cJSON_IsString(v))
-		return *v->valuestring ? v->valuestring : NULL;
-	if (v && json_scalar_text(v, &text))
-		s = arena_strndup(x->m->arena, text.data, text.len);
-	buf_clear(&text);
-	return s;
 }
 
 /* ---- hashes ---- */
@@ -132,7 +64,7 @@ static void map_hash(struct mapping *x, const struct manifest_column *c, struct 
 {
 	struct buf text = BUF_INIT;
 
-	json_path_each(x->item, c->hash, add_value, &text);
+	json_path_each(x->from.json, c->hash, add_value, &text);
 	if (text.len) {
 		buf_putc(&text, ']');
 		out->set = true;
@@ -193,7 +125,7 @@ static int settle_currency(struct mapping *x, const char *field, struct row_valu
 static int convert(struct mapping *x, const struct manifest_column *c, const cJSON *v,
 		   struct row_value *out)
 {
-	const char *why = "", *currency = c->currency ? find_text(x, c->currency) : NULL;
+	const char *why = "", *currency = c->currency ? item_text(&x->from, c->currency) : NULL;
 	int rc = map_value(c, v, currency, x->m->arena, out, &why);
 
 	if (rc < 0)
@@ -209,15 +141,15 @@ static int convert(struct mapping *x, const struct manifest_column *c, const cJS
 
 static int map_path(struct mapping *x, const struct manifest_column *c, struct row_value *out)
 {
-	const cJSON *v = find(x, c->path), *word;
+	const cJSON *v = item_find(&x->from, c->path), *word;
 	const char *what = !v ? "missing" : cJSON_IsNull(v) ? "null" : "\"\"";
 	int rc;
 
-	if (is_nothing(v) && c->fallback)
+	if (json_is_nothing(v) && c->fallback)
 		return convert(x, c, c->fallback, out);
-	if (is_nothing(v) || (c->required && is_empty_text(v)))
+	if (json_is_nothing(v) || (c->required && json_is_empty_text(v)))
 		return c->required ? set_aside(x, c->name, "required, but %s", what) : 0;
-	if (c->enums && !is_empty_text(v)) {
+	if (c->enums && !json_is_empty_text(v)) {
 		word = enum_word(x, c, v);
 		if (!word)
 			return set_aside(x, c->name,
@@ -261,7 +193,7 @@ static const char *embedded_id(struct mapping *x)
 	struct buf text = BUF_INIT;
 	const char *id;
 
-	json_print(x->item, &text);
+	json_print(x->from.json, &text);
 	id = arena_printf(x->m->arena, "%s/%s", x->m->parent_id, hash_text(x, &text));
 	buf_clear(&text);
 	return id;
@@ -270,13 +202,13 @@ static const char *embedded_id(struct mapping *x)
 static int map_id(struct mapping *x)
 {
 	const struct manifest_collection *c = x->m->collection;
-	const cJSON *v = find(x, c->id);
+	const cJSON *v = item_find(&x->from, c->id);
 	const char *id = NULL;
 
-	if (!is_nothing(v) && !is_empty_text(v)) {
+	if (!json_is_nothing(v) && !json_is_empty_text(v)) {
 		if (!cJSON_IsString(v) && !cJSON_IsNumber(v))
 			return set_aside(x, "id", "%s is neither a text nor a number", c->id);
-		id = find_text(x, c->id);
+		id = item_text(&x->from, c->id);
 	} else if (c->embedded && x->m->parent_id) {
 		id = embedded_id(x);
 	}
@@ -297,10 +229,10 @@ static int map_updated(struct mapping *x)
 {
 	static const struct manifest_column column = { .name = "updated_at", .as = MAP_TIME };
 	const char *path = x->m->collection->updated_at, *why = "";
-	const cJSON *v = path ? find(x, path) : NULL;
+	const cJSON *v = path ? item_find(&x->from, path) : NULL;
 	struct row_value time = { 0 };
 
-	if (is_nothing(v))
+	if (json_is_nothing(v))
 		return 0;
 	if (map_value(&column, v, NULL, x->m->arena, &time, &why) < 0)
 		return set_aside(x, "updated_at", "%s", why);
@@ -313,7 +245,8 @@ static void map_parent(struct mapping *x)
 {
 	const struct manifest_collection *c = x->m->collection, *parent;
 	const char *name = c->belongs_collection ? c->belongs_collection : c->each;
-	const char *id = c->belongs_collection ? find_text(x, c->belongs_id) : x->m->parent_id;
+	const char *id =
+		c->belongs_collection ? item_text(&x->from, c->belongs_id) : x->m->parent_id;
 	int column = row_column_find(c->table, "resource_external_id");
 
 	if (!name || !id || column < 0 || !(c->columns >> column & 1))
@@ -334,13 +267,20 @@ static void put_member(struct buf *out, const char *key, const cJSON *v)
 	json_print(v, out);
 }
 
+static void put_text(struct buf *out, const char *key, const char *s)
+{
+	cJSON v = { .type = cJSON_String, .valuestring = (char *)s };
+
+	put_member(out, key, &v);
+}
+
 static void put_whole(struct mapping *x, struct buf *out)
 {
-	if (!cJSON_IsObject(x->item)) {
-		put_member(out, "@", x->item);
+	if (!cJSON_IsObject(x->from.json)) {
+		put_member(out, "@", x->from.json);
 		return;
 	}
-	for (const cJSON *v = x->item->child; v; v = v->next)
+	for (const cJSON *v = x->from.json->child; v; v = v->next)
 		put_member(out, v->string, v);
 }
 
@@ -356,13 +296,14 @@ static void map_extra(struct mapping *x)
 	if (whole)
 		put_whole(x, &text);
 	for (int i = 0; i < c->n_extra && !whole; i++) {
-		const cJSON *v = cJSON_GetObjectItemCaseSensitive(x->item, c->extra[i]);
+		const cJSON *v = cJSON_GetObjectItemCaseSensitive(x->from.json, c->extra[i]);
 
 		if (v)
 			put_member(&text, c->extra[i], v);
 	}
-	if (x->country && !(whole && cJSON_GetObjectItemCaseSensitive(x->item, "country_code")))
-		put_member(&text, "country_code", make_node(x, cJSON_String, x->country, 0));
+	if (x->country &&
+	    !(whole && cJSON_GetObjectItemCaseSensitive(x->from.json, "country_code")))
+		put_text(&text, "country_code", x->country);
 	if (text.len) {
 		buf_putc(&text, '}');
 		x->row.values[column] = (struct row_value){
@@ -405,7 +346,7 @@ static int check_domain(struct mapping *x)
 int map_item(const struct map_context *m, const cJSON *item, struct row *out, struct err *err)
 {
 	struct mapping x = { .m = m,
-			     .item = item,
+			     .from = { item, m->index, m->arena },
 			     .err = err,
 			     .row = { .integration_id = m->integration_id,
 				      .observed_us = m->observed_us } };

@@ -18,15 +18,15 @@ struct pager {
 	struct caller *c;
 	const struct manifest_collection *coll;
 	const struct manifest_paging *p;
-	char *parent_id;          /* for messages; NULL if none */
+	char *parent_id; /* for messages; NULL if none */
 	struct page_query query;
-	int64_t next;             /* offset or page number */
-	char *cursor;             /* NULL: the first page */
-	int number;               /* pages so far */
-	int largest;              /* page so far: what "short" means where the partner decides the size */
-	int64_t records, total;   /* seen; -1 unknown */
+	int64_t next; /* offset or page number */
+	char *cursor; /* NULL: the first page */
+	int number;   /* pages so far */
+	int largest;  /* page so far: what "short" means where the partner decides the size */
+	int64_t records, total; /* seen; -1 unknown */
 	bool ended;
-	char why_not[160];        /* incomplete: why */
+	char why_not[160]; /* incomplete: why */
 	struct seen pages, cursors;
 };
 
@@ -50,10 +50,12 @@ void page_init(struct page *p, int number)
 /* A state of another kind (the manifest was changed) means nothing here: from the start. */
 static void pager_resume(struct pager *p, const cJSON *state)
 {
-	const char *kind = json_str(state, "kind"), *cursor = json_str(state, "cursor"), *why = json_str(state, "why_not");
+	const char *kind = json_str(state, "kind"), *cursor = json_str(state, "cursor"),
+		   *why = json_str(state, "why_not");
 	int64_t pages = 0;
 
-	if (!kind || strcmp(kind, kind_names[p->p->kind]) != 0 || json_bool(state, "restart", false))
+	if (!kind || strcmp(kind, kind_names[p->p->kind]) != 0 ||
+	    json_bool(state, "restart", false))
 		return;
 	(void)json_int(state, "next", &p->next);
 	(void)json_int(state, "records", &p->records);
@@ -73,8 +75,9 @@ int pager_new(struct caller *c, const struct pager_options *o, struct pager **ou
 	int rc;
 
 	if (!o->collection->get)
-		return err_set(err, -EINVAL, ERR_INTERNAL, "paging", "%s has no \"get\": it comes embedded in %s",
-			       o->collection->name, o->collection->each ? o->collection->each : "another collection");
+		return err_set(err, -EINVAL, ERR_INTERNAL, "paging",
+			       "%s has no \"get\": it comes embedded in %s", o->collection->name,
+			       o->collection->each ? o->collection->each : "another collection");
 	p = mem_new(struct pager);
 	p->c = c;
 	p->coll = o->collection;
@@ -109,11 +112,12 @@ static void where(const struct pager *p, struct err *err)
 {
 	if (!err)
 		return;
-	snprintf(err->where, sizeof(err->where), "%s%s%.40s page %d", p->coll->name, p->parent_id ? " of " : "",
-		 p->parent_id ? p->parent_id : "", p->number + 1);
+	snprintf(err->where, sizeof(err->where), "%s%s%.40s page %d", p->coll->name,
+		 p->parent_id ? " of " : "", p->parent_id ? p->parent_id : "", p->number + 1);
 }
 
-static int add_int(struct manifest_pair *v, int n, const char *name, int64_t value, char text[NUMBER_MAX])
+static int add_int(struct manifest_pair *v, int n, const char *name, int64_t value,
+		   char text[NUMBER_MAX])
 {
 	snprintf(text, NUMBER_MAX, "%lld", (long long)value);
 	v[n] = (struct manifest_pair){ name, text };
@@ -129,20 +133,25 @@ static const char *total_path(const struct manifest_paging *g)
 }
 
 /* A list that goes on for ever says the same again: at once, not at max_pages. */
-static int check_loop(struct pager *p, const struct page *out, const char *next_cursor, struct err *err)
+static int check_loop(struct pager *p, const struct page *out, const char *next_cursor,
+		      struct err *err)
 {
 	if (p->p->kind == PAGING_NONE || out->n == 0)
 		return 0;
 	if (!seen_add(&p->pages, page_hash(out, p->coll)))
-		return err_set(err, -EBADMSG, ERR_DATA, "paging loop", "a page came twice with the same %d records", out->n);
+		return err_set(err, -EBADMSG, ERR_DATA, "paging loop",
+			       "a page came twice with the same %d records", out->n);
 	if (p->cursor && p->cursors.n == 0)
 		(void)seen_add(&p->cursors, crypto_hash64(p->cursor, strlen(p->cursor), 0));
-	if (next_cursor && !seen_add(&p->cursors, crypto_hash64(next_cursor, strlen(next_cursor), 0)))
-		return err_set(err, -EBADMSG, ERR_DATA, "paging loop", "the partner gave the same cursor twice");
+	if (next_cursor &&
+	    !seen_add(&p->cursors, crypto_hash64(next_cursor, strlen(next_cursor), 0)))
+		return err_set(err, -EBADMSG, ERR_DATA, "paging loop",
+			       "the partner gave the same cursor twice");
 	return 0;
 }
 
-static bool stop_says(const struct pager *p, const struct manifest_stop *s, const struct page *out, const char *next_cursor)
+static bool stop_says(const struct pager *p, const struct manifest_stop *s, const struct page *out,
+		      const char *next_cursor)
 {
 	bool more = p->total >= 0 && p->records < p->total;
 
@@ -167,7 +176,8 @@ static bool is_last(const struct pager *p, const struct page *out, const char *n
 		return true;
 	if (p->p->kind == PAGING_CURSOR) {
 		/* an empty page may have a successor, but not itself */
-		if (!next_cursor || (out->n == 0 && p->cursor && strcmp(next_cursor, p->cursor) == 0))
+		if (!next_cursor ||
+		    (out->n == 0 && p->cursor && strcmp(next_cursor, p->cursor) == 0))
 			return true;
 	} else if (out->n == 0) {
 		return true;
@@ -181,7 +191,8 @@ static bool is_last(const struct pager *p, const struct page *out, const char *n
 static void judge(struct pager *p)
 {
 	if (p->total >= 0 && p->records < p->total)
-		snprintf(p->why_not, sizeof(p->why_not), "the partner's total is %lld, %lld were seen", (long long)p->total,
+		snprintf(p->why_not, sizeof(p->why_not),
+			 "the partner's total is %lld, %lld were seen", (long long)p->total,
 			 (long long)p->records);
 }
 
@@ -193,7 +204,8 @@ static void advance(struct pager *p, struct page *out, const char *next_cursor)
 	if (out->n > p->largest)
 		p->largest = out->n;
 	if (out->total >= 0)
-		p->total = out->total; /* the list may grow or shrink while it is read: the last word counts */
+		p->total =
+			out->total; /* the list may grow or shrink while it is read: the last word counts */
 	out->last = is_last(p, out, next_cursor);
 	p->next += p->p->kind == PAGING_OFFSET ? out->n : 1;
 	free(p->cursor);
@@ -209,7 +221,8 @@ static int take(struct pager *p, struct page *out, struct err *err)
 	const char *next_cursor = NULL;
 	int rc;
 
-	if (p->p->kind == PAGING_CURSOR && p->p->cursor && answer_text(&out->result, p->p->cursor, &cursor))
+	if (p->p->kind == PAGING_CURSOR && p->p->cursor &&
+	    answer_text(&out->result, p->p->cursor, &cursor))
 		next_cursor = cursor.data;
 	out->total = answer_int(&out->result, total_path(p->p), -1);
 	rc = check_loop(p, out, next_cursor, err);
@@ -225,7 +238,10 @@ static int fetch(struct pager *p, struct page *out, struct err *err)
 	const struct manifest_paging *g = p->p;
 	struct manifest_pair *v = p->query.v; /* has room for two more */
 	char size[NUMBER_MAX], next[NUMBER_MAX];
-	struct call_spec spec = { .endpoint = p->coll->get, .method = "GET", .path = buf_str(&p->query.path), .query = v,
+	struct call_spec spec = { .endpoint = p->coll->get,
+				  .method = "GET",
+				  .path = buf_str(&p->query.path),
+				  .query = v,
 				  .repeatable = true };
 	int n = p->query.n, rc;
 
@@ -244,6 +260,10 @@ static int fetch(struct pager *p, struct page *out, struct err *err)
 		rc = page_records(out, p->coll, err);
 	if (rc == 0)
 		rc = take(p, out, err);
+	if (rc == 0)
+		buf_clear(
+			&out->result.http
+				 .body); /* the records are in the tree: thousands of jobs hold a page */
 	if (rc == -EREMOTEIO || rc == -EBADMSG)
 		call_exchange_print(p->c, &spec, &out->result, &out->exchange);
 	return rc;
@@ -256,7 +276,8 @@ int pager_next(struct pager *p, struct page *out, struct err *err)
 	page_init(out, p->number + 1);
 	if (!p->ended && p->number >= p->p->max_pages && p->p->kind != PAGING_NONE) {
 		p->ended = true;
-		snprintf(p->why_not, sizeof(p->why_not), "max_pages: stopped after %d pages", p->p->max_pages);
+		snprintf(p->why_not, sizeof(p->why_not), "max_pages: stopped after %d pages",
+			 p->p->max_pages);
 	}
 	if (p->ended)
 		return 0;

@@ -7,32 +7,37 @@
 
 struct pager;
 struct page {
-	struct call_result result;  /* owns the JSON the records point into */
-	const cJSON **records; int n; /* borrowed from result.json; array owned by the page */
-	int number;                 /* from 1 */
-	int64_t observed_us;        /* when its request was sent, Redis' clock */
-	int64_t total;              /* -1 unknown */
+	struct call_result result; /* owns the JSON the records point into */
+	const cJSON **records;
+	int n;               /* borrowed from result.json; array owned by the page */
+	int number;          /* from 1 */
+	int64_t observed_us; /* when its request was sent, Redis' clock */
+	int64_t total;       /* -1 unknown */
 	bool last;
-	struct buf exchange;        /* after -EREMOTEIO and -EBADMSG: what was said, for the dead letter (call_exchange_print) */
+	struct buf
+		exchange; /* after -EREMOTEIO and -EBADMSG: what was said, for the dead letter (call_exchange_print) */
 };
 void page_clear(struct page *p); /* also after a failure */
 
 struct pager_options {
 	const struct manifest_collection *collection;
-	const char *parent_id;      /* each: for {parent.id}; else NULL */
-	const cJSON *parent;        /* other {parent.X}: an object of the parent's row, or NULL */
-	int64_t since_us;           /* incremental: 0 = full */
-	const cJSON *resume;        /* state of pager_state, or NULL: from the start */
+	const char *parent_id; /* each: for {parent.id}; else NULL */
+	const cJSON *parent;   /* other {parent.X}: an object of the parent's row, or NULL */
+	int64_t since_us;      /* incremental: 0 = full */
+	const cJSON *resume;   /* state of pager_state, or NULL: from the start */
 };
-int pager_new(struct caller *c, const struct pager_options *o, struct pager **out, struct err *err) __attribute__((warn_unused_result)); /* -EINVAL */
+int pager_new(struct caller *c, const struct pager_options *o, struct pager **out, struct err *err)
+	__attribute__((warn_unused_result)); /* -EINVAL */
 void pager_free(struct pager *p);
 /* Waits.  1: *out holds the next page; 0: the scan has ended (pager_complete tells how); <0 as call(), -EBADMSG data error.  After a
  * failure but -EBADMSG the same page may be asked for again. */
-int pager_next(struct pager *p, struct page *out, struct err *err) __attribute__((warn_unused_result));
-bool pager_complete(const struct pager *p, const char **why_not); /* after 0 */
-cJSON *pager_state(const struct pager *p); /* where the next page starts, under 1 KiB; the caller's */
-/* One item by its id through `detail`. Waits. *item is the caller's page (page.records[0]). -ENOENT: the partner says 404. */
-int fetch_item(struct caller *c, const struct manifest_collection *coll, const char *external_id, struct page *out, struct err *err)
+int pager_next(struct pager *p, struct page *out, struct err *err)
 	__attribute__((warn_unused_result));
+bool pager_complete(const struct pager *p, const char **why_not); /* after 0 */
+cJSON *pager_state(
+	const struct pager *p); /* where the next page starts, under 1 KiB; the caller's */
+/* One item by its id through `detail`. Waits. *item is the caller's page (page.records[0]). -ENOENT: the partner says 404. */
+int fetch_item(struct caller *c, const struct manifest_collection *coll, const char *external_id,
+	       struct page *out, struct err *err) __attribute__((warn_unused_result));
 
 #endif

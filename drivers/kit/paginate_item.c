@@ -19,7 +19,8 @@ static const cJSON *item_in(const cJSON *root, const struct manifest_collection 
 	return cJSON_IsObject(v) && json_path(v, coll->id) ? v : NULL;
 }
 
-int fetch_item(struct caller *c, const struct manifest_collection *coll, const char *external_id, struct page *out, struct err *err)
+int fetch_item(struct caller *c, const struct manifest_collection *coll, const char *external_id,
+	       struct page *out, struct err *err)
 {
 	struct call_spec spec = { .endpoint = coll->detail, .method = "GET", .repeatable = true };
 	struct buf path = BUF_INIT;
@@ -29,7 +30,8 @@ int fetch_item(struct caller *c, const struct manifest_collection *coll, const c
 	page_init(out, 1);
 	out->last = true;
 	if (!coll->detail)
-		return err_set(err, -EINVAL, ERR_BAD_JOB, "detail", "%s has no \"detail\": one item cannot be fetched alone",
+		return err_set(err, -EINVAL, ERR_BAD_JOB, "detail",
+			       "%s has no \"detail\": one item cannot be fetched alone",
 			       coll->name);
 	rc = item_path(c, coll, external_id, &path, err);
 	if (rc == 0) {
@@ -38,13 +40,15 @@ int fetch_item(struct caller *c, const struct manifest_collection *coll, const c
 		out->observed_us = out->result.observed_us;
 		item = rc == 0 ? item_in(out->result.json, coll) : NULL;
 		if (rc == 0 && !item)
-			rc = err_set(err, -EBADMSG, ERR_DATA, "records", "the answer holds no item with an id at \"%s\"",
+			rc = err_set(err, -EBADMSG, ERR_DATA, "records",
+				     "the answer holds no item with an id at \"%s\"",
 				     coll->id ? coll->id : "@");
 		if (rc == 0) {
 			out->records = mem_alloc(sizeof(*out->records));
 			out->records[out->n++] = item;
 		}
-		if (rc == -EREMOTEIO && (out->result.http.status == 404 || out->result.http.status == 410))
+		if (rc == -EREMOTEIO &&
+		    (out->result.http.status == 404 || out->result.http.status == 410))
 			rc = -ENOENT;
 		if (rc == -EREMOTEIO || rc == -EBADMSG)
 			call_exchange_print(c, &spec, &out->result, &out->exchange);

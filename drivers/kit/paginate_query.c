@@ -30,7 +30,9 @@ void format_time(const char *format, int64_t us, struct buf *out)
 		buf_puts(out, clock_iso(us / 1000, text));
 		return;
 	}
-	if (gmtime_r(&s, &tm) && strftime(text, sizeof(text), strchr(format, '%') ? format : "%Y-%m-%dT%H:%M:%SZ", &tm) > 0)
+	if (gmtime_r(&s, &tm) &&
+	    strftime(text, sizeof(text), strchr(format, '%') ? format : "%Y-%m-%dT%H:%M:%SZ", &tm) >
+		    0)
 		buf_puts(out, text);
 }
 
@@ -70,7 +72,8 @@ static const char *name_value(const char *name, void *arg)
 	if (strncmp(name, "parent.", 7) == 0)
 		return parent_value(l, name + 7);
 	if (strcmp(name, "since") == 0 && l->o->since_us > 0)
-		return time_value(l, l->o->since_us - l->o->collection->incremental.overlap_ms * 1000);
+		return time_value(l,
+				  l->o->since_us - l->o->collection->incremental.overlap_ms * 1000);
 	if (strcmp(name, "now") == 0 || strcmp(name, "until") == 0)
 		return time_value(l, redis_now_us(l->c->door->redis));
 	return NULL;
@@ -91,7 +94,8 @@ static enum subst_escape escape_for(const char *template)
 	return template[0] == '[' || template[0] == '{' ? SUBST_JSON : SUBST_RAW;
 }
 
-static int add_value(struct page_query *q, const char *name, const char *template, struct names *l, struct err *err)
+static int add_value(struct page_query *q, const char *name, const char *template, struct names *l,
+		     struct err *err)
 {
 	struct buf value = BUF_INIT;
 	int rc = subst(template, escape_for(template), name_value, l, &value, err);
@@ -104,7 +108,8 @@ static int add_value(struct page_query *q, const char *name, const char *templat
 	return 0;
 }
 
-int page_query_init(struct page_query *q, struct caller *c, const struct pager_options *o, int extra, struct err *err)
+int page_query_init(struct page_query *q, struct caller *c, const struct pager_options *o,
+		    int extra, struct err *err)
 {
 	const struct manifest_collection *coll = o->collection;
 	const struct manifest_incremental *inc = &coll->incremental;
@@ -126,7 +131,8 @@ int page_query_init(struct page_query *q, struct caller *c, const struct pager_o
 	return rc;
 }
 
-int item_path(struct caller *c, const struct manifest_collection *coll, const char *id, struct buf *out, struct err *err)
+int item_path(struct caller *c, const struct manifest_collection *coll, const char *id,
+	      struct buf *out, struct err *err)
 {
 	struct names l = { c, NULL, id, BUF_INIT };
 	int rc = subst(coll->detail, SUBST_PATH, name_value, &l, out, err);

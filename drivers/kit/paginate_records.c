@@ -52,20 +52,21 @@ static int add_record(const cJSON *value, const char *key, int index, void *arg)
 	struct page *p = arg;
 
 	if ((p->n & (p->n - 1)) == 0) /* full at each power of two */
-		p->records = mem_realloc(p->records, (size_t)(p->n ? p->n * 2 : 1) * sizeof(*p->records));
+		p->records = mem_realloc(p->records,
+					 (size_t)(p->n ? p->n * 2 : 1) * sizeof(*p->records));
 	p->records[p->n++] = value;
 	return 0;
 }
 
 static const char *type_name(const cJSON *v)
 {
-	return !v		   ? "nothing" :
-	       cJSON_IsObject(v)   ? "an object" :
-	       cJSON_IsArray(v)	   ? "an array" :
-	       cJSON_IsString(v)   ? "a text" :
-	       cJSON_IsNumber(v)   ? "a number" :
-	       cJSON_IsNull(v)	   ? "null" :
-				     "true or false";
+	return !v                  ? "nothing"
+	       : cJSON_IsObject(v) ? "an object"
+	       : cJSON_IsArray(v)  ? "an array"
+	       : cJSON_IsString(v) ? "a text"
+	       : cJSON_IsNumber(v) ? "a number"
+	       : cJSON_IsNull(v)   ? "null"
+				   : "true or false";
 }
 
 int page_records(struct page *p, const struct manifest_collection *coll, struct err *err)
@@ -79,9 +80,10 @@ int page_records(struct page *p, const struct manifest_collection *coll, struct 
 		return json_path_each(root, path, add_record, p);
 	list = root ? json_path(root, path) : NULL;
 	if (!cJSON_IsArray(list))
-		return err_set(err, -EBADMSG, ERR_DATA, "records", "the records should be an array at \"%s\"; there is %s",
-			       path, root ? type_name(list) : "no body");
-	cJSON_ArrayForEach(v, list)
+		return err_set(err, -EBADMSG, ERR_DATA, "records",
+			       "the records should be an array at \"%s\"; there is %s", path,
+			       root ? type_name(list) : "no body");
+	cJSON_ArrayForEach (v, list)
 		(void)add_record(v, NULL, 0, p);
 	return 0;
 }
@@ -99,14 +101,17 @@ bool answer_text(const struct call_result *r, const char *path, struct buf *out)
 		if (n >= sizeof(name))
 			return false;
 		for (size_t i = 0; i <= n; i++)
-			name[i] = path[7 + i] >= 'A' && path[7 + i] <= 'Z' ? (char)(path[7 + i] + 32) : path[7 + i];
+			name[i] = path[7 + i] >= 'A' && path[7 + i] <= 'Z'
+					  ? (char)(path[7 + i] + 32)
+					  : path[7 + i];
 		value = http_response_header(&r->http, name);
 		if (value)
 			buf_puts(out, value);
 		return out->len > 0;
 	}
 	v = r->json ? json_path(r->json, path) : NULL;
-	return v && !cJSON_IsFalse(v) && json_scalar_text(v, out) && out->len > 0; /* "next": false is none */
+	return v && !cJSON_IsFalse(v) && json_scalar_text(v, out) &&
+	       out->len > 0; /* "next": false is none */
 }
 
 int64_t answer_int(const struct call_result *r, const char *path, int64_t fallback)
@@ -139,5 +144,6 @@ uint64_t page_hash(const struct page *p, const struct manifest_collection *coll)
 			h = crypto_hash64(id.data, id.len + 1, h);
 	}
 	buf_clear(&id);
-	return has_ids ? h : crypto_hash64(buf_str(&p->result.http.body), p->result.http.body.len, 0);
+	return has_ids ? h
+		       : crypto_hash64(buf_str(&p->result.http.body), p->result.http.body.len, 0);
 }

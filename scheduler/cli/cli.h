@@ -10,6 +10,7 @@
 #include "common/base/config.h"
 #include "common/base/err.h"
 #include "common/base/json.h"
+#include "common/base/secret.h"
 #include "common/io/pg.h"
 #include "common/io/redis.h"
 #include "drivers/driver.h"
@@ -42,7 +43,6 @@ struct cli {
 	int n_sets;
 	/* Opened by cli_redis, cli_pg, cli_drivers; closed by main. */
 	struct redis *redis;
-	char redis_why[256]; /* why it is down, as the connection said last */
 	struct pg *pg;
 	struct driver_set *drivers;
 	struct buf driver_problems;
@@ -81,6 +81,11 @@ int parse_run_at(const struct cli *c, const char *text, int64_t *real_ms)
 	__attribute__((warn_unused_result)); /* "15m" from now, or a time */
 int read_input(const struct cli *c, const char *flag, const char *file, size_t max, struct buf *out)
 	__attribute__((warn_unused_result)); /* "-": stdin */
+
+/* credentials.c: a JSON object of what the partner needs, from a file or "-"; file NULL is right
+ * only where it needs nothing.  As parse.c. */
+int credentials_read(const struct cli *c, const struct manifest *m, const char *file,
+		     struct secret *out) __attribute__((warn_unused_result));
 
 /* out.c */
 struct out_column {
@@ -124,6 +129,7 @@ int cmd_resume(struct cli *c);
 
 int options_integration_add(struct config_option *out);
 int options_integration_list(struct config_option *out);
+int options_integration_resume(struct config_option *out);
 int options_pause(struct config_option *out);
 int options_push(struct config_option *out);
 int options_dead_list(struct config_option *out);

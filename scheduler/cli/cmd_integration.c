@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,7 +7,7 @@
 #include "drivers/kit/control.h"
 #include "scheduler/cli/cli.h"
 
-static const char *list_company, *list_partner, *list_status, *pause_reason;
+static const char *list_company, *list_partner, *list_status, *pause_reason, *new_credentials;
 
 int options_integration_list(struct config_option *out)
 {
@@ -31,6 +32,16 @@ int options_pause(struct config_option *out)
 					 .value_name = "TEXT",
 					 .help = "why, for those who wonder later",
 					 .out = &pause_reason };
+	return 1;
+}
+
+int options_integration_resume(struct config_option *out)
+{
+	out[0] = (struct config_option){ .name = "credentials",
+					 .value_name = "FILE|-",
+					 .help = "new ones to store first: a JSON object of what"
+						 " the partner needs",
+					 .out = &new_credentials };
 	return 1;
 }
 
@@ -129,13 +140,46 @@ int cmd_integration_show(struct cli *c)
 	return out_object(c, o);
 }
 
-/* Postgres first, then the control hash that claims look at. Both servers are asked for before
- * anything is written. */
+static int store_credentials(struct cli *c, const struct integration *i, const struct driver *d)
+{
+	struct secret plain = SECRET_INIT;
+	struct keyring *keys = NULL;
+	struct err err = { 0 };
+	int rc = credentials_read(c, d->manifest, new_credentials, &plain);
+
+	if (rc)
+		return rc;
+	rc = keyring_load(c->common.secret_key_file, &keys, &err);
+	if (rc == 0)
+		rc = credential_put(c->pg, keys, i->id, &plain, &err);
+	secret_clear(&plain);
+	keyring_free(keys);
+	return rc < 0 ? cli_error(c, rc, &err, "--credentials") : 0;
+}
+
+/* Postgres first, then the control hash that claims look at. */
+static int write_status(struct cli *c, const struct integration *i, const struct driver *d,
+			const char *status, const char *reason)
+{
+	char scope[48];
+	struct err err = { 0 };
+	int rc = integration_set_status(c->pg, i->id, status, reason, &err);
+
+	snprintf(scope, sizeof(scope), "integration:%lld", (long long)i->id);
+	if (rc == 0 && strcmp(status, "active") == 0)
+		rc = alert_resolve(c->pg, "auth_broken", scope, &err);
+	if (rc == 0)
+		rc = control_mirror(c->redis, c->pg, d, i->partner, false, cli_deadline(), &err);
+	if (rc < 0)
+		return cli_error(c, rc, &err, c->command->name);
+	return out_value(c, "status", cJSON_CreateString(status));
+}
+
+/* Both servers are asked for before anything is written. */
 static int set_status(struct cli *c, const char *status, const char *reason)
 {
 	const struct driver *d = NULL;
 	struct integration i;
-	struct err err = { 0 };
 	int rc = get(c, &i);
 
 	if (rc)
@@ -143,16 +187,10 @@ static int set_status(struct cli *c, const char *status, const char *reason)
 	rc = cli_driver(c, i.partner, &d);
 	if (rc == 0)
 		rc = cli_redis(c);
-	if (rc)
-		goto out;
-	rc = integration_set_status(c->pg, i.id, status, reason, &err);
+	if (rc == 0 && new_credentials)
+		rc = store_credentials(c, &i, d);
 	if (rc == 0)
-		rc = control_mirror(c->redis, c->pg, d, i.partner, false, cli_deadline(), &err);
-	if (rc < 0)
-		rc = cli_error(c, rc, &err, c->command->name);
-	else
-		rc = out_value(c, "status", cJSON_CreateString(status));
-out:
+		rc = write_status(c, &i, d, status, reason);
 	integration_clear(&i);
 	return rc;
 }

@@ -5,10 +5,8 @@
 #include "common/base/mem.h"
 #include "common/base/secret.h"
 #include "common/store/store.h"
-#include "drivers/kit/auth.h"
 #include "scheduler/cli/cli.h"
 
-#define CREDENTIALS_MAX_BYTES (64 * 1024)
 #define SETTINGS_KNOWN_MAX 64
 
 static const char *company, *partner, *environment, *base_url, *credentials_file;
@@ -156,57 +154,6 @@ static int read_settings(const struct cli *c, const struct manifest *m, cJSON *s
 	return rc;
 }
 
-static int no_credentials(const struct cli *c, const struct manifest *m)
-{
-	struct buf needs = BUF_INIT;
-	int rc;
-
-	for (int i = 0; i < m->auth.n_needs; i++)
-		buf_printf(&needs, "%s\"%s\": …", i ? ", " : "", m->auth.needs[i]);
-	rc = cli_misused(
-		c,
-		"%s needs credentials: give --credentials FILE (or - for stdin) with a JSON"
-		" object {%s}",
-		partner, buf_str(&needs));
-	buf_clear(&needs);
-	return rc;
-}
-
-/* Nothing of the content is ever printed: a broken secret is a secret. */
-static int parse_credentials(const struct cli *c, const struct manifest *m, const struct buf *text)
-{
-	struct json_error why = { 0 };
-	struct err err = { 0 };
-	cJSON *tree = NULL;
-	int rc = json_parse(buf_str(text), text->len, CREDENTIALS_MAX_BYTES, &tree, &why);
-
-	if (rc < 0)
-		return cli_misused(c, "--credentials: %s is not JSON: %s at line %d column %d",
-				   credentials_file, why.text, why.line, why.column);
-	if (!cJSON_IsObject(tree))
-		rc = cli_misused(c, "--credentials: %s holds no JSON object", credentials_file);
-	else if (auth_credentials_check(m, tree, &err) < 0)
-		rc = cli_misused(c, "--credentials: %s", err.text);
-	cJSON_Delete(tree);
-	return rc;
-}
-
-static int read_credentials(const struct cli *c, const struct manifest *m, struct secret *out)
-{
-	struct buf text = BUF_INIT;
-	int rc;
-
-	if (!credentials_file)
-		return m->auth.n_needs ? no_credentials(c, m) : 0;
-	rc = read_input(c, "--credentials", credentials_file, CREDENTIALS_MAX_BYTES, &text);
-	if (rc == 0)
-		rc = parse_credentials(c, m, &text);
-	if (rc == 0)
-		secret_set(out, text.data, text.len);
-	secret_free_buf(&text);
-	return rc;
-}
-
 static int add(struct cli *c, const struct secret *credentials, const cJSON *settings)
 {
 	struct integration_new n = { .company = company,
@@ -252,7 +199,7 @@ int cmd_integration_add(struct cli *c)
 	if (rc == 0)
 		rc = read_settings(c, d->manifest, settings);
 	if (rc == 0)
-		rc = read_credentials(c, d->manifest, &credentials);
+		rc = credentials_read(c, d->manifest, credentials_file, &credentials);
 	if (rc == 0)
 		rc = add(c, &credentials, settings);
 	secret_clear(&credentials);

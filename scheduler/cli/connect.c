@@ -12,18 +12,22 @@ int64_t cli_deadline(void)
 	return loop_now_ms() + CLI_CALL_MS;
 }
 
-static void on_down(struct redis *r, const char *why, void *arg)
+/* A command that cannot be sent comes back with the reason why. */
+static int redis_is_down(struct cli *c)
 {
-	struct cli *c = arg;
+	struct err why = { 0 };
 
-	snprintf(c->redis_why, sizeof(c->redis_why), "%s", why);
+	if (redis_callv(c->redis, NULL, loop_now_ms() + 100, &why, "PING", NULL) == 0)
+		return 0; /* it came up in this very moment */
+	return cli_fail(c, EXIT_UNREACHABLE,
+			"Redis at %s does not answer: %s; start it, or name another with --redis"
+			" or LONGSHORE_REDIS_URL",
+			redis_url_shown(c->redis), why.text);
 }
 
 int cli_redis(struct cli *c)
 {
-	struct redis_options o = {
-		.url = c->common.redis_url, .client_name = "longshore", .on_down = on_down, .arg = c
-	};
+	struct redis_options o = { .url = c->common.redis_url, .client_name = "longshore" };
 	struct err err = { 0 };
 
 	if (c->redis)
@@ -31,11 +35,7 @@ int cli_redis(struct cli *c)
 	if (redis_new(&o, &c->redis, &err) < 0)
 		return cli_fail(c, EXIT_MISUSED, "--redis: %s", err.text);
 	if (redis_wait_up(c->redis, loop_now_ms() + CLI_CONNECT_MS) < 0)
-		return cli_fail(
-			c, EXIT_UNREACHABLE,
-			"Redis at %s does not answer%s%s; start it, or name another with --redis"
-			" or LONGSHORE_REDIS_URL",
-			redis_url_shown(c->redis), *c->redis_why ? ": " : "", c->redis_why);
+		return redis_is_down(c);
 	return 0;
 }
 

@@ -254,6 +254,10 @@ int letter_settle(struct cli *c, const struct letter *l, bool replay, struct err
 {
 	const char *state = replay ? "replayed" : "discarded";
 
+	if (replay && !l->tree)
+		return err_set(err, -EINVAL, ERR_DATA, "letter",
+			       "%s is no dead letter of Longshore's: it can be shown and discarded",
+			       l->id);
 	return l->in_redis ? settle_in_redis(c, l, state, replay, err)
 			   : settle_in_postgres(c, l, state, replay, err);
 }

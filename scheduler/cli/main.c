@@ -24,8 +24,10 @@ static const struct command commands[] = {
 	  cmd_integration_show },
 	{ "integration pause", "ID", "lets its jobs wait, unharmed", 1, 1, options_pause,
 	  cmd_integration_pause },
-	{ "integration resume", "ID", "lets its jobs run again", 1, 1, NULL,
-	  cmd_integration_resume },
+	{ "integration resume", "ID [--credentials FILE|-]",
+	  "lets its jobs run again, with new"
+	  " credentials if given",
+	  1, 1, options_integration_resume, cmd_integration_resume },
 	{ "push", "PARTNER TASK", "queues a job, prints its id", 2, 2, options_push, cmd_push },
 	{ "status", "", "shows queues, workers, the leader, integrations by health", 0, 0, NULL,
 	  cmd_status },
@@ -83,13 +85,13 @@ int main(int argc, char **argv)
 	secret_harden_process();
 	log_init("longshore", LOG_ERROR, false);
 	code = args_read(&c, commands, (int)ARRAY_LEN(commands), argc, argv);
-	if (code)
-		return code;
-	if (log_level_parse(c.common.log_level, &level) < 0)
-		return cli_misused(&c, "--log-level: debug, info, warn or error, not \"%s\"",
+	if (code == 0 && log_level_parse(c.common.log_level, &level) < 0)
+		code = cli_misused(&c, "--log-level: debug, info, warn or error, not \"%s\"",
 				   c.common.log_level);
-	log_init("longshore", level, c.common.log_format[0] == 'j');
-	code = run_on_loop(&c);
+	if (code == 0) {
+		log_init("longshore", level, c.common.log_format[0] == 'j');
+		code = run_on_loop(&c);
+	}
 	free(c.words);
 	if (fflush(stdout) != 0 && code == EXIT_OK)
 		code = cli_fail(&c, EXIT_FAILED, "writing the result failed");

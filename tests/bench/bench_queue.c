@@ -17,7 +17,8 @@ static const char *const lanes[] = { "high", "normal", "low" };
 
 static void payload_make(struct buf *out, int64_t bytes)
 {
-	static const char bare[] = "{\"task\":\"noop\"}", head[] = "{\"task\":\"noop\",\"args\":{\"pad\":\"";
+	static const char bare[] = "{\"task\":\"noop\"}",
+			  head[] = "{\"task\":\"noop\",\"args\":{\"pad\":\"";
 
 	if (bytes < (int64_t)sizeof(head) + 4) {
 		buf_puts(out, bare);
@@ -30,7 +31,8 @@ static void payload_make(struct buf *out, int64_t bytes)
 }
 
 /* ---- lists ---- */
-static void append_list(redisContext *c, const char *command, const char *key, const struct buf *payload)
+static void append_list(redisContext *c, const char *command, const char *key,
+			const struct buf *payload)
 {
 	const char *v[] = { command, key, payload ? payload->data : NULL };
 	size_t len[] = { strlen(command), strlen(key), payload ? payload->len : 0 };
@@ -39,8 +41,8 @@ static void append_list(redisContext *c, const char *command, const char *key, c
 }
 
 /* n commands, PIPELINE of them under way. */
-static void run_list(redisContext *c, const char *command, const char *key, const struct buf *payload,
-		     int64_t n)
+static void run_list(redisContext *c, const char *command, const char *key,
+		     const struct buf *payload, int64_t n)
 {
 	for (int64_t sent = 0; sent < n;) {
 		int64_t k = n - sent < PIPELINE ? n - sent : PIPELINE;
@@ -204,6 +206,7 @@ static int64_t claim_all(redisContext *c)
 		if (finishing[i]) {
 			reply = bench_reply(c);
 			done += reply->element[0]->integer;
+			finishing[i] = 0;
 			freeReplyObject(reply);
 		}
 		if (!n && !finishing[0] && !finishing[1])

@@ -1,6 +1,8 @@
 """Fixtures of the system tests; README.md says what there is and how a test is written."""
 
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -18,10 +20,10 @@ def programs():
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("postgres")
-    for parent in [folder, *folder.parents][:3]:
-        parent.chmod(0o755)  # the user postgres has to get through
+def postgres():
+    # Not under pytest's own folders: those are closed to the user postgres.
+    folder = Path(tempfile.mkdtemp(prefix="longshore-postgres-"))
+    folder.chmod(0o755)
     server = Postgres(folder).start()
     yield server
     server.stop()

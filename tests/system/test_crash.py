@@ -120,6 +120,7 @@ def test_postgres_goes_away_and_comes_back(cluster, how):
 def test_a_frozen_redis_is_survived(cluster):
     """Stopped, not gone: connections stay open and nothing answers."""
     sandbox, integration = start_import(cluster, listings=500, latency="100ms")
+    cluster.scheduler()
     worker = cluster.worker()
     cluster.push({"task": "import_resources", "integration_id": integration})
     wait_until(lambda: stored(cluster) >= 100, 30 * SLOWER, cluster.describe, 0.01)

@@ -25,14 +25,15 @@
 
 struct arrival {
 	int64_t at_ms;
-	char method[8], path[200], query[600], auth[300], body[600], accept[80], agent[80], pinned[80];
+	char method[8], path[200], query[600], auth[300], body[600], accept[80], agent[80],
+		pinned[80];
 };
 
 static struct {
 	struct arrival arrivals[ARRIVALS_MAX];
 	int n, under_way, most_under_way;
 	int port;
-	char root[64];   /* http://127.0.0.1:PORT */
+	char root[64]; /* http://127.0.0.1:PORT */
 	struct httpd *httpd;
 	void (*answer)(struct httpd_request *q, int number); /* number: from 1 */
 } partner;
@@ -65,7 +66,8 @@ static void keep(char *out, size_t size, const char *s)
 
 static void on_request(struct httpd_request *q, void *arg)
 {
-	struct arrival *a = &partner.arrivals[partner.n < ARRIVALS_MAX ? partner.n : ARRIVALS_MAX - 1];
+	struct arrival *a =
+		&partner.arrivals[partner.n < ARRIVALS_MAX ? partner.n : ARRIVALS_MAX - 1];
 	size_t len;
 	const char *body = httpd_body(q, &len);
 
@@ -103,8 +105,8 @@ static int redis_start(void)
 		return redis_server.pid < 0 ? -1 : 0;
 	if (!freopen("/dev/null", "w", stdout))
 		_exit(126);
-	execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", redis_server.socket, "--dir", redis_server.dir,
-	       "--save", "", NULL);
+	execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", redis_server.socket,
+	       "--dir", redis_server.dir, "--save", "", NULL);
 	_exit(127);
 }
 
@@ -129,7 +131,7 @@ static void redis_run(const char *a, const char *b)
 	OK(redis_callv(redis, NULL, loop_now_ms() + PATIENCE_MS, NULL, a, b, NULL) == 0);
 }
 
-struct body {
+struct play {
 	void (*fn)(void);
 	bool done;
 };
@@ -150,9 +152,9 @@ static void partner_open(void)
 	redis_run("FLUSHALL", NULL);
 }
 
-static void run_body(void *arg)
+static void play_body(void *arg)
 {
-	struct body *b = arg;
+	struct play *b = arg;
 
 	partner_open();
 	b->fn();
@@ -166,10 +168,10 @@ static void run_body(void *arg)
 /* Returns how many checks failed. */
 static int on_loop(void (*fn)(void))
 {
-	struct body b = { .fn = fn };
+	struct play b = { .fn = fn };
 
 	checks_wrong = 0;
-	if (!co_spawn("test", run_body, &b) || loop_run() < 0 || !b.done)
+	if (!co_spawn("test", play_body, &b) || loop_run() < 0 || !b.done)
 		return -1;
 	return checks_wrong;
 }
@@ -197,22 +199,34 @@ static struct manifest *manifest_of(const char *text)
 }
 
 /* rest: members of the manifest after "api", each beginning with a comma. */
-static void bench_open(struct bench *b, const char *api, const char *rest, struct pg *pg, int64_t id, int64_t permit_wait_ms)
+static void bench_open(struct bench *b, const char *api, const char *rest, struct pg *pg,
+		       int64_t id, int64_t permit_wait_ms)
 {
-	struct door_options o = { .redis = redis, .pg = pg, .keyring = keyring, .epoch = "test-1", .permit_wait_ms = permit_wait_ms };
-	char *text = mem_printf("{\"partner\":\"acme\",\"manifest\":1,\"api\":{\"base\":{\"production\":\"https://api.acme.example/v1\"}"
-				"%s}%s}", api, rest);
+	struct door_options o = { .redis = redis,
+				  .pg = pg,
+				  .keyring = keyring,
+				  .epoch = "test-1",
+				  .permit_wait_ms = permit_wait_ms };
+	char *text = mem_printf(
+		"{\"partner\":\"acme\",\"manifest\":1,\"api\":{\"base\":{\"production\":\"https://api.acme.example/v1\"}"
+		"%s}%s}",
+		api, rest);
 
 	memset(b, 0, sizeof(*b));
 	b->manifest = manifest_of(text);
 	free(text);
 	b->driver = (struct driver){ .manifest = b->manifest, .dir = "test" };
-	b->integration = (struct integration){ .id = id, .company = (char *)"Sunny", .partner = (char *)"acme",
-					       .environment = (char *)"production", .status = (char *)"active" };
+	b->integration = (struct integration){ .id = id,
+					       .company = (char *)"Sunny",
+					       .partner = (char *)"acme",
+					       .environment = (char *)"production",
+					       .status = (char *)"active" };
 	b->integration.base_url = mem_printf("%s/v1", partner.root);
 	b->integration.settings = cJSON_CreateObject();
 	b->door = door_new(&o);
-	b->caller = (struct caller){ .door = b->door, .driver = &b->driver, .integration = &b->integration };
+	b->caller = (struct caller){ .door = b->door,
+				     .driver = &b->driver,
+				     .integration = &b->integration };
 }
 
 static void bench_close(struct bench *b)
@@ -224,18 +238,27 @@ static void bench_close(struct bench *b)
 }
 
 /* Another process of the same fleet: what is in Redis is all it has. */
-static inline void bench_twin(struct bench *b, const struct bench *of, struct pg *pg, int64_t permit_wait_ms)
+static inline void bench_twin(struct bench *b, const struct bench *of, struct pg *pg,
+			      int64_t permit_wait_ms)
 {
-	struct door_options o = { .redis = redis, .pg = pg, .keyring = keyring, .epoch = "test-2", .permit_wait_ms = permit_wait_ms };
+	struct door_options o = { .redis = redis,
+				  .pg = pg,
+				  .keyring = keyring,
+				  .epoch = "test-2",
+				  .permit_wait_ms = permit_wait_ms };
 
 	*b = *of;
 	b->door = door_new(&o);
-	b->caller = (struct caller){ .door = b->door, .driver = &of->driver, .integration = &of->integration };
+	b->caller = (struct caller){ .door = b->door,
+				     .driver = &of->driver,
+				     .integration = &of->integration };
 }
 
 static inline int get(struct caller *c, const char *path, struct err *err)
 {
-	struct call_spec spec = { .endpoint = path, .method = "GET", .path = path, .repeatable = true };
+	struct call_spec spec = {
+		.endpoint = path, .method = "GET", .path = path, .repeatable = true
+	};
 	struct call_result r;
 	int rc = call(c, &spec, &r, err);
 

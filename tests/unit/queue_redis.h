@@ -27,12 +27,12 @@ static struct {
 
 static int checks_failed;
 /* For coroutines, where cmocka's longjmp must not go. */
-#define CHECK(x)                                                                              \
-	do {                                                                                  \
-		if (!(x)) {                                                                   \
-			fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #x);     \
-			checks_failed++;                                                      \
-		}                                                                             \
+#define CHECK(x)                                                                          \
+	do {                                                                              \
+		if (!(x)) {                                                               \
+			fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #x); \
+			checks_failed++;                                                  \
+		}                                                                         \
 	} while (0)
 
 static inline int64_t soon(void)
@@ -70,8 +70,9 @@ static inline int server_start(const char *setting, const char *value)
 		char log[96];
 
 		snprintf(log, sizeof(log), "%s/log", server.folder);
-		execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", server.socket, "--dir",
-		       server.folder, "--save", "", "--logfile", log, setting, value, NULL);
+		execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", server.socket,
+		       "--dir", server.folder, "--save", "", "--logfile", log, setting, value,
+		       NULL);
 		_exit(127);
 	}
 	server.plain = plain_connect();
@@ -113,8 +114,9 @@ static inline long long plain_int(const char *fmt, ...)
 	va_start(ap, fmt);
 	redisReply *reply = redisvCommand(server.plain, fmt, ap);
 	va_end(ap);
-	long long n = reply && reply->type == REDIS_REPLY_INTEGER ? reply->integer :
-		      reply && reply->type == REDIS_REPLY_STRING ? strtoll(reply->str, NULL, 10) : -1;
+	long long n = reply && reply->type == REDIS_REPLY_INTEGER  ? reply->integer
+		      : reply && reply->type == REDIS_REPLY_STRING ? strtoll(reply->str, NULL, 10)
+								   : -1;
 	freeReplyObject(reply);
 	return n;
 }

@@ -9,17 +9,18 @@
 #include "tests/unit/partner.h"
 #include "tests/unit/postgres.h"
 
-#define COLLECTION                                                                                          \
+#define COLLECTION                                                                                                   \
 	",\"collections\":{\"things\":{\"get\":\"/things\",\"records\":\"@\",\"id\":\"id\",\"table\":\"resources\"," \
 	"\"map\":{\"name\":\"name\"}}}"
-#define OAUTH(more)                                                                                                        \
+#define OAUTH(more)                                                                                                  \
 	",\"auth\":{\"kind\":\"oauth2_client_credentials\",\"token_url\":\"https://api.acme.example/oauth2/token\"," \
 	"\"params\":{\"scope\":\"open api\"}" more "}" COLLECTION
 #define CLIENT "{\"client_id\":\"acme-7\",\"client_secret\":\"sesame-and-more\"}"
 
 static struct pg *pg;
 static const char *token_answer; /* NULL: tokens numbered from 1 */
-static int token_status, tokens, expires_in, refused_below; /* a data call with an older token is refused */
+static int token_status, tokens, expires_in,
+	refused_below; /* a data call with an older token is refused */
 static bool token_slow;
 
 static void answer_token(struct httpd_request *q)
@@ -33,7 +34,9 @@ static void answer_token(struct httpd_request *q)
 		reply_json(q, token_status, token_answer);
 		return;
 	}
-	snprintf(json, sizeof(json), "{\"token_type\":\"Bearer\",\"access_token\":\"tok-number-%d\",\"expires_in\":%d}", tokens, expires_in);
+	snprintf(json, sizeof(json),
+		 "{\"token_type\":\"Bearer\",\"access_token\":\"tok-number-%d\",\"expires_in\":%d}",
+		 tokens, expires_in);
 	reply_json(q, 200, json);
 }
 
@@ -45,7 +48,8 @@ static void answer(struct httpd_request *q, int number)
 		answer_token(q);
 		return;
 	}
-	if (auth && strncmp(auth, "Bearer tok-number-", 18) == 0 && strtol(auth + 18, NULL, 10) < refused_below)
+	if (auth && strncmp(auth, "Bearer tok-number-", 18) == 0 &&
+	    strtol(auth + 18, NULL, 10) < refused_below)
 		reply_json(q, 401, "{\"message\":\"expired\"}");
 	else
 		reply_json(q, 200, "{}");
@@ -78,7 +82,8 @@ static const char *ask(const char *sql)
 	if (pg_execv(pg, &res, loop_now_ms() + 10000, &err, sql, NULL) < 0)
 		fprintf(stderr, "%s\n", err.text);
 	OK(res != NULL);
-	if (res && PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) && !PQgetisnull(res, 0, 0))
+	if (res && PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) &&
+	    !PQgetisnull(res, 0, 0))
 		keep(text, sizeof(text), PQgetvalue(res, 0, 0));
 	PQclear(res);
 	return text;
@@ -88,7 +93,9 @@ static int64_t add_integration(const char *credentials)
 {
 	cJSON *settings = cJSON_CreateObject();
 	struct secret secret = SECRET_INIT;
-	struct integration_new n = { .company = "Sunny", .partner = "acme", .settings = settings, .credentials = &secret };
+	struct integration_new n = {
+		.company = "Sunny", .partner = "acme", .settings = settings, .credentials = &secret
+	};
 	struct err err = { 0 };
 	int64_t id = 0;
 
@@ -120,10 +127,14 @@ static void seed_token(int64_t id, const char *access, int64_t minted_ago_ms, in
 
 	snprintf(key, sizeof(key), "token:{acme}:%lld", (long long)id);
 	snprintf(context, sizeof(context), "token:%lld", (long long)id);
-	snprintf(json, sizeof(json), "{\"access_token\":\"%s\",\"expires_at_ms\":%lld,\"usable_at_ms\":%lld,\"minted_at_ms\":%lld}", access,
-		 (long long)(now + expires_in_ms), (long long)(now - minted_ago_ms), (long long)(now - minted_ago_ms));
+	snprintf(
+		json, sizeof(json),
+		"{\"access_token\":\"%s\",\"expires_at_ms\":%lld,\"usable_at_ms\":%lld,\"minted_at_ms\":%lld}",
+		access, (long long)(now + expires_in_ms), (long long)(now - minted_ago_ms),
+		(long long)(now - minted_ago_ms));
 	OK(crypto_seal(keyring, context, json, strlen(json), &sealed) == 0);
-	OK(redis_callv(redis, NULL, loop_now_ms() + PATIENCE_MS, NULL, "SET", key, sealed.data, NULL) == 0);
+	OK(redis_callv(redis, NULL, loop_now_ms() + PATIENCE_MS, NULL, "SET", key, sealed.data,
+		       NULL) == 0);
 	buf_clear(&sealed);
 }
 
@@ -166,7 +177,10 @@ static void fresh(void)
 
 /* ---- minting once ---- */
 
-struct together { struct bench *benches; int n_benches, ok; };
+struct together {
+	struct bench *benches;
+	int n_benches, ok;
+};
 
 static void one_call(int i, void *arg)
 {
@@ -190,12 +204,16 @@ static void body_once(void)
 	fresh();
 	token_slow = true;
 	id = add_integration(CLIENT);
-	bench_open(&b[0], ",\"concurrency\":{\"partner\":50,\"integration\":50}", OAUTH(""), pg, id, 5000);
+	bench_open(&b[0], ",\"concurrency\":{\"partner\":50,\"integration\":50}", OAUTH(""), pg, id,
+		   5000);
 	bench_twin(&b[1], &b[0], pg, 5000);
 	crowd_run(40, one_call, &t); /* of two processes, at once */
 	OK(t.ok == 40 && tokens == 1 && data_calls() == 40);
-	OK(strcmp(partner.arrivals[0].path, "/oauth2/token") == 0 && strcmp(partner.arrivals[0].method, "POST") == 0);
-	OK(strcmp(partner.arrivals[0].body, "grant_type=client_credentials&client_id=acme-7&client_secret=sesame-and-more&scope=open%20api") == 0);
+	OK(strcmp(partner.arrivals[0].path, "/oauth2/token") == 0 &&
+	   strcmp(partner.arrivals[0].method, "POST") == 0);
+	OK(strcmp(partner.arrivals[0].body,
+		  "grant_type=client_credentials&client_id=acme-7&client_secret=sesame-and-more&scope=open%20api") ==
+	   0);
 	OK(strcmp(last_data_call()->auth, "Bearer tok-number-1") == 0);
 	redis_text("token", id, text, sizeof(text));
 	OK(strncmp(text, "v1.", 3) == 0 && !strstr(text, "tok-number"));
@@ -205,7 +223,8 @@ static void body_once(void)
 	OK(redis_ttl_ms("cred", id) > 3590000 && redis_ttl_ms("cred", id) <= 3600000);
 	redis_text("tokenlock", id, text, sizeof(text));
 	OK(text[0] == '\0');
-	OK(printed("integration_api_calls_total{endpoint=\"/oauth2/token\",partner=\"acme\",status_code=\"200\"} 1"));
+	OK(printed(
+		"integration_api_calls_total{endpoint=\"/oauth2/token\",partner=\"acme\",status_code=\"200\"} 1"));
 	door_free(b[1].door);
 	bench_close(&b[0]);
 }
@@ -221,7 +240,8 @@ static void body_orphan_lock(void)
 	fresh();
 	id = add_integration(CLIENT);
 	snprintf(key, sizeof(key), "tokenlock:{acme}:%lld", (long long)id);
-	OK(redis_callv(redis, NULL, loop_now_ms() + PATIENCE_MS, NULL, "SET", key, "dead:1", "PX", "700", NULL) == 0);
+	OK(redis_callv(redis, NULL, loop_now_ms() + PATIENCE_MS, NULL, "SET", key, "dead:1", "PX",
+		       "700", NULL) == 0);
 	bench_open(&b, "", OAUTH(""), pg, id, 5000);
 	began = loop_now_ms();
 	OK(get(&b.caller, "/things", &err) == 0 && tokens == 1);
@@ -229,11 +249,13 @@ static void body_orphan_lock(void)
 	bench_close(&b);
 }
 
-/* ---- the mint limit ---- */
-
 static void forget_token(struct bench *b, int64_t id)
 {
-	struct door_options o = { .redis = redis, .pg = pg, .keyring = keyring, .epoch = "test-3", .permit_wait_ms = 5000 };
+	struct door_options o = { .redis = redis,
+				  .pg = pg,
+				  .keyring = keyring,
+				  .epoch = "test-3",
+				  .permit_wait_ms = 5000 };
 	char key[64];
 
 	snprintf(key, sizeof(key), "token:{acme}:%lld", (long long)id);
@@ -241,6 +263,64 @@ static void forget_token(struct bench *b, int64_t id)
 	door_free(b->door); /* a restart: nothing in the process either */
 	b->door = b->caller.door = door_new(&o);
 }
+
+struct doomed {
+	struct bench *b;
+	int rc;
+	int64_t life_ms; /* 0: until it is cancelled */
+	bool done;
+};
+
+static void call_and_die(void *arg)
+{
+	struct doomed *d = arg;
+	struct err err;
+
+	if (d->life_ms)
+		co_set_deadline(co_self(), loop_now_ms() + d->life_ms);
+	d->rc = get(&d->b->caller, "/things", &err);
+	d->done = true;
+}
+
+static void run_doomed(struct doomed *d, bool cancel)
+{
+	struct co *co = co_spawn("doomed", call_and_die, d);
+	int64_t until_ms = loop_now_ms() + PATIENCE_MS;
+
+	while (cancel && partner.n == 0 && loop_now_ms() < until_ms)
+		OK(co_sleep("token call", 5) == 0);
+	if (cancel)
+		co_cancel(co);
+	while (!d->done && loop_now_ms() < until_ms)
+		OK(co_sleep("end", 5) == 0);
+	OK(d->done);
+}
+
+/* The end of one job's time does not cost a token; a job that is cancelled does not leave the lock behind. */
+static void body_doomed(void)
+{
+	struct bench b;
+	struct doomed late = { .b = &b, .life_ms = 100 }, cancelled = { .b = &b };
+	struct err err = { 0 };
+	int64_t id, began;
+
+	fresh();
+	token_slow = true; /* 300 ms */
+	id = add_integration(CLIENT);
+	bench_open(&b, "", OAUTH(""), pg, id, 5000);
+	run_doomed(&late, false);
+	OK(late.rc == -ETIMEDOUT && tokens == 1 && data_calls() == 0);
+	OK(get(&b.caller, "/things", &err) == 0 && tokens == 1);
+	forget_token(&b, id);
+	partner.n = 0;
+	run_doomed(&cancelled, true);
+	OK(cancelled.rc == -ECANCELED);
+	began = loop_now_ms();
+	OK(get(&b.caller, "/things", &err) == 0 && loop_now_ms() - began < 5000);
+	bench_close(&b);
+}
+
+/* ---- the mint limit ---- */
 
 static void body_mint_limit(void)
 {
@@ -250,7 +330,8 @@ static void body_mint_limit(void)
 
 	fresh();
 	id = add_integration(CLIENT);
-	bench_open(&b, "", OAUTH(",\"mint_limit\":{\"count\":5,\"window\":\"24h\",\"share\":0.8}"), pg, id, 5000);
+	bench_open(&b, "", OAUTH(",\"mint_limit\":{\"count\":5,\"window\":\"24h\",\"share\":0.8}"),
+		   pg, id, 5000);
 	for (int i = 0; i < 4; i++) {
 		OK(get(&b.caller, "/things", &err) == 0);
 		forget_token(&b, id);
@@ -259,7 +340,8 @@ static void body_mint_limit(void)
 	for (int i = 0; i < 3; i++) {
 		OK(get(&b.caller, "/things", &err) == -EAGAIN && err.class == ERR_HOLD);
 		OK(err.retry_after_ms > 86300000 && err.retry_after_ms <= 86400000);
-		OK(strstr(err.text, "allows 5 in 86400 s") && strstr(err.text, "next mint possible at 20"));
+		OK(strstr(err.text, "allows 5 in 86400 s") &&
+		   strstr(err.text, "next mint possible at 20"));
 		if (i == 0)
 			redis_run("FLUSHALL", NULL); /* Postgres alone keeps the bound … */
 		forget_token(&b, id);
@@ -291,8 +373,10 @@ static void body_due(void)
 	token_status = 503;
 	bench_open(&b, "", OAUTH(""), pg, id, 5000);
 	for (int i = 0; i < 5; i++)
-		OK(get(&b.caller, "/things", &err) == 0); /* a refresh that fails leaves the old one in use */
-	OK(tokens == 1 && data_calls() == 5 && strcmp(last_data_call()->auth, "Bearer tok-old-and-valid") == 0);
+		OK(get(&b.caller, "/things", &err) ==
+		   0); /* a refresh that fails leaves the old one in use */
+	OK(tokens == 1 && data_calls() == 5 &&
+	   strcmp(last_data_call()->auth, "Bearer tok-old-and-valid") == 0);
 	token_answer = NULL;
 	redis_run("FLUSHALL", NULL);
 	seed_token(id, "tok-old-and-valid", 3500000, 100000);
@@ -314,13 +398,15 @@ static void body_endpoint_down(void)
 	token_answer = "{\"message\":\"down for maintenance\"}";
 	token_status = 503;
 	bench_open(&b, "", OAUTH(""), pg, id, 5000);
-	OK(get(&b.caller, "/things", &err) == -EAGAIN && err.class == ERR_TRANSIENT && strstr(err.text, "maintenance"));
+	OK(get(&b.caller, "/things", &err) == -EAGAIN && err.class == ERR_TRANSIENT &&
+	   strstr(err.text, "maintenance"));
 	for (int i = 0; i < 3; i++) {
 		OK(get(&b.caller, "/things", &err) == -EAGAIN && err.class == ERR_HOLD);
 		OK(err.retry_after_ms > 20000 && err.retry_after_ms <= 30000);
 	}
 	bench_twin(&twin, &b, pg, 5000);
-	OK(get(&twin.caller, "/things", &err) == -EAGAIN && err.class == ERR_HOLD && strstr(err.text, "maintenance"));
+	OK(get(&twin.caller, "/things", &err) == -EAGAIN && err.class == ERR_HOLD &&
+	   strstr(err.text, "maintenance"));
 	OK(tokens == 1 && data_calls() == 0);
 	OK(strcmp(ask("SELECT status FROM integrations ORDER BY id DESC LIMIT 1"), "active") == 0);
 	door_free(twin.door);
@@ -339,7 +425,8 @@ static void body_refused_token(void)
 	refused_below = 1;
 	bench_open(&b, "", OAUTH(""), pg, id, 5000);
 	OK(get(&b.caller, "/things", &err) == 0); /* 401, a new token, once more */
-	OK(tokens == 1 && data_calls() == 2 && strcmp(last_data_call()->auth, "Bearer tok-number-1") == 0);
+	OK(tokens == 1 && data_calls() == 2 &&
+	   strcmp(last_data_call()->auth, "Bearer tok-number-1") == 0);
 	/* another worker has a newer one by now: that is taken, none is minted */
 	refused_below = 2;
 	seed_token(id, "tok-number-5", -1000, 82800000);
@@ -385,15 +472,24 @@ static void body_broken(void)
 
 	fresh();
 	id = add_integration(CLIENT);
-	token_answer = "{\"error\":\"invalid_client\",\"error_description\":\"unknown client\"}";
+	token_answer =
+		"{\"error\":\"invalid_client\",\"error_description\":\"unknown client (sesame-and-more)\"}";
 	token_status = 401;
 	bench_open(&b, "", OAUTH(""), pg, id, 5000);
-	OK(get(&b.caller, "/things", &err) == -EACCES && err.class == ERR_AUTH && strstr(err.text, "unknown client"));
-	OK(get(&b.caller, "/things", &err) == -EACCES && err.class == ERR_AUTH);
+	OK(get(&b.caller, "/things", &err) == -EACCES && err.class == ERR_AUTH &&
+	   strstr(err.text, "unknown client"));
+	/* others wait: only an answer marks an integration, not a memory */
+	OK(get(&b.caller, "/things", &err) == -EAGAIN && err.class == ERR_HOLD);
+	OK(err.retry_after_ms > 20000 && err.retry_after_ms <= 30000);
 	OK(tokens == 1 && data_calls() == 0);
-	OK(strcmp(ask("SELECT status FROM integrations ORDER BY id DESC LIMIT 1"), "auth_broken") == 0);
-	OK(strstr(ask("SELECT status_reason FROM integrations ORDER BY id DESC LIMIT 1"), "unknown client"));
-	OK(strstr(ask("SELECT severity || ' ' || what || ' ' || todo FROM alerts WHERE kind = 'auth_broken' ORDER BY since DESC LIMIT 1"), "rotate"));
+	OK(strcmp(ask("SELECT status FROM integrations ORDER BY id DESC LIMIT 1"), "auth_broken") ==
+	   0);
+	OK(!strstr(err.text, "sesame"));
+	OK(strstr(ask("SELECT status_reason FROM integrations ORDER BY id DESC LIMIT 1"),
+		  "unknown client (***)"));
+	OK(strstr(
+		ask("SELECT severity || ' ' || what || ' ' || todo FROM alerts WHERE kind = 'auth_broken' ORDER BY since DESC LIMIT 1"),
+		"integration resume"));
 	bench_close(&b);
 
 	/* a credential that was changed since it was cached is tried before anything is marked */
@@ -407,16 +503,19 @@ static void body_broken(void)
 	token_answer = "{\"error\":\"invalid_client\"}";
 	token_status = 400;
 	OK(get(&b.caller, "/things", &err) == -EACCES && partner.n == 2);
-	OK(strstr(partner.arrivals[0].body, "sesame-and-more") && strstr(partner.arrivals[1].body, "quite-another"));
+	OK(strstr(partner.arrivals[0].body, "sesame-and-more") &&
+	   strstr(partner.arrivals[1].body, "quite-another"));
 	bench_close(&b);
 
 	/* nothing stored at all */
 	fresh();
 	id = add_integration(NULL);
 	bench_open(&b, "", OAUTH(""), pg, id, 5000);
-	OK(get(&b.caller, "/things", &err) == -EACCES && err.class == ERR_AUTH && strstr(err.text, "no credentials"));
+	OK(get(&b.caller, "/things", &err) == -EACCES && err.class == ERR_AUTH &&
+	   strstr(err.text, "no credentials"));
 	OK(partner.n == 0);
-	OK(strcmp(ask("SELECT status FROM integrations ORDER BY id DESC LIMIT 1"), "auth_broken") == 0);
+	OK(strcmp(ask("SELECT status FROM integrations ORDER BY id DESC LIMIT 1"), "auth_broken") ==
+	   0);
 	bench_close(&b);
 }
 
@@ -431,13 +530,16 @@ static void life_is(const char *more, const char *json, int64_t want_ms)
 
 	fresh();
 	token_answer = json;
-	snprintf(rest, sizeof(rest), ",\"auth\":{\"kind\":\"oauth2_client_credentials\",\"token_url\":\"https://api.acme.example/oauth2/token\"%s}%s", more,
-		 COLLECTION);
+	snprintf(
+		rest, sizeof(rest),
+		",\"auth\":{\"kind\":\"oauth2_client_credentials\",\"token_url\":\"https://api.acme.example/oauth2/token\"%s}%s",
+		more, COLLECTION);
 	bench_open(&b, "", rest, pg, id, 5000);
 	OK(get(&b.caller, "/things", &err) == 0);
 	ms = redis_ttl_ms("token", id);
 	if (ms <= want_ms - 5000 || ms > want_ms)
-		fprintf(stderr, "%s: %lld ms instead of %lld\n", json, (long long)ms, (long long)want_ms);
+		fprintf(stderr, "%s: %lld ms instead of %lld\n", json, (long long)ms,
+			(long long)want_ms);
 	OK(ms > want_ms - 5000 && ms <= want_ms);
 	OK(strcmp(last_data_call()->auth, "Bearer tok-a") == 0);
 	bench_close(&b);
@@ -453,11 +555,15 @@ static void body_life(void)
 	life_is("", "{\"access_token\":\"tok-a\",\"expires_in\":null}", 3600000);
 	life_is("", "{\"access_token\":\"tok-a\",\"expires_in\":0}", 3600000);
 	life_is("", "{\"access_token\":\"tok-a\",\"expires_in\":\"soon\"}", 3600000);
-	life_is(",\"expires\":\"fixed:24h\"", "{\"access_token\":\"tok-a\",\"expires_in\":5}", 86400000);
-	life_is(",\"token\":\"data.token\",\"expires\":\"seconds:data.ttl\"", "{\"data\":{\"token\":\"tok-a\",\"ttl\":600}}", 600000);
-	snprintf(at, sizeof(at), "{\"access_token\":\"tok-a\",\"until\":\"%s\"}", clock_iso(clock_real_ms() + 1800000, iso));
+	life_is(",\"expires\":\"fixed:24h\"", "{\"access_token\":\"tok-a\",\"expires_in\":5}",
+		86400000);
+	life_is(",\"token\":\"data.token\",\"expires\":\"seconds:data.ttl\"",
+		"{\"data\":{\"token\":\"tok-a\",\"ttl\":600}}", 600000);
+	snprintf(at, sizeof(at), "{\"access_token\":\"tok-a\",\"until\":\"%s\"}",
+		 clock_iso(clock_real_ms() + 1800000, iso));
 	life_is(",\"expires\":\"at:until\"", at, 1800000);
-	snprintf(at, sizeof(at), "{\"access_token\":\"tok-a\",\"until\":%lld}", (long long)(clock_real_ms() / 1000 + 1800));
+	snprintf(at, sizeof(at), "{\"access_token\":\"tok-a\",\"until\":%lld}",
+		 (long long)(clock_real_ms() / 1000 + 1800));
 	life_is(",\"expires\":\"at:until\"", at, 1800000);
 }
 
@@ -471,13 +577,15 @@ static void body_request_forms(void)
 	id = add_integration(CLIENT);
 	bench_open(&b, "", OAUTH(",\"send\":\"json\""), pg, id, 5000);
 	OK(get(&b.caller, "/things", &err) == 0);
-	OK(strcmp(partner.arrivals[0].body, "{\"grant_type\":\"client_credentials\",\"client_id\":\"acme-7\",\"client_secret\":\"sesame-and-more\","
-					    "\"scope\":\"open api\"}") == 0);
+	OK(strcmp(partner.arrivals[0].body,
+		  "{\"grant_type\":\"client_credentials\",\"client_id\":\"acme-7\",\"client_secret\":\"sesame-and-more\","
+		  "\"scope\":\"open api\"}") == 0);
 	bench_close(&b);
 
 	fresh();
 	id = add_integration(CLIENT);
-	bench_open(&b, "", OAUTH(",\"client_auth\":\"basic\",\"usable_after\":\"400ms\""), pg, id, 5000);
+	bench_open(&b, "", OAUTH(",\"client_auth\":\"basic\",\"usable_after\":\"400ms\""), pg, id,
+		   5000);
 	began = clock_mono_ms();
 	OK(get(&b.caller, "/things", &err) == 0);
 	OK(strcmp(partner.arrivals[0].body, "grant_type=client_credentials&scope=open%20api") == 0);
@@ -489,13 +597,15 @@ static void body_request_forms(void)
 	token_answer = "{\"hello\":1}";
 	id = add_integration(CLIENT);
 	bench_open(&b, "", OAUTH(""), pg, id, 5000);
-	OK(get(&b.caller, "/things", &err) == -EREMOTEIO && err.class == ERR_DATA && strstr(err.text, "access_token"));
+	OK(get(&b.caller, "/things", &err) == -EREMOTEIO && err.class == ERR_DATA &&
+	   strstr(err.text, "access_token"));
 	bench_close(&b);
 }
 
 /* ---- without a token ---- */
 
-static void sent_is(const char *auth, const char *credentials, const char *header, const char *query)
+static void sent_is(const char *auth, const char *credentials, const char *header,
+		    const char *query)
 {
 	char rest[600];
 	struct bench b;
@@ -514,11 +624,16 @@ static void sent_is(const char *auth, const char *credentials, const char *heade
 static void body_kinds(void)
 {
 	sent_is("\"kind\":\"api_key\"", "{\"api_key\":\"key-12345\"}", "Bearer key-12345", "");
-	sent_is("\"kind\":\"api_key\",\"prefix\":\"Key \"", "{\"api_key\":\"key-12345\"}", "Key key-12345", "");
-	sent_is("\"kind\":\"api_key\",\"in\":\"query\",\"name\":\"key\"", "{\"api_key\":\"key&12345\"}", "", "key=key%2612345");
-	sent_is("\"kind\":\"bearer\",\"needs\":[\"pat\"]", "{\"pat\":\"key-12345\"}", "Bearer key-12345", "");
-	sent_is("\"kind\":\"basic\"", "{\"username\":\"ann\",\"password\":\"pa:ss word\"}", "Basic YW5uOnBhOnNzIHdvcmQ=", "");
-	sent_is("\"kind\":\"basic\",\"needs\":[\"account_sid\",\"auth_token\"]", "{\"account_sid\":\"ann\",\"auth_token\":\"pa:ss word\"}",
+	sent_is("\"kind\":\"api_key\",\"prefix\":\"Key \"", "{\"api_key\":\"key-12345\"}",
+		"Key key-12345", "");
+	sent_is("\"kind\":\"api_key\",\"in\":\"query\",\"name\":\"key\"",
+		"{\"api_key\":\"key&12345\"}", "", "key=key%2612345");
+	sent_is("\"kind\":\"bearer\",\"needs\":[\"pat\"]", "{\"pat\":\"key-12345\"}",
+		"Bearer key-12345", "");
+	sent_is("\"kind\":\"basic\"", "{\"username\":\"ann\",\"password\":\"pa:ss word\"}",
+		"Basic YW5uOnBhOnNzIHdvcmQ=", "");
+	sent_is("\"kind\":\"basic\",\"needs\":[\"account_sid\",\"auth_token\"]",
+		"{\"account_sid\":\"ann\",\"auth_token\":\"pa:ss word\"}",
 		"Basic YW5uOnBhOnNzIHdvcmQ=", "");
 	sent_is("\"kind\":\"none\"", "{}", "", "");
 }
@@ -539,7 +654,8 @@ static void body_rotated_key(void)
 	fresh();
 	partner.answer = answer_old_key_refused;
 	bench_open(&b, "", ",\"auth\":{\"kind\":\"bearer\"}" COLLECTION, pg, id, 5000);
-	OK(get(&b.caller, "/things", &err) == -EREMOTEIO && err.class == ERR_AUTH && partner.n == 1); /* the same again would be refused again */
+	OK(get(&b.caller, "/things", &err) == -EREMOTEIO && err.class == ERR_AUTH &&
+	   partner.n == 1); /* the same again would be refused again */
 	bench_close(&b);
 	rotate(id, "{\"api_key\":\"key-new-1\"}");
 	partner.n = 0;
@@ -552,7 +668,9 @@ static void body_rotated_key(void)
 static void test_check(void **state)
 {
 	static const char *const names[] = { "client_id", "client_secret" };
-	struct manifest m = { .partner = "acme", .auth = { .kind = AUTH_OAUTH2_CLIENT, .needs = names, .n_needs = 2 } };
+	struct manifest m = { .partner = "acme",
+			      .auth = {
+				      .kind = AUTH_OAUTH2_CLIENT, .needs = names, .n_needs = 2 } };
 	struct err err = { 0 };
 	cJSON *c = cJSON_CreateObject();
 
@@ -571,6 +689,10 @@ static void test_check(void **state)
 
 static void (*body)(void);
 
+static void applied(int number, const char *name, void *arg)
+{
+}
+
 static void with_both(void)
 {
 	struct pg_options o = { .url = postgres.url, .application_name = "test" };
@@ -578,7 +700,7 @@ static void with_both(void)
 
 	OK(pg_new(&o, &pg, &err) == 0);
 	OK(pg_wait_up(pg, loop_now_ms() + 30000, &err) == 0);
-	OK(migrate_run(postgres.url, NULL, NULL, &err) == 0);
+	OK(migrate_run(postgres.url, applied, NULL, &err) == 0);
 	if (err.text[0])
 		fprintf(stderr, "%s\n", err.text);
 	ask("INSERT INTO companies (name) VALUES ('Sunny') ON CONFLICT DO NOTHING");
@@ -594,6 +716,7 @@ static void with_both(void)
 	}
 TEST(once)
 TEST(orphan_lock)
+TEST(doomed)
 TEST(mint_limit)
 TEST(due)
 TEST(endpoint_down)
@@ -638,9 +761,19 @@ static int end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_check), ON_LOOP(test_once),	 ON_LOOP(test_orphan_lock),   ON_LOOP(test_mint_limit),
-		ON_LOOP(test_due),	      ON_LOOP(test_endpoint_down), ON_LOOP(test_refused_token), ON_LOOP(test_broken),
-		ON_LOOP(test_life),	      ON_LOOP(test_request_forms), ON_LOOP(test_kinds),	      ON_LOOP(test_rotated_key),
+		cmocka_unit_test(test_check),
+		ON_LOOP(test_once),
+		ON_LOOP(test_orphan_lock),
+		ON_LOOP(test_doomed),
+		ON_LOOP(test_mint_limit),
+		ON_LOOP(test_due),
+		ON_LOOP(test_endpoint_down),
+		ON_LOOP(test_refused_token),
+		ON_LOOP(test_broken),
+		ON_LOOP(test_life),
+		ON_LOOP(test_request_forms),
+		ON_LOOP(test_kinds),
+		ON_LOOP(test_rotated_key),
 		ON_LOOP(test_redis_away), /* last: Redis does not come back */
 	};
 

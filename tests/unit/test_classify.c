@@ -14,7 +14,8 @@
 
 #define NOW_MS INT64_C(1767323045000) /* 2026-01-02T03:04:05Z */
 
-static const char plain[] = "{\"partner\": \"p\", \"manifest\": 1, \"api\": {\"base\": {\"production\": \"https://h\"}}}";
+static const char plain[] =
+	"{\"partner\": \"p\", \"manifest\": 1, \"api\": {\"base\": {\"production\": \"https://h\"}}}";
 static const char with_rules[] =
 	"{\"partner\": \"p\", \"manifest\": 1, \"api\": {\"base\": {\"production\": \"https://h\"}},"
 	" \"retry_after\": [\"X-Wait\", \"Retry-After\"], \"errors\": ["
@@ -113,7 +114,9 @@ static void table(void **state)
 
 static void failures(void **state)
 {
-	static const char *const words[] = { "timeout", "refused", "dns", "tls", "reset", "network" };
+	static const char *const words[] = {
+		"timeout", "refused", "dns", "tls", "reset", "network"
+	};
 	struct manifest *m = load(with_rules);
 	struct http_response r;
 	struct err err;
@@ -147,17 +150,32 @@ static void rules_come_first(void **state)
 		enum err_class class;
 		const char *rule;
 	} cases[] = {
-		{ { 403, "{\"error\":{\"code\":\"EXPIRED\"}}", { 0 } }, false, ERR_AUTH, "errors[0]" },
+		{ { 403, "{\"error\":{\"code\":\"EXPIRED\"}}", { 0 } },
+		  false,
+		  ERR_AUTH,
+		  "errors[0]" },
 		{ { 403, "{\"error\":{\"code\":\"602\"}}", { 0 } }, false, ERR_AUTH, "errors[0]" },
-		{ { 403, "{\"error\":{\"code\":\"OTHER\"}}", { 0 } }, false, ERR_CLIENT, "status 4xx" },
-		{ { 200, "{\"success\":false,\"message\":\"no\"}", { 0 } }, false, ERR_CLIENT, "errors[1]" },
+		{ { 403, "{\"error\":{\"code\":\"OTHER\"}}", { 0 } },
+		  false,
+		  ERR_CLIENT,
+		  "status 4xx" },
+		{ { 200, "{\"success\":false,\"message\":\"no\"}", { 0 } },
+		  false,
+		  ERR_CLIENT,
+		  "errors[1]" },
 		{ { 200, "{\"success\":true}", { 0 } }, false, ERR_NONE, "" },
 		{ { 202, "{\"success\":false}", { 0 } }, false, ERR_NONE, "" },
-		{ { 200, "<p>scheduled maintenance</p>", { 0 } }, false, ERR_TRANSIENT, "errors[2]" },
+		{ { 200, "<p>scheduled maintenance</p>", { 0 } },
+		  false,
+		  ERR_TRANSIENT,
+		  "errors[2]" },
 		{ { 418, NULL, { "x-blocked", "1" } }, false, ERR_RATE_LIMIT, "errors[3]" },
 		{ { 500, NULL, { "x-blocked", "1" } }, false, ERR_TRANSIENT, "status 5xx" },
 		{ { 400, "{\"error\":\"invalid_client\"}", { 0 } }, true, ERR_AUTH, "errors[4]" },
-		{ { 400, "{\"error\":\"invalid_client\"}", { 0 } }, false, ERR_CLIENT, "status 4xx" },
+		{ { 400, "{\"error\":\"invalid_client\"}", { 0 } },
+		  false,
+		  ERR_CLIENT,
+		  "status 4xx" },
 		{ { 200, "{\"fault\":{}}", { 0 } }, false, ERR_DATA, "errors[5]" },
 		{ { 200, "{\"fault\":null}", { 0 } }, false, ERR_NONE, "" },
 	};
@@ -195,7 +213,8 @@ static void messages(void **state)
 	manifest_free(m);
 }
 
-static int64_t wait_of(const struct manifest *m, const char *name, const char *value, const char *date)
+static int64_t wait_of(const struct manifest *m, const char *name, const char *value,
+		       const char *date)
 {
 	struct answer a = { 429, NULL, { name, value, date ? "date" : NULL, date } };
 	struct http_response r;
@@ -263,8 +282,12 @@ static void order_of_headers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(table),    cmocka_unit_test(failures), cmocka_unit_test(rules_come_first),
-		cmocka_unit_test(messages), cmocka_unit_test(waits),    cmocka_unit_test(order_of_headers),
+		cmocka_unit_test(table),
+		cmocka_unit_test(failures),
+		cmocka_unit_test(rules_come_first),
+		cmocka_unit_test(messages),
+		cmocka_unit_test(waits),
+		cmocka_unit_test(order_of_headers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,7 +46,9 @@ static void make_driver(const char *dir, const char *folder, const char *partner
 	file = mem_printf("%s/manifest.json", path);
 	f = fopen(file, "we");
 	assert_non_null(f);
-	fprintf(f, "{\"partner\": \"%s\", \"manifest\": 1,\n\"api\": {\"base\": {\"production\": \"https://h\"}}%s}", partner, more);
+	fprintf(f,
+		"{\"partner\": \"%s\", \"manifest\": 1,\n\"api\": {\"base\": {\"production\": \"https://h\"}}%s}",
+		partner, more);
 	fclose(f);
 	free(file);
 	free(path);
@@ -105,8 +107,12 @@ static void broken_ones_are_left_out(void **state)
 	s = load(dir, &problems);
 	assert_int_equal(driver_set_count(s), 1);
 	assert_non_null(driver_find(s, "fine"));
-	assert_non_null(strstr(problems.data, "/three/odd/manifest.json:1: partner: \"other\" stands in the folder \"odd\""));
-	assert_non_null(strstr(problems.data, "/three/typo/manifest.json:3: titel: unknown key; did you mean \"title\"?"));
+	assert_non_null(strstr(
+		problems.data,
+		"/three/odd/manifest.json:1: partner: \"other\" stands in the folder \"odd\""));
+	assert_non_null(
+		strstr(problems.data,
+		       "/three/typo/manifest.json:3: titel: unknown key; did you mean \"title\"?"));
 	assert_non_null(strstr(problems.data, "has no decode_body"));
 	driver_set_free(s);
 	buf_clear(&problems);
@@ -185,7 +191,8 @@ static int check_examples(const char *path)
 		p = end + 3;
 		if (!memmem(start, (size_t)(end - start), "\"manifest\"", 10))
 			continue;
-		if (manifest_parse("manifest.json", start, (size_t)(end - start), &m, &problems) != 0)
+		if (manifest_parse("manifest.json", start, (size_t)(end - start), &m, &problems) !=
+		    0)
 			fail_msg("%s: %s", path, problems.data);
 		manifest_free(m);
 		buf_clear(&problems);
@@ -204,8 +211,9 @@ static void examples(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(two_folders), cmocka_unit_test(broken_ones_are_left_out), cmocka_unit_test(no_folder),
-		cmocka_unit_test(shipped),     cmocka_unit_test(the_template),		   cmocka_unit_test(examples),
+		cmocka_unit_test(two_folders),  cmocka_unit_test(broken_ones_are_left_out),
+		cmocka_unit_test(no_folder),    cmocka_unit_test(shipped),
+		cmocka_unit_test(the_template), cmocka_unit_test(examples),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

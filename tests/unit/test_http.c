@@ -1,4 +1,5 @@
-/* The client against httpd in the same loop, and against raw sockets where a server has to misbehave. */
+/* The client against httpd in the same loop, and against raw sockets where a server has to
+ * misbehave. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,8 +35,9 @@ static void on_echo(struct httpd_request *q, void *arg)
 	const char *body = httpd_body(q, &len), *type = httpd_header(q, "Content-Type");
 	struct buf out = BUF_INIT;
 
-	buf_printf(&out, "%s %s?%s type=%s expect=%s empty=%s agent=%s len=%zu ", httpd_method(q), httpd_path(q),
-		   httpd_raw_query(q), type ? type : "-", httpd_header(q, "Expect") ? "yes" : "no",
+	buf_printf(&out, "%s %s?%s type=%s expect=%s empty=%s agent=%s len=%zu ", httpd_method(q),
+		   httpd_path(q), httpd_raw_query(q), type ? type : "-",
+		   httpd_header(q, "Expect") ? "yes" : "no",
 		   httpd_header(q, "X-Empty") ? "sent" : "-", httpd_header(q, "User-Agent"), len);
 	buf_append(&out, body, len < 20 ? len : 20);
 	httpd_add_header(q, "X-Mixed-Case", " padded ");
@@ -73,8 +75,9 @@ static void on_large(struct httpd_request *q, void *arg)
 static void on_gzip(struct httpd_request *q, void *arg)
 {
 	static const unsigned char packed[133] = {
-		0x1f, 0x8b, 0x08, [8] = 0x02, 0x03, 0xed, 0xc1, 0x31, 0x01, [17] = 0xc2, 0xa0, 0x4a, 0xeb, 0x9f, 0xce, 0x1a,
-		0x1e, 0x40, 0x01, [123] = 0xaf, 0x06, 0x85, 0xc2, 0x4d, 0xc5, 0xa0, 0x86, 0x01,
+		0x1f, 0x8b, 0x08, [8] = 0x02, 0x03, 0xed, 0xc1, 0x31, 0x01, [17] = 0xc2,
+		0xa0, 0x4a, 0xeb, 0x9f,       0xce, 0x1a, 0x1e, 0x40, 0x01, [123] = 0xaf,
+		0x06, 0x85, 0xc2, 0x4d,       0xc5, 0xa0, 0x86, 0x01,
 	};
 	const char *accepted = httpd_header(q, "Accept-Encoding");
 
@@ -115,15 +118,18 @@ static void test_round_trip(void)
 	assert_int_equal(http_send(pool, &q, &r), 0);
 	assert_null(r.failure);
 	assert_int_equal(r.status, 200);
-	assert_string_equal(r.body.data, "GET /echo/a b/../c?x=%26 type=- expect=no empty=sent agent=me len=0 ");
+	assert_string_equal(r.body.data,
+			    "GET /echo/a b/../c?x=%26 type=- expect=no empty=sent agent=me len=0 ");
 	assert_string_equal(http_response_header(&r, "x-mixed-case"), "padded");
 	assert_string_equal(http_response_header(&r, "content-type"), "text/plain");
 	assert_null(http_response_header(&r, "padded"));
 	assert_false(r.reused);
 	assert_true(llabs(clock_real_us() - r.sent_at_us) < 5000000);
 	assert_true(r.bytes_up > 50 && r.bytes_down > (int64_t)r.body.len);
-	assert_int_equal(get("/echo", &r), 0); /* the same response again: nothing of the first is left */
-	assert_string_equal(r.body.data, "GET /echo? type=- expect=no empty=- agent=longshore len=0 ");
+	assert_int_equal(get("/echo", &r),
+			 0); /* the same response again: nothing of the first is left */
+	assert_string_equal(r.body.data,
+			    "GET /echo? type=- expect=no empty=- agent=longshore len=0 ");
 	assert_true(r.reused);
 	http_response_clear(&r);
 }
@@ -131,7 +137,9 @@ static void test_round_trip(void)
 static void check_method(const char *method, const char *body, const char *type, const char *want)
 {
 	const struct http_header h[] = { { "content-type", type } };
-	struct http_request q = { .method = method, .headers = h, .n_headers = type ? 1 : 0, .body = body };
+	struct http_request q = {
+		.method = method, .headers = h, .n_headers = type ? 1 : 0, .body = body
+	};
 	struct http_response r;
 	char u[160];
 
@@ -151,27 +159,47 @@ static void test_methods(void)
 	char *big = mem_zalloc(2000001), want[200];
 
 	memset(big, 'b', 2000000);
-	check_method("POST", "{}", "application/json",
-		     "POST /echo? type=application/json expect=no empty=- agent=longshore len=2 {}");
-	check_method("GET", NULL, NULL, "GET /echo? type=- expect=no empty=- agent=longshore len=0 ");
-	check_method("DELETE", NULL, NULL, "DELETE /echo? type=- expect=no empty=- agent=longshore len=0 ");
-	check_method("PUT", "x", NULL, "PUT /echo? type=- expect=no empty=- agent=longshore len=1 x");
+	check_method(
+		"POST", "{}", "application/json",
+		"POST /echo? type=application/json expect=no empty=- agent=longshore len=2 {}");
+	check_method("GET", NULL, NULL,
+		     "GET /echo? type=- expect=no empty=- agent=longshore len=0 ");
+	check_method("DELETE", NULL, NULL,
+		     "DELETE /echo? type=- expect=no empty=- agent=longshore len=0 ");
+	check_method("PUT", "x", NULL,
+		     "PUT /echo? type=- expect=no empty=- agent=longshore len=1 x");
 	check_method("HEAD", NULL, NULL, "");
-	check_method("POST", NULL, NULL, "POST /echo? type=- expect=no empty=- agent=longshore len=0 ");
-	check_method("PATCH", "ab", "t/x", "PATCH /echo? type=t/x expect=no empty=- agent=longshore len=2 ab");
-	check_method("GET", NULL, NULL, "GET /echo? type=- expect=no empty=- agent=longshore len=0 ");
-	check_method("DELETE", "why", NULL, "DELETE /echo? type=- expect=no empty=- agent=longshore len=3 why");
-	snprintf(want, sizeof(want), "POST /echo? type=- expect=no empty=- agent=longshore len=2000000 %.20s", big);
+	check_method("POST", NULL, NULL,
+		     "POST /echo? type=- expect=no empty=- agent=longshore len=0 ");
+	check_method("PATCH", "ab", "t/x",
+		     "PATCH /echo? type=t/x expect=no empty=- agent=longshore len=2 ab");
+	check_method("GET", NULL, NULL,
+		     "GET /echo? type=- expect=no empty=- agent=longshore len=0 ");
+	check_method("DELETE", "why", NULL,
+		     "DELETE /echo? type=- expect=no empty=- agent=longshore len=3 why");
+	snprintf(want, sizeof(want),
+		 "POST /echo? type=- expect=no empty=- agent=longshore len=2000000 %.20s", big);
 	check_method("POST", big, NULL, want);
-	check_method("GET", NULL, NULL, "GET /echo? type=- expect=no empty=- agent=longshore len=0 ");
+	check_method("GET", NULL, NULL,
+		     "GET /echo? type=- expect=no empty=- agent=longshore len=0 ");
 	free(big);
 }
 
 static void test_refused_requests(void)
 {
-	static const char *const urls[] = { "ftp://127.0.0.1/", "file:///etc/passwd", "127.0.0.1/", "http://", "http:///x",
-					    "http://a:0/", "http://a:65536/", "http://[::1/", "http://a b/", "http://h/\r\nX: y", "" };
-	const struct http_header bad[] = { { "X-A", "b\r\nX-Evil: 1" } }, bad_name[] = { { "X\nY", "b" } };
+	static const char *const urls[] = { "ftp://127.0.0.1/",
+					    "file:///etc/passwd",
+					    "127.0.0.1/",
+					    "http://",
+					    "http:///x",
+					    "http://a:0/",
+					    "http://a:65536/",
+					    "http://[::1/",
+					    "http://a b/",
+					    "http://h/\r\nX: y",
+					    "" };
+	const struct http_header bad[] = { { "X-A", "b\r\nX-Evil: 1" } },
+				 bad_name[] = { { "X\nY", "b" } };
 	struct http_request q = { .method = "GET" };
 	struct http_response r;
 	char u[160];
@@ -212,7 +240,9 @@ static void test_statuses(void)
 
 static void check_failure(const char *u, int64_t ms, size_t max, const char *word)
 {
-	struct http_request q = { .method = "GET", .url = u, .total_ms = ms, .max_body_bytes = max };
+	struct http_request q = {
+		.method = "GET", .url = u, .total_ms = ms, .max_body_bytes = max
+	};
 	struct http_response r;
 
 	http_response_init(&r);
@@ -263,7 +293,8 @@ static void test_failures(void)
 
 struct script {
 	const char *answer;
-	int64_t then_ms; /* how long it goes on holding the connection; < 0: until the client goes */
+	/* how long it goes on holding the connection; < 0: until the client goes */
+	int64_t then_ms;
 	char url[160];
 	int fd;
 	int requests;
@@ -298,7 +329,8 @@ static void scripted(void *arg)
 	n = send(c, s->answer, strlen(s->answer), MSG_NOSIGNAL);
 	if (s->then_ms >= 0)
 		(void)co_sleep("hold", s->then_ms);
-	while (s->then_ms < 0 && recv(c, in, sizeof(in), MSG_DONTWAIT) != 0 && co_sleep("hold", 2) == 0)
+	while (s->then_ms < 0 && recv(c, in, sizeof(in), MSG_DONTWAIT) != 0 &&
+	       co_sleep("hold", 2) == 0)
 		;
 	close(c);
 	close(s->fd);
@@ -383,7 +415,9 @@ static void test_silence(void)
 static void test_once(void)
 {
 	char u[160];
-	struct http_request q = { .method = "POST", .url = u, .body = "x", .body_len = 1, .once = true };
+	struct http_request q = {
+		.method = "POST", .url = u, .body = "x", .body_len = 1, .once = true
+	};
 	struct http_response r;
 
 	http_response_init(&r);
@@ -406,8 +440,11 @@ static void test_1xx_and_duplicates(void)
 	struct http_response r;
 
 	http_response_init(&r);
-	script_begin(&s, "HTTP/1.1 103 Early Hints\r\nX-Early: 1\r\n\r\n"
-			 "HTTP/1.1 200 OK\r\nX-Twice: a\r\nX-TWICE: b\r\nX-None:\r\nContent-Length: 0\r\n\r\n", 0);
+	script_begin(
+		&s,
+		"HTTP/1.1 103 Early Hints\r\nX-Early: 1\r\n\r\n"
+		"HTTP/1.1 200 OK\r\nX-Twice: a\r\nX-TWICE: b\r\nX-None:\r\nContent-Length: 0\r\n\r\n",
+		0);
 	assert_int_equal(http_send(pool, &q, &r), 0);
 	assert_int_equal(r.status, 200);
 	assert_null(http_response_header(&r, "x-early"));
@@ -579,7 +616,7 @@ static void test_pool_freed_while_resolving(void)
 	int rc = 1;
 
 	assert_non_null(co_spawn("dns", ask_unknown_host, &rc));
-	assert_int_equal(co_yield(), 0);
+	assert_int_equal(co_yield (), 0);
 	if (rc == 1) { /* unless the answer was that fast */
 		http_pool_free(pool);
 		pool = NULL;
@@ -634,7 +671,8 @@ static pid_t run_openssl(const char *dir, char *const argv[])
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		if (chdir(dir) < 0 || !freopen("/dev/null", "r", stdin) || !freopen("log", "a", stdout) || dup2(1, 2) < 0)
+		if (chdir(dir) < 0 || !freopen("/dev/null", "r", stdin) ||
+		    !freopen("log", "a", stdout) || dup2(1, 2) < 0)
 			_exit(126);
 		execvp(argv[0], argv);
 		_exit(127);
@@ -658,10 +696,27 @@ static void remove_dir(const char *dir)
 static void test_tls(void)
 {
 	char dir[] = "/tmp/longshore-tls-XXXXXX", port[8], u[160], cert[80], unused[160];
-	char *make[] = { "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-			 "-keyout", "key", "-out", "cert", "-days", "2", "-subj", "/CN=localhost",
-			 "-addext", "subjectAltName=DNS:localhost", NULL };
-	char *serve[] = { "openssl", "s_server", "-accept", port, "-key", "key", "-cert", "cert", "-www", "-naccept", "50", NULL };
+	char *make[] = { "openssl",
+			 "req",
+			 "-x509",
+			 "-newkey",
+			 "ec",
+			 "-pkeyopt",
+			 "ec_paramgen_curve:prime256v1",
+			 "-nodes",
+			 "-keyout",
+			 "key",
+			 "-out",
+			 "cert",
+			 "-days",
+			 "2",
+			 "-subj",
+			 "/CN=localhost",
+			 "-addext",
+			 "subjectAltName=DNS:localhost",
+			 NULL };
+	char *serve[] = { "openssl", "s_server", "-accept", port,       "-key", "key",
+			  "-cert",   "cert",     "-www",    "-naccept", "50",   NULL };
 	int status, fd = listener(unused, "http");
 	int64_t end = clock_mono_ms() + 10000;
 	struct http_request q = { .method = "GET", .url = u };
@@ -744,15 +799,36 @@ static void run(void **state)
 	assert_int_equal(loop_run(), 0);
 }
 
-#define T(f) { #f, run, NULL, NULL, &(void (*)(void)){ f } }
+#define T(f)                                           \
+	{                                              \
+#f, run, NULL, NULL, &(void (*)(void)) \
+		{                                      \
+			f                              \
+		}                                      \
+	}
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_round_trip), T(test_methods), T(test_refused_requests), T(test_statuses), T(test_failures),
-		T(test_bad_answers), T(test_packed), T(test_silence), T(test_once), T(test_1xx_and_duplicates), T(test_many),
-		T(test_few_connections), T(test_deadline_and_cancel), T(test_cancel_storm), T(test_pool_freed),
-		T(test_pool_freed_while_resolving), T(test_names_and_proxies), T(test_server_restarts), T(test_tls),
+		T(test_round_trip),
+		T(test_methods),
+		T(test_refused_requests),
+		T(test_statuses),
+		T(test_failures),
+		T(test_bad_answers),
+		T(test_packed),
+		T(test_silence),
+		T(test_once),
+		T(test_1xx_and_duplicates),
+		T(test_many),
+		T(test_few_connections),
+		T(test_deadline_and_cancel),
+		T(test_cancel_storm),
+		T(test_pool_freed),
+		T(test_pool_freed_while_resolving),
+		T(test_names_and_proxies),
+		T(test_server_restarts),
+		T(test_tls),
 		cmocka_unit_test(test_escape),
 	};
 	int failed;

@@ -1,5 +1,5 @@
-/* The server, spoken to over raw sockets, since its manners are what is tested: clients that vanish, drip,
- * or say too much. */
+/* The server, spoken to over raw sockets, since its manners are what is tested: clients that
+ * vanish, drip, or say too much. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,14 +32,16 @@ static void on_echo(struct httpd_request *q, void *arg)
 	struct buf out = BUF_INIT;
 
 	buf_printf(&out, "%s %s q=%s h=%s peer=%s raw=%s body=%.*s", httpd_method(q), httpd_path(q),
-		   httpd_query(q, "q") ? httpd_query(q, "q") : "-", httpd_header(q, "x-h") ? httpd_header(q, "X-H") : "-",
-		   httpd_peer(q), httpd_raw_query(q), (int)len, body);
+		   httpd_query(q, "q") ? httpd_query(q, "q") : "-",
+		   httpd_header(q, "x-h") ? httpd_header(q, "X-H") : "-", httpd_peer(q),
+		   httpd_raw_query(q), (int)len, body);
 	httpd_add_header(q, "X-Echo", arg);
 	httpd_reply(q, 200, "text/plain", out.data, out.len);
 	buf_clear(&out);
 }
 
-/* Waits for 100 ms, then looks at the request again: it must still be there, whatever the client did. */
+/* Waits for 100 ms, then looks at the request again: it must still be there, whatever the client
+ * did. */
 static void on_slow(struct httpd_request *q, void *arg)
 {
 	size_t len = 0;
@@ -90,7 +92,8 @@ static struct httpd *start(struct httpd_options o)
 
 static int dial(void)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)httpd_port(server)) };
+	struct sockaddr_in a = { .sin_family = AF_INET,
+				 .sin_port = htons((uint16_t)httpd_port(server)) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -156,10 +159,12 @@ static void test_echo(void)
 {
 	struct buf in = BUF_INIT;
 
-	ask("POST /ec%68o?q=a%20b&z=1 HTTP/1.1\r\nX-H: v\r\nContent-Length: 3\r\n" CLOSE "abc", &in);
+	ask("POST /ec%68o?q=a%20b&z=1 HTTP/1.1\r\nX-H: v\r\nContent-Length: 3\r\n" CLOSE "abc",
+	    &in);
 	assert_non_null(strstr(in.data, "200 OK"));
 	assert_non_null(strstr(in.data, "X-Echo: yes"));
-	assert_non_null(strstr(in.data, "POST /echo q=a b h=v peer=127.0.0.1 raw=q=a%20b&z=1 body=abc"));
+	assert_non_null(
+		strstr(in.data, "POST /echo q=a b h=v peer=127.0.0.1 raw=q=a%20b&z=1 body=abc"));
 	buf_clear(&in);
 }
 
@@ -218,7 +223,9 @@ static void test_keep_alive(void)
 	say(fd, three, sizeof(three) - 1);
 	assert_false(hear(fd, &in, NULL, 5000));
 	at = strstr(in.data, "\r\n\r\n");
-	assert_non_null(strstr(in.data, "Content-Length: 1\r\n")); /* HEAD tells the length of what GET would have */
+	assert_non_null(
+		strstr(in.data,
+		       "Content-Length: 1\r\n")); /* HEAD tells the length of what GET would have */
 	assert_memory_equal(at + 4, "HTTP/1.1 200", 12);
 	at = strstr(at + 4, "\r\n\r\nexact");
 	assert_non_null(at);
@@ -240,7 +247,10 @@ static void test_body_bound(void)
 
 	buf_reset(&in);
 	fd = dial();
-	buf_printf(&in, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nbb7\r\n%s\r\n0\r\n\r\n", big);
+	buf_printf(
+		&in,
+		"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nbb7\r\n%s\r\n0\r\n\r\n",
+		big);
 	say(fd, in.data, in.len);
 	buf_reset(&in);
 	hear(fd, &in, NULL, 5000);
@@ -271,7 +281,8 @@ static void wait_for(const int *what, int n)
 
 static void test_client_gone(void)
 {
-	static const char ask_slow[] = "POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
+	static const char ask_slow[] =
+		"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
 	struct linger reset = { .l_onoff = 1 };
 	struct buf in = BUF_INIT;
 
@@ -288,11 +299,13 @@ static void test_client_gone(void)
 	assert_int_equal(seen_body, 5);
 	ask("GET /a/ HTTP/1.1\r\n" CLOSE, &in);
 	assert_non_null(strstr(in.data, " 200 "));
-	assert_int_equal(httpd_drain(server, loop_now_ms() + 2000), 0); /* none is counted for ever */
+	assert_int_equal(httpd_drain(server, loop_now_ms() + 2000),
+			 0); /* none is counted for ever */
 	buf_clear(&in);
 }
 
-/* 300 ms for a request: a byte each 50 ms resets a timeout of silence again and again, and must be cut off. */
+/* 300 ms for a request: a byte each 50 ms resets a timeout of silence again and again, and must
+ * be cut off. */
 static void test_slow_client(void)
 {
 	int64_t begun = clock_mono_ms();
@@ -370,7 +383,8 @@ static void test_drain(void)
 	assert_int_equal(left, 0);
 	assert_int_equal(httpd_drain(server, loop_now_ms() + 5000), 0);
 	assert_int_equal(left, 1);
-	assert_false(hear(fd, &in, NULL, 1000)); /* answered, then closed, though it asked to be kept */
+	assert_false(
+		hear(fd, &in, NULL, 1000)); /* answered, then closed, though it asked to be kept */
 	assert_non_null(strstr(in.data, " 200 "));
 	close(fd);
 	buf_reset(&in);
@@ -401,7 +415,9 @@ static void test_free_under_way(void)
 
 static void test_bind_errors(void)
 {
-	static const char *const bad[] = { "", "8700", "127.0.0.1", "127.0.0.1:", "127.0.0.1:99999", "no.such.host:80" };
+	static const char *const bad[] = {
+		"", "8700", "127.0.0.1", "127.0.0.1:", "127.0.0.1:99999", "no.such.host:80"
+	};
 	struct httpd *h = NULL;
 	struct httpd_options o;
 	struct err err;
@@ -439,15 +455,28 @@ static void run(void **state)
 	assert_int_equal(loop_run(), 0);
 }
 
-#define T(f, ...) { #f, run, NULL, NULL, &(struct run){ .fn = f, .options = { __VA_ARGS__ } } }
+#define T(f, ...)                                           \
+	{                                                   \
+#f, run, NULL, NULL, &(struct run)          \
+		{                                           \
+			.fn = f, .options = { __VA_ARGS__ } \
+		}                                           \
+	}
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_echo), T(test_routes), T(test_not_found), T(test_keep_alive),
+		T(test_echo),
+		T(test_routes),
+		T(test_not_found),
+		T(test_keep_alive),
 		T(test_body_bound, .max_body_bytes = 1000, .max_header_bytes = 4000),
-		T(test_client_gone), T(test_slow_client, .read_timeout_ms = 300),
-		T(test_overload, .max_requests = 3), T(test_no_slot), T(test_drain), T(test_free_under_way),
+		T(test_client_gone),
+		T(test_slow_client, .read_timeout_ms = 300),
+		T(test_overload, .max_requests = 3),
+		T(test_no_slot),
+		T(test_drain),
+		T(test_free_under_way),
 		T(test_bind_errors),
 	};
 	int failed;

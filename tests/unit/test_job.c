@@ -26,14 +26,16 @@ static void lanes(void **state)
 
 /* ---- members ---- */
 
-static int member(const char *m, struct job_header *h, int64_t *integration, const char **payload, size_t *len)
+static int member(const char *m, struct job_header *h, int64_t *integration, const char **payload,
+		  size_t *len)
 {
 	return job_member_parse(m, strlen(m), h, integration, payload, len);
 }
 
 static void member_parts(void **state)
 {
-	const char *m = "100000000000042 7 5f3-2a 3 1 1700000000000 since=17 x=y\n{\"task\":\"a\"}\nb";
+	const char *m =
+		"100000000000042 7 5f3-2a 3 1 1700000000000 since=17 x=y\n{\"task\":\"a\"}\nb";
 	struct job_header h;
 	int64_t integration;
 	const char *payload;
@@ -64,7 +66,8 @@ static void member_without_extra(void **state)
 	const char *payload;
 	size_t len;
 
-	assert_int_equal(member("000000000000001 0 a 0 0 5\n", &h, &integration, &payload, &len), 0);
+	assert_int_equal(member("000000000000001 0 a 0 0 5\n", &h, &integration, &payload, &len),
+			 0);
 	assert_int_equal(h.extra_len, 0);
 	assert_int_equal(len, 0);
 	assert_int_equal(h.born_ms, 5);
@@ -73,11 +76,23 @@ static void member_without_extra(void **state)
 static void members_that_are_none(void **state)
 {
 	static const char *const bad[] = {
-		"", "\n", "1\n", "100000000000042 7 id 0 0 5", "200000000000042 7 id 0 0 5\nx",
-		"10000000000042 7 id 0 0 5\nx", "1000000000000042 7 id 0 0 5\nx", "100000000000042 -7 id 0 0 5\nx",
-		"100000000000042 7 id 0 0\nx", "100000000000042 7 id 0 0 \nx", "100000000000042 7 id 0 0 5z\nx",
-		"100000000000042 7  0 0 5\nx", "100000000000042 7 id x 0 5\nx", "100000000000042 7 id 9999999999 0 5\nx",
-		"100000000000042 7 id 0 0 1234567890123456\nx", "{\"task\":\"a\"}\n", "100000000000042 \n 7 id 0 0 5\nx",
+		"",
+		"\n",
+		"1\n",
+		"100000000000042 7 id 0 0 5",
+		"200000000000042 7 id 0 0 5\nx",
+		"10000000000042 7 id 0 0 5\nx",
+		"1000000000000042 7 id 0 0 5\nx",
+		"100000000000042 -7 id 0 0 5\nx",
+		"100000000000042 7 id 0 0\nx",
+		"100000000000042 7 id 0 0 \nx",
+		"100000000000042 7 id 0 0 5z\nx",
+		"100000000000042 7  0 0 5\nx",
+		"100000000000042 7 id x 0 5\nx",
+		"100000000000042 7 id 9999999999 0 5\nx",
+		"100000000000042 7 id 0 0 1234567890123456\nx",
+		"{\"task\":\"a\"}\n",
+		"100000000000042 \n 7 id 0 0 5\nx",
 		"100000000000042 7 0123456789012345678901234567890123456789012345678901234567890123 0 0 5\nx",
 	};
 	struct job_header h;
@@ -93,9 +108,10 @@ static void members_that_are_none(void **state)
 
 static void everything_said(void **state)
 {
-	const char *p = "{\"task\":\"import_resources\",\"integration_id\":7,\"args\":{\"mode\":\"full\"},"
-			"\"id\":\"mine\",\"max_retries\":3,\"run_at\":1700000000000,\"expires_in\":300,\"unique\":\"u\","
-			"\"idempotency_key\":\"k\",\"parent\":\"p\",\"run_id\":12,\"traceparent\":\"t\",\"v\":1,\"new\":[]}";
+	const char *p =
+		"{\"task\":\"import_resources\",\"integration_id\":7,\"args\":{\"mode\":\"full\"},"
+		"\"id\":\"mine\",\"max_retries\":3,\"run_at\":1700000000000,\"expires_in\":300,\"unique\":\"u\","
+		"\"idempotency_key\":\"k\",\"parent\":\"p\",\"run_id\":12,\"traceparent\":\"t\",\"v\":1,\"new\":[]}";
 	struct job j;
 
 	assert_int_equal(job_parse(p, strlen(p), &j, NULL), 0);

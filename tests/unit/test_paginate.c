@@ -9,13 +9,16 @@
 #include "tests/unit/partner.h"
 
 #define MAP ",\"table\":\"resources\",\"map\":{\"name\":\"name\"}"
-#define THINGS(get, records, more) \
-	",\"collections\":{\"things\":{\"get\":\"" get "\",\"records\":\"" records "\",\"id\":\"id\"" MAP more "}}"
-#define OFFSET(more) ",\"pagination\":{\"kind\":\"offset\",\"limit_param\":\"limit\",\"offset_param\":\"skip\",\"size\":10" more "}"
+#define THINGS(get, records, more)                                                 \
+	",\"collections\":{\"things\":{\"get\":\"" get "\",\"records\":\"" records \
+	"\",\"id\":\"id\"" MAP more "}}"
+#define OFFSET(more)                                                                                                \
+	",\"pagination\":{\"kind\":\"offset\",\"limit_param\":\"limit\",\"offset_param\":\"skip\",\"size\":10" more \
+	"}"
 
-static int items;       /* how many things the partner has */
-static int told_total;  /* what it says of that; -1: items */
-static int most;        /* it gives at most so many at once; 0: as asked */
+static int items;      /* how many things the partner has */
+static int told_total; /* what it says of that; -1: items */
+static int most;       /* it gives at most so many at once; 0: as asked */
 static bool in_header;
 
 static void scan_defaults(int n)
@@ -137,7 +140,9 @@ static struct scan scan(const char *rest, const struct pager_options *o)
 	struct pager *p;
 
 	partner.n = 0;
-	redis_run("FLUSHALL", NULL); /* the last scan's permit may not have been given back when its door was closed */
+	redis_run(
+		"FLUSHALL",
+		NULL); /* the last scan's permit may not have been given back when its door was closed */
 	bench_open(&b, "", rest, NULL, 5, 5000);
 	p = pager_of(&b, o ? o : &none);
 	if (p)
@@ -149,14 +154,16 @@ static struct scan scan(const char *rest, const struct pager_options *o)
 
 static void body_offset(void)
 {
-	static const char with_total[] = OFFSET(",\"total\":\"count\"") THINGS("/things", "results", "");
+	static const char with_total[] =
+		OFFSET(",\"total\":\"count\"") THINGS("/things", "results", "");
 	static const char bare[] = OFFSET("") THINGS("/things", "results|@", "");
 	struct scan s;
 
 	partner.answer = answer_offset;
 	scan_defaults(25);
 	s = scan(with_total, NULL);
-	OK(s.rc == 0 && s.complete && s.pages == 3 && s.records == 25 && s.total == 25 && partner.n == 3);
+	OK(s.rc == 0 && s.complete && s.pages == 3 && s.records == 25 && s.total == 25 &&
+	   partner.n == 3);
 	OK(strcmp(partner.arrivals[0].query, "limit=10&skip=0") == 0);
 	OK(strcmp(partner.arrivals[2].query, "limit=10&skip=20") == 0);
 	scan_defaults(20); /* the total spares a page */
@@ -186,16 +193,19 @@ static void test_offset(void **state)
 
 static void body_incomplete(void)
 {
-	static const char with_total[] = OFFSET(",\"total\":\"count\"") THINGS("/things", "results", "");
+	static const char with_total[] =
+		OFFSET(",\"total\":\"count\"") THINGS("/things", "results", "");
 	struct scan s;
 
 	partner.answer = answer_offset;
 	scan_defaults(25);
 	told_total = 40;
 	s = scan(with_total, NULL);
-	OK(s.rc == 0 && !s.complete && s.records == 25 && strstr(s.why, "40") && strstr(s.why, "25"));
+	OK(s.rc == 0 && !s.complete && s.records == 25 && strstr(s.why, "40") &&
+	   strstr(s.why, "25"));
 	scan_defaults(100);
-	s = scan(OFFSET(",\"total\":\"count\",\"max_pages\":3") THINGS("/things", "results", ""), NULL);
+	s = scan(OFFSET(",\"total\":\"count\",\"max_pages\":3") THINGS("/things", "results", ""),
+		 NULL);
 	OK(s.rc == 0 && !s.complete && s.pages == 3 && strstr(s.why, "max_pages"));
 	told_total = 0; /* fewer than were seen: rows came meanwhile */
 	scan_defaults(7);
@@ -225,7 +235,8 @@ static int unexpected;
 
 static void answer_unexpected(struct httpd_request *q, int number)
 {
-	static const char *const bodies[] = { "{\"results\":{\"a\":1}}", "{\"items\":[]}", "[]", "" };
+	static const char *const bodies[] = { "{\"results\":{\"a\":1}}", "{\"items\":[]}", "[]",
+					      "" };
 
 	reply_json(q, 200, bodies[unexpected]);
 }
@@ -238,7 +249,8 @@ static void body_loops(void)
 	scan_defaults(1000);
 	partner.answer = answer_same;
 	s = scan(endless, NULL);
-	OK(s.rc == -EBADMSG && s.class == ERR_DATA && strcmp(s.rule, "paging loop") == 0 && s.pages == 1 && partner.n == 2);
+	OK(s.rc == -EBADMSG && s.class == ERR_DATA && strcmp(s.rule, "paging loop") == 0 &&
+	   s.pages == 1 && partner.n == 2);
 	OK(strcmp(s.where, "things page 2") == 0);
 	OK(strstr(s.exchange, "\"url\":") && strstr(s.exchange, "skip=10"));
 	partner.answer = answer_two_in_turn;
@@ -248,7 +260,8 @@ static void body_loops(void)
 	for (int i = 0; i < 4; i++) {
 		unexpected = i;
 		s = scan(endless, NULL);
-		OK(s.rc == -EBADMSG && s.class == ERR_DATA && strcmp(s.rule, "records") == 0 && strstr(s.text, "results"));
+		OK(s.rc == -EBADMSG && s.class == ERR_DATA && strcmp(s.rule, "records") == 0 &&
+		   strstr(s.text, "results"));
 	}
 }
 
@@ -271,7 +284,8 @@ static void answer_cursor(struct httpd_request *q, int number)
 	buf_puts(&out, "{\"data\":");
 	append_things(&out, from, 10);
 	if (from + 10 < items)
-		buf_printf(&out, ",\"page\":{\"next\":\"c%d\"}}", repeat_cursor && from >= 10 ? 10 : from + 10);
+		buf_printf(&out, ",\"page\":{\"next\":\"c%d\"}}",
+			   repeat_cursor && from >= 10 ? 10 : from + 10);
 	else
 		buf_printf(&out, ",\"page\":{\"next\":%s}}", last_cursor);
 	httpd_reply(q, 200, "application/json", out.data, out.len);
@@ -285,7 +299,8 @@ static void answer_page(struct httpd_request *q, int number)
 	reply_things(q, (page - 1) * size, size, false);
 }
 
-#define CURSOR ",\"pagination\":{\"kind\":\"cursor\",\"cursor_param\":\"after\",\"cursor\":\"page.next\"}"
+#define CURSOR \
+	",\"pagination\":{\"kind\":\"cursor\",\"cursor_param\":\"after\",\"cursor\":\"page.next\"}"
 
 static void body_cursor(void)
 {
@@ -301,10 +316,12 @@ static void body_cursor(void)
 		s = scan(cursor, NULL);
 		OK(s.rc == 0 && s.complete && s.records == 35 && partner.n == 4);
 	}
-	OK(strcmp(partner.arrivals[0].query, "") == 0 && strcmp(partner.arrivals[1].query, "after=c10") == 0);
+	OK(strcmp(partner.arrivals[0].query, "") == 0 &&
+	   strcmp(partner.arrivals[1].query, "after=c10") == 0);
 	repeat_cursor = true;
 	s = scan(cursor, NULL);
-	OK(s.rc == -EBADMSG && strcmp(s.rule, "paging loop") == 0 && strstr(s.text, "cursor") && partner.n == 2);
+	OK(s.rc == -EBADMSG && strcmp(s.rule, "paging loop") == 0 && strstr(s.text, "cursor") &&
+	   partner.n == 2);
 	repeat_cursor = false;
 	last_cursor = "\"c40\""; /* the end gives itself again, with nothing on it */
 	scan_defaults(40);
@@ -318,14 +335,21 @@ static void body_page(void)
 
 	partner.answer = answer_page;
 	scan_defaults(35);
-	s = scan(",\"pagination\":{\"kind\":\"page\",\"page_param\":\"page\",\"limit_param\":\"size\",\"size\":10}" THINGS("/things", "results", ""), NULL);
+	s = scan(
+		",\"pagination\":{\"kind\":\"page\",\"page_param\":\"page\",\"limit_param\":\"size\",\"size\":10}" THINGS(
+			"/things", "results", ""),
+		NULL);
 	OK(s.complete && s.records == 35 && partner.n == 4);
 	OK(strcmp(partner.arrivals[1].query, "size=10&page=2") == 0);
 	/* the partner's own size, which we are not told */
-	s = scan(",\"pagination\":{\"kind\":\"page\",\"page_param\":\"page\"}" THINGS("/things", "results", ""), NULL);
+	s = scan(",\"pagination\":{\"kind\":\"page\",\"page_param\":\"page\"}" THINGS("/things",
+										      "results",
+										      ""),
+		 NULL);
 	OK(s.complete && s.records == 35 && partner.n == 4);
 	s = scan(THINGS("/things", "results", ""), NULL); /* no pagination: one call */
-	OK(s.complete && s.records == 10 && partner.n == 1 && strcmp(partner.arrivals[0].query, "") == 0);
+	OK(s.complete && s.records == 10 && partner.n == 1 &&
+	   strcmp(partner.arrivals[0].query, "") == 0);
 }
 
 static void test_cursor(void **state)
@@ -381,7 +405,8 @@ static void resume_after(const char *rest, int pages, int want_records)
 
 static void body_resume(void)
 {
-	static const char offset[] = OFFSET(",\"total\":\"count\"") THINGS("/things", "results", "");
+	static const char offset[] =
+		OFFSET(",\"total\":\"count\"") THINGS("/things", "results", "");
 	static const char cursor[] = CURSOR THINGS("/things", "data", "");
 
 	scan_defaults(35);
@@ -402,7 +427,9 @@ static void test_resume(void **state)
 /* A state that is not ours: from the start, not a crash. */
 static void body_foreign_state(void)
 {
-	static const char *const states[] = { "{}", "[]", "{\"kind\":\"cursor\",\"cursor\":\"c10\"}", "{\"kind\":\"offset\",\"next\":\"x\"}",
+	static const char *const states[] = { "{}", "[]",
+					      "{\"kind\":\"cursor\",\"cursor\":\"c10\"}",
+					      "{\"kind\":\"offset\",\"next\":\"x\"}",
 					      "{\"kind\":\"offset\",\"restart\":true}" };
 
 	partner.answer = answer_offset;
@@ -429,8 +456,10 @@ static void test_foreign_state(void **state)
 
 static void body_since(void)
 {
-	static const char rest[] = THINGS("/things", "results", ",\"query\":{\"sort\":\"_id\",\"filters\":\"all\"},\"incremental\":{\"param\":\"filters\","
-			"\"value\":\"[{\\\"field\\\":\\\"at\\\",\\\"value\\\":\\\"{since}\\\"}]\",\"format\":\"iso8601_ms\",\"overlap\":\"5m\"},\"updated_at\":\"at\"");
+	static const char rest[] = THINGS(
+		"/things", "results",
+		",\"query\":{\"sort\":\"_id\",\"filters\":\"all\"},\"incremental\":{\"param\":\"filters\","
+		"\"value\":\"[{\\\"field\\\":\\\"at\\\",\\\"value\\\":\\\"{since}\\\"}]\",\"format\":\"iso8601_ms\",\"overlap\":\"5m\"},\"updated_at\":\"at\"");
 	struct pager_options o = { .since_us = 1700000000123456 };
 	struct scan s;
 
@@ -438,7 +467,9 @@ static void body_since(void)
 	scan_defaults(3);
 	s = scan(rest, &o);
 	OK(s.rc == 0);
-	OK(strcmp(partner.arrivals[0].query, "sort=_id&filters=%5B%7B%22field%22%3A%22at%22%2C%22value%22%3A%222023-11-14T22%3A08%3A20.123Z%22%7D%5D") == 0);
+	OK(strcmp(partner.arrivals[0].query,
+		  "sort=_id&filters=%5B%7B%22field%22%3A%22at%22%2C%22value%22%3A%222023-11-14T22%3A08%3A20.123Z%22%7D%5D") ==
+	   0);
 	o.since_us = 0; /* a full scan */
 	s = scan(rest, &o);
 	OK(s.rc == 0 && strcmp(partner.arrivals[0].query, "sort=_id&filters=all") == 0);
@@ -479,18 +510,24 @@ static void body_parent(void)
 	partner.answer = answer_offset;
 	scan_defaults(3);
 	partner.n = 0;
-	bench_open(&b, "", ",\"collections\":{\"homes\":{\"get\":\"/homes\",\"records\":\"results\",\"id\":\"id\"" MAP "},\"photos\":{\"each\":\"homes\","
-			   "\"get\":\"/homes/{parent.id}/photos\",\"query\":{\"of\":\"{parent.id}\",\"season\":\"{cfg.season}\"},\"records\":\"results\","
-			   "\"id\":\"id\",\"table\":\"media\",\"map\":{\"url\":\"name\"}}}", NULL, 5, 5000);
+	bench_open(
+		&b, "",
+		",\"collections\":{\"homes\":{\"get\":\"/homes\",\"records\":\"results\",\"id\":\"id\"" MAP
+		"},\"photos\":{\"each\":\"homes\","
+		"\"get\":\"/homes/{parent.id}/photos\",\"query\":{\"of\":\"{parent.id}\",\"season\":\"{cfg.season}\"},\"records\":\"results\","
+		"\"id\":\"id\",\"table\":\"media\",\"map\":{\"url\":\"name\"}}}",
+		NULL, 5, 5000);
 	o.collection = manifest_collection(b.manifest, "photos");
-	OK(o.collection && pager_new(&b.caller, &o, &p, &err) == -EINVAL && strstr(err.text, "season"));
+	OK(o.collection && pager_new(&b.caller, &o, &p, &err) == -EINVAL &&
+	   strstr(err.text, "season"));
 	cJSON_AddStringToObject(b.integration.settings, "season", "low");
 	OK(pager_new(&b.caller, &o, &p, &err) == 0);
 	s = scan_rest(p);
 	pager_free(p);
 	OK(s.rc == 0 && s.records == 3);
 	OK(strcmp(partner.arrivals[0].query, "of=a%2Fb&season=low") == 0);
-	OK(strcmp(partner.arrivals[0].path, "/v1/homes/a/b/photos") == 0); /* as decoded by the server: one segment on the wire */
+	OK(strcmp(partner.arrivals[0].path, "/v1/homes/a/b/photos") ==
+	   0); /* as decoded by the server: one segment on the wire */
 	o.parent_id = NULL;
 	OK(pager_new(&b.caller, &o, &p, &err) == -EINVAL && strstr(err.text, "parent.id"));
 	bench_close(&b);
@@ -525,19 +562,29 @@ static void body_item(void)
 	struct page page;
 	struct err err = { 0 };
 	const struct manifest_collection *coll;
-	static const struct { const char *id; int rc; } cases[] = {
-		{ "7", 0 }, { "8", 0 }, { "9", -EBADMSG }, { "404", -ENOENT }, { "500", -EREMOTEIO }, { "..", -EINVAL },
+	static const struct {
+		const char *id;
+		int rc;
+	} cases[] = {
+		{ "7", 0 },
+		{ "8", 0 },
+		{ "9", -EBADMSG },
+		{ "404", -ENOENT },
+		{ "500", -EREMOTEIO },
+		{ "..", -EINVAL },
 	};
 
 	partner.answer = answer_item;
-	bench_open(&b, "", THINGS("/things", "results", ",\"detail\":{\"get\":\"/things/{id}\"}"), NULL, 5, 5000);
+	bench_open(&b, "", THINGS("/things", "results", ",\"detail\":{\"get\":\"/things/{id}\"}"),
+		   NULL, 5, 5000);
 	coll = &b.manifest->collections[0];
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		int rc = fetch_item(&b.caller, coll, cases[i].id, &page, &err);
 		int64_t id = 0;
 
 		OK(rc == cases[i].rc);
-		OK(rc != 0 || (page.n == 1 && json_int(page.records[0], "id", &id) && id == cases[i].id[0] - '0'));
+		OK(rc != 0 || (page.n == 1 && json_int(page.records[0], "id", &id) &&
+			       id == cases[i].id[0] - '0'));
 		OK(rc != -EREMOTEIO || strstr(buf_str(&page.exchange), "\"status\":400"));
 		page_clear(&page);
 	}
@@ -582,10 +629,18 @@ static int end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_formats), cmocka_unit_test(test_seen),
-		ON_LOOP(test_offset),	ON_LOOP(test_incomplete), ON_LOOP(test_loops),	ON_LOOP(test_cursor),
-		ON_LOOP(test_page),	ON_LOOP(test_resume),	  ON_LOOP(test_foreign_state), ON_LOOP(test_since),
-		ON_LOOP(test_parent),	ON_LOOP(test_item),
+		cmocka_unit_test(test_formats),
+		cmocka_unit_test(test_seen),
+		ON_LOOP(test_offset),
+		ON_LOOP(test_incomplete),
+		ON_LOOP(test_loops),
+		ON_LOOP(test_cursor),
+		ON_LOOP(test_page),
+		ON_LOOP(test_resume),
+		ON_LOOP(test_foreign_state),
+		ON_LOOP(test_since),
+		ON_LOOP(test_parent),
+		ON_LOOP(test_item),
 	};
 
 	return cmocka_run_group_tests(tests, setup, partner_teardown);

@@ -1,5 +1,5 @@
-/* The pool against a Postgres of the test's own, over a unix socket and TCP, with what befalls one: sessions
- * terminated, a crash, a backend that freezes. */
+/* The pool against a Postgres of the test's own, over a unix socket and TCP, with what befalls
+ * one: sessions terminated, a crash, a backend that freezes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -78,15 +78,17 @@ static void pick_port(void)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && getsockname(fd, (struct sockaddr *)&a, &len) == 0)
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
+	    getsockname(fd, (struct sockaddr *)&a, &len) == 0)
 		snprintf(server.port, sizeof(server.port), "%d", ntohs(a.sin_port));
 	close(fd);
 }
 
 static void server_start(void)
 {
-	char *serve[] = { "postgres", "-D", server.data, "-k", server.dir, "-h", "127.0.0.1", "-p", server.port,
-			  "-c", "fsync=off", "-c", "max_connections=20", NULL };
+	char *serve[] = { "postgres",           "-D", server.data, "-k", server.dir,  "-h",
+			  "127.0.0.1",          "-p", server.port, "-c", "fsync=off", "-c",
+			  "max_connections=20", NULL };
 
 	server.pid = launch("postgres", serve);
 }
@@ -99,8 +101,8 @@ static void server_stop(int sig)
 
 static int setup(void **state)
 {
-	char *init[] = { "initdb", "-D", server.data, "-A", "trust", "-U", "tester", "-E", "UTF8", "--no-locale",
-			 "--no-sync", NULL };
+	char *init[] = { "initdb", "-D", server.data, "-A",          "trust",     "-U",
+			 "tester", "-E", "UTF8",      "--no-locale", "--no-sync", NULL };
 	const struct passwd *user = getpwnam("postgres");
 	int status = -1;
 	pid_t pid;
@@ -115,8 +117,10 @@ static int setup(void **state)
 	if (waitpid(pid, &status, 0) != pid || status != 0)
 		return -1;
 	pick_port();
-	snprintf(server.url, sizeof(server.url), "postgresql:///postgres?host=%s&port=%s&user=tester", server.dir, server.port);
-	snprintf(server.tcp_url, sizeof(server.tcp_url), "postgres://tester:tops3cret@localhost:%s/postgres", server.port);
+	snprintf(server.url, sizeof(server.url),
+		 "postgresql:///postgres?host=%s&port=%s&user=tester", server.dir, server.port);
+	snprintf(server.tcp_url, sizeof(server.tcp_url),
+		 "postgres://tester:tops3cret@localhost:%s/postgres", server.port);
 	server_start();
 	return loop_init();
 }
@@ -137,6 +141,12 @@ static int teardown(void **state)
 	return 0;
 }
 
+#define WAIT_UNTIL(what)                                          \
+	for (int64_t end_ = clock_mono_ms() + 30000; !(what);) {  \
+		assert_true(clock_mono_ms() < end_);              \
+		assert_int_equal(co_sleep("until " #what, 2), 0); \
+	}
+
 static int64_t in(int64_t ms)
 {
 	return loop_now_ms() + ms;
@@ -144,7 +154,9 @@ static int64_t in(int64_t ms)
 
 static struct pg *pool(const char *url, int connections, int64_t timeout_ms)
 {
-	struct pg_options o = { .url = url, .application_name = "test_pg", .max_connections = connections,
+	struct pg_options o = { .url = url,
+				.application_name = "test_pg",
+				.max_connections = connections,
 				.timeout_ms = timeout_ms };
 	struct err err = { 0 };
 	struct pg *p = NULL;
@@ -214,7 +226,9 @@ static void test_params(void)
 	pg_binary(&p, PG_BYTEA, &bytes);
 	assert_null(bytes.data);
 	check_text("select encode($1, 'hex')", &p, "0001ff");
-	assert_int_equal(pg_execv(pg, &res, in(5000), NULL, "select $1::int + $2::int, null", "40", "2", NULL), 0);
+	assert_int_equal(pg_execv(pg, &res, in(5000), NULL, "select $1::int + $2::int, null", "40",
+				  "2", NULL),
+			 0);
 	assert_int_equal(pg_get_int(res, 0, 0), 42);
 	assert_int_equal(pg_get_int(res, 0, 1), 0);
 	PQclear(res);
@@ -272,8 +286,9 @@ static void test_arrays(void)
 	pg_array_null(&a);
 	pg_array_time_us(&a, 0);
 	pg_array_param(&p, &a);
-	check_text("select (select string_agg(coalesce((extract(epoch from t))::text, 'null'), ' ') from unnest($1) t)", &p,
-		   "1700000000.123456 null 0.000000");
+	check_text(
+		"select (select string_agg(coalesce((extract(epoch from t))::text, 'null'), ' ') from unnest($1) t)",
+		&p, "1700000000.123456 null 0.000000");
 	pg_array_init(&a, PG_DATE);
 	pg_array_date(&a, 0);
 	pg_array_null(&a);
@@ -328,8 +343,10 @@ static void test_refusals(void)
 	check_refusal("select nonsense", "42703", ERR_INTERNAL);
 	check_refusal("not sql", "42601", ERR_INTERNAL);
 	check_refusal("select 1; select 2", "42601", ERR_INTERNAL);
-	check_refusal("do $$ begin raise exception using errcode = '40001'; end $$", "40001", ERR_TRANSIENT);
-	check_refusal("do $$ begin raise exception using errcode = '53100'; end $$", "53100", ERR_TRANSIENT);
+	check_refusal("do $$ begin raise exception using errcode = '40001'; end $$", "40001",
+		      ERR_TRANSIENT);
+	check_refusal("do $$ begin raise exception using errcode = '53100'; end $$", "53100",
+		      ERR_TRANSIENT);
 	do_sql(""); /* an empty statement is one too */
 	assert_int_equal(number(pg, "select count(*) from t"), 1);
 	do_sql("drop table t");
@@ -367,7 +384,9 @@ static void test_no_session(void)
 	do_sql("discard all");
 	do_sql("select set_config('longshore.x', 'y', true)");
 	assert_int_equal(number(pg, "select count(*) from pg_prepared_statements"), 0);
-	assert_int_equal(number(pg, "select (coalesce(current_setting('longshore.x', true), '') = '')::int"), 1);
+	assert_int_equal(
+		number(pg, "select (coalesce(current_setting('longshore.x', true), '') = '')::int"),
+		1);
 	for (int i = 0; i < 50; i++) {
 		do_sql("select 1");
 		do_sql("discard all");
@@ -416,12 +435,7 @@ static void send_many(struct pg *p, struct many *m, int n, const char *sql)
 
 static void many_end(const struct many *m)
 {
-	int64_t end = clock_mono_ms() + 30000;
-
-	while (m->n > 0) {
-		assert_true(clock_mono_ms() < end);
-		assert_int_equal(co_sleep("many", 2), 0);
-	}
+	WAIT_UNTIL(m->n == 0);
 }
 
 static void test_pipeline(void)
@@ -435,7 +449,8 @@ static void test_pipeline(void)
 	assert_int_equal(m.sum, 49995000);
 }
 
-/* Large parameters and answers both ways at once, on one connection: a blocking client would deadlock. */
+/* Large parameters and answers both ways at once, on one connection: a blocking client would
+ * deadlock. */
 static void test_both_ways(void)
 {
 	struct pg *one = pool(server.url, 1, 0);
@@ -484,15 +499,13 @@ static void test_terminated(void)
 	/* Idle: noticed, and replaced without anyone's failure. */
 	snprintf(sql, sizeof(sql), "select pg_terminate_backend(%lld)", (long long)pid);
 	do_sql(sql);
-	while (pg_is_up(one))
-		assert_int_equal(co_sleep("notice", 2), 0);
+	WAIT_UNTIL(!pg_is_up(one));
 	assert_int_equal(pg_wait_up(one, in(5000), &err), 0);
 	pid = number(one, "select pg_backend_pid()");
 	/* With requests under way: those before the end are answered, the others are told. */
 	send_many(one, &m, 10, "select $1");
 	send_many(one, &m, 10, "select $1 from pg_sleep(5)");
-	while (m.ok < 10)
-		assert_int_equal(co_sleep("ten", 2), 0);
+	WAIT_UNTIL(m.ok == 10);
 	snprintf(sql, sizeof(sql), "select pg_terminate_backend(%lld)", (long long)pid);
 	do_sql(sql);
 	many_end(&m);
@@ -507,7 +520,9 @@ static void test_own_terminate(void)
 	struct pg *one = pool(server.url, 1, 0);
 	struct err err = { 0 };
 
-	assert_int_equal(pg_exec(one, "select pg_terminate_backend(pg_backend_pid())", NULL, NULL, in(5000), &err), -ECONNRESET);
+	assert_int_equal(pg_exec(one, "select pg_terminate_backend(pg_backend_pid())", NULL, NULL,
+				 in(5000), &err),
+			 -ECONNRESET);
 	assert_non_null(strstr(err.text, "administrator command"));
 	assert_int_equal(err.class, ERR_TRANSIENT);
 	assert_int_equal(number(one, "select 7"), 7);
@@ -516,18 +531,18 @@ static void test_own_terminate(void)
 
 static void test_restart(void)
 {
+	static const char asleep[] =
+		"select count(*) from pg_stat_activity where query like '%pg_sleep(0.5)' and state = 'active'";
 	struct many before = { 0 }, while_down = { 0 };
 	struct pg *watcher = pool(server.url, 1, 0);
 	struct err err = { 0 };
 	int64_t begun;
 
 	send_many(pg, &before, 30, "select $1 from pg_sleep(0.5)");
-	while (number(watcher, "select count(*) from pg_stat_activity where query like '%pg_sleep(0.5)' and state = 'active'") < 4)
-		assert_int_equal(co_sleep("asleep", 2), 0);
+	WAIT_UNTIL(number(watcher, asleep) == 4);
 	pg_free(watcher);
 	server_stop(SIGQUIT); /* "immediate" */
-	while (pg_is_up(pg))
-		assert_int_equal(co_sleep("notice", 2), 0);
+	WAIT_UNTIL(!pg_is_up(pg));
 	assert_true(before.reset >= 4);
 	assert_int_equal(pg_wait_up(pg, in(300), &err), -ETIMEDOUT);
 	assert_true(err.text[0] != '\0');
@@ -538,7 +553,8 @@ static void test_restart(void)
 	assert_int_equal(pg_wait_up(pg, in(30000), &err), 0);
 	many_end(&while_down);
 	many_end(&before);
-	assert_int_equal(before.reset + before.ok, 30); /* what was not sent went to the next server */
+	assert_int_equal(before.reset + before.ok,
+			 30);                 /* what was not sent went to the next server */
 	assert_int_equal(while_down.ok, 200); /* they waited, unsent */
 	assert_true(clock_mono_ms() - begun < 15000);
 }
@@ -561,15 +577,15 @@ static void test_frozen(void)
 	pg_free(one);
 }
 
-/* A statement that takes its time is no frozen backend: the watchdog's time is for each. */
+/* Together they take longer than the watchdog allows, but that is for each. */
 static void test_slow_is_not_frozen(void)
 {
-	struct pg *one = pool(server.url, 1, 400);
+	struct pg *one = pool(server.url, 1, 1000);
 	struct many m = { 0 };
 
-	send_many(one, &m, 5, "select $1 from pg_sleep(0.2)");
+	send_many(one, &m, 4, "select $1 from pg_sleep(0.4)");
 	many_end(&m);
-	assert_int_equal(m.ok, 5);
+	assert_int_equal(m.ok, 4);
 	pg_free(one);
 }
 
@@ -580,9 +596,10 @@ static void test_deadline_and_cancel(void)
 	PGresult *res = NULL;
 	int64_t begun = clock_mono_ms();
 
-	assert_int_equal(pg_exec(one, "select pg_sleep(0.4)", NULL, &res, in(50), &err), -ETIMEDOUT);
+	assert_int_equal(pg_exec(one, "select pg_sleep(1)", NULL, &res, in(50), &err),
+			 -ETIMEDOUT);
 	assert_null(res);
-	assert_true(clock_mono_ms() - begun < 300);
+	assert_true(clock_mono_ms() - begun < 900);
 	assert_int_equal(number(one, "select 1"), 1); /* behind the one that was given up */
 	assert_int_equal(number(one, "select 2"), 2);
 	pg_free(one);
@@ -603,23 +620,20 @@ static void sleeper(void *arg)
 	if (s->rc == 0)
 		PQclear(res);
 	/* Once cancelled, cleanup sends nothing more. */
-	if (s->rc == -ECANCELED && pg_exec(s->pg, "create table never (x int)", NULL, NULL, in(5000), NULL) != -ECANCELED)
+	if (s->rc == -ECANCELED &&
+	    pg_exec(s->pg, "create table never (x int)", NULL, NULL, in(5000), NULL) != -ECANCELED)
 		s->rc = 1;
 	s->done = true;
 }
 
 static void sleepers_end(const struct sleeper *s, int n)
 {
-	int64_t end = clock_mono_ms() + 10000;
-
 	for (int i = 0; i < n; i++)
-		while (!s[i].done) {
-			assert_true(clock_mono_ms() < end);
-			assert_int_equal(co_sleep("sleepers", 2), 0);
-		}
+		WAIT_UNTIL(s[i].done);
 }
 
-/* Of 80 on one connection 64 are sent and 16 wait: both kinds are cancelled, the answers come late. */
+/* Of 80 on one connection 64 are sent and 16 wait: both kinds are cancelled, the answers come
+ * late. */
 static void test_cancelled_waiters(void)
 {
 	struct pg *one = pool(server.url, 1, 0);
@@ -675,8 +689,11 @@ static void test_growth(void)
 		assert_non_null(co_spawn("sleeper", sleeper, &s[i]));
 	}
 	sleepers_end(s, 12);
-	assert_int_equal(number(pg, "select count(*) from pg_stat_activity where application_name = 'test_pg' and "
-				    "query like 'select pg_sleep(0.3)%'"), 3);
+	assert_int_equal(
+		number(pg,
+		       "select count(*) from pg_stat_activity where application_name = 'test_pg' and "
+		       "query like 'select pg_sleep(0.3)%'"),
+		3);
 	assert_true(clock_mono_ms() - begun < 12 * 300);
 	pg_free(three);
 }
@@ -719,7 +736,9 @@ static void test_tcp_and_hosts(void)
 	assert_int_equal(number(p, "select (inet_server_addr() is not null)::int"), 1);
 	assert_null(strstr(pg_url_shown(p), "tops3cret"));
 	pg_free(p);
-	snprintf(url, sizeof(url), "postgres://tester@no-such-host.invalid:5,127.0.0.1:1,localhost:%s/postgres", server.port);
+	snprintf(url, sizeof(url),
+		 "postgres://tester@no-such-host.invalid:5,127.0.0.1:1,localhost:%s/postgres",
+		 server.port);
 	p = pool(url, 1, 0);
 	assert_int_equal(number(p, "select 5"), 5);
 	pg_free(p);
@@ -729,12 +748,17 @@ static void test_script(void)
 {
 	struct err err = { 0 };
 
-	assert_int_equal(pg_run_script_blocking(server.url, "create table s (x int); insert into s values (1), (2);", &err), 0);
+	assert_int_equal(pg_run_script_blocking(
+				 server.url,
+				 "create table s (x int); insert into s values (1), (2);", &err),
+			 0);
 	assert_int_equal(number(pg, "select count(*) from s"), 2);
-	assert_int_equal(pg_run_script_blocking(server.url, "drop table s; select nonsense;", &err), -EPROTO);
+	assert_int_equal(pg_run_script_blocking(server.url, "drop table s; select nonsense;", &err),
+			 -EPROTO);
 	assert_string_equal(err.rule, "42703");
 	assert_int_equal(number(pg, "select count(*) from s"), 2); /* all or nothing */
-	assert_int_equal(pg_run_script_blocking("postgres://u:tops3cret@127.0.0.1:1/x", "", &err), -ECONNRESET);
+	assert_int_equal(pg_run_script_blocking("postgres://u:tops3cret@127.0.0.1:1/x", "", &err),
+			 -ECONNRESET);
 	assert_null(strstr(err.text, "tops3cret"));
 	assert_int_equal(pg_run_script_blocking("http://x", "", &err), -EINVAL);
 	do_sql("drop table s");
@@ -756,16 +780,38 @@ static void run(void **state)
 	assert_int_equal(loop_run(), 0);
 }
 
-#define T(f) { #f, run, NULL, NULL, &(void (*)(void)){ f } }
+#define T(f)                                           \
+	{                                              \
+#f, run, NULL, NULL, &(void (*)(void)) \
+		{                                      \
+			f                              \
+		}                                      \
+	}
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_params), T(test_arrays), T(test_array_edges), T(test_refusals), T(test_exec_all), T(test_no_session),
-		T(test_pipeline), T(test_both_ways), T(test_poison), T(test_terminated), T(test_own_terminate),
-		T(test_restart), T(test_frozen), T(test_slow_is_not_frozen), T(test_deadline_and_cancel),
-		T(test_cancelled_waiters), T(test_freed_under_way), T(test_growth), T(test_unreachable),
-		T(test_tcp_and_hosts), T(test_script),
+		T(test_params),
+		T(test_arrays),
+		T(test_array_edges),
+		T(test_refusals),
+		T(test_exec_all),
+		T(test_no_session),
+		T(test_pipeline),
+		T(test_both_ways),
+		T(test_poison),
+		T(test_terminated),
+		T(test_own_terminate),
+		T(test_restart),
+		T(test_frozen),
+		T(test_slow_is_not_frozen),
+		T(test_deadline_and_cancel),
+		T(test_cancelled_waiters),
+		T(test_freed_under_way),
+		T(test_growth),
+		T(test_unreachable),
+		T(test_tcp_and_hosts),
+		T(test_script),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

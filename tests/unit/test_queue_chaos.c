@@ -49,7 +49,9 @@ static void parent_settle(struct lease *l, int64_t n)
 {
 	struct settlement *s;
 	char payload[96];
-	struct queue_push child = { .lane = LANE_LOW, .integration = l->integration, .payload = payload };
+	struct queue_push child = { .lane = LANE_LOW,
+				    .integration = l->integration,
+				    .payload = payload };
 
 	if (l->header.attempts == 0 && random() % 10 == 0) {
 		struct job_header h = l->header;
@@ -59,8 +61,10 @@ static void parent_settle(struct lease *l, int64_t n)
 		settlement_set_header(s, &h);
 		settlement_set_due(s, redis_now_ms(conn) + random() % 50);
 	} else {
-		child.len = (size_t)snprintf(payload, sizeof(payload), "{\"task\":\"child\",\"integration_id\":%lld,\"n\":%lld}",
-					     (long long)l->integration, (long long)n);
+		child.len =
+			(size_t)snprintf(payload, sizeof(payload),
+					 "{\"task\":\"child\",\"integration_id\":%lld,\"n\":%lld}",
+					 (long long)l->integration, (long long)n);
 		s = settlement_new(l, SETTLE_DONE);
 		settlement_add_child(s, n % 3 ? "p" : "o", &child);
 	}
@@ -208,7 +212,8 @@ static int audits, audit_failures;
 
 static void audit(const char *tag)
 {
-	redisReply *r = plain("EVAL %s 0 %s %d %d %d", audit_source, tag, PARTNER_CAP, CAP, INTEGRATIONS);
+	redisReply *r =
+		plain("EVAL %s 0 %s %d %d %d", audit_source, tag, PARTNER_CAP, CAP, INTEGRATIONS);
 
 	audits++;
 	if (r->type != REDIS_REPLY_STRING || r->len > 0) {
@@ -252,15 +257,18 @@ static void worker_freeze(int i, int to_keeper)
 static void push_parents(int from, int to)
 {
 	for (int n = from; n < to && n < PARENTS; n++)
-		freeReplyObject(plain("LPUSH queue:{p} {\"task\":\"parent\",\"integration_id\":%d,\"n\":%d}",
-				      1 + (n * n) % INTEGRATIONS, n));
+		freeReplyObject(plain(
+			"LPUSH queue:{p} {\"task\":\"parent\",\"integration_id\":%d,\"n\":%d}",
+			1 + (n * n) % INTEGRATIONS, n));
 }
 
 static bool all_done(void)
 {
-	return plain_int("SCARD test:parents") == PARENTS && plain_int("SCARD test:children") >= PARENTS &&
-	       plain_int("EXISTS flight:{p} flight:{o} delayed:{p} delayed:{o} outbox:{p} ready:{p}:low ready:{p}:normal "
-			 "ready:{o}:low queue:{p}") == 0;
+	return plain_int("SCARD test:parents") == PARENTS &&
+	       plain_int("SCARD test:children") >= PARENTS &&
+	       plain_int(
+		       "EXISTS flight:{p} flight:{o} delayed:{p} delayed:{o} outbox:{p} ready:{p}:low ready:{p}:normal "
+		       "ready:{o}:low queue:{p}") == 0;
 }
 
 static void caps_set(void)
@@ -268,7 +276,8 @@ static void caps_set(void)
 	static const char *const tags[] = { "p", "o" };
 
 	for (int i = 0; i < 2; i++)
-		freeReplyObject(plain("HSET control:{%s} gen 1 partner %d default %d", tags[i], PARTNER_CAP, CAP));
+		freeReplyObject(plain("HSET control:{%s} gen 1 partner %d default %d", tags[i],
+				      PARTNER_CAP, CAP));
 }
 
 static void wreck(int to_keeper)
@@ -299,7 +308,8 @@ static void wreck(int to_keeper)
 static void chaos(void **state)
 {
 	int ends[2], flags = O_NONBLOCK;
-	const char *const allowed[] = { "control:", "seq:", "fence:", "worker:", "seen:", "test:", NULL };
+	const char *const allowed[] = { "control:", "seq:",  "fence:", "worker:",
+					"seen:",    "test:", NULL };
 
 	assert_int_equal(pipe(ends), 0);
 	assert_true(fcntl(ends[0], F_SETFL, flags) == 0);
@@ -321,8 +331,8 @@ static void chaos(void **state)
 		worker_end(i, ends[1]);
 	kill(keeper, SIGKILL);
 	waitpid(keeper, NULL, 0);
-	printf("%d kills, %d audits, %lld settled, %lld refused\n", killed, audits, plain_int("GET test:held"),
-	       plain_int("GET test:refused"));
+	printf("%d kills, %d audits, %lld settled, %lld refused\n", killed, audits,
+	       plain_int("GET test:held"), plain_int("GET test:refused"));
 	assert_int_equal(audit_failures, 0);
 	assert_true(audits > 100 && killed > 10);
 	assert_int_equal(plain_int("SCARD test:parents"), PARENTS);

@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -82,6 +84,7 @@ static void server_start(void)
 	server.pid = fork();
 	if (server.pid != 0)
 		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when the test is killed */
 	execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1",
 	       "--unixsocket", server.socket, "--dir", server.folder, "--save", "", "--logfile",
 	       log, server.password ? "--requirepass" : NULL, server.password, NULL);
@@ -119,7 +122,8 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-	static const char *const files[] = { "sock", "log", "dump.rdb", "stderr", "cert", "key" };
+	static const char *const files[] = { "sock", "log", "dump.rdb", "stderr",
+					     "cert", "key", "fake" };
 	char path[160];
 
 	server_kill();
@@ -493,48 +497,183 @@ out:
 	loop_stop();
 }
 
-/* Redis awake for 20 ms in every 120: it takes in a little each time and answers nothing for
- * long. */
-static void doze(void *arg)
+/* A server played by the test itself, for what a real one does too rarely or too fast. */
+static struct {
+	const char *ping; /* its answer to the last word of the greeting */
+	int greeted;      /* connections that came so far */
+	size_t slowly;    /* bytes to be read at 64 KiB every 20 ms after the greeting … */
+	const char *then; /* … and what is said after them */
+	struct completion over;
+	bool quit;
+} fake;
+
+static int fake_listen(char *url, size_t n)
 {
-	while (!tally.all.done && !co_is_cancelled()) {
-		kill(server.pid, SIGSTOP);
-		if (co_sleep("dozing", 100) < 0)
-			break;
-		kill(server.pid, SIGCONT);
-		if (co_sleep("awake", 1) < 0)
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/fake", server.folder);
+	snprintf(url, n, "unix:%s", a.sun_path);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 8) < 0)
+		return -1;
+	return fd;
+}
+
+static void fake_read_slowly(int fd)
+{
+	static char bytes[64 * 1024];
+
+	for (size_t got = 0; got < fake.slowly;) {
+		ssize_t n = recv(fd, bytes, sizeof(bytes), 0);
+
+		if (n == 0 || co_sleep("slowly", 20) < 0)
+			return;
+		got += n > 0 ? (size_t)n : 0;
+	}
+	send(fd, fake.then, strlen(fake.then), MSG_NOSIGNAL);
+}
+
+/* Answers CLIENT SETNAME, INFO, TIME and PING. */
+static void fake_greet(int fd)
+{
+	static const char answers[] =
+		"+OK\r\n$14\r\nrun_id:a_run\r\n\r\n*2\r\n$10\r\n1500000000\r\n$1\r\n7\r\n";
+	char words[1024];
+	size_t len = 0;
+
+	while (len < sizeof(words) - 1) {
+		ssize_t n = recv(fd, words + len, sizeof(words) - 1 - len, 0);
+
+		if (n == 0 || co_sleep("greeting", 1) < 0)
+			return;
+		len += n > 0 ? (size_t)n : 0;
+		words[len] = '\0';
+		if (strstr(words, "PING\r\n"))
 			break;
 	}
-	kill(server.pid, SIGCONT);
-	completion_done(&unblocked);
+	send(fd, answers, sizeof(answers) - 1, MSG_NOSIGNAL);
+	send(fd, fake.ping, strlen(fake.ping), MSG_NOSIGNAL);
+	fake.greeted++;
+}
+
+static void fake_serve(void *arg)
+{
+	int listening = *(int *)arg, fd = -1;
+
+	while (!fake.quit && co_sleep("accept", 1) == 0) {
+		int next = accept4(listening, NULL, NULL, SOCK_NONBLOCK);
+
+		if (next < 0)
+			continue;
+		if (fd >= 0)
+			close(fd);
+		fd = next;
+		fake_greet(fd);
+		if (fake.then)
+			fake_read_slowly(fd);
+	}
+	if (fd >= 0)
+		close(fd);
+	close(listening);
+	completion_done(&fake.over);
+}
+
+static int fake_start(const char *ping, char *url, size_t n, int *listening)
+{
+	memset(&fake, 0, sizeof(fake));
+	fake.ping = ping;
+	*listening = fake_listen(url, n);
+	return *listening >= 0 && co_spawn("fake", fake_serve, listening) ? 0 : -1;
+}
+
+/* Coroutines must be gone before the next test. */
+static void fake_stop(void)
+{
+	fake.quit = true;
+	if (completion_wait(&fake.over, "fake", soon()) < 0 && !failure[0])
+		snprintf(failure, sizeof(failure), "the fake server does not end");
 }
 
 CO_TEST(a_slow_upload_is_no_silence)
 {
-	size_t size = 64 * 1024 * 1024;
-	char *big = mem_zalloc(size);
+	size_t size = 8 * 1024 * 1024;
+	char *big = mem_zalloc(size), url[160];
 	struct redis *r = NULL;
 	struct redis_args a;
 	int64_t began_ms;
+	int listening;
 
 	expect_replies(1);
-	unblocked = (struct completion){ 0 };
 	redis_args_init(&a);
 	redis_arg(&a, "SET");
 	redis_arg(&a, "big");
 	redis_arg_bytes(&a, big, size);
-	CHECK(connect_impatiently(server.tcp_url, 500, &r) == 0);
-	CHECK(co_spawn("dozer", doze, NULL));
+	CHECK(fake_start("+PONG\r\n", url, sizeof(url), &listening) == 0);
+	fake.slowly = size;
+	fake.then = "+OK\r\n";
+	CHECK(connect_impatiently(url, 1000, &r) == 0);
 	began_ms = loop_now_ms();
 	redis_send(r, &a, count_reply, NULL);
 	CHECK(completion_wait(&tally.all, "answer", began_ms + 60000) == 0);
-	CHECK(completion_wait(&unblocked, "awake", soon()) == 0);
 	CHECK(tally.ok == 1);
-	CHECK(loop_now_ms() - began_ms > 500); /* or it proved nothing */
+	CHECK(loop_now_ms() - began_ms > 1500); /* or it proved nothing */
 out:
+	fake_stop();
 	redis_args_clear(&a);
 	redis_free(r);
 	free(big);
+	loop_stop();
+}
+
+CO_TEST(a_server_that_is_loading_is_waited_for)
+{
+	struct redis *r = NULL;
+	char url[160];
+	int listening;
+
+	CHECK(fake_start("-LOADING Redis is loading the dataset in memory\r\n", url, sizeof(url),
+			 &listening) == 0);
+	CHECK(redis_new(&(struct redis_options){ .url = url, .client_name = "test" }, &r, NULL) ==
+	      0);
+	while (fake.greeted < 3)
+		CHECK(co_sleep("tries", 5) == 0);
+	CHECK(!redis_is_up(r));
+	fake.ping = "+PONG\r\n";
+	CHECK(redis_wait_up(r, soon()) == 0);
+	CHECK(strcmp(redis_run_id(r), "a_run") == 0);
+	/* Its clock is far from ours. */
+	CHECK(redis_now_ms(r) >= 1500000000000 && redis_now_ms(r) < 1500000060000);
+out:
+	fake_stop();
+	redis_free(r);
+	loop_stop();
+}
+
+CO_TEST(nonsense_ends_the_connection_and_no_more)
+{
+	static const char *const nonsense[] = { "+PONG\r\n+nobody asked\r\n",
+						"+PONG\r\n-ERR farewell\r\n", "?what\r\n",
+						"$99999999999999999999\r\n", "*-7\r\n" };
+	struct redis *r = NULL;
+	char url[160];
+	int listening;
+
+	CHECK(fake_start("+PONG\r\n", url, sizeof(url), &listening) == 0);
+	CHECK(redis_new(&(struct redis_options){ .url = url, .client_name = "test" }, &r, NULL) ==
+	      0);
+	for (size_t i = 0; i < ARRAY_LEN(nonsense); i++) {
+		int greeted = fake.greeted;
+
+		fake.ping = nonsense[i];
+		redis_drop(r, "next");
+		while (fake.greeted < greeted + 2) /* it came again by itself */
+			CHECK(co_sleep("tries", 5) == 0);
+	}
+	fake.ping = "+PONG\r\n";
+	CHECK(redis_wait_up(r, soon()) == 0);
+out:
+	fake_stop();
+	redis_free(r);
 	loop_stop();
 }
 
@@ -1109,6 +1248,8 @@ int main(void)
 		T(a_hundred_thousand_commands_in_one_go),
 		T(a_large_value_goes_both_ways),
 		T(a_slow_upload_is_no_silence),
+		T(a_server_that_is_loading_is_waited_for),
+		T(nonsense_ends_the_connection_and_no_more),
 		T(killed_and_restarted_it_reconnects),
 		T(a_dropped_connection_keeps_the_run),
 		T(a_frozen_server_is_noticed),

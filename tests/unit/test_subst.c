@@ -12,9 +12,12 @@
 static const char *values(const char *name, void *arg)
 {
 	static const char *const pairs[][2] = {
-		{ "id", "a/b c" },	 { "since", "2026-01-02T03:04:05+00:00" },
-		{ "cfg.site", "x\"y\\" }, { "cfg.empty", "" },
-		{ "cfg.up", ".." },	 { "parent.id", "42" },
+		{ "id", "a/b c" },
+		{ "since", "2026-01-02T03:04:05+00:00" },
+		{ "cfg.site", "x\"y\\" },
+		{ "cfg.empty", "" },
+		{ "cfg.up", ".." },
+		{ "parent.id", "42" },
 		{ "unheard", "never asked for" },
 	};
 
@@ -92,9 +95,12 @@ static void without_value(void **state)
 
 static void names(void **state)
 {
-	static const char *const known[] = { "id", "ids", "since", "until", "now", "cursor", "key", "callback_url", "events",
-					     "parent.x", "cfg.a_b", "cred.token", "in.x", "kept.y" };
-	static const char *const unknown[] = { "", "Id", "cfg", "cfg.", "parent", "idx", "x.id", "webhook" };
+	static const char *const known[] = { "id",     "ids",      "since",   "until",
+					     "now",    "cursor",   "key",     "callback_url",
+					     "events", "parent.x", "cfg.a_b", "cred.token",
+					     "in.x",   "kept.y" };
+	static const char *const unknown[] = { "",       "Id",  "cfg",  "cfg.",
+					       "parent", "idx", "x.id", "webhook" };
 	const char *p = "a{id}{\"x\":{1}}{{no}}{cfg.b}{c d}";
 	char name[SUBST_NAME_MAX];
 
@@ -114,8 +120,9 @@ static void names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(plain),	 cmocka_unit_test(escaped), cmocka_unit_test(braces),
-		cmocka_unit_test(without_value), cmocka_unit_test(names),
+		cmocka_unit_test(plain),  cmocka_unit_test(escaped),
+		cmocka_unit_test(braces), cmocka_unit_test(without_value),
+		cmocka_unit_test(names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

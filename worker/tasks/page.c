@@ -133,6 +133,12 @@ static int store(struct import *im, struct rows *r, const struct page *p)
 	return rc;
 }
 
+/* The partner's own id of a parent, without our prefix. */
+static const char *partner_id(const struct rows *parents, int i)
+{
+	return parents->v[i].external_id + strlen(parents->c->id_prefix);
+}
+
 /* ---- what is embedded in the items: it costs no call ---- */
 static int store_embedded(struct import *im, const struct manifest_collection *e, const struct rows *parents, const struct page *p,
 			  struct arena *arena)
@@ -148,7 +154,7 @@ static int store_embedded(struct import *im, const struct manifest_collection *e
 		if (parents->outcomes[i] == ROW_FAILED || !cJSON_IsArray(list))
 			continue;
 		cJSON_ArrayForEach(item, list) {
-			rc = map_one(im, &r, p, item, parents->v[i].external_id, index++, arena);
+			rc = map_one(im, &r, p, item, partner_id(parents, i), index++, arena);
 			if (rc < 0)
 				break;
 		}
@@ -200,8 +206,7 @@ static int fan_out(struct import *im, const struct manifest_collection *c, const
 			continue;
 		if (!list)
 			list = cJSON_CreateArray();
-		/* The partner's own id, without our prefix: it goes into {parent.id}. */
-		cJSON_AddItemToArray(list, cJSON_CreateString(parents->v[i].external_id + strlen(parents->c->id_prefix)));
+		cJSON_AddItemToArray(list, cJSON_CreateString(partner_id(parents, i)));
 		if (cJSON_GetArraySize(list) == PARENTS_A_JOB) {
 			rc = push_parents(im, c, list);
 			list = NULL;

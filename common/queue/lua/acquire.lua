@@ -72,7 +72,7 @@ end
 for j = 1, #scopes do
 	local s = scopes[j]
 	local held = redis.call('PTTL', s.hold)
-	if held > 0 then blocked(held * 1000, 'hold', j) end
+	if held >= 0 then blocked(held * 1000 + 1000, 'hold', j) end
 	if s.cap > 0 then
 		redis.call('ZREMRANGEBYSCORE', s.flight, '-inf', text(now / 1000))
 		local free = s.cap - redis.call('ZCARD', s.flight)

@@ -1,0 +1,121 @@
+/* Items of a partner through a map that has every kind of column; amounts and waits beside it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "drivers/kit/classify.h"
+#include "drivers/kit/map.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const char manifest_text[] =
+	"{\"partner\": \"p\", \"manifest\": 1, \"api\": {\"base\": {\"production\": \"https://h\"}}, \"collections\": {"
+	"\"a\": {\"get\": \"/a\", \"id\": \"id|code\", \"updated_at\": \"u\", \"table\": \"resources\", \"id_prefix\": \"a-\", \"map\": {"
+	" \"name\": {\"path\": \"n|m\", \"required\": true}, \"status\": {\"path\": \"s\", \"enum\": {\"x\": \"y\", \"*\": \"z\"}},"
+	" \"capacity\": \"c\", \"lat\": \"g.lat\", \"country_code\": \"k\", \"currency\": \"cur\","
+	" \"price_minor\": {\"path\": \"p\", \"as\": \"money\", \"currency\": \"cur\"}, \"timezone\": {\"path\": \"tz\", \"default\": \"UTC\"},"
+	" \"media_hash\": {\"hash\": \"i[*]\"}, \"partner_created_at\": {\"path\": \"t\", \"tz\": \"-05:30\"}}, \"extra\": [\"x\", \"k\"]},"
+	"\"b\": {\"each\": \"a\", \"embedded\": \"i\", \"id\": \"id\", \"table\": \"media\", \"map\": {\"url\": {\"path\": \"url|@\", \"as\": \"url\"},"
+	" \"position\": \"@index\", \"caption\": \"@key\", \"expires_at\": \"t\"}, \"extra\": [\"*\"]},"
+	"\"c\": {\"get\": \"/c\", \"id\": \"id\", \"table\": \"transactions\", \"belongs_to\": {\"collection\": \"a\", \"id\": \"a\"}, \"map\": {"
+	" \"starts_on\": \"t\", \"ends_on\": \"u\", \"starts_at\": \"t\", \"ends_at\": \"u\", \"guests\": \"c\"}}}}";
+
+static void need(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+static void check_value(const struct row_value *v, enum row_type type)
+{
+	cJSON *tree = NULL;
+
+	if (!v->set || (type != ROW_TEXT && type != ROW_JSON))
+		return;
+	need(utf8_is_valid(v->v.s.p, v->v.s.n) && !memchr(v->v.s.p, 0, v->v.s.n));
+	if (type == ROW_TEXT) {
+		need(v->v.s.n <= 64 * 1024);
+		return;
+	}
+	need(json_parse(v->v.s.p, v->v.s.n, 1 << 22, &tree, NULL) == 0);
+	cJSON_Delete(tree);
+}
+
+static void check_row(const struct manifest_collection *c, const struct row *row)
+{
+	int n;
+	const struct row_column *columns = row_columns(c->table, &n);
+
+	need(row->external_id && *row->external_id);
+	for (int i = 0; i < n; i++) {
+		need((c->columns >> i & 1) || !row->values[i].set);
+		check_value(&row->values[i], columns[i].type);
+	}
+}
+
+static void try_item(const struct manifest *m, const cJSON *item)
+{
+	for (int i = 0; i < m->n_collections; i++) {
+		struct map_context x = { .manifest = m,
+					 .collection = &m->collections[i],
+					 .parent_id = "parent",
+					 .arena = arena_new() };
+		struct row row = { 0 };
+		struct err err = { 0 };
+
+		if (map_item(&x, item, &row, &err) == 0)
+			check_row(x.collection, &row);
+		else
+			need(err.text[0] && err.where[0] && err.class == ERR_DATA);
+		arena_free(x.arena);
+	}
+}
+
+static void try_amount(const char *text)
+{
+	static const char *const currencies[] = { NULL, "JPY", "KWD", "EUR" };
+	int64_t v[4];
+
+	for (int i = 0; i < 4; i++) {
+		int rc = map_money(text, currencies[i], &v[i]);
+
+		need(rc == 0 || rc == -EINVAL || rc == -ERANGE);
+	}
+}
+
+static void try_wait(const struct manifest *m, const char *text)
+{
+	struct http_response r;
+	int64_t ms;
+
+	http_response_init(&r);
+	r.status = 429;
+	buf_append(&r.headers, "retry-after", 12);
+	buf_append(&r.headers, text, strlen(text) + 1);
+	ms = retry_after_ms(m, &r, INT64_C(1767323045000));
+	need(ms >= 0 && ms <= 86400000);
+	http_response_clear(&r);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct manifest *m;
+	struct buf problems = BUF_INIT;
+	char *text = mem_strndup(size ? (const char *)data : "", size);
+	cJSON *item = NULL;
+
+	if (!m)
+		need(manifest_parse("manifest.json", manifest_text, sizeof(manifest_text) - 1, &m,
+				    &problems) == 0);
+	try_amount(text);
+	try_wait(m, text);
+	if (json_parse((const char *)data, size, 1 << 20, &item, NULL) == 0) {
+		try_item(m, item);
+		if (item->child)
+			try_item(m, item->child);
+	}
+	cJSON_Delete(item);
+	free(text);
+	return 0;
+}

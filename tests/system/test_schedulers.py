@@ -1,0 +1,83 @@
+"""Any number of schedulers: one leads, another takes over, a slot fires once; HUP reads anew."""
+
+import json
+import signal
+
+from harness import wait_until
+from harness.process import SLOWER
+
+
+def beats(cluster, schedulers):
+    return sum(s.log_text().count("event=beat ") for s in schedulers)
+
+
+def test_one_leads_and_another_takes_over_within_ten_seconds(cluster):
+    first = cluster.scheduler(import_every="1h")
+    wait_until(lambda: "event=leading " in first.log_text(), 10 * SLOWER, "the first to lead")
+    second = cluster.scheduler(import_every="1h")
+    wait_until(lambda: beats(cluster, [first, second]) == 1, 10 * SLOWER, "the beat")
+    assert "event=leading " not in second.log_text()
+    first.kill9()
+    wait_until(lambda: "event=leading " in second.log_text(), 10 * SLOWER, "the second to lead")
+    # The same slot is not fired again by the new leader: one job was made.
+    cluster.worker()
+    cluster.wait_idle(20)
+    assert cluster.one("SELECT count(*) FROM runs WHERE task = 'import_all_resources'") == 1
+
+
+def test_a_leader_that_stops_leaves_at_once(cluster):
+    first = cluster.scheduler()
+    wait_until(lambda: "event=leading " in first.log_text(), 10 * SLOWER, "the first to lead")
+    second = cluster.scheduler()
+    assert first.term() == 0
+    wait_until(lambda: "event=leading " in second.log_text(), 3 * SLOWER, "the second to lead, without waiting for the lease")
+
+
+def test_pages(cluster):
+    scheduler = cluster.scheduler()
+    assert scheduler.get("/healthz").status_code == 200
+    cluster.push({"task": "noop"}, "queue:{longshore}:high")
+    wait_until(lambda: 'integration_queue_length{queue_name="longshore:high"} 1' in scheduler.get("/metrics").text,
+               10 * SLOWER, "the queue's length in /metrics")
+    cluster.worker(partners="guesty")
+    wait_until(lambda: "longshore_workers_alive 1" in scheduler.get("/metrics").text, 20 * SLOWER, "a live worker")
+    wait_until(lambda: cluster.sql("SELECT * FROM alerts WHERE kind = 'no_worker' AND scope = 'longshore'"), 40 * SLOWER,
+               "the alert that nobody serves longshore")
+    worker = cluster.worker(partners="longshore")
+    wait_until(lambda: cluster.one("SELECT state FROM alerts WHERE kind = 'no_worker'") == "resolved", 20 * SLOWER,
+               "the alert to resolve itself")
+    assert worker.term() == 0
+
+
+def test_a_list_that_nobody_serves_is_reported(cluster):
+    cluster.push({"task": "noop"}, "queue:{gusty}")
+    cluster.scheduler()
+    wait_until(lambda: cluster.sql("SELECT * FROM alerts WHERE kind = 'unserved_list'"), 30 * SLOWER, "the alert")
+    (alert,) = cluster.sql("SELECT * FROM alerts WHERE kind = 'unserved_list'")
+    assert "queue:{gusty}" in alert["what"] and "queue:{guesty}" in alert["what"]
+
+
+MANIFEST = {"partner": "late", "manifest": 1, "api": {"base": {"production": "http://127.0.0.1:1"}},
+            "collections": {"things": {"get": "/things", "records": "@", "id": "id", "table": "resources",
+                                       "map": {"name": "name"}}}}
+
+
+def test_hup_reads_manifests_anew_and_refuses_a_broken_one(cluster, tmp_path):
+    folder = tmp_path / "drivers"
+    folder.mkdir()
+    cluster.add_drivers(folder)
+    scheduler, worker = cluster.scheduler(), cluster.worker()
+    worker.wait_for_log("event=started.*partners=2")
+    (folder / "late").mkdir()
+    manifest = folder / "late" / "manifest.json"
+    manifest.write_text(json.dumps({**MANIFEST, "colections": {}}))
+    worker.signal(signal.SIGHUP)
+    scheduler.signal(signal.SIGHUP)
+    worker.wait_for_log(r"event=reload_refused.*colections", 10 * SLOWER)
+    scheduler.wait_for_log(r"event=reload_refused.*colections", 10 * SLOWER)
+    manifest.write_text(json.dumps(MANIFEST))
+    worker.signal(signal.SIGHUP)
+    scheduler.signal(signal.SIGHUP)
+    worker.wait_for_log("event=started.*partners=3", 20 * SLOWER)
+    wait_until(lambda: any(q["queue"] == "late" for q in cluster.status()["queues"]), 20 * SLOWER, "the new queue")
+    scheduler.wait_ready(20 * SLOWER)

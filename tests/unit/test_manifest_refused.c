@@ -1,0 +1,411 @@
+/* Manifests that are refused: every mistake, and how it is said. */
+#include "tests/unit/manifests.h"
+
+/* Refused, and each of the texts is in what is said. */
+static void bad(const char *text, const char *const *wanted, int n)
+{
+	struct buf problems = BUF_INIT;
+	struct manifest *m = parse(text, &problems);
+
+	if (m)
+		fail_msg("accepted: %s", text);
+	for (int i = 0; i < n; i++)
+		if (!strstr(problems.data, wanted[i]))
+			fail_msg("wanted: %s\nsaid: %s\nof: %s", wanted[i], problems.data, text);
+	buf_clear(&problems);
+}
+
+static void bad_with(const char *keys, const char *wanted)
+{
+	char *text = mem_printf(LEAST, keys);
+
+	bad(text, &wanted, 1);
+	free(text);
+}
+
+static void all_errors_at_once(void **state)
+{
+	static const char text[] =
+		"{\n"
+		"  \"partner\": \"p\",\n"
+		"  \"manifest\": 1,\n"
+		"  \"api\": {\"base\": {\"production\": \"https://h.example\"}},\n"
+		"  \"limits\": [\n"
+		"    {\"rate\": 5, \"windw\": \"1s\"},\n"
+		"    {\"rate\": \"5\", \"window\": \"1s\"}\n"
+		"  ],\n"
+		"  \"critcal\": false,\n"
+		"  \"webhooks\": {},\n"
+		"  \"retry_after\": \"x\"\n"
+		"}\n";
+	static const char *const wanted[] = {
+		"p/manifest.json:6: limits[0].windw: unknown key; did you mean \"window\"?\n",
+		"p/manifest.json:6: limits[0].window: missing\n",
+		"p/manifest.json:7: limits[1].rate: expected a whole number, found text\n",
+		"p/manifest.json:9: critcal: unknown key; did you mean \"critical\"?\n",
+		"p/manifest.json:10: webhooks: \"webhooks\" is not supported yet\n",
+		"p/manifest.json:11: retry_after: expected a list of texts, found text\n",
+	};
+
+	bad(text, wanted, ARRAY_LEN(wanted));
+}
+
+static void not_json(void **state)
+{
+	static const char *const wanted[] = {
+		"p/manifest.json:2: not JSON: expected ':', found '1'"
+	};
+	static const char *const object[] = {
+		"p/manifest.json:1: expected an object, found a list"
+	};
+	static const char *const empty[] = { "p/manifest.json:1: not JSON: expected a value" };
+
+	bad("{\n \"a\" 1}", wanted, 1);
+	bad("[]", object, 1);
+	bad("", empty, 1);
+}
+
+static void wrong_names(void **state)
+{
+	static const char *const reserved[] = { "reserved" }, *const folder[] = {
+		"the two must be the same"
+	};
+	static const char *const queue[] = { "cannot name a queue" };
+	char *text = mem_printf(LEAST, "");
+	struct manifest *m = NULL;
+	struct buf problems = BUF_INIT;
+
+	bad("{\"partner\": \"longshore\", \"manifest\": 1, \"api\": {\"base\": {\"production\": \"https://h\"}}}",
+	    reserved, 1);
+	bad("{\"partner\": \"q\", \"manifest\": 1, \"api\": {\"base\": {\"production\": \"https://h\"}}}",
+	    folder, 1);
+	bad("{\"partner\": \"P x\", \"manifest\": 1, \"api\": {\"base\": {\"production\": \"https://h\"}}}",
+	    queue, 1);
+	/* without a folder in the path there is nothing to compare */
+	assert_int_equal(manifest_parse("manifest.json", text, strlen(text), &m, &problems), 0);
+	manifest_free(m);
+	free(text);
+}
+
+static const char *const refused[][2] = {
+	{ ", \"partner\": \"p\"", "partner: given twice" },
+	{ ", \"critical\": null", "critical: expected true or false, found null" },
+	{ ", \"title\": \"\"", "title: expected text, found \"\"" },
+	{ ", \"auth\": {\"kind\": \"oauth2_client_credentials\"}", "auth.token_url: missing" },
+	{ ", \"auth\": {\"kind\": \"none\", \"token_url\": \"https://h/t\"}",
+	  "auth.token_url: is for oauth2" },
+	{ ", \"auth\": {\"kind\": \"bearr\"}",
+	  "auth.kind: unknown word \"bearr\"; did you mean \"bearer\"?" },
+	{ ", \"auth\": {\"kind\": \"api_key\", \"in\": \"query\"}", "auth.name: missing" },
+	{ ", \"auth\": {\"kind\": \"bearer\", \"in\": \"query\", \"name\": \"k\"}",
+	  "auth.in: \"query\" is for api_key" },
+	{ ", \"auth\": {\"kind\": \"oauth2_client_credentials\", \"token_url\": \"/t\"}",
+	  "auth.token_url: expected http" },
+	{ ", \"auth\": {\"kind\": \"oauth2_client_credentials\", \"token_url\": \"https://h/t\", \"mint_limit\": "
+	  "{\"count\": 1, \"window\": \"1h\"}}",
+	  "leaves no token" },
+	{ ", \"auth\": {\"expires\": \"soon\"}", "auth.expires: expected \"seconds:PATH\"" },
+	{ ", \"limits\": [{\"rate\": 1, \"window\": \"1s\"}]",
+	  "limits[0]: a share of 0.8 of 1 leaves no call" },
+	{ ", \"limits\": [{\"rate\": 9, \"window\": \"x\"}]",
+	  "limits[0].window: expected a duration" },
+	{ ", \"limits\": [{\"rate\": 9, \"window\": \"1s\", \"share\": 0}]",
+	  "limits[0].share: expected a number over 0" },
+	{ ", \"limits\": [{\"rate\": 9, \"window\": \"1s\"}, {\"rate\": 8, \"window\": 1}]",
+	  "the same scope and window" },
+	{ ", \"limits\": {}", "limits: expected a list, found an object" },
+	{ ", \"limit_headers\": [{\"window\": \"1s\", \"limit\": \"a\"}]",
+	  "none of \"limits\" has this window" },
+	{ ", \"retry_after\": [\"a b\"]", "retry_after[0]: \"a b\" is no name of a header" },
+	{ ", \"errors\": [{\"class\": \"client\"}]", "a rule needs something to match" },
+	{ ", \"errors\": [{\"status\": 404}]", "errors[0].class: missing" },
+	{ ", \"errors\": [{\"status\": 1000, \"class\": \"client\"}]",
+	  "errors[0].status: expected a status" },
+	{ ", \"errors\": [{\"status\": 404, \"class\": \"poison\"}]",
+	  "errors[0].class: unknown word" },
+	{ ", \"errors\": [{\"in\": [1], \"class\": \"client\"}]", "\"in\" needs \"json\"" },
+	{ ", \"errors\": [{\"json\": \"a\", \"text\": \"b\", \"class\": \"client\"}]",
+	  "errors[0].text: searches the whole" },
+	{ ", \"errors\": [{\"contains\": \"b\", \"class\": \"client\"}]",
+	  "errors[0].contains: needs \"json\"" },
+	{ ", \"pagination\": {\"size\": 5}", "pagination.kind: missing" },
+	{ ", \"pagination\": {\"kind\": \"offset\", \"offset_param\": \"o\"}",
+	  "pagination.limit_param: missing" },
+	{ ", \"pagination\": {\"kind\": \"page\"}", "pagination.page_param: missing" },
+	{ ", \"pagination\": {\"kind\": \"page\", \"page_param\": \"p\", \"offset_param\": \"o\"}",
+	  "pagination.offset_param: means nothing" },
+	{ ", \"pagination\": {\"kind\": \"page\", \"page_param\": \"p\", \"stop\": [\"totl\"]}",
+	  "did you mean \"total\"?" },
+	{ ", \"pagination\": {\"kind\": \"page\", \"page_param\": \"p\", \"stop\": [\"total\"]}",
+	  "\"total\" needs a path" },
+	{ ", \"pagination\": {\"kind\": \"page\", \"page_param\": \"p\", \"total\": \"a[*]\"}",
+	  "is no path" },
+	{ ", \"pagination\": {\"kind\": \"page\", \"page_param\": \"p\", \"size\": 0}",
+	  "expected 1 to 100000, found 0" },
+	{ ", \"collections\": {\"A b\": {\"get\": \"/\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}}}",
+	  "cannot name a collection" },
+};
+
+static void refusals(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(refused); i++)
+		bad_with(refused[i][0], refused[i][1]);
+}
+
+/* Every word of the format that is not run is known by name. */
+static const char *const later[][2] = {
+	{ ", \"webhooks\": {}", "\"webhooks\" is not supported yet" },
+	{ ", \"actions\": {}", "\"actions\" is not supported yet" },
+	{ ", \"cache\": {}", "\"cache\" is not supported yet" },
+	{ ", \"rollout\": {}", "\"rollout\" is not supported yet" },
+	{ ", \"checks\": {}", "\"checks\" is not supported yet" },
+	{ ", \"hooks\": {\"sign_request\": true}", "\"sign_request\" is not supported yet" },
+	{ ", \"auth\": {\"kind\": \"two_step\"}", "\"two_step\" is not supported yet" },
+	{ ", \"auth\": {\"kind\": \"oauth2_code\"}", "\"oauth2_code\" is not supported yet" },
+	{ ", \"auth\": {\"kind\": \"oauth2_device\"}", "\"oauth2_device\" is not supported yet" },
+	{ ", \"auth\": {\"kind\": \"signed\"}", "\"signed\" is not supported yet" },
+	{ ", \"auth\": {\"kind\": \"hook\"}", "\"hook\" is not supported yet" },
+	{ ", \"auth\": {\"in\": \"cookie\"}", "\"cookie\" is not supported yet" },
+	{ ", \"auth\": {\"refresh\": {}}", "\"refresh\" is not supported yet" },
+	{ ", \"auth\": {\"verify\": {}}", "\"verify\" is not supported yet" },
+	{ ", \"auth\": {\"expires\": \"jwt\"}", "\"jwt\" is not supported yet" },
+	{ ", \"limits\": [{\"kind\": \"fixed\"}]", "\"fixed\" is not supported yet" },
+	{ ", \"limits\": [{\"kind\": \"bucket\"}]", "\"bucket\" is not supported yet" },
+	{ ", \"limits\": [{\"burst\": 3}]", "\"burst\" is not supported yet" },
+	{ ", \"limits\": [{\"weight\": 1}]", "\"weight\" is not supported yet" },
+	{ ", \"limits\": [{\"scope\": \"egress\"}]", "\"egress\" is not supported yet" },
+	{ ", \"limits\": [{\"scope\": \"endpoints:search\"}]",
+	  "\"endpoints:search\" is not supported yet" },
+	{ ", \"errors\": [{\"action\": \"hold\"}]", "\"action\" is not supported yet" },
+	{ ", \"pagination\": {\"kind\": \"link\"}", "\"link\" is not supported yet" },
+	{ ", \"pagination\": {\"kind\": \"next_url\"}", "\"next_url\" is not supported yet" },
+	{ ", \"pagination\": {\"kind\": \"keyset\"}", "\"keyset\" is not supported yet" },
+	{ ", \"pagination\": {\"kind\": \"ack_queue\"}", "\"ack_queue\" is not supported yet" },
+	{ ", \"pagination\": {\"in\": \"body\"}", "\"body\" is not supported yet" },
+	{ ", \"pagination\": {\"expires\": \"3h\"}", "\"expires\" is not supported yet" },
+};
+
+/* Inside a collection, beside what makes it right. */
+static const char *const later_in_collection[][2] = {
+	{ "\"post\": \"/x\"", "\"post\" is not supported yet" },
+	{ "\"json\": {}", "\"json\" is not supported yet" },
+	{ "\"deletes\": \"full_scan\"", "\"full_scan\" is not supported yet" },
+	{ "\"deletes\": \"scan_of_parent\"", "\"scan_of_parent\" is not supported yet" },
+	{ "\"deletes\": \"webhook\"", "\"webhook\" is not supported yet" },
+	{ "\"detail\": {\"batch\": {}}", "\"batch\" is not supported yet" },
+	{ "\"incremental\": {\"param\": \"x\", \"step\": \"60d\"}",
+	  "\"step\" is not supported yet" },
+	{ "\"incremental\": {\"param\": \"x\", \"tz\": \"UTC\"}", "\"tz\" is not supported yet" },
+};
+
+static void not_supported_yet(void **state)
+{
+	static const char *const formats[] = { "jsonl", "xml", "csv", "text" };
+
+	for (size_t i = 0; i < ARRAY_LEN(later); i++)
+		bad_with(later[i][0], later[i][1]);
+	for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
+		char *text = mem_printf(
+			"{\"partner\": \"p\", \"manifest\": 1, \"api\": {\"format\": \"%s\", \"base\": "
+			"{\"production\": \"https://h\"}}}",
+			formats[i]);
+		char *wanted = mem_printf("api.format: \"%s\" is not supported yet", formats[i]);
+
+		bad(text, (const char *const *)&wanted, 1);
+		free(text);
+		free(wanted);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(later_in_collection); i++) {
+		char *keys = mem_printf(
+			", \"collections\": {\"a\": {\"get\": \"/a\", \"id\": \"i\", \"table\": \"resources\", %s, "
+			"\"map\": {\"name\": \"n\"}}}",
+			later_in_collection[i][0]);
+
+		bad_with(keys, later_in_collection[i][1]);
+		free(keys);
+	}
+}
+
+/* %s stands in collection "a"; "b" is another one. */
+#define TWO                                                                                                                         \
+	", \"collections\": {\"a\": {%s}, \"b\": {\"get\": \"/b\", \"id\": \"id\", \"table\": \"resources\", \"id_prefix\": \"b\"," \
+	" \"map\": {\"name\": \"n\", \"media_hash\": {\"hash\": \"p\"}}}}"
+
+static const char *const refused_collections[][2] = {
+	{ "\"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"n\"}",
+	  "a.get: missing (or \"embedded\"" },
+	{ "\"get\": \"a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"n\"}",
+	  "a.get: a path begins" },
+	{ "\"get\": \"/a\", \"table\": \"resources\", \"map\": {\"name\": \"n\"}",
+	  "a.id: missing" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"map\": {\"name\": \"n\"}", "a.table: missing" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"id_prefix\": 5, \"map\": {\"name\": \"n\"}",
+	  "a.id_prefix: expected text, found a number" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resource\", \"map\": {}",
+	  "did you mean \"resources\"?" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\"", "a.map: missing" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {}",
+	  "a.map: maps no column" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"nmae\": \"n\"}",
+	  "the table resources has no such column; did you mean \"name\"?" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"n\", \"name\": \"m\"}",
+	  "given twice" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": {\"path\": \"n\", \"as\": \"int\"}}",
+	  "map.name.as: \"int\" does not fit this column: \"text\" does" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"beds\": {\"path\": \"n\", \"as\": \"money\"}}",
+	  "map.beds.as: \"money\" does not fit" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"price_minor\": \"p\"}",
+	  "say \"as\": \"money\"" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": {}}",
+	  "needs one of path, const and hash" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": {\"path\": \"a\", \"const\": 1}}",
+	  "const and hash, not several" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"capacity\": {\"const\": \"many\"}}",
+	  "map.capacity.const: does not fit the column: \"many\" is no whole number" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"capacity\": {\"path\": \"c\", \"default\": {}}}",
+	  "map.capacity.default: does not fit the column" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"capacity\": {\"path\": \"c\", \"enum\": {\"a\": \"b\"}}}",
+	  "map.capacity.enum.a: does not fit the column" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": {\"path\": \"c\", \"enum\": {}}}",
+	  "map.name.enum: expected an object of one text or more" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"a..b\"}",
+	  "\"a..b\" is no path" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"a[*].b\"}",
+	  "one value is wanted here" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"header:x\"}",
+	  "a header cannot be used" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"partner_created_at\": {\"path\": \"t\", "
+	  "\"tz\": \"Europe/Paris\"}}",
+	  "zones by name are not supported yet" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"id_prefix\": \"b\", \"map\": {\"name\": \"n\"}",
+	  "\"b\" is the prefix of \"a\" too" },
+	{ "\"get\": \"/a/{parent.id}\", \"each\": \"bb\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}",
+	  "there is no collection \"bb\"" },
+	{ "\"get\": \"/a\", \"each\": \"b\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}",
+	  "each call would be the same" },
+	{ "\"get\": \"/a/{parent.id}\", \"each\": \"b\", \"when_changed\": \"media_hsh\", \"id\": \"i\", \"table\": \"media\", "
+	  "\"map\": {\"url\": \"u\"}",
+	  "is no mapped column of \"b\"; did you mean \"media_hash\"?" },
+	{ "\"get\": \"/a\", \"when_changed\": \"name\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}",
+	  "a.when_changed: needs \"each\"" },
+	{ "\"embedded\": \"p\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}",
+	  "a.embedded: needs \"each\"" },
+	{ "\"embedded\": \"p\", \"each\": \"b\", \"get\": \"/a\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}",
+	  "a.get: means nothing with \"embedded\"" },
+	{ "\"get\": \"/a/{parent.id}\", \"each\": \"a\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}",
+	  "comes round to itself" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"incremental\": {\"param\": \"s\"}, \"map\": {\"name\": \"n\"}",
+	  "a.updated_at: missing" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"updated_at\": \"u\", \"incremental\": {\"param\": \"s\", "
+	  "\"value\": \"x\"}, \"map\": {\"name\": \"n\"}",
+	  "a.incremental.value: needs {since}" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"updated_at\": \"u\", \"incremental\": {\"param\": \"s\", "
+	  "\"format\": \"iso\"}, \"map\": {\"name\": \"n\"}",
+	  "a.incremental.format: unknown word \"iso\"" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"detail\": {\"get\": \"/a\"}, \"map\": {\"name\": \"n\"}",
+	  "a.detail.get: needs {id}" },
+	{ "\"get\": \"/a/{sinse}\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"n\"}",
+	  "a.get: {sinse} is not known; did you mean \"since\"?" },
+	{ "\"get\": \"/a/{id}\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"n\"}",
+	  "a.get: {id} cannot be used here ({cfg.X} can)" },
+	{ "\"get\": \"/a/{cred.api_key}\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"n\"}",
+	  "{cred.api_key} cannot be used here" },
+	{ "\"get\": \"/a/{parent.id}/{parent.name}\", \"each\": \"b\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}",
+	  "{parent.name} is not supported yet, {parent.id} is" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"belongs_to\": {\"collection\": \"b\", \"id\": \"x\"}, "
+	  "\"map\": {\"name\": \"n\"}",
+	  "a.belongs_to: the table resources has no column for it" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"media\", \"belongs_to\": {\"collection\": \"x\", \"id\": \"x\"}, "
+	  "\"map\": {\"url\": \"n\"}",
+	  "a.belongs_to.collection: there is no collection \"x\"" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"media\", \"map\": {\"resource_external_id\": \"n\"}",
+	  "comes from \"belongs_to\" or \"each\"" },
+};
+
+static void refused_in_collections(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(refused_collections); i++) {
+		char *keys = mem_printf(TWO, refused_collections[i][0]);
+
+		bad_with(keys, refused_collections[i][1]);
+		free(keys);
+	}
+}
+
+static void addresses(void **state)
+{
+	static const char *const wrong[] = { "h.example",   "ftp://h",           "https://",
+					     "https://h/",  "https://u@h",       "https://h?x=1",
+					     "https://h x", "https://{cfg.host}" };
+	static const char *const wanted[] = { "api.base.production:" };
+
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		char *text = mem_printf(
+			"{\"partner\": \"p\", \"manifest\": 1, \"api\": {\"base\": {\"production\": \"%s\"}}}",
+			wrong[i]);
+
+		bad(text, wanted, 1);
+		free(text);
+	}
+}
+
+static void headers(void **state)
+{
+	static const char *const wanted[] = {
+		"api.headers.Authorization: \"auth\" sets this header already",
+		"api.headers.X: {cred.k} cannot be used here",
+		"api.headers.a b: \"a b\" is no name of a header"
+	};
+
+	bad("{\"partner\": \"p\", \"manifest\": 1, \"auth\": {\"kind\": \"bearer\"}, \"api\": {\"base\": {\"production\": "
+	    "\"https://h\"}, \"headers\": {\"Authorization\": \"x\", \"X\": \"{cred.k}\", \"a b\": \"c\"}}}",
+	    wanted, ARRAY_LEN(wanted));
+}
+
+static void too_many_problems_are_cut(void **state)
+{
+	struct buf text = BUF_INIT, problems = BUF_INIT;
+	int lines = 0;
+
+	buf_puts(&text, "{\"partner\": \"p\"");
+	for (int i = 0; i < 3000; i++)
+		buf_printf(&text, ", \"k%d\": 1", i);
+	buf_putc(&text, '}');
+	assert_null(parse(text.data, &problems));
+	for (const char *p = problems.data; *p; p++)
+		lines += *p == '\n';
+	assert_int_equal(lines, 101);
+	assert_non_null(strstr(problems.data, "more problems, not shown"));
+	buf_clear(&text);
+	buf_clear(&problems);
+}
+
+static void no_file(void **state)
+{
+	struct buf problems = BUF_INIT;
+	struct manifest *m = NULL;
+
+	assert_int_equal(manifest_load("/nowhere/p/manifest.json", &m, &problems), -ENOENT);
+	assert_non_null(strstr(buf_str(&problems), "/nowhere/p/manifest.json:1: cannot be read"));
+	assert_null(m);
+	buf_clear(&problems);
+	manifest_free(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(all_errors_at_once),
+		cmocka_unit_test(not_json),
+		cmocka_unit_test(wrong_names),
+		cmocka_unit_test(refusals),
+		cmocka_unit_test(not_supported_yet),
+		cmocka_unit_test(refused_in_collections),
+		cmocka_unit_test(addresses),
+		cmocka_unit_test(headers),
+		cmocka_unit_test(too_many_problems_are_cut),
+		cmocka_unit_test(no_file),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
