@@ -20,7 +20,7 @@ static int redis_is_down(struct cli *c)
 	if (redis_callv(c->redis, NULL, loop_now_ms() + 100, &why, "PING", NULL) == 0)
 		return 0; /* it came up in this very moment */
 	return cli_fail(c, EXIT_UNREACHABLE,
-			"Redis at %s does not answer: %s; start it, or name another with --redis"
+			"Redis at %s: %s; start it, or name another with --redis"
 			" or LONGSHORE_REDIS_URL",
 			redis_url_shown(c->redis), why.text);
 }

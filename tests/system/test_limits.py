@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 
 import pytest
 
@@ -44,10 +45,10 @@ def test_two_workers_of_two_processes_never_exceed_a_window(cluster, tight):
     cluster.wait_idle(50)
     for account, integration in accounts.items():
         calls = sandbox.log(account=account, path="/v1/")
-        assert len(calls) == 90 and {c["status"] for c in calls} == {200}, "not one 429"
         times = [c["at_us"] for c in calls]
-        assert busiest(times, 1_000_000) <= 8
-        assert busiest(times, 10_000_000) <= 50
+        fullest = busiest(times, 1_000_000), busiest(times, 10_000_000)
+        assert Counter(c["status"] for c in calls) == {200: 90}, f"{account}: not one 429; at most {fullest} in 1 s, 10 s"
+        assert fullest[0] <= 8 and fullest[1] <= 50
         # And it is not timid: 40 permits in 10 s is its share of 50, so 90 calls need little over 20 s.
         took = (max(times) - min(times)) / 1e6
         assert took < 26 * SLOWER, f"{account}: 90 calls took {took:.1f} s"

@@ -596,8 +596,7 @@ static void test_deadline_and_cancel(void)
 	PGresult *res = NULL;
 	int64_t begun = clock_mono_ms();
 
-	assert_int_equal(pg_exec(one, "select pg_sleep(1)", NULL, &res, in(50), &err),
-			 -ETIMEDOUT);
+	assert_int_equal(pg_exec(one, "select pg_sleep(1)", NULL, &res, in(50), &err), -ETIMEDOUT);
 	assert_null(res);
 	assert_true(clock_mono_ms() - begun < 900);
 	assert_int_equal(number(one, "select 1"), 1); /* behind the one that was given up */

@@ -186,7 +186,17 @@ static void body_pause_and_resume(void)
 	CHECK(s.n == 2);
 	finish_all(q, &s);
 	finish_all(q, &r);
+	queue_free(q);
+}
+
+static void body_everything_paused(void)
+{
+	struct queue *q = queue_new(conn, "p", "e");
+	struct queue_depth d;
+	struct claim_result r;
+
 	caps_are(q, 0, 10);
+	push_many("queue:{p}", 1, 1);
 	r = claim(q, 50);
 	CHECK(r.n == 0 && r.at_partner_cap);
 	CHECK(queue_depth(q, &d, soon(), NULL) == 0 && d.held == 1);
@@ -269,6 +279,7 @@ TEST(caps)
 TEST(integration_zero)
 TEST(fairness)
 TEST(pause_and_resume)
+TEST(everything_paused)
 TEST(control_cut_short)
 TEST(many_integrations)
 
@@ -282,6 +293,7 @@ int main(void)
 		cmocka_unit_test(integration_zero),
 		cmocka_unit_test(fairness),
 		cmocka_unit_test(pause_and_resume),
+		cmocka_unit_test(everything_paused),
 		cmocka_unit_test(control_cut_short),
 		cmocka_unit_test(many_integrations),
 	};
