@@ -36,7 +36,7 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wframe-larger-than=4096 -Wstrict-prototype
 # Asked once, and only when something is compiled: on a new machine the packages come first (deps).
 PQ_CFLAGS = $(eval PQ_CFLAGS := $$(shell pkg-config --cflags libpq))$(PQ_CFLAGS)
 CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) -I. -I$(GEN) -D_GNU_SOURCE $(PQ_CFLAGS) $(CFLAGS)
-LIBS := -lhiredis -lcurl -lcjson -lpq -levent -levent_pthreads -lcrypto -lm -pthread
+LIBS := -lhiredis -lcurl -lcjson -lpq -levent -levent_pthreads -lssl -lcrypto -lm -pthread
 
 # ---- sources ------------------------------------------------------------------------------------
 lua_files := $(sort $(wildcard common/queue/lua/*.lua))

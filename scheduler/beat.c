@@ -23,9 +23,11 @@ static void fire(struct scheduler *s, int64_t slot)
 	bool fresh = false;
 
 	snprintf(id, sizeof(id), "beat-import-%" PRId64 "-%" PRId64, s->import_every_ms, slot);
-	struct queue_push push = { .lane = LANE_NORMAL, .id = id, .payload = payload,
-				   .len = sizeof(payload) - 1 };
-	int rc = queue_enqueue_once(q, &push, 2 * s->import_every_ms, &fresh, loop_now_ms() + 5000, &err);
+	struct queue_push push = {
+		.lane = LANE_NORMAL, .id = id, .payload = payload, .len = sizeof(payload) - 1
+	};
+	int rc = queue_enqueue_once(q, &push, 2 * s->import_every_ms, &fresh, loop_now_ms() + 5000,
+				    &err);
 	if (rc < 0) {
 		log_event(LOG_WARN, "beat_failed", LS("reason", err.text));
 		return; /* the slot is tried again at the next look */

@@ -14,7 +14,7 @@
 #define STEP_DOWN_MS (LEASE_MS - 1000)
 
 static struct {
-	int64_t token;     /* 0: not ours */
+	int64_t token;      /* 0: not ours */
 	int64_t renewed_ms; /* loop time before the renewal was sent */
 } term;
 
@@ -33,7 +33,8 @@ static void renew(struct scheduler *s)
 	struct err err = { 0 };
 	int64_t asked = loop_now_ms(), token = 0;
 	bool was = term.token != 0;
-	int rc = role_hold(s->redis, "scheduler", s->name, LEASE_MS, &token, asked + RENEW_MS, &err);
+	int rc =
+		role_hold(s->redis, "scheduler", s->name, LEASE_MS, &token, asked + RENEW_MS, &err);
 
 	if (rc == 1) {
 		term.token = token;
@@ -49,8 +50,8 @@ static void renew(struct scheduler *s)
 static void run(void *arg)
 {
 	struct scheduler *s = arg;
-	struct metric *leading = metrics_gauge("longshore_scheduler_leading",
-					       "1 while this scheduler leads.", NULL);
+	struct metric *leading =
+		metrics_gauge("longshore_scheduler_leading", "1 while this scheduler leads.", NULL);
 
 	do {
 		renew(s);

@@ -26,7 +26,8 @@ struct slice {
 	int n;
 };
 
-static int64_t copied_ms[SCHEDULER_PARTNERS_MAX]; /* letters up to here are in Postgres; 0 after a start: all are looked at again */
+static int64_t copied_ms
+	[SCHEDULER_PARTNERS_MAX]; /* letters up to here are in Postgres; 0 after a start: all are looked at again */
 
 static void take(const char *id, int64_t failed_at_ms, const char *json, size_t len, void *arg)
 {
@@ -63,9 +64,11 @@ static void trim(struct scheduler *s, struct queue *q, int64_t card)
 	if (!old)
 		goto out;
 	/* Copied again right before: what is trimmed is what Postgres confirmed, whatever this process believed. */
-	if (deadletter_copy(s->pg, queue_partner(q), (const char *const *)sl.text, sl.len, old, &err) < 0 ||
+	if (deadletter_copy(s->pg, queue_partner(q), (const char *const *)sl.text, sl.len, old,
+			    &err) < 0 ||
 	    queue_dead_trim(q, (const char *const *)sl.text, sl.len, old, dl, &err) < 0)
-		log_event(LOG_WARN, "dead_letters_not_trimmed", LS("partner", queue_partner(q)), LS("reason", err.text));
+		log_event(LOG_WARN, "dead_letters_not_trimmed", LS("partner", queue_partner(q)),
+			  LS("reason", err.text));
 out:
 	release(&sl);
 }
@@ -81,10 +84,11 @@ static int copy_queue(struct scheduler *s, int i)
 	bool more = true;
 
 	while (more && rc == 0) {
-		rc = queue_dead_list(s->queues[i], at, SLICE, take, &sl, loop_now_ms() + STEP_MS, &err);
+		rc = queue_dead_list(s->queues[i], at, SLICE, take, &sl, loop_now_ms() + STEP_MS,
+				     &err);
 		if (rc == 0 && sl.n)
-			rc = deadletter_copy(s->pg, queue_partner(s->queues[i]), (const char *const *)sl.text,
-					     sl.len, sl.n, &err);
+			rc = deadletter_copy(s->pg, queue_partner(s->queues[i]),
+					     (const char *const *)sl.text, sl.len, sl.n, &err);
 		more = sl.n == SLICE;
 		if (rc == 0 && sl.n) {
 			at = sl.last_ms - 1 > at ? sl.last_ms - 1 : sl.last_ms;
@@ -94,8 +98,8 @@ static int copy_queue(struct scheduler *s, int i)
 		release(&sl);
 	}
 	if (rc < 0)
-		log_event(LOG_WARN, "dead_letters_not_copied", LS("partner", queue_partner(s->queues[i])),
-			  LS("reason", err.text));
+		log_event(LOG_WARN, "dead_letters_not_copied",
+			  LS("partner", queue_partner(s->queues[i])), LS("reason", err.text));
 	return rc;
 }
 

@@ -29,7 +29,11 @@ static bool again; /* HUP: start anew */
 
 /* ---- coroutines that stop together ---- */
 #define SPAWNED_MAX (SCHEDULER_PARTNERS_MAX + 16)
-static struct spawned { struct co *co; void (*fn)(void *); void *arg; } spawned[SPAWNED_MAX];
+static struct spawned {
+	struct co *co;
+	void (*fn)(void *);
+	void *arg;
+} spawned[SPAWNED_MAX];
 static int n_spawned;
 
 static void spawned_run(void *arg)
@@ -108,7 +112,8 @@ static void on_hup(int signo, void *arg)
 	struct err err = { 0 };
 
 	if (driver_set_load(common.drivers, &d, &problems, &err) < 0 || problems.len) {
-		log_event(LOG_ERROR, "reload_refused", LS("problems", problems.len ? buf_str(&problems) : err.text));
+		log_event(LOG_ERROR, "reload_refused",
+			  LS("problems", problems.len ? buf_str(&problems) : err.text));
 	} else if (!scheduler.stopping) {
 		log_event(LOG_INFO, "reloading");
 		again = true;
@@ -120,7 +125,8 @@ static void on_hup(int signo, void *arg)
 
 static void print_co(const char *name, const char *why, int64_t waiting_ms, void *data, void *arg)
 {
-	log_event(LOG_INFO, "coroutine", LS("name", name), LS("waits_for", why), LI("since_ms", waiting_ms));
+	log_event(LOG_INFO, "coroutine", LS("name", name), LS("waits_for", why),
+		  LI("since_ms", waiting_ms));
 }
 
 static void on_usr1(int signo, void *arg)
@@ -147,7 +153,8 @@ static int wait_for_servers(struct scheduler *s)
 			return -1;
 	}
 	while (pg_wait_up(s->pg, loop_now_ms() + 5000, &err) < 0) {
-		log_event(LOG_WARN, "waiting_for_postgres", LS("url", pg_url_shown(s->pg)), LS("reason", err.text));
+		log_event(LOG_WARN, "waiting_for_postgres", LS("url", pg_url_shown(s->pg)),
+			  LS("reason", err.text));
 		if (s->stopping)
 			return -1;
 	}
@@ -166,8 +173,8 @@ static void start(void *arg)
 
 	if (wait_for_servers(s) < 0)
 		return;
-	if (leader_start(s) < 0 || upkeep_start(s) < 0 || beat_start(s) < 0 || letters_start(s) < 0 ||
-	    watch_start(s) < 0) {
+	if (leader_start(s) < 0 || upkeep_start(s) < 0 || beat_start(s) < 0 ||
+	    letters_start(s) < 0 || watch_start(s) < 0) {
 		fail("out of memory for coroutines", EXIT_FAILED);
 		return;
 	}
@@ -194,10 +201,12 @@ static int make_queues(struct scheduler *s)
 	s->queues[s->n_queues++] = queue_new(s->redis, LONGSHORE_PARTNER, NULL);
 	for (int i = 0; i < driver_set_count(s->drivers); i++) {
 		if (s->n_queues == SCHEDULER_PARTNERS_MAX) {
-			fprintf(stderr, "longshore-scheduler: more than %d partners\n", SCHEDULER_PARTNERS_MAX - 1);
+			fprintf(stderr, "longshore-scheduler: more than %d partners\n",
+				SCHEDULER_PARTNERS_MAX - 1);
 			return -E2BIG;
 		}
-		s->queues[s->n_queues++] = queue_new(s->redis, driver_at(s->drivers, i)->manifest->partner, NULL);
+		s->queues[s->n_queues++] =
+			queue_new(s->redis, driver_at(s->drivers, i)->manifest->partner, NULL);
 	}
 	return 0;
 }
@@ -205,7 +214,8 @@ static int make_queues(struct scheduler *s)
 static int connect_servers(struct scheduler *s, struct err *err)
 {
 	struct redis_options ro = { .url = common.redis_url, .client_name = "longshore-scheduler" };
-	struct pg_options po = { .url = common.database_url, .application_name = "longshore-scheduler",
+	struct pg_options po = { .url = common.database_url,
+				 .application_name = "longshore-scheduler",
 				 .max_connections = 3 };
 
 	if (redis_new(&ro, &s->redis, err) < 0 || pg_new(&po, &s->pg, err) < 0)
@@ -244,22 +254,42 @@ int main(int argc, char **argv)
 
 	secret_harden_process();
 	config_common_options(&common, options);
-	options[CONFIG_COMMON_COUNT] = (struct config_option){
-		"listen", "LONGSHORE_LISTEN", "HOST:PORT", "where /metrics, /healthz and /readyz are served",
-		CONFIG_STRING, "127.0.0.1:8700", 0, 0, &listen_at };
-	options[CONFIG_COMMON_COUNT + 1] = (struct config_option){
-		"import-every", "LONGSHORE_IMPORT_EVERY", "DURATION", "time between two import_all_resources; 0 for none",
-		CONFIG_DURATION_MS, "4h", 0, 0, &s->import_every_ms };
-	rc = config_load("longshore-scheduler", "longshore-scheduler [flags]: starts what is due, promotes, reaps, watches",
-			 options, CONFIG_COMMON_COUNT + 2, argc, argv, &common.config_file, &rest);
+	options[CONFIG_COMMON_COUNT] =
+		(struct config_option){ "listen",
+					"LONGSHORE_LISTEN",
+					"HOST:PORT",
+					"where /metrics, /healthz and /readyz are served",
+					CONFIG_STRING,
+					"127.0.0.1:8700",
+					0,
+					0,
+					&listen_at };
+	options[CONFIG_COMMON_COUNT + 1] =
+		(struct config_option){ "import-every",
+					"LONGSHORE_IMPORT_EVERY",
+					"DURATION",
+					"time between two import_all_resources; 0 for none",
+					CONFIG_DURATION_MS,
+					"4h",
+					0,
+					0,
+					&s->import_every_ms };
+	rc = config_load(
+		"longshore-scheduler",
+		"longshore-scheduler [flags]: starts what is due, promotes, reaps, watches",
+		options, CONFIG_COMMON_COUNT + 2, argc, argv, &common.config_file, &rest);
 	if (rc != 0)
 		return rc;
 	if (rest < argc) {
-		fprintf(stderr, "longshore-scheduler: unexpected word \"%s\": it takes only flags (--help)\n", argv[rest]);
+		fprintf(stderr,
+			"longshore-scheduler: unexpected word \"%s\": it takes only flags (--help)\n",
+			argv[rest]);
 		return EXIT_MISUSED;
 	}
 	if (log_level_parse(common.log_level, &level) < 0) {
-		fprintf(stderr, "longshore-scheduler: --log-level \"%s\": debug, info, warn or error\n", common.log_level);
+		fprintf(stderr,
+			"longshore-scheduler: --log-level \"%s\": debug, info, warn or error\n",
+			common.log_level);
 		return EXIT_MISUSED;
 	}
 	log_init("longshore-scheduler", level, !strcmp(common.log_format, "json"));
@@ -278,7 +308,7 @@ int main(int argc, char **argv)
 		return EXIT_MISUSED;
 	if (loop_on_signal(SIGTERM, on_signal, s) < 0 || loop_on_signal(SIGINT, on_signal, s) < 0 ||
 	    loop_on_signal(SIGUSR1, on_usr1, s) < 0 || loop_on_signal(SIGHUP, on_hup, s) < 0 ||
-	     scheduler_spawn(s, "start", start, s) < 0)
+	    scheduler_spawn(s, "start", start, s) < 0)
 		return EXIT_FAILED;
 	loop_run();
 	close_all(s);

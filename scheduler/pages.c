@@ -45,10 +45,12 @@ static void lane_metrics(const char *partner, const struct queue_look *look)
 	for (int l = LANE_HIGH; l <= LANE_LOW; l++) {
 		snprintf(name, sizeof(name), "%s%s", partner, suffix[l]);
 		metric_set(metrics_gauge("integration_queue_length",
-					 "Jobs ready in a lane, wherever they stand.", "queue_name", name, NULL),
+					 "Jobs ready in a lane, wherever they stand.", "queue_name",
+					 name, NULL),
 			   look->depth.ready[l]);
 		metric_set(metrics_gauge("integration_queue_oldest_age_seconds",
-					 "Age of the lane's oldest ready job.", "queue_name", name, NULL),
+					 "Age of the lane's oldest ready job.", "queue_name", name,
+					 NULL),
 			   look->depth.oldest_age_ms[l] / 1000.0);
 	}
 }
@@ -64,14 +66,18 @@ static void fill(struct scheduler *s)
 		if (!look->at_ms)
 			continue;
 		lane_metrics(p, look);
-		metric_set(metrics_gauge("integration_queue_delayed", "Jobs that wait for their time.", "partner", p, NULL),
+		metric_set(metrics_gauge("integration_queue_delayed",
+					 "Jobs that wait for their time.", "partner", p, NULL),
 			   look->depth.delayed);
-		metric_set(metrics_gauge("integration_queue_in_flight", "Jobs leased by workers.", "partner", p, NULL),
+		metric_set(metrics_gauge("integration_queue_in_flight", "Jobs leased by workers.",
+					 "partner", p, NULL),
 			   look->depth.in_flight);
-		metric_set(metrics_gauge("integration_queue_dead", "Dead letters in Redis.", "partner", p, NULL),
+		metric_set(metrics_gauge("integration_queue_dead", "Dead letters in Redis.",
+					 "partner", p, NULL),
 			   look->depth.dead);
 	}
-	metric_set(metrics_gauge("longshore_loop_lag_seconds", "Longest time one turn of the loop took.", NULL),
+	metric_set(metrics_gauge("longshore_loop_lag_seconds",
+				 "Longest time one turn of the loop took.", NULL),
 		   loop_lag_ms(&who) / 1000.0);
 }
 

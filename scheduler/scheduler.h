@@ -28,19 +28,27 @@ struct queue *scheduler_queue(struct scheduler *s, const char *partner); /* NULL
 int leader_start(struct scheduler *s) __attribute__((warn_unused_result));
 bool leader_is_me(const struct scheduler *s);
 int64_t leader_token(void); /* fencing token of the present term; 0 when another leads */
-int leader_leave(struct scheduler *s) __attribute__((warn_unused_result)); /* waits; so that another takes over at once */
+int leader_leave(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* waits; so that another takes over at once */
 int beat_start(struct scheduler *s) __attribute__((warn_unused_result));
-int upkeep_start(struct scheduler *s) __attribute__((warn_unused_result)); /* admit, promote, reap, relay, control: per partner */
-int letters_start(struct scheduler *s) __attribute__((warn_unused_result)); /* dead letters into Postgres */
-int watch_start(struct scheduler *s) __attribute__((warn_unused_result));   /* alerts */
-int pages_start(struct scheduler *s, struct httpd *h) __attribute__((warn_unused_result)); /* /healthz /readyz /metrics */
+int upkeep_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* admit, promote, reap, relay, control: per partner */
+int letters_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* dead letters into Postgres */
+int watch_start(struct scheduler *s) __attribute__((warn_unused_result)); /* alerts */
+int pages_start(struct scheduler *s, struct httpd *h)
+	__attribute__((warn_unused_result)); /* /healthz /readyz /metrics */
 /* Waits ms, or less when the scheduler stops. 0 | -ECANCELED. */
 int scheduler_sleep(struct scheduler *s, int64_t ms) __attribute__((warn_unused_result));
 /* Spawns a coroutine that scheduler_sleep's wake list knows. */
-int scheduler_spawn(struct scheduler *s, const char *name, void (*fn)(void *), void *arg) __attribute__((warn_unused_result));
+int scheduler_spawn(struct scheduler *s, const char *name, void (*fn)(void *), void *arg)
+	__attribute__((warn_unused_result));
 
 /* The last look at each queue, for /metrics (filled by upkeep). */
-struct queue_look { struct queue_depth depth; int64_t at_ms; };
+struct queue_look {
+	struct queue_depth depth;
+	int64_t at_ms;
+};
 const struct queue_look *upkeep_look(int i); /* by index in s->queues; at_ms 0: none yet */
 
 #endif

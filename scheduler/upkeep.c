@@ -13,10 +13,10 @@
 #include "drivers/kit/control.h"
 #include "scheduler/scheduler.h"
 
-#define TURN_MS 1000     /* between two rounds; sooner when something falls due */
-#define STEP_MS 10000    /* a round's commands */
-#define MIRROR_MS 15000  /* control is written by whoever changes it; this repairs what was missed */
-#define ADMIT_MAX 20000  /* raw pushes a round */
+#define TURN_MS 1000    /* between two rounds; sooner when something falls due */
+#define STEP_MS 10000   /* a round's commands */
+#define MIRROR_MS 15000 /* control is written by whoever changes it; this repairs what was missed */
+#define ADMIT_MAX 20000 /* raw pushes a round */
 
 struct round {
 	struct scheduler *s;
@@ -38,8 +38,8 @@ const struct queue_look *upkeep_look(int i)
 static void failed(struct round *r, const char *step, const struct err *err)
 {
 	if (redis_is_up(r->s->redis))
-		log_event(LOG_WARN, "upkeep_failed", LS("partner", queue_partner(r->queue)), LS("step", step),
-			  LS("reason", err->text));
+		log_event(LOG_WARN, "upkeep_failed", LS("partner", queue_partner(r->queue)),
+			  LS("step", step), LS("reason", err->text));
 }
 
 static void count(struct round *r, struct metric *m, const char *event, int n)
@@ -61,8 +61,8 @@ static void reap(struct round *r)
 	if (queue_reap(r->queue, NULL, &n, loop_now_ms() + STEP_MS, &err) < 0)
 		failed(r, "reap", &err);
 	if (n)
-		log_event(LOG_WARN, "jobs_reaped", LS("partner", queue_partner(r->queue)), LI("jobs", n),
-			  LS("reason", "their worker's heartbeat ended"));
+		log_event(LOG_WARN, "jobs_reaped", LS("partner", queue_partner(r->queue)),
+			  LI("jobs", n), LS("reason", "their worker's heartbeat ended"));
 	count(r, r->reaped, "reaped", n);
 }
 
@@ -135,10 +135,14 @@ int upkeep_start(struct scheduler *s)
 		r->queue = s->queues[i];
 		r->driver = driver_find(s->drivers, p);
 		r->index = i;
-		r->promoted = counter("longshore_jobs_promoted_total", "Delayed jobs that fell due.", p);
-		r->reaped = counter("longshore_jobs_reaped_total", "Jobs taken back from lost workers.", p);
-		r->relayed = counter("longshore_jobs_relayed_total", "Children delivered to other partners.", p);
-		r->admitted = counter("longshore_jobs_admitted_total", "Raw pushes admitted by schedulers.", p);
+		r->promoted =
+			counter("longshore_jobs_promoted_total", "Delayed jobs that fell due.", p);
+		r->reaped = counter("longshore_jobs_reaped_total",
+				    "Jobs taken back from lost workers.", p);
+		r->relayed = counter("longshore_jobs_relayed_total",
+				     "Children delivered to other partners.", p);
+		r->admitted = counter("longshore_jobs_admitted_total",
+				      "Raw pushes admitted by schedulers.", p);
 		int rc = scheduler_spawn(s, "upkeep", run, r);
 		if (rc < 0) {
 			free(r);

@@ -30,7 +30,8 @@ struct watch {
 	int alive;
 	bool served[SCHEDULER_PARTNERS_MAX];
 	int64_t lonely_since_ms[SCHEDULER_PARTNERS_MAX]; /* has work and no worker; 0: not so */
-	int raised[SCHEDULER_PARTNERS_MAX]; /* what this process last wrote of a queue's depth: -1 unknown, 0 fine, 1, 2 */
+	int raised
+		[SCHEDULER_PARTNERS_MAX]; /* what this process last wrote of a queue's depth: -1 unknown, 0 fine, 1, 2 */
 	bool lonely_raised[SCHEDULER_PARTNERS_MAX];
 	int64_t scanned_ms;
 };
@@ -41,7 +42,8 @@ static void raise_alert(struct watch *w, const char *kind, const char *severity,
 	struct err err = { 0 };
 
 	if (alert_raise(w->s->pg, kind, severity, scope, what, todo, &err) < 0)
-		log_event(LOG_WARN, "alert_not_written", LS("kind", kind), LS("scope", scope), LS("reason", err.text));
+		log_event(LOG_WARN, "alert_not_written", LS("kind", kind), LS("scope", scope),
+			  LS("reason", err.text));
 }
 
 static void resolve_alert(struct watch *w, const char *kind, const char *scope)
@@ -49,7 +51,8 @@ static void resolve_alert(struct watch *w, const char *kind, const char *scope)
 	struct err err = { 0 };
 
 	if (alert_resolve(w->s->pg, kind, scope, &err) < 0)
-		log_event(LOG_WARN, "alert_not_resolved", LS("kind", kind), LS("scope", scope), LS("reason", err.text));
+		log_event(LOG_WARN, "alert_not_resolved", LS("kind", kind), LS("scope", scope),
+			  LS("reason", err.text));
 }
 
 /* A worker's info says which partners it serves: {"partners": ["guesty", …]}. */
@@ -62,9 +65,10 @@ static void see_worker(const char *epoch, int64_t last_beat_ms, const char *info
 	if (!info_json || json_parse(info_json, strlen(info_json), 1 << 20, &info, NULL) < 0)
 		return;
 	w->alive++;
-	cJSON_ArrayForEach(p, json_path(info, "partners")) {
+	cJSON_ArrayForEach (p, json_path(info, "partners")) {
 		for (int i = 0; i < w->s->n_queues; i++)
-			if (cJSON_IsString(p) && !strcmp(p->valuestring, queue_partner(w->s->queues[i])))
+			if (cJSON_IsString(p) &&
+			    !strcmp(p->valuestring, queue_partner(w->s->queues[i])))
 				w->served[i] = true;
 	}
 	cJSON_Delete(info);
@@ -86,9 +90,11 @@ static void look_lonely(struct watch *w, int i, int64_t ready)
 		w->lonely_since_ms[i] = loop_now_ms();
 	if (loop_now_ms() - w->lonely_since_ms[i] < NO_WORKER_MS)
 		return;
-	snprintf(what, sizeof(what), "%lld jobs of %s are ready and no live worker serves it", (long long)ready, p);
-	raise_alert(w, "no_worker", "critical", p, what,
-		    "start a longshore-worker that has this partner's driver and --partners, or see why it stopped");
+	snprintf(what, sizeof(what), "%lld jobs of %s are ready and no live worker serves it",
+		 (long long)ready, p);
+	raise_alert(
+		w, "no_worker", "critical", p, what,
+		"start a longshore-worker that has this partner's driver and --partners, or see why it stopped");
 	w->lonely_raised[i] = true;
 }
 
@@ -102,8 +108,9 @@ static void look_depth(struct watch *w, int i, int64_t ready)
 		resolve_alert(w, "queue_depth", p);
 	if (level != 0 && level != w->raised[i]) {
 		snprintf(what, sizeof(what), "%lld jobs of %s are ready", (long long)ready, p);
-		raise_alert(w, "queue_depth", level == 2 ? "critical" : "warning", p, what,
-			    "see `longshore status`: are workers alive, is the partner slow or limited? add workers only if the limit is not the reason");
+		raise_alert(
+			w, "queue_depth", level == 2 ? "critical" : "warning", p, what,
+			"see `longshore status`: are workers alive, is the partner slow or limited? add workers only if the limit is not the reason");
 	}
 	w->raised[i] = level;
 }
@@ -137,11 +144,13 @@ static void look_list(struct watch *w, const char *key)
 		return;
 	for (int i = 0; i < w->s->n_queues; i++)
 		names[i] = queue_partner(w->s->queues[i]);
-	const char *near = scheduler_queue(w->s, name) ? name : config_nearest(name, names, w->s->n_queues);
+	const char *near =
+		scheduler_queue(w->s, name) ? name : config_nearest(name, names, w->s->n_queues);
 	snprintf(what, sizeof(what), "the list %.100s has jobs that nobody serves%s%s%s", key,
 		 near ? "; did the pusher mean queue:{" : "", near ? near : "", near ? "}?" : "");
-	raise_alert(w, "unserved_list", "warning", key, what,
-		    "move them: redis-cli RPOPLPUSH 'WRONG' 'RIGHT' until it is empty, then correct the pusher");
+	raise_alert(
+		w, "unserved_list", "warning", key, what,
+		"move them: redis-cli RPOPLPUSH 'WRONG' 'RIGHT' until it is empty, then correct the pusher");
 	log_event(LOG_WARN, "unserved_list", LS("list", key), LS("nearest", near));
 }
 
@@ -153,8 +162,8 @@ static void scan_lists(struct watch *w)
 	do {
 		redisReply *reply = NULL;
 		struct err err = { 0 };
-		if (redis_callv(w->s->redis, &reply, loop_now_ms() + STEP_MS, &err, "SCAN", cursor, "MATCH",
-				"queue:*", "COUNT", "1000", "TYPE", "list", NULL) < 0)
+		if (redis_callv(w->s->redis, &reply, loop_now_ms() + STEP_MS, &err, "SCAN", cursor,
+				"MATCH", "queue:*", "COUNT", "1000", "TYPE", "list", NULL) < 0)
 			return;
 		if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
 			freeReplyObject(reply);
@@ -175,10 +184,13 @@ static void look(struct watch *w)
 	memset(w->served, 0, sizeof(w->served));
 	if (fleet_each(w->s->redis, see_worker, w, loop_now_ms() + STEP_MS, &err) < 0)
 		return;
-	metric_set(metrics_gauge("longshore_workers_alive", "Workers whose heartbeat stands.", NULL), w->alive);
+	metric_set(metrics_gauge("longshore_workers_alive", "Workers whose heartbeat stands.",
+				 NULL),
+		   w->alive);
 	for (int i = 0; i < w->s->n_queues; i++) {
 		const struct queue_look *l = upkeep_look(i);
-		int64_t ready = l->depth.ready[LANE_HIGH] + l->depth.ready[LANE_NORMAL] + l->depth.ready[LANE_LOW];
+		int64_t ready = l->depth.ready[LANE_HIGH] + l->depth.ready[LANE_NORMAL] +
+				l->depth.ready[LANE_LOW];
 
 		if (!l->at_ms)
 			continue;

@@ -22,7 +22,8 @@ bool header_has(const struct job_header *h, const char *word)
 static struct attempt_child *child_add(struct attempt *a)
 {
 	if ((a->n_children & (a->n_children + 1)) == 0) /* full at 0, 1, 3, 7 …: double */
-		a->children = mem_realloc(a->children, (2 * a->n_children + 1) * sizeof(*a->children));
+		a->children =
+			mem_realloc(a->children, (2 * a->n_children + 1) * sizeof(*a->children));
 	struct attempt_child *c = &a->children[a->n_children++];
 	memset(c, 0, sizeof(*c));
 	return c;

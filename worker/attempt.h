@@ -12,24 +12,27 @@
 struct attempt {
 	struct worker *worker;
 	struct lease lease;
-	const char *partner;                  /* of the queue; borrowed */
+	const char *partner; /* of the queue; borrowed */
 	struct job job;
-	char job_id[JOB_ID_MAX];              /* the pusher's id, or admit's */
-	const struct driver *driver;          /* NULL for jobs of no partner */
-	const struct integration *integration; /* borrowed from the process's cache, held for the attempt; NULL for tasks without */
+	char job_id[JOB_ID_MAX];     /* the pusher's id, or admit's */
+	const struct driver *driver; /* NULL for jobs of no partner */
+	const struct integration *
+		integration; /* borrowed from the process's cache, held for the attempt; NULL for tasks without */
 	struct caller caller;
 	struct arena *arena;
 	struct err err;
-	struct buf exchange;                  /* HTTP exchange for a dead letter, JSON; set by whoever saw the failure */
-	int64_t started_ms;                   /* loop_now_ms */
-	struct attempt_child *children; int n_children; /* queued by the settlement */
-	bool goes_on;                         /* attempt_continue */
-	int64_t run_id;                       /* of an import; kept in the job's header between attempts; 0 = none yet */
+	struct buf
+		exchange; /* HTTP exchange for a dead letter, JSON; set by whoever saw the failure */
+	int64_t started_ms; /* loop_now_ms */
+	struct attempt_child *children;
+	int n_children; /* queued by the settlement */
+	bool goes_on;   /* attempt_continue */
+	int64_t run_id; /* of an import; kept in the job's header between attempts; 0 = none yet */
 };
 
 /* Queues a child with the settlement (all or nothing with it).  args is copied; NULL = none.  partner NULL: this queue's own.  Does not wait. */
-void attempt_child(struct attempt *a, const char *partner, enum lane lane, const char *task, int64_t integration_id,
-		   const cJSON *args, int64_t run_id);
+void attempt_child(struct attempt *a, const char *partner, enum lane lane, const char *task,
+		   int64_t integration_id, const cJSON *args, int64_t run_id);
 /* This very job goes on in a new attempt, no retry used: what a task asks for at its soft limit, after storing its place; then it returns 0. */
 void attempt_continue(struct attempt *a);
 /* An earlier attempt at this job may have left a checkpoint. */

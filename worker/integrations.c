@@ -82,7 +82,12 @@ static struct entry *insert(struct integration *row)
 }
 
 /* One read of an id at a time: whoever comes meanwhile waits for its end and looks again. */
-static struct loading { int64_t id; struct loading *next; struct co *waiters[64]; int n; } *loads;
+static struct loading {
+	int64_t id;
+	struct loading *next;
+	struct co *waiters[64];
+	int n;
+} * loads;
 
 static struct loading *loading_find(int64_t id)
 {
@@ -189,18 +194,22 @@ void integrations_mark_broken(struct worker *w, int64_t id, const char *reason)
 	if (rc < 0)
 		goto out;
 	snprintf(scope, sizeof(scope), "integration:%lld", (long long)id);
-	snprintf(todo, sizeof(todo), "check the account at the partner, store new credentials, then: longshore integration resume %lld", (long long)id);
+	snprintf(
+		todo, sizeof(todo),
+		"check the account at the partner, store new credentials, then: longshore integration resume %lld",
+		(long long)id);
 	rc = integration_set_status(w->pg, id, "auth_broken", reason, &err);
 	if (rc == 0)
 		rc = alert_raise(w->pg, "auth_broken", "critical", scope, reason, todo, &err);
 	if (rc == 0)
-		rc = control_mirror(w->redis, w->pg, driver_find(w->drivers, i->partner), i->partner, false,
-				    loop_now_ms() + 5000, &err);
+		rc = control_mirror(w->redis, w->pg, driver_find(w->drivers, i->partner),
+				    i->partner, false, loop_now_ms() + 5000, &err);
 	integrations_forget(id);
 out:
 	integrations_put(i);
 	if (rc < 0)
-		log_event(LOG_WARN, "integration_not_marked", LI("integration", id), LS("reason", err.text));
+		log_event(LOG_WARN, "integration_not_marked", LI("integration", id),
+			  LS("reason", err.text));
 }
 
 void integrations_free_all(void)

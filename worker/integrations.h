@@ -6,7 +6,8 @@
 #include "worker/worker.h"
 
 /* Waits.  *out is borrowed until integrations_put, which every successful get owes. 0 | -ENOENT | as pg_exec. */
-int integrations_get(struct worker *w, int64_t id, const struct integration **out, struct err *err) __attribute__((warn_unused_result));
+int integrations_get(struct worker *w, int64_t id, const struct integration **out, struct err *err)
+	__attribute__((warn_unused_result));
 void integrations_put(const struct integration *i); /* NULL is fine */
 
 bool integrations_is_broken(struct worker *w, int64_t id); /* as last seen */

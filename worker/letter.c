@@ -43,7 +43,8 @@ void letter_print(const struct attempt *a, const char *id, int64_t failed_at_ms,
 	text(out, "job", a->job_id);
 	text(out, "queue", queue_partner(l->queue));
 	text(out, "lane", lane_name(l->lane));
-	number(out, "integration_id", a->job.integration_id ? a->job.integration_id : l->integration);
+	number(out, "integration_id",
+	       a->job.integration_id ? a->job.integration_id : l->integration);
 	text(out, "task", a->job.task);
 	text(out, "class", err_class_name(a->err.class));
 	text(out, "rule", a->err.rule);

@@ -73,7 +73,8 @@ static void on_answer(int rc, PGresult **results, int n, const struct err *err, 
 	if (rc == 0)
 		PQclear(results[0]);
 	/* Unknown outcome, or the server is away: these writes may run twice. */
-	if ((rc == -ECONNRESET || rc == -ETIMEDOUT || (rc < 0 && err->class == ERR_TRANSIENT)) && wanted(b)) {
+	if ((rc == -ECONNRESET || rc == -ETIMEDOUT || (rc < 0 && err->class == ERR_TRANSIENT)) &&
+	    wanted(b)) {
 		if (!b->again)
 			b->again = loop_timer_new(batch_send, b);
 		loop_timer_set(b->again, AGAIN_MS);
@@ -85,7 +86,8 @@ static void on_answer(int rc, PGresult **results, int n, const struct err *err, 
 static void batch_send(void *arg)
 {
 	struct batch *b = arg;
-	static const void *items[ITEMS_MAX]; /* too large for a coroutine's stack; not used across a wait */
+	static const void
+		*items[ITEMS_MAX]; /* too large for a coroutine's stack; not used across a wait */
 	struct pg_params params;
 
 	for (int i = 0; i < b->n; i++)

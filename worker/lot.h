@@ -8,12 +8,14 @@
 struct lot;
 struct lot_kind {
 	const char *(*sql)(void);
-	void (*params)(struct pg_params *out, const void *const *items, int n); /* items in the order they came */
+	void (*params)(struct pg_params *out, const void *const *items,
+		       int n); /* items in the order they came */
 	void (*free_item)(void *item);
 };
 struct lot *lot_new(struct pg *p, const struct lot_kind *kind);
 void lot_free(struct lot *l);
 /* Waits.  Takes the item (heap). Sent again while Postgres is away. 0 | -ETIMEDOUT | -ECANCELED (the write may still happen) | -EPROTO. */
-int lot_add(struct lot *l, void *item, int64_t deadline_ms, struct err *err) __attribute__((warn_unused_result));
+int lot_add(struct lot *l, void *item, int64_t deadline_ms, struct err *err)
+	__attribute__((warn_unused_result));
 
 #endif

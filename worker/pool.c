@@ -14,10 +14,10 @@
 #include "worker/run.h"
 #include "worker/settle.h"
 
-#define CLAIM_MAX 200          /* more a claim buys nothing (spike section 8) and holds Redis longer */
+#define CLAIM_MAX 200 /* more a claim buys nothing (spike section 8) and holds Redis longer */
 #define CLAIM_TIMEOUT_MS 10000
 #define ERROR_PAUSE_MS 500
-#define SETTLE_MS 10000        /* a stopping process waits so long for its last settlements */
+#define SETTLE_MS 10000 /* a stopping process waits so long for its last settlements */
 
 /* One queue's claimer: a coroutine that sleeps until the doorbell rang and slots are free. */
 struct claimer {
@@ -26,7 +26,7 @@ struct claimer {
 	bool rung;        /* may have work */
 	bool wants_slots; /* rung, and waits for slots */
 	bool reconcile;
-	int used;         /* slots its jobs hold */
+	int used; /* slots its jobs hold */
 };
 
 struct slot { /* a running attempt */
@@ -167,7 +167,8 @@ static void restore_control(struct claimer *c)
 	const char *p = queue_partner(c->queue);
 	struct err err = { 0 };
 
-	if (control_mirror(pool.o.worker->redis, pool.o.worker->pg, driver_find(pool.o.worker->drivers, p), p, true,
+	if (control_mirror(pool.o.worker->redis, pool.o.worker->pg,
+			   driver_find(pool.o.worker->drivers, p), p, true,
 			   loop_now_ms() + CLAIM_TIMEOUT_MS, &err) == 0)
 		return;
 	log_event(LOG_WARN, "control_not_restored", LS("partner", p), LS("reason", err.text));
@@ -185,7 +186,8 @@ static void take(struct claimer *c, struct claim_result *r)
 	free(r->leases);
 	metric_set(pool.in_flight, pool.n_running);
 	if (short_of_slots && !pool.stopping)
-		log_event(LOG_WARN, "no_free_slot", LS("partner", queue_partner(c->queue)), LI("running", pool.n_running));
+		log_event(LOG_WARN, "no_free_slot", LS("partner", queue_partner(c->queue)),
+			  LI("running", pool.n_running));
 }
 
 static int claim(struct claimer *c)
@@ -204,7 +206,8 @@ static int claim(struct claimer *c)
 		rc = queue_claim(c->queue, share(c), &r, dl, &err);
 	if (rc < 0) {
 		if (redis_is_up(pool.o.worker->redis) && !pool.stopping)
-			log_event(LOG_WARN, "claim_failed", LS("partner", queue_partner(c->queue)), LS("reason", err.text));
+			log_event(LOG_WARN, "claim_failed", LS("partner", queue_partner(c->queue)),
+				  LS("reason", err.text));
 		return rc;
 	}
 	pool_note_touch();
@@ -297,9 +300,11 @@ static const struct log_kv *log_context(void)
 int pool_start(const struct pool_options *o)
 {
 	pool.o = *o;
-	pool.in_flight = metrics_gauge("longshore_worker_jobs_in_flight", "Jobs this worker runs.", NULL);
+	pool.in_flight =
+		metrics_gauge("longshore_worker_jobs_in_flight", "Jobs this worker runs.", NULL);
 	pool.claimers = mem_zalloc(o->n_queues * sizeof(*pool.claimers));
-	pool.doorbell = doorbell_new(o->worker->redis, o->redis_url, o->queues, o->n_queues, on_bell, NULL);
+	pool.doorbell =
+		doorbell_new(o->worker->redis, o->redis_url, o->queues, o->n_queues, on_bell, NULL);
 	log_set_context(log_context);
 	pool_note_touch();
 	for (int i = 0; i < o->n_queues; i++) {
@@ -359,8 +364,10 @@ void pool_stop(int64_t grace_ms)
 	wait_until_zero(claimers_alive, loop_now_ms() + SETTLE_MS);
 	wait_until_zero(unsettled, loop_now_ms() + SETTLE_MS);
 	if (unsettled())
-		log_event(LOG_WARN, "settlements_unanswered", LI("jobs", unsettled()),
-			  LS("reason", "Redis did not answer: the jobs run again after the heartbeat has lapsed"));
+		log_event(
+			LOG_WARN, "settlements_unanswered", LI("jobs", unsettled()),
+			LS("reason",
+			   "Redis did not answer: the jobs run again after the heartbeat has lapsed"));
 	doorbell_free(pool.doorbell);
 	pool.doorbell = NULL;
 }

@@ -7,9 +7,10 @@
 
 struct pool_options {
 	struct worker *worker;
-	struct queue **queues; int n_queues; /* borrowed */
+	struct queue **queues;
+	int n_queues; /* borrowed */
 	const char *redis_url;
-	int concurrency;  /* slots: jobs in flight in this process */
+	int concurrency; /* slots: jobs in flight in this process */
 };
 /* From a coroutine, Redis up.  -ENOMEM. */
 int pool_start(const struct pool_options *o) __attribute__((warn_unused_result));
@@ -19,8 +20,9 @@ bool pool_is_stopping(void);
 int pool_running(void);
 /* The heartbeat got through lately, so leases may be believed. */
 bool pool_in_touch(void);
-void pool_on_redis_up(void); /* claims' answers may have been lost: reconcile before the next claim */
-void pool_beat(void);        /* every second: heartbeats of the queues with leases; notes the touch */
+void pool_on_redis_up(
+	void);        /* claims' answers may have been lost: reconcile before the next claim */
+void pool_beat(void); /* every second: heartbeats of the queues with leases; notes the touch */
 void pool_note_touch(void);
 
 #endif

@@ -39,8 +39,10 @@ static void print_info(struct buf *out)
 {
 	buf_puts(out, "{\"host\":");
 	json_quote(out, self.host, strlen(self.host));
-	buf_printf(out, ",\"pid\":%d,\"version\":\"%s\",\"in_flight\":%d,\"concurrency\":%d,\"partners\":[", (int)getpid(),
-		   LONGSHORE_VERSION, pool_running(), (int)self.s->concurrency);
+	buf_printf(
+		out,
+		",\"pid\":%d,\"version\":\"%s\",\"in_flight\":%d,\"concurrency\":%d,\"partners\":[",
+		(int)getpid(), LONGSHORE_VERSION, pool_running(), (int)self.s->concurrency);
 	for (int i = 0; i < self.s->n_names; i++)
 		buf_printf(out, "%s\"%s\"", i ? "," : "", self.s->names[i]);
 	buf_puts(out, "],\"tasks\":");
@@ -66,8 +68,11 @@ static void measure(void)
 	int64_t lag = loop_lag_ms(&who);
 
 	getrusage(RUSAGE_SELF, &ru);
-	metric_set(metrics_gauge("longshore_worker_max_rss_bytes", "Peak resident memory.", NULL), ru.ru_maxrss * 1024.0);
-	metric_set(metrics_gauge("longshore_loop_lag_seconds", "Longest time one turn of the loop took.", NULL), lag / 1000.0);
+	metric_set(metrics_gauge("longshore_worker_max_rss_bytes", "Peak resident memory.", NULL),
+		   ru.ru_maxrss * 1024.0);
+	metric_set(metrics_gauge("longshore_loop_lag_seconds",
+				 "Longest time one turn of the loop took.", NULL),
+		   lag / 1000.0);
 	if (lag > 500)
 		log_event(LOG_WARN, "loop_lag", LI("ms", lag), LS("held_by", who));
 }
@@ -110,7 +115,8 @@ static int wait_for_servers(void)
 	while ((rc = pg_wait_up(self.w.pg, loop_now_ms() + 5000, &err)) < 0) {
 		if (rc == -ECANCELED)
 			return rc;
-		log_event(LOG_WARN, "waiting_for_postgres", LS("url", pg_url_shown(self.w.pg)), LS("reason", err.text));
+		log_event(LOG_WARN, "waiting_for_postgres", LS("url", pg_url_shown(self.w.pg)),
+			  LS("reason", err.text));
 	}
 	while ((rc = migrate_check(self.w.pg, &err)) < 0 && rc != -ENODATA)
 		if (rc == -ECANCELED || co_sleep("postgres", 1000) < 0)
@@ -122,8 +128,11 @@ static int wait_for_servers(void)
 
 static void start_run(void *arg)
 {
-	struct pool_options po = { .worker = &self.w, .queues = self.queues, .n_queues = self.s->n_names,
-				   .redis_url = self.s->common.redis_url, .concurrency = (int)self.s->concurrency };
+	struct pool_options po = { .worker = &self.w,
+				   .queues = self.queues,
+				   .n_queues = self.s->n_names,
+				   .redis_url = self.s->common.redis_url,
+				   .concurrency = (int)self.s->concurrency };
 
 	if (wait_for_servers() < 0)
 		goto out;
@@ -133,8 +142,8 @@ static void start_run(void *arg)
 	}
 	self.pool_up = true;
 	self.beat = co_spawn("beat", beat_run, NULL);
-	log_event(LOG_INFO, "started", LS("version", LONGSHORE_VERSION), LS("epoch", self.w.epoch), LI("partners", self.s->n_names),
-		  LI("concurrency", self.s->concurrency));
+	log_event(LOG_INFO, "started", LS("version", LONGSHORE_VERSION), LS("epoch", self.w.epoch),
+		  LI("partners", self.s->n_names), LI("concurrency", self.s->concurrency));
 out:
 	self.start = NULL;
 }
@@ -155,8 +164,12 @@ static int open_key(struct err *err)
 
 static int make_worker(struct err *err)
 {
-	struct redis_options ro = { .url = self.s->common.redis_url, .client_name = "longshore-worker", .on_up = on_redis_up };
-	struct pg_options po = { .url = self.s->common.database_url, .application_name = "longshore-worker", .max_connections = 3 };
+	struct redis_options ro = { .url = self.s->common.redis_url,
+				    .client_name = "longshore-worker",
+				    .on_up = on_redis_up };
+	struct pg_options po = { .url = self.s->common.database_url,
+				 .application_name = "longshore-worker",
+				 .max_connections = 3 };
 	struct door_options dopt = { 0 };
 	struct worker *w = &self.w;
 	int rc = open_key(err);
@@ -167,7 +180,9 @@ static int make_worker(struct err *err)
 		rc = pg_new(&po, &w->pg, err);
 	if (rc < 0)
 		return rc;
-	dopt = (struct door_options){ .redis = w->redis, .pg = w->pg, .keyring = w->keyring, .epoch = w->epoch };
+	dopt = (struct door_options){
+		.redis = w->redis, .pg = w->pg, .keyring = w->keyring, .epoch = w->epoch
+	};
 	w->door = door_new(&dopt);
 	w->sink = sink_new(w->pg);
 	w->drivers = self.s->drivers;
@@ -186,10 +201,14 @@ static void name_self(struct shared_page *page)
 
 	gethostname(self.host, sizeof(self.host) - 1);
 	for (const char *p = self.host; *p && *p != '.' && n < sizeof(host) - 1; p++)
-		host[n++] = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ? *p : '-';
+		host[n++] = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+					    (*p >= '0' && *p <= '9')
+				    ? *p
+				    : '-';
 	host[n] = '\0';
 	id_new(id);
-	snprintf(self.w.epoch, sizeof(self.w.epoch), "%s-%d-%s", host, (int)getpid(), id + ID_LEN - 8);
+	snprintf(self.w.epoch, sizeof(self.w.epoch), "%s-%d-%s", host, (int)getpid(),
+		 id + ID_LEN - 8);
 	if (page)
 		memcpy(page->epoch, self.w.epoch, sizeof(page->epoch));
 }
@@ -204,7 +223,8 @@ static void stop_run(void *arg)
 	pool_stop(self.s->grace_ms);
 	if (self.beat)
 		co_cancel(self.beat);
-	if (redis_is_up(self.w.redis) && fleet_leave(self.w.redis, self.w.epoch, loop_now_ms() + 1000, &err) < 0)
+	if (redis_is_up(self.w.redis) &&
+	    fleet_leave(self.w.redis, self.w.epoch, loop_now_ms() + 1000, &err) < 0)
 		log_event(LOG_INFO, "fleet_not_left", LS("reason", err.text));
 	loop_stop();
 }
@@ -223,8 +243,9 @@ static void print_co(const char *name, const char *why, int64_t waiting_ms, void
 {
 	const struct attempt *a = data;
 
-	log_event(LOG_INFO, "coroutine", LS("name", name), LS("waits_for", why), LI("since_ms", waiting_ms),
-		  LS("job", a ? a->job_id : NULL), LS("task", a ? a->job.task : NULL));
+	log_event(LOG_INFO, "coroutine", LS("name", name), LS("waits_for", why),
+		  LI("since_ms", waiting_ms), LS("job", a ? a->job_id : NULL),
+		  LS("task", a ? a->job.task : NULL));
 }
 
 static void on_usr1(int signo, void *arg)
@@ -277,7 +298,8 @@ int process_main(const struct settings *s, struct shared_page *page)
 	/* Ctrl-C and HUP may reach the whole group; the supervisor turns them into the one TERM that counts here. */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
-	if (loop_on_signal(SIGTERM, on_term, NULL) < 0 || loop_on_signal(SIGUSR1, on_usr1, NULL) < 0)
+	if (loop_on_signal(SIGTERM, on_term, NULL) < 0 ||
+	    loop_on_signal(SIGUSR1, on_usr1, NULL) < 0)
 		return EXIT_FAILED;
 	self.start = co_spawn("start", start_run, NULL);
 	if (!self.start)

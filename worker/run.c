@@ -13,7 +13,8 @@
 #include "worker/integrations.h"
 #include "worker/settle.h"
 
-#define ELSEWHERE_MS 2000 /* a task that another worker knows is left to it: looked at again after this */
+#define ELSEWHERE_MS \
+	2000 /* a task that another worker knows is left to it: looked at again after this */
 #define PAUSED_MS 1000
 
 void run_print_tasks(struct buf *out)
@@ -25,7 +26,10 @@ void run_print_tasks(struct buf *out)
 }
 
 /* ---- tasks this build does not know ---- */
-struct search { const char *task, *self; bool found; };
+struct search {
+	const char *task, *self;
+	bool found;
+};
 
 static void see_worker(const char *epoch, int64_t last_beat_ms, const char *info_json, void *arg)
 {
@@ -33,9 +37,10 @@ static void see_worker(const char *epoch, int64_t last_beat_ms, const char *info
 	cJSON *info = NULL;
 	const cJSON *t;
 
-	if (!info_json || !strcmp(epoch, s->self) || json_parse(info_json, strlen(info_json), 1 << 20, &info, NULL) < 0)
+	if (!info_json || !strcmp(epoch, s->self) ||
+	    json_parse(info_json, strlen(info_json), 1 << 20, &info, NULL) < 0)
 		return;
-	cJSON_ArrayForEach(t, json_path(info, "tasks")) {
+	cJSON_ArrayForEach (t, json_path(info, "tasks")) {
 		if (cJSON_IsString(t) && !strcmp(t->valuestring, s->task))
 			s->found = true;
 	}
@@ -49,15 +54,20 @@ static int unknown_task(struct attempt *a)
 	struct err ignored = { 0 };
 	int n = 0;
 
-	if (fleet_each(a->worker->redis, see_worker, &s, loop_now_ms() + 5000, &ignored) < 0 || s.found) {
+	if (fleet_each(a->worker->redis, see_worker, &s, loop_now_ms() + 5000, &ignored) < 0 ||
+	    s.found) {
 		a->err.retry_after_ms = ELSEWHERE_MS;
-		return err_set(&a->err, -EAGAIN, ERR_HOLD, "rolling upgrade", "another worker knows the task \"%.60s\"; this build does not", a->job.task);
+		return err_set(&a->err, -EAGAIN, ERR_HOLD, "rolling upgrade",
+			       "another worker knows the task \"%.60s\"; this build does not",
+			       a->job.task);
 	}
 	for (; n < 64 && task_at(n); n++)
 		names[n] = task_at(n)->name;
 	const char *near = config_nearest(a->job.task, names, n);
-	return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "unknown task", "no worker knows the task \"%.60s\"%s%s%s", a->job.task,
-		       near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "; `longshore push --help` lists the tasks");
+	return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "unknown task",
+		       "no worker knows the task \"%.60s\"%s%s%s", a->job.task,
+		       near ? "; did you mean \"" : "", near ? near : "",
+		       near ? "\"?" : "; `longshore push --help` lists the tasks");
 }
 
 /* ---- the integration ---- */
@@ -67,17 +77,20 @@ static int check_integration(struct attempt *a)
 	const char *partner = queue_partner(a->lease.queue);
 
 	if (strcmp(i->partner, partner))
-		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "another partner's integration",
-			       "integration %lld belongs to partner %s: push its jobs to queue:{%s}, not queue:{%s}", (long long)i->id,
-			       i->partner, i->partner, partner);
+		return err_set(
+			&a->err, -EINVAL, ERR_BAD_JOB, "another partner's integration",
+			"integration %lld belongs to partner %s: push its jobs to queue:{%s}, not queue:{%s}",
+			(long long)i->id, i->partner, i->partner, partner);
 	if (strcmp(i->status, "active")) {
 		struct err ignored = { 0 };
 		/* Paused (or auth_broken) after it was claimed: it waits outside of the ring from now on. */
-		if (control_mirror(a->worker->redis, a->worker->pg, a->driver, partner, false, loop_now_ms() + 5000, &ignored) < 0)
+		if (control_mirror(a->worker->redis, a->worker->pg, a->driver, partner, false,
+				   loop_now_ms() + 5000, &ignored) < 0)
 			log_event(LOG_WARN, "control_not_mirrored", LS("reason", ignored.text));
 		a->err.retry_after_ms = PAUSED_MS;
-		return err_set(&a->err, -EAGAIN, ERR_HOLD, i->status, "integration %lld is %s%s%s", (long long)i->id, i->status,
-			       i->status_reason ? ": " : "", i->status_reason ? i->status_reason : "");
+		return err_set(&a->err, -EAGAIN, ERR_HOLD, i->status, "integration %lld is %s%s%s",
+			       (long long)i->id, i->status, i->status_reason ? ": " : "",
+			       i->status_reason ? i->status_reason : "");
 	}
 	return 0;
 }
@@ -88,12 +101,16 @@ static int find_integration(struct attempt *a)
 	int rc;
 
 	if (id == 0)
-		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "no integration",
-			       "task \"%s\" calls a partner and needs \"integration_id\": a number; `longshore integration list` shows them", a->job.task);
+		return err_set(
+			&a->err, -EINVAL, ERR_BAD_JOB, "no integration",
+			"task \"%s\" calls a partner and needs \"integration_id\": a number; `longshore integration list` shows them",
+			a->job.task);
 	rc = integrations_get(a->worker, id, &a->integration, &a->err);
 	if (rc == -ENOENT)
-		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "unknown integration",
-			       "integration %lld does not exist; `longshore integration list` shows those that do", (long long)id);
+		return err_set(
+			&a->err, -EINVAL, ERR_BAD_JOB, "unknown integration",
+			"integration %lld does not exist; `longshore integration list` shows those that do",
+			(long long)id);
 	return rc < 0 ? rc : check_integration(a);
 }
 
@@ -107,7 +124,8 @@ static int check_time(struct attempt *a)
 		return err_set(&a->err, -EAGAIN, ERR_HOLD, "run_at", "not before its run_at");
 	}
 	if (a->job.expires_in_s && now - a->lease.header.born_ms > a->job.expires_in_s * 1000)
-		return err_set(&a->err, -EINVAL, ERR_EXPIRED, "expires_in", "waited longer than its expires_in of %lld s",
+		return err_set(&a->err, -EINVAL, ERR_EXPIRED, "expires_in",
+			       "waited longer than its expires_in of %lld s",
 			       (long long)a->job.expires_in_s);
 	return 0;
 }
@@ -121,15 +139,21 @@ static int start_task(struct attempt *a)
 	if (!t)
 		return unknown_task(a);
 	if (t->without_partner && !partnerless)
-		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "wrong queue", "task \"%s\" is of no partner: push it to queue:{%s}", t->name, LONGSHORE_PARTNER);
+		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "wrong queue",
+			       "task \"%s\" is of no partner: push it to queue:{%s}", t->name,
+			       LONGSHORE_PARTNER);
 	if (t->needs_integration && partnerless)
-		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "wrong queue", "task \"%s\" calls a partner: push it to that partner's queue", t->name);
+		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "wrong queue",
+			       "task \"%s\" calls a partner: push it to that partner's queue",
+			       t->name);
 	rc = check_time(a);
 	if (rc == 0 && t->needs_integration)
 		rc = find_integration(a);
 	if (rc < 0)
 		return rc;
-	a->caller = (struct caller){ .door = a->worker->door, .driver = a->driver, .integration = a->integration };
+	a->caller = (struct caller){ .door = a->worker->door,
+				     .driver = a->driver,
+				     .integration = a->integration };
 	return t->run(a);
 }
 

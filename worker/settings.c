@@ -72,7 +72,8 @@ static int choose_partners(struct settings *s)
 	if (!s->partners || !*s->partners)
 		return serve_all(s);
 	list = mem_strdup(s->partners); /* lives as long as the process: names point into it */
-	for (name = strtok_r(list, ", ", &save); name && rc == 0; name = strtok_r(NULL, ", ", &save))
+	for (name = strtok_r(list, ", ", &save); name && rc == 0;
+	     name = strtok_r(NULL, ", ", &save))
 		rc = serve(s, name);
 	return rc == 0 && s->n_names == 0 ? misused("--partners is empty%s%s", "", NULL) : rc;
 }
@@ -80,19 +81,25 @@ static int choose_partners(struct settings *s)
 static void fill_options(struct settings *s, struct config_option *o)
 {
 	const struct config_option own[] = {
-		{ "partners", "LONGSHORE_PARTNERS", "A,B", "partners to serve (default all that have a driver, and longshore)",
+		{ "partners", "LONGSHORE_PARTNERS", "A,B",
+		  "partners to serve (default all that have a driver, and longshore)",
 		  CONFIG_STRING, "", 0, 0, &s->partners },
-		{ "concurrency", "LONGSHORE_CONCURRENCY", "N", "jobs in flight a process", CONFIG_INT, "1000", 1, 16000,
-		  &s->concurrency },
-		{ "processes", "LONGSHORE_PROCESSES", "N", "worker processes", CONFIG_INT, "1", 1, 256, &s->processes },
-		{ "metrics", "LONGSHORE_METRICS", "HOST:PORT", "where /metrics is served, for all processes", CONFIG_STRING, "", 0,
-		  0, &s->metrics },
-		{ "soft-limit", "LONGSHORE_SOFT_LIMIT", "DURATION", "running time after which a job saves its place and goes on as a new attempt",
+		{ "concurrency", "LONGSHORE_CONCURRENCY", "N", "jobs in flight a process",
+		  CONFIG_INT, "1000", 1, 16000, &s->concurrency },
+		{ "processes", "LONGSHORE_PROCESSES", "N", "worker processes", CONFIG_INT, "1", 1,
+		  256, &s->processes },
+		{ "metrics", "LONGSHORE_METRICS", "HOST:PORT",
+		  "where /metrics is served, for all processes", CONFIG_STRING, "", 0, 0,
+		  &s->metrics },
+		{ "soft-limit", "LONGSHORE_SOFT_LIMIT", "DURATION",
+		  "running time after which a job saves its place and goes on as a new attempt",
 		  CONFIG_DURATION_MS, "300s", 100, 86400000, &s->soft_limit_ms },
-		{ "hard-limit", "LONGSHORE_HARD_LIMIT", "DURATION", "running time after which a job is unwound", CONFIG_DURATION_MS,
-		  "360s", 100, 86400000, &s->hard_limit_ms },
-		{ "grace", "LONGSHORE_GRACE", "DURATION", "time that running jobs get to finish after TERM", CONFIG_DURATION_MS, "30s",
-		  0, 3600000, &s->grace_ms },
+		{ "hard-limit", "LONGSHORE_HARD_LIMIT", "DURATION",
+		  "running time after which a job is unwound", CONFIG_DURATION_MS, "360s", 100,
+		  86400000, &s->hard_limit_ms },
+		{ "grace", "LONGSHORE_GRACE", "DURATION",
+		  "time that running jobs get to finish after TERM", CONFIG_DURATION_MS, "30s", 0,
+		  3600000, &s->grace_ms },
 	};
 	memcpy(o, own, sizeof(own));
 }
@@ -105,13 +112,16 @@ int settings_load(struct settings *s, int argc, char **argv)
 
 	config_common_options(&s->common, options);
 	fill_options(s, options + CONFIG_COMMON_COUNT);
-	rc = config_load("longshore-worker", USAGE, options, CONFIG_COMMON_COUNT + 7, argc, argv, &s->common.config_file, &rest);
+	rc = config_load("longshore-worker", USAGE, options, CONFIG_COMMON_COUNT + 7, argc, argv,
+			 &s->common.config_file, &rest);
 	if (rc != 0)
 		return rc;
 	if (rest < argc)
-		return misused("unexpected word \"%s\": it takes only flags (--help)%s", argv[rest], NULL);
+		return misused("unexpected word \"%s\": it takes only flags (--help)%s", argv[rest],
+			       NULL);
 	if (log_level_parse(s->common.log_level, &level) < 0)
-		return misused("--log-level \"%s\": debug, info, warn or error%s", s->common.log_level, NULL);
+		return misused("--log-level \"%s\": debug, info, warn or error%s",
+			       s->common.log_level, NULL);
 	if (s->hard_limit_ms <= s->soft_limit_ms)
 		return misused("--hard-limit must be longer than --soft-limit%s%s", "", NULL);
 	log_init("longshore-worker", level, !strcmp(s->common.log_format, "json"));

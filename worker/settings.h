@@ -10,11 +10,12 @@
 
 struct settings {
 	struct config_common common;
-	const char *partners;  /* a,b; "" = all there are drivers for, and longshore */
+	const char *partners; /* a,b; "" = all there are drivers for, and longshore */
 	int64_t concurrency, processes;
-	const char *metrics;   /* HOST:PORT; "" = none */
+	const char *metrics; /* HOST:PORT; "" = none */
 	int64_t soft_limit_ms, hard_limit_ms, grace_ms;
-	const char *names[WORKER_PARTNERS_MAX]; /* the partners served, borrowed from the drivers or `partners` */
+	const char *names
+		[WORKER_PARTNERS_MAX]; /* the partners served, borrowed from the drivers or `partners` */
 	int n_names;
 	struct driver_set *drivers;
 };

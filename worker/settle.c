@@ -18,7 +18,8 @@
 enum policy { RETRY, WAIT, BURY, AUTH, DISCARD, HAND_BACK };
 static const struct {
 	enum policy policy;
-	int64_t base_ms, max_ms; /* RETRY: 2^n x base, full jitter, at most max; WAIT: base where nothing says how long */
+	int64_t base_ms,
+		max_ms; /* RETRY: 2^n x base, full jitter, at most max; WAIT: base where nothing says how long */
 	bool alert;
 } table[ERR_CLASS_COUNT] = {
 	[ERR_TRANSIENT] = { RETRY, 60000, 30 * 60000, false },
@@ -37,7 +38,8 @@ static const struct {
 #define NETWORK_BASE_MS 30000
 #define NETWORK_MAX_MS (15 * 60000)
 #define DEFAULT_RETRIES 3
-#define HOLD_MAX_MS (24LL * 3600 * 1000) /* a partner that says "in 40 years" is asked again tomorrow */
+#define HOLD_MAX_MS \
+	(24LL * 3600 * 1000) /* a partner that says "in 40 years" is asked again tomorrow */
 
 static int64_t backoff_ms(const struct err *e, int attempts)
 {
@@ -70,13 +72,16 @@ static void count(const struct attempt *a, const char *outcome)
 	const char *task = a->job.task && task_find(a->job.task) ? a->job.task : "unknown";
 	double seconds = (loop_now_ms() - a->started_ms) / 1000.0;
 
-	metric_add(metrics_counter("integration_tasks_total", "Attempts by outcome.", "partner", partner, "task",
-				   task, "outcome", outcome, NULL), 1);
-	metric_observe(metrics_histogram("integration_task_duration_seconds", "Time of an attempt.", "partner",
-					 partner, "task", task, NULL), seconds);
+	metric_add(metrics_counter("integration_tasks_total", "Attempts by outcome.", "partner",
+				   partner, "task", task, "outcome", outcome, NULL),
+		   1);
+	metric_observe(metrics_histogram("integration_task_duration_seconds", "Time of an attempt.",
+					 "partner", partner, "task", task, NULL),
+		       seconds);
 }
 
-static void log_outcome(const struct attempt *a, enum log_level level, const char *event, int64_t again_in_ms)
+static void log_outcome(const struct attempt *a, enum log_level level, const char *event,
+			int64_t again_in_ms)
 {
 	const struct err *e = &a->err;
 	int64_t ms = loop_now_ms() - a->started_ms;
@@ -84,16 +89,19 @@ static void log_outcome(const struct attempt *a, enum log_level level, const cha
 	if (!e->class)
 		log_event(level, event, LI("dur_ms", ms));
 	else
-		log_event(level, event, LI("dur_ms", ms), LS("class", err_class_name(e->class)), LS("rule", e->rule),
-			  LS("where", e->where[0] ? e->where : NULL), LS("error", e->text),
-			  LI("attempt", a->lease.header.attempts + 1), LI("again_in_ms", again_in_ms));
+		log_event(level, event, LI("dur_ms", ms), LS("class", err_class_name(e->class)),
+			  LS("rule", e->rule), LS("where", e->where[0] ? e->where : NULL),
+			  LS("error", e->text), LI("attempt", a->lease.header.attempts + 1),
+			  LI("again_in_ms", again_in_ms));
 }
 
 static void on_settled(bool held, void *arg)
 {
 	if (!held)
-		log_event(LOG_WARN, "lease_lost", LS("partner", arg),
-			  LS("reason", "another worker has the job: what this attempt did counts as not done"));
+		log_event(
+			LOG_WARN, "lease_lost", LS("partner", arg),
+			LS("reason",
+			   "another worker has the job: what this attempt did counts as not done"));
 }
 
 static void hand_over(struct attempt *a, struct settlement *s)
@@ -130,7 +138,8 @@ static void bury(struct attempt *a)
 }
 
 /* The header as it goes on: what later attempts need to know is added once. */
-static void header_extend(const struct attempt *a, struct job_header *h, bool auth, struct buf *extra)
+static void header_extend(const struct attempt *a, struct job_header *h, bool auth,
+			  struct buf *extra)
 {
 	buf_append(extra, h->extra, h->extra_len);
 	if (!header_has(h, RAN))
@@ -190,7 +199,8 @@ static void retry(struct attempt *a)
 
 static void wait_for(struct attempt *a)
 {
-	int64_t ms = a->err.retry_after_ms > 0 ? a->err.retry_after_ms : table[a->err.class].base_ms;
+	int64_t ms =
+		a->err.retry_after_ms > 0 ? a->err.retry_after_ms : table[a->err.class].base_ms;
 
 	delay(a, a->lease.header.attempts, false, ms < HOLD_MAX_MS ? ms : HOLD_MAX_MS, "held");
 }
@@ -203,7 +213,8 @@ static void auth(struct attempt *a)
 
 	if (again || broken)
 		integrations_mark_broken(a->worker, a->job.integration_id, a->err.text);
-	delay(a, a->lease.header.attempts, true, table[ERR_AUTH].base_ms, again || broken ? "held" : "retry");
+	delay(a, a->lease.header.attempts, true, table[ERR_AUTH].base_ms,
+	      again || broken ? "held" : "retry");
 }
 
 static void raise_alert(struct attempt *a)
@@ -213,9 +224,12 @@ static void raise_alert(struct attempt *a)
 
 	if (co_is_cancelled())
 		return;
-	if (alert_raise(a->worker->pg, "internal_error", "critical", partner, a->err.text,
-			"look at the dead letter or the worker's log: this is a fault of Longshore's, not of the partner", &err) < 0)
-		log_event(LOG_WARN, "alert_not_written", LS("kind", "internal_error"), LS("reason", err.text));
+	if (alert_raise(
+		    a->worker->pg, "internal_error", "critical", partner, a->err.text,
+		    "look at the dead letter or the worker's log: this is a fault of Longshore's, not of the partner",
+		    &err) < 0)
+		log_event(LOG_WARN, "alert_not_written", LS("kind", "internal_error"),
+			  LS("reason", err.text));
 }
 
 static void done(struct attempt *a, const char *outcome)
@@ -239,13 +253,16 @@ static void complete(struct attempt *a, int rc)
 	if (rc == -ECANCELED)
 		a->err.class = ERR_CANCELLED;
 	else if (rc == -ETIMEDOUT && loop_now_ms() >= attempt_deadline_ms(a))
-		err_set(&a->err, rc, ERR_LIMIT, "hard limit", "ran over its hard limit of %lld s%s%s",
-			(long long)a->worker->hard_limit_ms / 1000, a->err.text[0] ? ": " : "", a->err.text[0] ? "it waited" : "");
+		err_set(&a->err, rc, ERR_LIMIT, "hard limit",
+			"ran over its hard limit of %lld s%s%s",
+			(long long)a->worker->hard_limit_ms / 1000, a->err.text[0] ? ": " : "",
+			a->err.text[0] ? "it waited" : "");
 	else if (rc == -ECONNRESET || rc == -ESTALE)
 		/* Our own Redis or Postgres went away, or the job was given to another: no fault of the job's. */
 		a->err.class = rc == -ESTALE ? ERR_CANCELLED : ERR_HOLD;
 	else if (a->err.class == ERR_NONE)
-		err_set(&a->err, rc, ERR_INTERNAL, "unclassified", "%s failed: %s", a->job.task ? a->job.task : "job", strerror(-rc));
+		err_set(&a->err, rc, ERR_INTERNAL, "unclassified", "%s failed: %s",
+			a->job.task ? a->job.task : "job", strerror(-rc));
 }
 
 void settle(struct attempt *a, int rc)

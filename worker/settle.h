@@ -5,16 +5,17 @@
 #include "worker/attempt.h"
 
 struct attempt_child {
-	const char *partner;    /* in the attempt's arena */
-	struct queue_push push; /* payload and len are set from the buffer below when it is settled */
+	const char *partner; /* in the attempt's arena */
+	struct queue_push
+		push; /* payload and len are set from the buffer below when it is settled */
 	struct buf payload;
 };
 void attempt_children_clear(struct attempt *a);
 
 /* Words in a job's header that outlive an attempt. */
-#define RAN " ran=1"        /* it ran before: look for a checkpoint */
-#define RAN_AUTH " auth=1"  /* it met a 401 with a fresh token once */
-#define RAN_RUN " run="     /* the run it belongs to */
+#define RAN " ran=1"       /* it ran before: look for a checkpoint */
+#define RAN_AUTH " auth=1" /* it met a 401 with a fresh token once */
+#define RAN_RUN " run="    /* the run it belongs to */
 bool header_has(const struct job_header *h, const char *word);
 
 /* Settles the attempt's lease by rc and a->err: hands it to the queue and forgets it.  Does not wait. */

@@ -67,7 +67,8 @@ static bool is_text(enum row_type t)
 }
 
 /* Bytes that the texts of a row need. */
-static size_t text_bytes(const struct row *r, const struct row_column *cols, int n_cols, uint64_t set)
+static size_t text_bytes(const struct row *r, const struct row_column *cols, int n_cols,
+			 uint64_t set)
 {
 	size_t bytes = strlen(r->external_id) + 1;
 
@@ -77,7 +78,8 @@ static size_t text_bytes(const struct row *r, const struct row_column *cols, int
 	return bytes;
 }
 
-static char *copy_row(struct row *to, const struct row *from, const struct row_column *cols, int n_cols, uint64_t set, char *at)
+static char *copy_row(struct row *to, const struct row *from, const struct row_column *cols,
+		      int n_cols, uint64_t set, char *at)
 {
 	size_t n = strlen(from->external_id) + 1;
 
@@ -94,7 +96,8 @@ static char *copy_row(struct row *to, const struct row *from, const struct row_c
 	return at;
 }
 
-static struct request *request_new(enum row_table t, uint64_t set, const struct row *const *rows, int n)
+static struct request *request_new(enum row_table t, uint64_t set, const struct row *const *rows,
+				   int n)
 {
 	struct request *q = mem_new(struct request);
 	int n_cols;
@@ -209,7 +212,8 @@ static void on_answer(int rc, PGresult **results, int n, const struct err *err, 
 	if (rc == 0) {
 		batch_done(t, results[0]);
 		PQclear(results[0]);
-	} else if ((rc == -ECONNRESET || rc == -ETIMEDOUT || err->class == ERR_TRANSIENT) && wanted(t)) {
+	} else if ((rc == -ECONNRESET || rc == -ETIMEDOUT || err->class == ERR_TRANSIENT) &&
+		   wanted(t)) {
 		if (!t->again)
 			t->again = loop_timer_new(batch_send, t);
 		loop_timer_set(t->again, AGAIN_MS);
@@ -304,8 +308,9 @@ static void bucket_add(struct bucket *b, struct request *q)
 		loop_timer_set(b->linger, LINGER_MS);
 }
 
-int sink_rows(struct sink *s, enum row_table t, uint64_t columns, const struct row *const *rows, int n,
-	      enum row_outcome *outcomes, char (*why)[SINK_WHY_MAX], int64_t deadline_ms, struct err *err)
+int sink_rows(struct sink *s, enum row_table t, uint64_t columns, const struct row *const *rows,
+	      int n, enum row_outcome *outcomes, char (*why)[SINK_WHY_MAX], int64_t deadline_ms,
+	      struct err *err)
 {
 	struct bucket *b = bucket_of(s, t, columns);
 	struct request *q;
@@ -314,7 +319,8 @@ int sink_rows(struct sink *s, enum row_table t, uint64_t columns, const struct r
 	if (n == 0)
 		return 0;
 	if (!b)
-		return err_set(err, -ENOSPC, ERR_INTERNAL, "sink", "more than %d sets of columns in use", BUCKETS_MAX);
+		return err_set(err, -ENOSPC, ERR_INTERNAL, "sink",
+			       "more than %d sets of columns in use", BUCKETS_MAX);
 	q = request_new(t, columns, rows, n);
 	bucket_add(b, q);
 	rc = completion_wait(&q->done, "rows", deadline_ms);
@@ -425,7 +431,8 @@ int sink_rejected(struct sink *s, const struct rejected *v, int64_t deadline_ms,
 struct sink *sink_new(struct pg *p)
 {
 	static const struct lot_kind runs = { run_upsert_sql, run_params, run_free };
-	static const struct lot_kind rejected = { rejected_insert_sql, rejected_params, rejected_free };
+	static const struct lot_kind rejected = { rejected_insert_sql, rejected_params,
+						  rejected_free };
 	struct sink *s = mem_new(struct sink);
 
 	s->pg = p;

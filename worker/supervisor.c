@@ -90,7 +90,8 @@ static void process_start(struct process *p)
 		child_exec(env, parent);
 	free(env);
 	if (p->pid < 0) {
-		log_event(LOG_ERROR, "process_not_started", LI("index", p->index), LS("reason", strerror(errno)));
+		log_event(LOG_ERROR, "process_not_started", LI("index", p->index),
+			  LS("reason", strerror(errno)));
 		p->pid = 0;
 		loop_timer_set(p->restart, BACKOFF_MAX_MS);
 	}
@@ -105,7 +106,9 @@ static void on_restart(void *arg)
 }
 
 /* ---- a process died ---- */
-struct give_back { char epoch[64]; };
+struct give_back {
+	char epoch[64];
+};
 
 /* Its jobs run again at once: the supervisor saw it die, so no heartbeat has to lapse. */
 static void give_back_run(void *arg)
@@ -119,11 +122,13 @@ static void give_back_run(void *arg)
 	for (int i = 0; i < sup.s->n_names; i++) {
 		int n = 0;
 		if (queue_reap(sup.queues[i], g->epoch, &n, loop_now_ms() + GIVE_BACK_MS, &err) < 0)
-			log_event(LOG_WARN, "jobs_not_given_back", LS("partner", sup.s->names[i]), LS("reason", err.text));
+			log_event(LOG_WARN, "jobs_not_given_back", LS("partner", sup.s->names[i]),
+				  LS("reason", err.text));
 		total += n;
 	}
 	if (fleet_leave(sup.redis, g->epoch, loop_now_ms() + GIVE_BACK_MS, &err) < 0)
-		log_event(LOG_WARN, "fleet_not_left", LS("epoch", g->epoch), LS("reason", err.text));
+		log_event(LOG_WARN, "fleet_not_left", LS("epoch", g->epoch),
+			  LS("reason", err.text));
 	log_event(LOG_WARN, "jobs_given_back", LS("epoch", g->epoch), LI("jobs", total));
 out:
 	free(g);
@@ -159,7 +164,8 @@ static void process_ended(struct process *p, int status)
 
 	p->pid = 0;
 	if (crashed || (code != 0 && !sup.stopping))
-		log_event(LOG_ERROR, "process_died", LI("index", p->index), LI("signal", crashed ? WTERMSIG(status) : 0), LI("code", code));
+		log_event(LOG_ERROR, "process_died", LI("index", p->index),
+			  LI("signal", crashed ? WTERMSIG(status) : 0), LI("code", code));
 	if (crashed)
 		give_back(p);
 	if (sup.stopping)
@@ -170,9 +176,9 @@ static void process_ended(struct process *p, int status)
 		raise(SIGTERM);
 		return;
 	}
-	p->backoff_ms = loop_now_ms() - p->started_ms > STEADY_MS || !p->backoff_ms ? BACKOFF_MIN_MS :
-			p->backoff_ms * 2 < BACKOFF_MAX_MS			    ? p->backoff_ms * 2 :
-										      BACKOFF_MAX_MS;
+	p->backoff_ms = loop_now_ms() - p->started_ms > STEADY_MS || !p->backoff_ms ? BACKOFF_MIN_MS
+			: p->backoff_ms * 2 < BACKOFF_MAX_MS ? p->backoff_ms * 2
+							     : BACKOFF_MAX_MS;
 	loop_timer_set(p->restart, p->backoff_ms);
 }
 
@@ -214,7 +220,8 @@ static void on_hup(int signo, void *arg)
 	struct err err = { 0 };
 
 	if (driver_set_load(sup.s->common.drivers, &d, &problems, &err) < 0 || problems.len) {
-		log_event(LOG_ERROR, "reload_refused", LS("problems", problems.len ? buf_str(&problems) : err.text));
+		log_event(LOG_ERROR, "reload_refused",
+			  LS("problems", problems.len ? buf_str(&problems) : err.text));
 	} else {
 		log_event(LOG_INFO, "reloading");
 		sup.again = true;
@@ -246,7 +253,8 @@ static void metrics(struct httpd_request *q, void *arg)
 
 static void healthz(struct httpd_request *q, void *arg)
 {
-	httpd_reply_text(q, running() ? 200 : 503, running() ? "ok\n" : "no worker process is running\n");
+	httpd_reply_text(q, running() ? 200 : 503,
+			 running() ? "ok\n" : "no worker process is running\n");
 }
 
 static int serve_metrics(struct err *err)
@@ -278,7 +286,8 @@ static int map_pages(void)
 		struct process *p = &sup.p[i];
 
 		p->index = i;
-		p->page = mmap(NULL, SHARED_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, sup.fd, (off_t)i * SHARED_BYTES);
+		p->page = mmap(NULL, SHARED_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, sup.fd,
+			       (off_t)i * SHARED_BYTES);
 		if (p->page == MAP_FAILED)
 			return -errno;
 		p->restart = loop_timer_new(on_restart, p);
@@ -294,7 +303,8 @@ struct shared_page *supervisor_page(void)
 
 	if (!own || sscanf(own, "%d:%d", &index, &fd) != 2)
 		return NULL;
-	page = mmap(NULL, SHARED_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)index * SHARED_BYTES);
+	page = mmap(NULL, SHARED_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		    (off_t)index * SHARED_BYTES);
 	close(fd);
 	unsetenv(CHILD_ENV);
 	return page == MAP_FAILED ? NULL : page;
@@ -302,8 +312,10 @@ struct shared_page *supervisor_page(void)
 
 static int on_signals(void)
 {
-	return loop_on_signal(SIGCHLD, on_child, NULL) < 0 || loop_on_signal(SIGTERM, on_term, NULL) < 0 ||
-	       loop_on_signal(SIGINT, on_term, NULL) < 0 || loop_on_signal(SIGUSR1, on_forward, NULL) < 0 ||
+	return loop_on_signal(SIGCHLD, on_child, NULL) < 0 ||
+	       loop_on_signal(SIGTERM, on_term, NULL) < 0 ||
+	       loop_on_signal(SIGINT, on_term, NULL) < 0 ||
+	       loop_on_signal(SIGUSR1, on_forward, NULL) < 0 ||
 	       loop_on_signal(SIGHUP, on_hup, NULL) < 0;
 }
 
@@ -327,7 +339,8 @@ static void close_all(void)
 
 int supervisor_main(const struct settings *s, char **argv)
 {
-	struct redis_options ro = { .url = s->common.redis_url, .client_name = "longshore-supervisor" };
+	struct redis_options ro = { .url = s->common.redis_url,
+				    .client_name = "longshore-supervisor" };
 	struct err err = { 0 };
 
 	sup.s = s;

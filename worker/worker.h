@@ -13,10 +13,11 @@
 struct sink;
 
 struct worker {
-	char epoch[64];               /* names this process's leases: host-pid-random */
+	char epoch[64]; /* names this process's leases: host-pid-random */
 	struct redis *redis;
 	struct pg *pg;
-	struct keyring *keyring;      /* NULL: no secret key given; partners that need credentials are refused */
+	struct keyring *
+		keyring; /* NULL: no secret key given; partners that need credentials are refused */
 	struct driver_set *drivers;
 	struct door *door;
 	struct sink *sink;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <ucontext.h>
 
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/io/co_stack.h"
 #include "common/io/loop.h"
@@ -305,7 +306,8 @@ bool co_is_cancelled(void)
 
 int co_sleep(const char *why, int64_t ms)
 {
-	int64_t end_ms = loop_now_ms() + ms;
+	int64_t end_ms =
+		clock_mono_ms() + ms; /* the loop's clock may lag behind what ran until here */
 	int rc = co_is_cancelled() ? -ECANCELED : 0;
 
 	while (rc == 0 && loop_now_ms() < end_ms)

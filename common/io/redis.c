@@ -258,17 +258,6 @@ static void try_connect(void *arg)
 	resolve(r->url.host, on_resolved, r->attempt);
 }
 
-static int check_tls(const struct redis_url *u, struct err *err)
-{
-	if (!u->tls || redis_net_has_tls())
-		return 0;
-	return err_set(
-		err, -EINVAL, ERR_INTERNAL, "redis url",
-		"%s: this build has no TLS to Redis (hiredis %d.%d; see common/io/README.md). "
-		"Run stunnel beside it and give redis://127.0.0.1:PORT of stunnel instead",
-		u->shown, HIREDIS_MAJOR, HIREDIS_MINOR);
-}
-
 int redis_new(const struct redis_options *o, struct redis **out, struct err *err)
 {
 	struct redis_url url;
@@ -277,11 +266,6 @@ int redis_new(const struct redis_options *o, struct redis **out, struct err *err
 
 	if (rc < 0)
 		return rc;
-	rc = check_tls(&url, err);
-	if (rc < 0) {
-		redis_url_clear(&url);
-		return rc;
-	}
 	r = mem_new(struct redis);
 	r->url = url;
 	r->o = *o;

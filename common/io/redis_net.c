@@ -8,9 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#ifdef LONGSHORE_REDIS_TLS
 #include "common/io/redis_tls.h"
-#endif
 
 /* A peer that vanished is noticed after 15 + 3 * 5 s also on a connection that owes nothing
  * (pub/sub). */
@@ -87,10 +85,8 @@ int redis_net_connected(struct redis_net *n, const struct redis_url *u, const ch
 		*why = strerrordesc_np(error);
 		return -error;
 	}
-#ifdef LONGSHORE_REDIS_TLS
 	if (u->tls)
 		return redis_tls_begin(n->fd, u->host, u->cacert, &n->tls, why);
-#endif
 	return 0;
 }
 
@@ -98,10 +94,8 @@ void redis_net_close(struct redis_net *n)
 {
 	if (n->fd < 0)
 		return;
-#ifdef LONGSHORE_REDIS_TLS
 	if (n->tls)
 		redis_tls_end(n->tls);
-#endif
 	close(n->fd);
 	n->fd = -1;
 	n->tls = NULL;
@@ -111,10 +105,8 @@ ssize_t redis_net_recv(struct redis_net *n, void *p, size_t len)
 {
 	ssize_t got;
 
-#ifdef LONGSHORE_REDIS_TLS
 	if (n->tls)
 		return redis_tls_recv(n->tls, p, len);
-#endif
 	got = recv(n->fd, p, len, 0);
 	if (got > 0)
 		return got;
@@ -128,10 +120,8 @@ int redis_net_send(struct redis_net *n, const void *p, size_t len, size_t *taken
 	ssize_t sent;
 
 	*taken = 0;
-#ifdef LONGSHORE_REDIS_TLS
 	if (n->tls)
 		return redis_tls_send(n->tls, p, len, taken);
-#endif
 	sent = send(n->fd, p, len, MSG_NOSIGNAL);
 	if (sent < 0)
 		return errno == EAGAIN || errno == EINTR ? REDIS_NET_WAIT_WRITABLE : -errno;
@@ -143,20 +133,9 @@ const char *redis_net_reason(const struct redis_net *n, int rc)
 {
 	const char *words = NULL;
 
-#ifdef LONGSHORE_REDIS_TLS
 	if (n->tls)
 		words = redis_tls_error(n->tls);
-#endif
 	if (words)
 		return words;
 	return rc == -ECONNRESET ? "Redis closed the connection" : strerrordesc_np(-rc);
-}
-
-bool redis_net_has_tls(void)
-{
-#ifdef LONGSHORE_REDIS_TLS
-	return true;
-#else
-	return false;
-#endif
 }

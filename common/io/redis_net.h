@@ -1,5 +1,4 @@
-/* The socket under a Redis connection: TCP, unix, and TLS in builds that have it
- * (LONGSHORE_REDIS_TLS).  Everything is non-blocking. */
+/* The socket under a Redis connection: TCP, unix and TLS.  Everything is non-blocking. */
 #ifndef COMMON_IO_REDIS_NET_H
 #define COMMON_IO_REDIS_NET_H
 
@@ -14,7 +13,6 @@ struct redis_net {
 	struct ssl_st *tls; /* NULL: plain */
 };
 
-bool redis_net_has_tls(void);
 
 /* Starts to connect; `address` is a literal, NULL for a unix socket. 0 (writable when it is
  * decided) or -errno. */

@@ -1,4 +1,3 @@
-#ifdef LONGSHORE_REDIS_TLS
 #include "common/io/redis_tls.h"
 
 #include <errno.h>
@@ -102,6 +101,3 @@ const char *redis_tls_error(const SSL *tls)
 
 	return verdict == X509_V_OK ? NULL : X509_verify_cert_error_string(verdict);
 }
-#else
-typedef int redis_tls_is_left_out; /* ISO C wants something in a file */
-#endif

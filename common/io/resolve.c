@@ -203,12 +203,7 @@ static void free_lookups(struct lookup *list)
 
 static void free_known(struct known *k)
 {
-	while (k->askers) {
-		struct asker *a = k->askers;
-
-		k->askers = a->next;
-		free(a);
-	}
+	answer_all(k, -EHOSTUNREACH, "the program ends");
 	free(k->last);
 	free(k);
 }

@@ -16,7 +16,8 @@
 #define DOOR_ENDPOINTS_MAX 100 /* series by endpoint; later ones are counted as "other" */
 #define DOOR_BODY_MAX_BYTES (16 * 1024 * 1024)
 #define DOOR_PERMIT_WAIT_MS 3000
-#define DOOR_PERMIT_STALE_MS 250 /* between grant and send; older permits are given back */
+#define DOOR_PERMIT_STALE_MS \
+	60 /* between grant and send; older permits are given back (well under LIMIT_MARGIN_MS) */
 #define DOOR_TOKEN_TOTAL_MS 30000
 
 struct endpoint;

@@ -29,7 +29,7 @@
 #include "common/io/redis_url.h"
 
 #define PASSWORD "open-sesame-42"
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 20000
 #define TEN "0123456789"
 
 static struct {
@@ -994,9 +994,10 @@ CO_TEST(its_clock_is_known)
 	after_us =
 		redis_now_us(r); /* the same host: the same clock, give or take a slow round trip */
 	CHECK(after_us - before_us < 500000 && before_us - after_us < 500000);
-	before_us = redis_now_ms(r);
+	before_us = redis_now_us(r) - clock_mono_us();
 	CHECK(co_sleep("time passes", 20) == 0);
-	CHECK(redis_now_ms(r) - before_us >= 19);
+	after_us = redis_now_us(r) - clock_mono_us();
+	CHECK(after_us - before_us < 100000 && before_us - after_us < 100000);
 out:
 	redis_free(r);
 	loop_stop();
@@ -1160,26 +1161,6 @@ static void urls_are_read_and_refused(void **state)
 	}
 }
 
-static void tls_is_there_or_refused_in_words(void **state)
-{
-	struct redis *r = NULL;
-	struct err err = { 0 };
-	int rc;
-
-	assert_int_equal(loop_init(), 0);
-	rc = redis_new(&(struct redis_options){ .url = "rediss://:sesame99@h:1" }, &r, &err);
-	if (redis_net_has_tls()) {
-		assert_int_equal(rc, 0);
-	} else {
-		assert_int_equal(rc, -EINVAL);
-		assert_non_null(strstr(err.text, "stunnel"));
-		assert_null(strstr(err.text, "sesame"));
-	}
-	redis_free(r);
-	loop_close();
-}
-
-#ifdef LONGSHORE_REDIS_TLS
 static void speak_tls(void *arg)
 {
 	struct redis *r = NULL, *stranger = NULL;
@@ -1230,14 +1211,12 @@ static void tls_is_spoken_and_the_certificate_checked(void **state)
 	assert_non_null(strstr(log, "certificate"));
 	free(log);
 }
-#endif
 
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(urls_are_read_and_refused),
-		cmocka_unit_test(tls_is_there_or_refused_in_words),
 		T(commands_over_both_kinds_of_socket),
 		T(arguments_are_bytes_and_numbers),
 		T(errors_carry_redis_words),
@@ -1265,9 +1244,7 @@ int main(void)
 		T(a_replica_is_left_for_another),
 		T(too_many_clients_is_said_and_tried_again),
 		T(a_name_is_resolved_and_a_wrong_one_is_no_end),
-#ifdef LONGSHORE_REDIS_TLS
 		T(tls_is_spoken_and_the_certificate_checked),
-#endif
 	};
 
 	log_init("test", LOG_INFO, false);

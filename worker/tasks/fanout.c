@@ -10,9 +10,16 @@
 static int write_run(struct attempt *a, const char *state, int64_t children)
 {
 	int64_t now = redis_now_ms(a->worker->redis);
-	struct run r = { .id = a->run_id, .root_id = a->job.run_id, .task = a->job.task, .job_id = a->job_id,
-			 .worker = a->worker->epoch, .state = state, .started_ms = now - (loop_now_ms() - a->started_ms),
-			 .finished_ms = now, .total = children, .processed = children };
+	struct run r = { .id = a->run_id,
+			 .root_id = a->job.run_id,
+			 .task = a->job.task,
+			 .job_id = a->job_id,
+			 .worker = a->worker->epoch,
+			 .state = state,
+			 .started_ms = now - (loop_now_ms() - a->started_ms),
+			 .finished_ms = now,
+			 .total = children,
+			 .processed = children };
 
 	return sink_run(a->worker->sink, &r, attempt_deadline_ms(a), &a->err);
 }
@@ -37,14 +44,19 @@ int task_import_all(struct attempt *a)
 
 		cJSON_AddNumberToObject(args, "company_id", (double)ids[i]);
 		cJSON_AddStringToObject(args, "mode", mode);
-		attempt_child(a, NULL, LANE_NORMAL, "import_company_resources", 0, args, root_of(a));
+		attempt_child(a, NULL, LANE_NORMAL, "import_company_resources", 0, args,
+			      root_of(a));
 		cJSON_Delete(args);
 	}
 	free(ids);
 	return rc == 0 ? write_run(a, "done", n) : rc;
 }
 
-struct company_fan { struct attempt *a; const char *mode; int n; };
+struct company_fan {
+	struct attempt *a;
+	const char *mode;
+	int n;
+};
 
 static void add_integration(const struct integration *i, void *arg)
 {
@@ -52,7 +64,8 @@ static void add_integration(const struct integration *i, void *arg)
 	cJSON *args = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(args, "mode", f->mode);
-	attempt_child(f->a, i->partner, LANE_NORMAL, "import_resources", i->id, args, root_of(f->a));
+	attempt_child(f->a, i->partner, LANE_NORMAL, "import_resources", i->id, args,
+		      root_of(f->a));
 	cJSON_Delete(args);
 	f->n++;
 }
@@ -64,12 +77,14 @@ int task_import_company(struct attempt *a)
 	int rc;
 
 	if (!a->job.args || !json_int(a->job.args, "company_id", &company) || company <= 0)
-		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "args.company_id",
-			       "import_company_resources needs args.company_id: a number; `longshore company list` shows them");
+		return err_set(
+			&a->err, -EINVAL, ERR_BAD_JOB, "args.company_id",
+			"import_company_resources needs args.company_id: a number; `longshore company list` shows them");
 	rc = task_mode(a, &f.mode);
 	if (rc == 0)
 		rc = run_new_id(a->worker->pg, &a->run_id, &a->err);
 	if (rc == 0)
-		rc = integration_each(a->worker->pg, company, NULL, "active", add_integration, &f, &a->err);
+		rc = integration_each(a->worker->pg, company, NULL, "active", add_integration, &f,
+				      &a->err);
 	return rc == 0 ? write_run(a, "done", f.n) : rc;
 }

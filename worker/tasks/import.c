@@ -48,16 +48,24 @@ static int begin(struct import *im, struct attempt *a)
 		if (!a->run_id)
 			rc = run_new_id(a->worker->pg, &a->run_id, &a->err);
 	}
-	im->run = (struct run){ .id = a->run_id, .root_id = a->job.run_id, .integration_id = a->integration->id,
-				.task = a->job.task, .mode = im->mode, .job_id = a->job_id, .worker = a->worker->epoch,
-				.started_ms = redis_now_ms(a->worker->redis), .total = -1 };
+	im->run = (struct run){ .id = a->run_id,
+				.root_id = a->job.run_id,
+				.integration_id = a->integration->id,
+				.task = a->job.task,
+				.mode = im->mode,
+				.job_id = a->job_id,
+				.worker = a->worker->epoch,
+				.started_ms = redis_now_ms(a->worker->redis),
+				.total = -1 };
 	im->run_written_ms = loop_now_ms();
 	return rc;
 }
 
 static int touch_success(struct attempt *a)
 {
-	static struct { int64_t id, at_ms; } last[64];
+	static struct {
+		int64_t id, at_ms;
+	} last[64];
 	int slot = a->integration->id % 64;
 
 	if (last[slot].id == a->integration->id && loop_now_ms() - last[slot].at_ms < TOUCH_MS)
@@ -76,7 +84,11 @@ static int end(struct import *im, int rc)
 	if (rc == 0 && !im->yielded && !im->incomplete)
 		rc = touch_success(a);
 	if (rc == 0)
-		return write_run(im, im->yielded ? "running" : im->incomplete ? "incomplete" : "done", im->run.note);
+		return write_run(im,
+				 im->yielded      ? "running"
+				 : im->incomplete ? "incomplete"
+						  : "done",
+				 im->run.note);
 	if (rc == -ECANCELED || rc == -ECONNRESET || rc == -ESTALE)
 		return rc;
 	bool waits = first.class == ERR_HOLD || first.class == ERR_RATE_LIMIT;
@@ -100,13 +112,17 @@ static int put_checkpoint(struct import *im, const cJSON *scan, int64_t since_us
 		cJSON_AddItemToObject(state, "scan", cJSON_Duplicate(scan, 1));
 		cJSON_AddNumberToObject(state, "newest_us", (double)im->newest_us);
 	}
-	rc = checkpoint_put(a->worker->pg, a->integration->id, im->collection->name, a->job_id, state, a->lease.generation,
-			    a->lease.fence, &a->err);
+	rc = checkpoint_put(a->worker->pg, a->integration->id, im->collection->name, a->job_id,
+			    state, a->lease.generation, a->lease.fence, &a->err);
 	cJSON_Delete(state);
 	return rc;
 }
 
-struct place { int64_t since_us; cJSON *scan; bool complete; };
+struct place {
+	int64_t since_us;
+	cJSON *scan;
+	bool complete;
+};
 
 static int64_t number_at(const cJSON *o, const char *key)
 {
@@ -149,7 +165,9 @@ static int64_t ask_since(const struct import *im, int64_t stored_us)
 		return 0;
 	if (stored_us)
 		return stored_us;
-	return inc->lookback_first_ms ? redis_now_us(im->a->worker->redis) - inc->lookback_first_ms * 1000 : 0;
+	return inc->lookback_first_ms
+		       ? redis_now_us(im->a->worker->redis) - inc->lookback_first_ms * 1000
+		       : 0;
 }
 
 /* ---- a scan ---- */
@@ -219,7 +237,10 @@ static int scan(struct import *im, const struct manifest_collection *c, const ch
 		rc = find_place(im, &at);
 	if (rc < 0 || at.complete)
 		goto out;
-	struct pager_options po = { .collection = c, .parent_id = parent_id, .since_us = ask_since(im, at.since_us), .resume = at.scan };
+	struct pager_options po = { .collection = c,
+				    .parent_id = parent_id,
+				    .since_us = ask_since(im, at.since_us),
+				    .resume = at.scan };
 	rc = pager_new(&a->caller, &po, &pg, &a->err);
 	if (rc == 0)
 		rc = walk(im, pg, parent_id, at.since_us);
@@ -228,25 +249,30 @@ static int scan(struct import *im, const struct manifest_collection *c, const ch
 	if (!pager_complete(pg, &why)) {
 		im->incomplete = true;
 		im->run.note = arena_printf(a->arena, "%s: %s", c->name, why);
-		log_event(LOG_WARN, "scan_incomplete", LS("collection", c->name), LS("reason", why));
+		log_event(LOG_WARN, "scan_incomplete", LS("collection", c->name),
+			  LS("reason", why));
 	}
 	/* The place in the scan is cleared; what was the newest is where the next incremental starts. */
 	if (!parent_id && (c->incremental.on || at.scan || im->run.counts.pages > 1))
-		rc = put_checkpoint(im, NULL, !im->incomplete && im->newest_us > at.since_us ? im->newest_us : at.since_us);
+		rc = put_checkpoint(im, NULL,
+				    !im->incomplete && im->newest_us > at.since_us ? im->newest_us
+										   : at.since_us);
 out:
 	pager_free(pg);
 	cJSON_Delete(at.scan);
 	return rc;
 }
 
-static int scan_parents(struct import *im, const struct manifest_collection *c, const cJSON *parents)
+static int scan_parents(struct import *im, const struct manifest_collection *c,
+			const cJSON *parents)
 {
 	const cJSON *p;
 	int rc;
 
-	cJSON_ArrayForEach(p, parents) {
+	cJSON_ArrayForEach (p, parents) {
 		if (!cJSON_IsString(p))
-			return err_set(&im->a->err, -EINVAL, ERR_BAD_JOB, "args.parents", "args.parents must be an array of ids (text)");
+			return err_set(&im->a->err, -EINVAL, ERR_BAD_JOB, "args.parents",
+				       "args.parents must be an array of ids (text)");
 		rc = scan(im, c, p->valuestring);
 		if (rc < 0)
 			return rc;
@@ -258,12 +284,14 @@ static int by_parents(struct import *im, enum row_table t, const cJSON *parents)
 {
 	struct attempt *a = im->a;
 	const char *name = json_str(a->job.args, "collection");
-	const struct manifest_collection *c = name ? manifest_collection(a->driver->manifest, name) : NULL;
+	const struct manifest_collection *c =
+		name ? manifest_collection(a->driver->manifest, name) : NULL;
 
 	if (!c || c->table != t || !c->each || c->embedded)
-		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "args.collection",
-			       "args.parents needs args.collection: a collection of %s that is called for each parent; \"%.60s\" is none", a->partner,
-			       name ? name : "");
+		return err_set(
+			&a->err, -EINVAL, ERR_BAD_JOB, "args.collection",
+			"args.parents needs args.collection: a collection of %s that is called for each parent; \"%.60s\" is none",
+			a->partner, name ? name : "");
 	return scan_parents(im, c, parents);
 }
 
@@ -300,7 +328,8 @@ static int import_table(struct attempt *a, enum row_table t)
 	int rc;
 
 	if (!has_collection(a->driver->manifest, t))
-		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "no such operation", "partner %s has no collection of %s: its manifest declares none",
+		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "no such operation",
+			       "partner %s has no collection of %s: its manifest declares none",
 			       a->partner, row_table_name(t));
 	rc = begin(&im, a);
 	if (rc < 0)
@@ -332,7 +361,8 @@ int task_import_resources(struct attempt *a)
 	if (mode)
 		cJSON_AddItemToObject(args, "mode", cJSON_Duplicate(mode, 1));
 	if (stands_alone(a->driver->manifest, ROW_TRANSACTIONS))
-		attempt_child(a, NULL, a->lease.lane, "import_transactions", a->integration->id, args, root);
+		attempt_child(a, NULL, a->lease.lane, "import_transactions", a->integration->id,
+			      args, root);
 	if (stands_alone(a->driver->manifest, ROW_MEDIA))
 		attempt_child(a, NULL, LANE_LOW, "import_media", a->integration->id, args, root);
 	cJSON_Delete(args);
@@ -371,16 +401,21 @@ int task_import_resource(struct attempt *a)
 	int rc;
 
 	if (!id || !*id)
-		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "args.external_id", "import_resource needs args.external_id: the partner's id, as text");
+		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "args.external_id",
+			       "import_resource needs args.external_id: the partner's id, as text");
 	im.collection = collection_of_item(a);
 	if (!im.collection || !im.collection->detail)
-		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "args.collection", "partner %s has no collection with \"detail\" to fetch one item from", a->partner);
+		return err_set(
+			&a->err, -EINVAL, ERR_BAD_JOB, "args.collection",
+			"partner %s has no collection with \"detail\" to fetch one item from",
+			a->partner);
 	rc = begin(&im, a);
 	if (rc < 0)
 		return rc;
 	rc = fetch_item(&a->caller, im.collection, id, &page, &a->err);
 	if (rc == -ENOENT)
-		rc = err_set(&a->err, -EINVAL, ERR_CLIENT, "404", "%s: the partner does not know item %.80s", im.collection->name, id);
+		rc = err_set(&a->err, -EINVAL, ERR_CLIENT, "404",
+			     "%s: the partner does not know item %.80s", im.collection->name, id);
 	if (rc == 0)
 		rc = import_page(&im, &page, NULL);
 	if (rc < 0)

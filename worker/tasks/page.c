@@ -41,28 +41,39 @@ static struct row *rows_next(struct rows *r)
 }
 
 /* ---- set aside ---- */
-static int reject(struct import *im, const struct manifest_collection *c, const cJSON *item, const char *id, const char *field,
-		  const char *reason, int page)
+static int reject(struct import *im, const struct manifest_collection *c, const cJSON *item,
+		  const char *id, const char *field, const char *reason, int page)
 {
 	struct attempt *a = im->a;
 	struct buf json = BUF_INIT;
 	int rc;
 
 	json_print(item, &json);
-	struct rejected r = { .integration_id = a->integration->id, .run_id = im->run.id, .collection = c->name, .external_id = id,
-			      .field = field, .reason = reason, .item_json = buf_str(&json), .job_id = a->job_id, .page = page };
+	struct rejected r = { .integration_id = a->integration->id,
+			      .run_id = im->run.id,
+			      .collection = c->name,
+			      .external_id = id,
+			      .field = field,
+			      .reason = reason,
+			      .item_json = buf_str(&json),
+			      .job_id = a->job_id,
+			      .page = page };
 	rc = sink_rejected(a->worker->sink, &r, attempt_deadline_ms(a), &a->err);
 	buf_clear(&json);
 	im->run.counts.failed++;
 	return rc;
 }
 
-static int map_one(struct import *im, struct rows *r, const struct page *p, const cJSON *item, const char *parent_id, int index,
-		   struct arena *arena)
+static int map_one(struct import *im, struct rows *r, const struct page *p, const cJSON *item,
+		   const char *parent_id, int index, struct arena *arena)
 {
-	struct map_context m = { .manifest = im->a->driver->manifest, .collection = r->c,
-				 .integration_id = im->a->integration->id, .observed_us = p->observed_us,
-				 .parent_id = parent_id, .index = index, .arena = arena };
+	struct map_context m = { .manifest = im->a->driver->manifest,
+				 .collection = r->c,
+				 .integration_id = im->a->integration->id,
+				 .observed_us = p->observed_us,
+				 .parent_id = parent_id,
+				 .index = index,
+				 .arena = arena };
 	struct err err = { 0 };
 	struct row *row = rows_next(r);
 	struct buf id = BUF_INIT;
@@ -86,26 +97,42 @@ static void count(struct import *im, enum row_outcome o)
 	struct run_counts *c = &im->run.counts;
 
 	switch (o) {
-	case ROW_ADDED: c->added++; break;
-	case ROW_UPDATED: c->updated++; break;
-	case ROW_UNCHANGED: c->unchanged++; break;
-	case ROW_STALE: c->stale++; break;
-	case ROW_UNDELETED: c->undeleted++; break;
-	case ROW_FAILED: break; /* counted where it is set aside */
+	case ROW_ADDED:
+		c->added++;
+		break;
+	case ROW_UPDATED:
+		c->updated++;
+		break;
+	case ROW_UNCHANGED:
+		c->unchanged++;
+		break;
+	case ROW_STALE:
+		c->stale++;
+		break;
+	case ROW_UNDELETED:
+		c->undeleted++;
+		break;
+	case ROW_FAILED:
+		break; /* counted where it is set aside */
 	}
 }
 
 static void measure(struct import *im, const struct rows *r)
 {
-	static const char *const names[] = { "failed", "added", "updated", "unchanged", "stale", "undeleted" };
+	static const char *const names[] = { "failed",    "added", "updated",
+					     "unchanged", "stale", "undeleted" };
 	int n[6] = { 0 };
 
 	for (int i = 0; i < r->n; i++)
 		n[r->outcomes[i]]++;
 	for (int o = 0; o < 6; o++)
 		if (n[o])
-			metric_add(metrics_counter("integration_rows_total", "Rows by what became of them.", "partner",
-						   im->a->partner, "table", row_table_name(r->c->table), "outcome", names[o], NULL), n[o]);
+			metric_add(metrics_counter("integration_rows_total",
+						   "Rows by what became of them.", "partner",
+						   im->a->partner, "table",
+						   row_table_name(r->c->table), "outcome", names[o],
+						   NULL),
+				   n[o]);
 }
 
 static int store(struct import *im, struct rows *r, const struct page *p)
@@ -118,12 +145,15 @@ static int store(struct import *im, struct rows *r, const struct page *p)
 	r->outcomes = mem_zalloc((r->n + 1) * sizeof(*r->outcomes));
 	for (int i = 0; i < r->n; i++)
 		ptrs[i] = &r->v[i];
-	rc = sink_rows(a->worker->sink, r->c->table, r->c->columns, ptrs, r->n, r->outcomes, why, attempt_deadline_ms(a), &a->err);
+	rc = sink_rows(a->worker->sink, r->c->table, r->c->columns, ptrs, r->n, r->outcomes, why,
+		       attempt_deadline_ms(a), &a->err);
 	for (int i = 0; rc == 0 && i < r->n; i++) {
 		count(im, r->outcomes[i]);
 		if (r->outcomes[i] == ROW_FAILED)
-			rc = reject(im, r->c, r->items[i], r->v[i].external_id, "row", why[i], p->number);
-		else if (r->c == im->collection && r->v[i].has_partner_updated && r->v[i].partner_updated_us > im->newest_us)
+			rc = reject(im, r->c, r->items[i], r->v[i].external_id, "row", why[i],
+				    p->number);
+		else if (r->c == im->collection && r->v[i].has_partner_updated &&
+			 r->v[i].partner_updated_us > im->newest_us)
 			im->newest_us = r->v[i].partner_updated_us;
 	}
 	if (rc == 0)
@@ -140,8 +170,8 @@ static const char *partner_id(const struct rows *parents, int i)
 }
 
 /* ---- what is embedded in the items: it costs no call ---- */
-static int store_embedded(struct import *im, const struct manifest_collection *e, const struct rows *parents, const struct page *p,
-			  struct arena *arena)
+static int store_embedded(struct import *im, const struct manifest_collection *e,
+			  const struct rows *parents, const struct page *p, struct arena *arena)
 {
 	struct rows r;
 	int rc = 0;
@@ -153,7 +183,7 @@ static int store_embedded(struct import *im, const struct manifest_collection *e
 
 		if (parents->outcomes[i] == ROW_FAILED || !cJSON_IsArray(list))
 			continue;
-		cJSON_ArrayForEach(item, list) {
+		cJSON_ArrayForEach (item, list) {
 			rc = map_one(im, &r, p, item, partner_id(parents, i), index++, arena);
 			if (rc < 0)
 				break;
@@ -168,7 +198,9 @@ static int store_embedded(struct import *im, const struct manifest_collection *e
 /* ---- what hangs on the items by calls of its own ---- */
 static const char *task_of(enum row_table t)
 {
-	return t == ROW_RESOURCES ? "import_resources" : t == ROW_TRANSACTIONS ? "import_transactions" : "import_media";
+	return t == ROW_RESOURCES      ? "import_resources"
+	       : t == ROW_TRANSACTIONS ? "import_transactions"
+				       : "import_media";
 }
 
 static int push_parents(struct import *im, const struct manifest_collection *c, cJSON *parents)
@@ -180,8 +212,12 @@ static int push_parents(struct import *im, const struct manifest_collection *c, 
 
 	cJSON_AddStringToObject(args, "collection", c->name);
 	cJSON_AddItemToObject(args, "parents", parents);
-	job_print(&payload, task_of(c->table), a->integration->id, args, im->run.root_id ? im->run.root_id : im->run.id, a->job_id);
-	struct queue_push push = { .lane = c->lane, .integration = a->integration->id, .payload = payload.data, .len = payload.len };
+	job_print(&payload, task_of(c->table), a->integration->id, args,
+		  im->run.root_id ? im->run.root_id : im->run.id, a->job_id);
+	struct queue_push push = { .lane = c->lane,
+				   .integration = a->integration->id,
+				   .payload = payload.data,
+				   .len = payload.len };
 	rc = queue_enqueue(a->lease.queue, &push, 1, attempt_deadline_ms(a), &a->err);
 	cJSON_Delete(args);
 	buf_clear(&payload);
@@ -196,7 +232,8 @@ static bool is_due(const struct manifest_collection *c, enum row_outcome o)
 }
 
 /* Queued now, not with the settlement: the checkpoint is about to move past this page. Twice does no harm. */
-static int fan_out(struct import *im, const struct manifest_collection *c, const struct rows *parents)
+static int fan_out(struct import *im, const struct manifest_collection *c,
+		   const struct rows *parents)
 {
 	cJSON *list = NULL;
 	int rc = 0;
@@ -218,7 +255,8 @@ static int fan_out(struct import *im, const struct manifest_collection *c, const
 	return rc;
 }
 
-static int hang_on(struct import *im, const struct rows *parents, const struct page *p, struct arena *arena)
+static int hang_on(struct import *im, const struct rows *parents, const struct page *p,
+		   struct arena *arena)
 {
 	const struct manifest *m = im->a->driver->manifest;
 	int rc = 0;
@@ -228,7 +266,8 @@ static int hang_on(struct import *im, const struct rows *parents, const struct p
 
 		if (!c->each || strcmp(c->each, parents->c->name))
 			continue;
-		rc = c->embedded ? store_embedded(im, c, parents, p, arena) : fan_out(im, c, parents);
+		rc = c->embedded ? store_embedded(im, c, parents, p, arena)
+				 : fan_out(im, c, parents);
 	}
 	return rc;
 }

@@ -33,8 +33,10 @@ int task_mode(struct attempt *a, const char **mode)
 	*mode = "full";
 	if (!m)
 		return 0;
-	if (!cJSON_IsString(m) || (strcmp(m->valuestring, "full") && strcmp(m->valuestring, "incremental")))
-		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "args.mode", "args.mode must be \"full\" or \"incremental\"");
+	if (!cJSON_IsString(m) ||
+	    (strcmp(m->valuestring, "full") && strcmp(m->valuestring, "incremental")))
+		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "args.mode",
+			       "args.mode must be \"full\" or \"incremental\"");
 	*mode = m->valuestring;
 	return 0;
 }

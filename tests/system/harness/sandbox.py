@@ -1,6 +1,8 @@
 """The simulated partners (tests/sandbox) and their control endpoint."""
 
+import contextlib
 import json
+import os
 import re
 from collections import Counter
 
@@ -23,6 +25,8 @@ class Sandbox(Process):
 
     def start(self):
         super().start()
+        with contextlib.suppress(PermissionError):  # what takes the times must not be starved by what it times
+            os.setpriority(os.PRIO_PROCESS, self.pid, -10)
         self.wait_for_log(r"listening on http://127\.0\.0\.1:\d+")
         self.url = re.findall(r"listening on (http://127\.0\.0\.1:\d+)", self.log_text())[-1]
         bench = re.findall(r"bench on (http://127\.0\.0\.1:\d+)", self.log_text())
