@@ -4,7 +4,7 @@
  * than `timeout_ms`.
  *
  * URL: redis://[user[:password]@]host[:port][/db] or unix:/path[?db=N] (with a login
- * unix://[user]:password@/path), rediss:// in builds with TLS (there also ?cacert=FILE).
+ * unix://[user]:password@/path), rediss:// (TLS; also ?cacert=FILE).
  *
  * A lost connection answers every command under way with -ECONNRESET: executed or not is
  * unknown.  All of Longshore's scripts may be sent again.  So does a server that is loading or has
