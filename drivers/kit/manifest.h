@@ -141,7 +141,7 @@ struct manifest_collection {
 };
 
 struct manifest {
-	const char *partner, *title, *path; /* path: the file */
+	const char *partner, *title, *path;         /* path: the file */
 	const char *base_production, *base_sandbox; /* sandbox may be NULL */
 	const char *version;
 	struct manifest_pairs headers;
