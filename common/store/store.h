@@ -158,7 +158,7 @@ int deadletter_set_state(struct pg *p, const char *id,
 /* ---- rejected.c ---- */
 struct rejected {
 	int64_t integration_id, run_id;
-	const char *collection, *external_id, *field, *reason, *item_json, *job_id;
+	const char *collection, *external_id, *parent_id, *field, *reason, *item_json, *job_id;
 	int page;
 };
 const char *rejected_insert_sql(void);
