@@ -361,7 +361,7 @@ void *co_data(const struct co *co)
 
 void co_on_switch(void (*fn)(void *data, const char *why))
 {
-	all.on_switch = fn;
+	all.on_switch = fn ? fn : switch_unseen;
 }
 
 void co_each(void (*fn)(const char *name, const char *why, int64_t waiting_ms, void *data,
