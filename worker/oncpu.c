@@ -12,7 +12,8 @@ static const char *shown_wait; /* what waited_for was copied from: most waits re
 static void show_wait(const char *why)
 {
 	shown_wait = why;
-	snprintf(shared->waited_for, sizeof(shared->waited_for), "%s", why);
+	/* Not ended when it is too long: the reader takes no more than there is. */
+	memccpy(shared->waited_for, why, '\0', sizeof(shared->waited_for));
 }
 
 /* Twice a switch.  `busy` is written last and cleared first: a crash in between charges nobody. */

@@ -16,7 +16,8 @@ struct oncpu {
 struct oncpu_page {
 	volatile int busy; /* a job's coroutine runs: the rest is its */
 	struct oncpu job;
-	char waited_for[24]; /* what its last wait was for, "" = it had not waited yet */
+	char waited_for
+		[24]; /* what its last wait was for, "" = it had not waited yet; may lack its NUL */
 };
 
 /* In a process: tells the page from now on. */

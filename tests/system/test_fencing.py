@@ -5,18 +5,10 @@ import time
 
 from harness import wait_until
 from harness.guesty import differences, expected, listing_row
+from harness.leases import busy_is_exact
 from harness.process import SLOWER
 
 LISTINGS = 300  # three pages
-
-
-def busy_is_exact(cluster):
-    """What `doctor` recounts: busy of an integration is the number of its leases."""
-    count = {}
-    for lease in cluster.redis.client.hkeys("flight:{guesty}"):
-        integration = lease.split(b":")[3]
-        count[integration] = count.get(integration, 0) + 1
-    return {k: int(v) for k, v in cluster.redis.client.hgetall("busy:{guesty}").items()} == count
 
 
 @contextlib.contextmanager

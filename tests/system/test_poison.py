@@ -6,6 +6,7 @@ from datetime import datetime
 import pytest
 
 from harness import Worker, wait_until
+from harness.leases import busy_is_exact
 from harness.process import BIN, SLOWER
 
 CRASH_WORKER = BIN.parent / "test" / "crash-worker"  # longshore-worker with the tasks of crash_tasks.c
@@ -35,15 +36,6 @@ def deaths(worker):
     return len(re.findall(r"event=process_died", worker.log_text()))
 
 
-def busy_is_exact(cluster):
-    """What `doctor` recounts: busy of an integration is the number of its leases."""
-    count = {}
-    for lease in cluster.redis.client.hkeys("flight:{guesty}"):
-        integration = lease.split(b":")[3]
-        count[integration] = count.get(integration, 0) + 1
-    return {k: int(v) for k, v in cluster.redis.client.hgetall("busy:{guesty}").items()} == count
-
-
 @pytest.mark.parametrize("how, after, number", [("abort", None, 6), ("write", None, 11), ("deep", "wait", 11)])
 def test_a_job_that_crashes_two_processes_is_a_poison_pill(cluster, how, after, number):
     worker = crash_worker(cluster)
@@ -61,6 +53,9 @@ def test_a_job_that_crashes_two_processes_is_a_poison_pill(cluster, how, after, 
     assert letter["worker"] == epochs[1]
     assert f"signal {number}" in letter["error"] and "running crash" in letter["error"]
     assert ("a moment" in letter["error"]) == bool(after), "what it was doing"
+    times = [datetime.fromisoformat(t) for t in re.findall(r"ts=(\S+)Z.*event=(?:process_died|jobs_given_back)", worker.log_text())]
+    gaps = [(b - a).total_seconds() for a, b in zip(times[::2], times[1::2])]
+    assert gaps and max(gaps) < SLOWER, "its supervisor gives its jobs back within a second"
     # The others shared the process both times: given back, not charged.
     for again, _, attempts, crashes, payload in members(cluster):
         assert "innocent" in payload and (again, attempts, crashes) == ("0", 0, 0)
