@@ -243,6 +243,7 @@ static void done(struct attempt *a, const char *outcome)
 
 static void hand_back(struct attempt *a)
 {
+	log_outcome(a, LOG_INFO, "job_handed_back", 0);
 	count(a, "handed_back");
 	hand_over(a, settlement_of(a, SETTLE_AGAIN));
 }
