@@ -7,6 +7,7 @@
 #define WORKER_ATTEMPT_H
 
 #include "common/base/arena.h"
+#include "common/queue/keys.h"
 #include "worker/oncpu.h"
 #include "worker/worker.h"
 
@@ -29,6 +30,8 @@ struct attempt {
 	struct attempt_child *children;
 	int n_children; /* queued by the settlement */
 	bool goes_on;   /* attempt_continue */
+	struct job_keys keys; /* n = 0 for most */
+	const char *skipped;  /* not run at all, as this outcome: duplicate, replaced, stale, superseded */
 	int64_t run_id; /* of an import; kept in the job's header between attempts; 0 = none yet */
 };
 

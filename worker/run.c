@@ -10,7 +10,9 @@
 #include "common/io/co.h"
 #include "common/io/loop.h"
 #include "drivers/kit/control.h"
+#include "worker/fresh.h"
 #include "worker/integrations.h"
+#include "worker/keys.h"
 #include "worker/settle.h"
 
 #define ELSEWHERE_MS \
@@ -124,7 +126,7 @@ static int check_time(struct attempt *a)
 		a->err.retry_after_ms = a->job.run_at_ms - now;
 		return err_set(&a->err, -EAGAIN, ERR_HOLD, "run_at", "not before its run_at");
 	}
-	if (a->job.expires_in_s && now - a->lease.header.born_ms > a->job.expires_in_s * 1000)
+	if (a->job.expires_in_s && now - fresh_waits_since(a) > a->job.expires_in_s * 1000)
 		return err_set(&a->err, -EINVAL, ERR_EXPIRED, "expires_in",
 			       "waited longer than its expires_in of %lld s",
 			       (long long)a->job.expires_in_s);
@@ -165,10 +167,14 @@ static int start_task(struct attempt *a)
 		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "wrong queue",
 			       "task \"%s\" calls a partner: push it to that partner's queue",
 			       t->name);
-	rc = check_time(a);
-	if (rc == 0 && t->needs_integration)
+	rc = keys_take(a);
+	if (rc == 0 && !a->skipped)
+		rc = check_time(a);
+	if (rc == 0 && !a->skipped && t->needs_integration)
 		rc = find_integration(a);
-	if (rc < 0)
+	if (rc == 0 && !a->skipped)
+		rc = fresh_check(a);
+	if (rc < 0 || a->skipped)
 		return rc;
 	a->caller = (struct caller){ .door = a->worker->door,
 				     .driver = a->driver,

@@ -118,6 +118,10 @@ static struct settlement *settlement_of(struct attempt *a, enum settle_kind kind
 	struct settlement *s = settlement_new(&a->lease, kind);
 
 	a->lease.queue = q;
+	settlement_set_keys(s, &a->keys,
+			    kind == SETTLE_DELAY		    ? KEY_WAITS
+			    : kind == SETTLE_DONE && !a->skipped ? KEY_SUCCEEDED
+								    : KEY_FREED);
 	return s;
 }
 
@@ -241,6 +245,13 @@ static void done(struct attempt *a, const char *outcome)
 	hand_over(a, s);
 }
 
+/* Why was logged where it was found out. */
+static void skip(struct attempt *a)
+{
+	count(a, a->skipped);
+	hand_over(a, settlement_of(a, SETTLE_DONE));
+}
+
 static void hand_back(struct attempt *a)
 {
 	log_outcome(a, LOG_INFO, "job_handed_back", 0);
@@ -269,7 +280,9 @@ static void complete(struct attempt *a, int rc)
 void settle(struct attempt *a, int rc)
 {
 	if (rc == 0) {
-		if (a->goes_on)
+		if (a->skipped)
+			skip(a);
+		else if (a->goes_on)
 			go_on(a);
 		else
 			done(a, "done");
@@ -292,7 +305,8 @@ void settle(struct attempt *a, int rc)
 		auth(a);
 		break;
 	case DISCARD:
-		done(a, "expired");
+		a->skipped = "expired"; /* no success: its keys are free */
+		done(a, a->skipped);
 		break;
 	case HAND_BACK:
 		hand_back(a);

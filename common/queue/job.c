@@ -225,12 +225,29 @@ static int numbers_parse(const cJSON *tree, struct job *j, struct err *err)
 	return rc;
 }
 
+static int mode_parse(const cJSON *tree, struct job *j, struct err *err)
+{
+	const char *mode = NULL;
+	int rc = text_field(tree, "unique_mode", &mode, err);
+
+	if (rc < 0 || !mode)
+		return rc;
+	if (strcmp(mode, "replace") != 0 && strcmp(mode, "reject") != 0)
+		return refuse(err, "\"unique_mode\" is \"%.40s\"; expected reject or replace", mode);
+	if (!j->unique)
+		return refuse(err, "\"unique_mode\" without \"unique\"; expected both or none");
+	j->unique_replace = strcmp(mode, "replace") == 0;
+	return 0;
+}
+
 static int texts_parse(const cJSON *tree, struct job *j, struct err *err)
 {
 	int rc = text_field(tree, "id", &j->id, err);
 
 	if (rc == 0)
 		rc = text_field(tree, "unique", &j->unique, err);
+	if (rc == 0)
+		rc = mode_parse(tree, j, err);
 	if (rc == 0)
 		rc = text_field(tree, "idempotency_key", &j->idempotency_key, err);
 	if (rc == 0)
@@ -312,5 +329,22 @@ void job_print(struct buf *out, const char *task, int64_t integration_id, const 
 		buf_puts(out, ",\"parent\":");
 		json_quote(out, parent, strlen(parent));
 	}
+	buf_putc(out, '}');
+}
+
+static void print_text(struct buf *out, const char *name, const char *value)
+{
+	if (!value)
+		return;
+	buf_printf(out, ",\"%s\":", name);
+	json_quote(out, value, strlen(value));
+}
+
+void job_print_keys(struct buf *out, const char *unique, bool replace, const char *idempotency_key)
+{
+	out->len--; /* the closing brace */
+	print_text(out, "unique", unique);
+	print_text(out, "unique_mode", unique && replace ? "replace" : NULL);
+	print_text(out, "idempotency_key", idempotency_key);
 	buf_putc(out, '}');
 }

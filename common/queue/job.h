@@ -55,6 +55,7 @@ struct job {
 	int64_t run_at_ms;                                           /* 0 = now */
 	int64_t expires_in_s;                                        /* 0 = never */
 	const char *unique, *idempotency_key, *parent, *traceparent; /* NULL = not given */
+	bool unique_replace;                                         /* "unique_mode": "replace" */
 	int64_t run_id;                                              /* 0 = none */
 };
 /* -EINVAL with ERR_BAD_JOB and a text that says what was found and what is expected: "not JSON: expected a value
@@ -67,5 +68,7 @@ void job_clear(struct job *j);
 /* A payload for a child: {"task":…,"integration_id":…,"args":…,"run_id":…,"parent":…}; args may be NULL, numbers 0 are left out. Appends. */
 void job_print(struct buf *out, const char *task, int64_t integration_id, const cJSON *args,
 	       int64_t run_id, const char *parent);
+/* Adds keys (NULL = none) to the job that `out` ends with. */
+void job_print_keys(struct buf *out, const char *unique, bool replace, const char *idempotency_key);
 
 #endif

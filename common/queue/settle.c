@@ -157,13 +157,13 @@ static void op_args(struct redis_args *a, const char *op, enum lane lane, int64_
 	redis_arg_bytes(a, buf_str(bytes), bytes->len);
 }
 
-static void settle_args(const struct settlement *s, struct redis_args *a)
+static void settle_args(const struct settlement *s, int first_key, struct redis_args *a)
 {
 	const struct lease *l = &s->lease;
 
 	redis_arg(a, l->id);
 	redis_arg(a, strrchr(l->id, ':') + 1);
-	redis_arg_int(a, s->n_children + (s->kind != SETTLE_DONE));
+	redis_arg_int(a, s->n_children + s->n_keys + (s->kind != SETTLE_DONE));
 	/* The outcome comes first: settle.lua looks at it to know whether it needs the member. */
 	if (s->kind == SETTLE_AGAIN)
 		op_args(a, "again", l->lane, s->integration, 0, &s->header);
@@ -174,6 +174,7 @@ static void settle_args(const struct settlement *s, struct redis_args *a)
 	for (const struct child *c = s->children; c; c = c->next)
 		op_args(a, c->outbox ? "outbox" : "child", c->lane, c->integration, c->run_at_ms,
 			&c->bytes);
+	settle_key_ops(s, first_key, a);
 }
 
 static void batch_send(struct settle_batch *b)
@@ -195,9 +196,12 @@ static void batch_send(struct settle_batch *b)
 		redis_arg(&a, k->dead);
 		redis_arg(&a, k->outbox);
 		redis_arg(&a, k->seq);
-		for (int i = 0; i < b->n; i++)
-			settle_args(b->jobs[i], &a);
-		redis_send_script(b->q->r, &lua_settle, 13, &a, batch_answered, b);
+		int n_keys = 13;
+		for (int i = 0; i < b->n; n_keys += b->jobs[i++]->n_keys)
+			settle_key_names(b->jobs[i], &a);
+		for (int i = 0, key = 14; i < b->n; key += b->jobs[i++]->n_keys)
+			settle_args(b->jobs[i], key, &a);
+		redis_send_script(b->q->r, &lua_settle, n_keys, &a, batch_answered, b);
 	}
 	redis_args_clear(&a);
 }
@@ -224,7 +228,7 @@ static void batch_start(struct queue *q, struct settlement **jobs, int n, bool p
 
 static bool is_plain(const struct settlement *s)
 {
-	return s->kind == SETTLE_DONE && !s->children;
+	return s->kind == SETTLE_DONE && !s->children && !s->n_keys;
 }
 
 static int by_integration(const void *a, const void *b)

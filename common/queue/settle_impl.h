@@ -3,6 +3,7 @@
 #define COMMON_QUEUE_SETTLE_IMPL_H
 
 #include "common/queue/impl.h"
+#include "common/queue/keys.h"
 
 struct child {
 	struct buf bytes; /* " I HEADER\nPAYLOAD", or the outbox entry */
@@ -21,9 +22,16 @@ struct settlement {
 	int n_children;
 	size_t bytes;
 	bool outbox;
+	struct job_keys *keys; /* NULL for most */
+	int n_keys;
+	enum key_fate fate;
 	settled_fn cb;
 	void *arg;
 	struct settlement *next;
 };
+
+/* keys.c: what settle.lua is told about the keys; first_key = index in KEYS of the job's first. */
+void settle_key_names(const struct settlement *s, struct redis_args *a);
+void settle_key_ops(const struct settlement *s, int first_key, struct redis_args *a);
 
 #endif

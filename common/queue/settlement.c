@@ -30,6 +30,7 @@ void settlement_free(struct settlement *s)
 	}
 	buf_clear(&s->header);
 	buf_clear(&s->letter);
+	free(s->keys);
 	lease_clear(&s->lease);
 	free(s);
 }

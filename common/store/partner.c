@@ -92,6 +92,6 @@ int partner_set_paused(struct pg *p, const char *partner, bool paused, const cha
 		     "INSERT INTO partner_states AS s (partner, paused, pause_reason, paused_at)"
 		     " VALUES ($1, $2, $3, CASE WHEN $2 THEN now() END)"
 		     " ON CONFLICT (partner) DO UPDATE SET paused = $2, pause_reason = $3,"
-		     " paused_at = CASE WHEN $2 THEN coalesce(s.paused_at, now()) END",
+		     " paused_at = CASE WHEN s.paused = $2 THEN s.paused_at ELSE now() END",
 		     &params, NULL, err);
 }

@@ -6,6 +6,7 @@
 #include "scheduler/cli/cli.h"
 
 static const char *integration, *args_text, *lane_text, *run_at;
+static const char *unique, *unique_mode, *idempotency_key;
 
 int options_push(struct config_option *out)
 {
@@ -28,7 +29,22 @@ int options_push(struct config_option *out)
 					 .value_name = "TIME",
 					 .help = "not before: a time, or 15m from now",
 					 .out = &run_at };
-	return 4;
+	out[4] = (struct config_option){ .name = "unique",
+					 .value_name = "KEY",
+					 .help = "not while another job with this key waits or runs",
+					 .out = &unique };
+	out[5] = (struct config_option){
+		.name = "unique-mode",
+		.value_name = "MODE",
+		.help = "reject: the older job wins; replace: the newer",
+		.fallback = "reject",
+		.out = &unique_mode
+	};
+	out[6] = (struct config_option){ .name = "idempotency-key",
+					 .value_name = "KEY",
+					 .help = "not if a job with this key succeeded within 24h",
+					 .out = &idempotency_key };
+	return 7;
 }
 
 static int read_args(const struct cli *c, cJSON **out)
@@ -92,6 +108,19 @@ static int read_push(struct cli *c, struct queue_push *push)
 	return rc;
 }
 
+static int check_keys(const struct cli *c)
+{
+	bool replace = strcmp(unique_mode, "replace") == 0;
+
+	if (!replace && strcmp(unique_mode, "reject") != 0)
+		return cli_misused(c, "--unique-mode: reject or replace, not \"%s\"", unique_mode);
+	if (replace && !unique)
+		return cli_misused(c, "--unique-mode needs --unique KEY");
+	if ((unique && !*unique) || (idempotency_key && !*idempotency_key))
+		return cli_misused(c, "a key is a text that is not empty");
+	return 0;
+}
+
 int cmd_push(struct cli *c)
 {
 	struct queue_push push = { .lane = LANE_NORMAL };
@@ -101,12 +130,16 @@ int cmd_push(struct cli *c)
 	int rc = read_args(c, &args);
 
 	if (rc == 0)
+		rc = check_keys(c);
+	if (rc == 0)
 		rc = read_push(c, &push);
 	if (rc == 0)
 		rc = cli_redis(c);
 	if (rc == 0) {
 		id_new(id);
 		job_print(&payload, c->words[1], push.integration, args, 0, NULL);
+		job_print_keys(&payload, unique, strcmp(unique_mode, "replace") == 0,
+			       idempotency_key);
 		push.id = id;
 		push.payload = payload.data;
 		push.len = payload.len;

@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/io/loop.h"
+#include "worker/fresh.h"
 #include "worker/settle.h"
 
 #define PROGRESS_MS 1000
@@ -45,6 +46,7 @@ static int begin(struct import *im, struct attempt *a)
 	im->a = a;
 	if (rc == 0) {
 		a->run_id = run_of_header(a);
+		im->resumed = a->run_id != 0;
 		if (!a->run_id)
 			rc = run_new_id(a->worker->pg, &a->run_id, &a->err);
 	}
@@ -83,6 +85,8 @@ static int end(struct import *im, int rc)
 
 	if (rc == 0 && !im->yielded && !im->incomplete)
 		rc = touch_success(a);
+	if (rc == 0 && !im->yielded && !im->incomplete && !im->resumed)
+		fresh_success(a, im->mode, im->run.started_ms);
 	if (rc == 0)
 		return write_run(im,
 				 im->yielded      ? "running"
@@ -292,6 +296,7 @@ static int by_parents(struct import *im, enum row_table t, const cJSON *parents)
 			&a->err, -EINVAL, ERR_BAD_JOB, "args.collection",
 			"args.parents needs args.collection: a collection of %s that is called for each parent; \"%.60s\" is none",
 			a->partner, name ? name : "");
+	im->run.collection = c->name; /* a part, which stands for no complete import */
 	return scan_parents(im, c, parents);
 }
 

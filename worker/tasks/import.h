@@ -18,6 +18,7 @@ struct import {
 	int64_t newest_us; /* newest partner_updated_at stored by this scan */
 	bool yielded;      /* the soft limit: the job goes on in another attempt */
 	bool incomplete;
+	bool resumed; /* it began in an earlier attempt */
 };
 
 /* page.c: stores the items of one page (records, or one fetched item), with what is embedded in them, and queues what

@@ -39,13 +39,19 @@ while moved < most and room > 0 do
 	for j = 1, k do gone[j] = due[2 * j - 1] end
 	redis.call('ZREM', KEYS[1], unpack(gone))
 	local seq = redis.call('INCRBY', KEYS[8], k) - k
+	local add = {{}, {}, {}}
 	for j = 1, k do
 		local lane, integration, header, payload = split(gone[j])
-		header = gsub(header, ' since=%d+', '') .. ' since=' .. format('%.0f', tonumber(due[2 * j]))
-		redis.call('ZADD', KEYS[1 + lane], integration,
-			format('1%014.0f ', seq + j) .. integration .. ' ' .. header .. payload)
+		if find(header, ' since=', 1, true) then header = gsub(header, ' since=%d+', '') end
+		local list = add[lane]
+		list[#list + 1] = integration
+		list[#list + 1] = format('1%014.0f ', seq + j) .. integration .. ' ' .. header
+			.. ' since=' .. format('%.0f', tonumber(due[2 * j])) .. payload
 		enter(lane, integration)
 		room = room - #gone[j]
+	end
+	for lane = 1, 3 do
+		if #add[lane] > 0 then redis.call('ZADD', KEYS[1 + lane], unpack(add[lane])) end
 	end
 	moved = moved + k
 end

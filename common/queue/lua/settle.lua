@@ -1,12 +1,14 @@
 -- settle: in flight -> gone, ready again, delayed or dead, with the job's children; all or nothing
 -- for each job.  A lease that is not there any more settles nothing.
--- KEYS 1 flight  2 busy  3 control  4-6 ready  7-9 ring  10 delayed  11 dead  12 outbox  13 seq
+-- KEYS 1 flight  2 busy  3 control  4-6 ready  7-9 ring  10 delayed  11 dead  12 outbox  13 seq  14… unique, idem
 -- ARGV for each job: lease integration nops (op lane integration number bytes)*nops
 --   op again   bytes = header                       back into ready, before new jobs
 --      delay   bytes = header, number = due ms
 --      dead    bytes = letter, number = failed_at ms
 --      child   bytes = " I HEADER\nPAYLOAD", number = run_at ms, 0 = now
 --      outbox  bytes = entry, for another partner's slot
+--      key     lane = index in KEYS, integration = D succeeded, X freed or W waits, number = life
+--              ms, bytes = the job's id; unique.lua has the value's form
 -- -> 1 or 0 for each job
 -- The payload never travels back: it is cut out of what stands in flight.
 local format, find, sub = string.format, string.find, string.sub
@@ -45,7 +47,7 @@ redis.call('LLEN', KEYS[12])
 local ready, rings = {{}, {}, {}}, {{}, {}, {}}
 local delayed, dead, outbox = {}, {}, {}
 local held, free, out = {}, {}, {}
-local children = {}
+local children, keys = {}, {}
 
 local function push(list, score, member)
 	list[#list + 1] = score
@@ -71,8 +73,35 @@ local function apply(member, at)
 		push(dead, number, bytes)
 	elseif op == 'outbox' then
 		outbox[#outbox + 1] = bytes
+	elseif op == 'key' then
+		keys[#keys + 1] = at
 	else
 		children[#children + 1] = at
+	end
+end
+
+-- A key whose owner, or follower, is this job; anybody else's is left alone.
+local function settle_key(name, fate, life, id)
+	local value = redis.pcall('GET', name)
+	if type(value) ~= 'string' then return end
+	local state, born, owner, more, label = string.match(value, '^([RW]) (%d+) (%S+) (%S+) (.*)$')
+	if not state then return end
+	local next_born, next_id = string.match(more, '^(%d+),(.+)$')
+	if owner == id and next_id then
+		value = 'W ' .. next_born .. ' ' .. next_id .. ' - ' .. next_id
+		redis.call('SET', name, value, 'PX', 86400000)
+	elseif owner == id and fate == 'X' then
+		redis.call('DEL', name)
+	elseif owner == id then
+		more = '-'
+		if fate == 'D' then
+			local time = redis.call('TIME')
+			more = format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+		end
+		value = fate .. ' ' .. born .. ' ' .. id .. ' ' .. more .. ' ' .. label
+		redis.call('SET', name, value, 'PX', life)
+	elseif next_id == id and fate ~= 'W' then
+		redis.call('SET', name, state .. ' ' .. born .. ' ' .. owner .. ' - ' .. label, 'KEEPTTL')
 	end
 end
 
@@ -124,5 +153,9 @@ end
 each('ZADD', KEYS[10], delayed)
 each('ZADD', KEYS[11], dead)
 each('LPUSH', KEYS[12], outbox)
+for j = 1, #keys do
+	local _, index, fate, life, id = unpack(ARGV, keys[j], keys[j] + 4)
+	settle_key(KEYS[tonumber(index)], fate, life, id)
+end
 for integration, n in pairs(free) do freed(integration, n) end
 return out
