@@ -144,6 +144,7 @@ int queue_control_set(struct queue *q, const struct queue_control *c, int64_t de
 /* ---- looking ---- */
 struct queue_depth {
 	int64_t ready[4], delayed, in_flight, dead, held;
+	int64_t held_in[4]; /* held, by lane: ready - held_in could run */
 	int64_t oldest_age_ms[4];
 }; /* by enum lane; [0] unused. held: ready jobs of integrations whose cap is 0 (a paused partner: all) */
 int queue_depth(struct queue *q, struct queue_depth *out, int64_t deadline_ms, struct err *err)
