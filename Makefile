@@ -69,7 +69,7 @@ crash_worker := $(B)/test/crash-worker
 all_src := $(lib_src) $(gen_src) $(worker_src) $(scheduler_src) $(cli_src) $(sandbox_src) $(unit_src) \
 	$(fuzz_src) $(bench_src) worker/main.c scheduler/main.c tests/fuzz/driver.c tests/system/crash_tasks.c
 
-.PHONY: all deps deps-test run test unit fuzz system lint check bench install clean units
+.PHONY: all deps deps-test run test unit fuzz system torture lint check bench install clean units
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -157,6 +157,10 @@ fuzz: units
 
 system: deps-test all $(crash_worker)
 	@LONGSHORE_BIN=$(CURDIR)/$(BIN) tests/run-system
+
+# SECONDS=60 SEED=n: everything dies around thousands of jobs, then a ledger says what became of each.
+torture: deps-test all
+	@LONGSHORE_BIN=$(CURDIR)/$(BIN) $(PYTHON) -B tests/system/torture.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 bench: deps-test all $(benches)
 	@tests/bench/run $(B)
