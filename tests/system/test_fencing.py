@@ -1,7 +1,6 @@
 """Q3: a worker that was stopped, taken for dead and continued can neither finish its job, nor free a slot, nor write a checkpoint."""
 
 import contextlib
-import time
 
 from harness import wait_until
 from harness.guesty import differences, expected, listing_row
