@@ -21,6 +21,7 @@
 
 #define LOOK_MS 5000
 #define SCAN_MS 60000
+#define LISTS_MAX 20       /* of one scan: more of them say no more */
 #define NO_WORKER_MS 20000 /* a fleet that restarts is no alert */
 #define STEP_MS 5000
 #define DEPTH_WARN 1000
@@ -139,53 +140,89 @@ static void look_bound(struct watch *w, int i, enum lane lane, int64_t all)
 }
 
 /* The partner's name in queue:{p}, queue:{p}:high …, or in a name somebody forgot the braces of. */
-static bool name_of(const char *key, char *out, size_t cap, bool *braces)
+static bool name_of(const char *key, char *out, size_t cap, const char **rest)
 {
 	const char *p = key + strlen("queue:");
+	bool braces = *p == '{';
 	size_t n;
 
-	*braces = *p == '{';
-	if (*braces)
+	if (braces)
 		p++;
-	n = strcspn(p, *braces ? "}" : ":");
+	n = strcspn(p, braces ? "}" : ":");
 	if (!n || n >= cap)
 		return false;
 	memcpy(out, p, n);
 	out[n] = '\0';
+	*rest = braces && p[n] ? p + n + 1 : NULL;
 	return true;
 }
 
-static void look_list(struct watch *w, const char *key)
+static bool is_lane(const char *rest)
+{
+	return rest && (!*rest || !strcmp(rest, ":high") || !strcmp(rest, ":low"));
+}
+
+/* What outsiders wrote, as people and Postgres can bear it. */
+static void shown(const char *key, char *out, size_t cap)
+{
+	size_t n = 0;
+
+	for (; key[n] && n < cap - 1; n++)
+		out[n] = key[n] >= ' ' && key[n] <= '~' ? key[n] : '?';
+	out[n] = '\0';
+}
+
+/* Whether there is something wrong with it. */
+static bool look_list(struct watch *w, const char *key)
 {
 	static const char *names[SCHEDULER_PARTNERS_MAX]; /* not used across a wait */
-	char name[80], what[400];
-	bool braces;
+	char name[80] = "", list[120], what[400];
+	const char *rest = NULL;
 
-	if (strncmp(key, "queue:", 6) || !name_of(key, name, sizeof(name), &braces))
-		return;
-	if (braces && scheduler_queue(w->s, name))
-		return;
+	if (strncmp(key, "queue:", 6))
+		return false;
+	if (name_of(key, name, sizeof(name), &rest) && scheduler_queue(w->s, name) && is_lane(rest))
+		return false;
 	for (int i = 0; i < w->s->n_queues; i++)
 		names[i] = queue_partner(w->s->queues[i]);
 	const char *near =
 		scheduler_queue(w->s, name) ? name : config_nearest(name, names, w->s->n_queues);
-	snprintf(what, sizeof(what), "the list %.100s has jobs that nobody serves%s%s%s", key,
+	shown(key, list, sizeof(list));
+	snprintf(what, sizeof(what), "the list %s has jobs that nobody serves%s%s%s", list,
 		 near ? "; did the pusher mean queue:{" : "", near ? near : "", near ? "}?" : "");
 	raise_alert(
-		w, "unserved_list", "warning", key, what,
+		w, "unserved_list", "warning", list, what,
 		"move them: redis-cli RPOPLPUSH 'WRONG' 'RIGHT' until it is empty, then correct the pusher");
-	log_event(LOG_WARN, "unserved_list", LS("list", key), LS("nearest", near));
+	log_event(LOG_WARN, "unserved_list", LS("list", list), LS("nearest", near));
+	return true;
+}
+
+/* Each scan writes anew what it finds: what this one did not write is gone, whoever raised it. */
+static void resolve_unseen(struct watch *w, int64_t scan_ms)
+{
+	struct err err = { 0 };
+	char seconds[24];
+
+	snprintf(seconds, sizeof(seconds), "%lld", (long long)(scan_ms / 1000 + 5));
+	if (pg_execv(w->s->pg, NULL, loop_now_ms() + STEP_MS, &err,
+		     "UPDATE alerts SET state = 'resolved', resolved_at = now() WHERE kind ="
+		     " 'unserved_list' AND state = 'open' AND last_seen < now() -"
+		     " make_interval(secs => $1::float8)",
+		     seconds, NULL) < 0)
+		log_event(LOG_WARN, "alert_not_resolved", LS("kind", "unserved_list"),
+			  LS("reason", err.text));
 }
 
 /* Lists named like queues are few; SCAN in steps of 1,000 with its TYPE filter, once a minute, holds Redis for well under a ms a step. */
 static void scan_lists(struct watch *w)
 {
 	char cursor[32] = "0";
+	int64_t began = loop_now_ms();
+	int found = 0;
 
 	do {
 		redisReply *reply = NULL;
-		struct err err = { 0 };
-		if (redis_callv(w->s->redis, &reply, loop_now_ms() + STEP_MS, &err, "SCAN", cursor,
+		if (redis_callv(w->s->redis, &reply, loop_now_ms() + STEP_MS, NULL, "SCAN", cursor,
 				"MATCH", "queue:*", "COUNT", "1000", "TYPE", "list", NULL) < 0)
 			return;
 		if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
@@ -193,19 +230,19 @@ static void scan_lists(struct watch *w)
 			return;
 		}
 		snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
-		for (size_t i = 0; i < reply->element[1]->elements; i++)
-			look_list(w, reply->element[1]->element[i]->str);
+		for (size_t i = 0; i < reply->element[1]->elements && found < LISTS_MAX; i++)
+			found += look_list(w, reply->element[1]->element[i]->str);
 		freeReplyObject(reply);
-	} while (strcmp(cursor, "0"));
+	} while (strcmp(cursor, "0") && found < LISTS_MAX);
+	if (found < LISTS_MAX)
+		resolve_unseen(w, loop_now_ms() - began);
 }
 
 static void look(struct watch *w)
 {
-	struct err err = { 0 };
-
 	w->alive = 0;
 	memset(w->served, 0, sizeof(w->served));
-	if (fleet_each(w->s->redis, see_worker, w, loop_now_ms() + STEP_MS, &err) < 0)
+	if (fleet_each(w->s->redis, see_worker, w, loop_now_ms() + STEP_MS, NULL) < 0)
 		return;
 	metric_set(metrics_gauge("longshore_workers_alive", "Workers whose heartbeat stands.",
 				 NULL),
@@ -229,15 +266,24 @@ static void look(struct watch *w)
 	}
 }
 
+/* Another may have led meanwhile: what stands in Postgres is unknown. */
+static void forget(struct watch *w)
+{
+	memset(w->lonely_since_ms, 0, sizeof(w->lonely_since_ms));
+	memset(w->lonely_raised, 0, sizeof(w->lonely_raised));
+	for (int i = 0; i < SCHEDULER_PARTNERS_MAX; i++)
+		w->raised[i] = -1;
+}
+
 static void run(void *arg)
 {
 	struct watch *w = arg;
 
-	for (int i = 0; i < SCHEDULER_PARTNERS_MAX; i++)
-		w->raised[i] = w->bound[i][LANE_HIGH] = w->bound[i][LANE_NORMAL] =
-			w->bound[i][LANE_LOW] = -1;
+	forget(w);
 	do {
-		if (leader_is_me(w->s) && redis_is_up(w->s->redis) && pg_is_up(w->s->pg))
+		if (!leader_is_me(w->s))
+			forget(w);
+		else if (redis_is_up(w->s->redis) && pg_is_up(w->s->pg))
 			look(w);
 	} while (scheduler_sleep(w->s, LOOK_MS) == 0);
 	free(w);

@@ -28,14 +28,20 @@ struct attempt {
 		exchange; /* HTTP exchange for a dead letter, JSON; set by whoever saw the failure */
 	int64_t started_ms; /* loop_now_ms */
 	struct attempt_child *children;
-	int n_children; /* queued by the settlement */
-	bool goes_on;   /* attempt_continue */
+	int n_children;       /* queued by the settlement */
+	bool goes_on;         /* attempt_continue */
 	struct job_keys keys; /* n = 0 for most */
-	const char *skipped;  /* not run at all, as this outcome: duplicate, replaced, stale, superseded */
-	int64_t run_id; /* of an import; kept in the job's header between attempts; 0 = none yet */
+	const char *
+		skipped; /* not run at all, as this outcome: duplicate, replaced, stale, superseded */
+	/* Kept in the job's header from attempt to attempt. */
+	int64_t run_id;    /* of an import; 0 = none yet */
+	int64_t step;      /* how far a task without a checkpoint has got */
+	bool auth_refused; /* it met a 401 with a fresh token once */
+	bool unclean;      /* a page may be stored without what hangs on it being queued */
 };
 
-/* Queues a child with the settlement (all or nothing with it).  args is copied; NULL = none.  partner NULL: this queue's own.  Does not wait. */
+/* Queues a child with the settlement, all or nothing with it; of an attempt that fails nothing is queued.  args is copied;
+ * NULL = none.  partner NULL: this queue's own.  Does not wait. */
 void attempt_child(struct attempt *a, const char *partner, enum lane lane, const char *task,
 		   int64_t integration_id, const cJSON *args, int64_t run_id);
 /* This very job goes on in a new attempt, no retry used: what a task asks for at its soft limit, after storing its place; then it returns 0. */

@@ -145,7 +145,7 @@ int fresh_check(struct attempt *a)
 	bool import = is_whole(a), old = false;
 	int rc = 0;
 
-	if ((!import && !is_one_of(fans, a->job.task)) || header_has(&a->lease.header, RAN_RUN))
+	if ((!import && !is_one_of(fans, a->job.task)) || header_number(&a->lease.header, RAN_RUN))
 		return 0;
 	if (import)
 		rc = is_superseded(a, &old);

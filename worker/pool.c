@@ -17,6 +17,7 @@
 #define CLAIM_MAX 200 /* more a claim buys nothing (spike section 8) and holds Redis longer */
 #define CLAIM_TIMEOUT_MS 10000
 #define ERROR_PAUSE_MS 500
+#define HANDFUL_MS 20   /* so long a few free slots wait for more */
 #define SETTLE_MS 10000 /* a stopping process waits so long for its last settlements */
 
 /* One queue's claimer: a coroutine that sleeps until the doorbell rang and slots are free. */
@@ -42,6 +43,9 @@ static struct {
 	struct doorbell *doorbell;
 	struct slot *running;
 	int n_running, next_turn;
+	int n_asked; /* slots that claims under way may fill */
+	struct loop_timer *handful;
+	bool take_few; /* HANDFUL_MS are over */
 	bool stopping;
 	int64_t touched_ms;
 	struct metric *in_flight;
@@ -76,28 +80,40 @@ static bool others_wait(const struct claimer *c)
 	return false;
 }
 
+static int free_slots_now(void)
+{
+	return pool.o.concurrency - pool.n_running - pool.n_asked;
+}
+
 /* How many jobs this claimer may ask for now. */
 static int share(const struct claimer *c)
 {
-	int free_slots = pool.o.concurrency - pool.n_running;
+	int free_slots = free_slots_now();
 	int most = others_wait(c) ? (pool.o.concurrency + 1) / 2 - c->used : free_slots;
 	int want = most < free_slots ? most : free_slots;
 
 	return want < CLAIM_MAX ? want : CLAIM_MAX;
 }
 
-/* Claiming a handful at a time wastes scripts: wait until a quarter of the slots, or 100, are free. */
+/* Claiming a handful at a time wastes scripts: wait until a quarter of the slots, or 100, are free; but not for
+ * long, since those that are not may run for minutes. */
 static bool enough_free(void)
 {
-	int free_slots = pool.o.concurrency - pool.n_running, quarter = pool.o.concurrency / 4;
+	int quarter = pool.o.concurrency / 4;
 
-	return free_slots >= (quarter < 100 ? (quarter > 1 ? quarter : 1) : 100);
+	return pool.take_few ||
+	       free_slots_now() >= (quarter < 100 ? (quarter > 1 ? quarter : 1) : 100);
 }
 
 static void offer_slots(void)
 {
-	if (!enough_free())
+	if (pool.stopping)
 		return;
+	if (!enough_free()) {
+		if (free_slots_now() > 0 && !loop_timer_pending(pool.handful))
+			loop_timer_set(pool.handful, HANDFUL_MS);
+		return;
+	}
 	for (int i = 0; i < pool.o.n_queues; i++) {
 		struct claimer *c = &pool.claimers[(pool.next_turn + i) % pool.o.n_queues];
 
@@ -107,6 +123,12 @@ static void offer_slots(void)
 		co_wake(c->co);
 		return;
 	}
+}
+
+static void on_handful(void *arg)
+{
+	pool.take_few = true;
+	offer_slots();
 }
 
 static void slot_end(struct slot *sl)
@@ -177,7 +199,8 @@ static void restore_control(struct claimer *c)
 		return;
 }
 
-static void take(struct claimer *c, struct claim_result *r)
+/* Returns whether each job got its slot. */
+static bool take(struct claimer *c, struct claim_result *r)
 {
 	bool short_of_slots = false;
 
@@ -189,35 +212,46 @@ static void take(struct claimer *c, struct claim_result *r)
 	if (short_of_slots && !pool.stopping)
 		log_event(LOG_WARN, "no_free_slot", LS("partner", queue_partner(c->queue)),
 			  LI("running", pool.n_running));
+	return !short_of_slots;
+}
+
+/* Waits.  The slots were set aside for it: others ask meanwhile. */
+static int ask(struct claimer *c, int want, struct claim_result *out)
+{
+	int64_t dl = loop_now_ms() + CLAIM_TIMEOUT_MS;
+	struct err err = { 0 };
+	int rc = 0;
+
+	if (c->reconcile) {
+		c->reconcile = false; /* Redis may come back once more meanwhile */
+		rc = queue_reconcile(c->queue, dl, &err);
+		c->reconcile = c->reconcile || rc < 0;
+	}
+	if (rc == 0)
+		rc = queue_claim(c->queue, want, out, dl, &err);
+	if (rc < 0 && redis_is_up(pool.o.worker->redis) && !pool.stopping)
+		log_event(LOG_WARN, "claim_failed", LS("partner", queue_partner(c->queue)),
+			  LS("reason", err.text));
+	return rc;
 }
 
 static int claim(struct claimer *c)
 {
 	struct claim_result r = { 0 };
-	struct err err = { 0 };
-	int64_t dl = loop_now_ms() + CLAIM_TIMEOUT_MS;
-	int rc = 0;
+	int want = share(c), rc;
 
-	if (c->reconcile) {
-		rc = queue_reconcile(c->queue, dl, &err);
-		if (rc == 0)
-			c->reconcile = false;
-	}
-	if (rc == 0)
-		rc = queue_claim(c->queue, share(c), &r, dl, &err);
-	if (rc < 0) {
-		if (redis_is_up(pool.o.worker->redis) && !pool.stopping)
-			log_event(LOG_WARN, "claim_failed", LS("partner", queue_partner(c->queue)),
-				  LS("reason", err.text));
+	pool.take_few = false;
+	pool.n_asked += want;
+	rc = ask(c, want, &r);
+	pool.n_asked -= want;
+	if (rc < 0)
 		return rc;
-	}
 	pool_note_touch();
-	take(c, &r);
+	if (!take(c, &r) && !pool.stopping)
+		return -EAGAIN;
 	if (r.no_control) {
 		restore_control(c);
-		return 0;
-	}
-	if (!r.more) {
+	} else if (!r.more && !pool.stopping) {
 		c->rung = false;
 		doorbell_arm(pool.doorbell, c->queue, r.at_partner_cap);
 	}
@@ -231,6 +265,7 @@ static void claimer_run(void *arg)
 	while (!pool.stopping) {
 		c->wants_slots = c->rung && redis_is_up(pool.o.worker->redis);
 		if (!c->wants_slots || !enough_free() || share(c) <= 0) {
+			offer_slots();
 			if (co_wait("work", CO_NO_DEADLINE) == -ECANCELED)
 				break;
 			continue;
@@ -304,6 +339,7 @@ int pool_start(const struct pool_options *o)
 	pool.in_flight =
 		metrics_gauge("longshore_worker_jobs_in_flight", "Jobs this worker runs.", NULL);
 	pool.claimers = mem_zalloc(o->n_queues * sizeof(*pool.claimers));
+	pool.handful = loop_timer_new(on_handful, NULL);
 	pool.doorbell =
 		doorbell_new(o->worker->redis, o->redis_url, o->queues, o->n_queues, on_bell, NULL);
 	log_set_context(log_context);
@@ -371,4 +407,6 @@ void pool_stop(int64_t grace_ms)
 			   "Redis did not answer: the jobs run again after the heartbeat has lapsed"));
 	doorbell_free(pool.doorbell);
 	pool.doorbell = NULL;
+	loop_timer_free(pool.handful);
+	pool.handful = NULL;
 }

@@ -90,6 +90,7 @@ static int check_integration(struct attempt *a)
 		if (control_mirror(a->worker->redis, a->worker->pg, a->driver, partner, false,
 				   loop_now_ms() + 5000, &ignored) < 0)
 			log_event(LOG_WARN, "control_not_mirrored", LS("reason", ignored.text));
+		integrations_forget(i->id); /* resumed meanwhile? the next look is a fresh one */
 		a->err.retry_after_ms = PAUSED_MS;
 		return err_set(&a->err, -EAGAIN, ERR_HOLD, i->status, "integration %lld is %s%s%s",
 			       (long long)i->id, i->status, i->status_reason ? ": " : "",
@@ -204,6 +205,11 @@ static void prepare(struct attempt *a)
 	a->partner = queue_partner(a->lease.queue);
 	a->driver = driver_find(a->worker->drivers, a->partner);
 	snprintf(a->job_id, sizeof(a->job_id), "%s", a->lease.header.id);
+	a->run_id = header_number(&a->lease.header, RAN_RUN);
+	a->step = header_number(&a->lease.header, RAN_AT);
+	a->auth_refused = header_number(&a->lease.header, RAN_AUTH);
+	/* One that died ('0': given back or reaped) could not say how it left things. */
+	a->unclean = a->lease.member[0] == '0' || header_number(&a->lease.header, RAN) > 1;
 	co_set_deadline(co_self(), a->started_ms + a->worker->hard_limit_ms);
 }
 

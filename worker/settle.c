@@ -7,6 +7,7 @@
 
 #include "common/base/id.h"
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/base/metrics.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
@@ -38,6 +39,8 @@ static const struct {
 #define NETWORK_BASE_MS 30000
 #define NETWORK_MAX_MS (15 * 60000)
 #define DEFAULT_RETRIES 3
+#define HOLD_MIN_MS 100 /* a job that is held again and again costs little */
+#define STORE_WAIT_MS 5000
 #define HOLD_MAX_MS \
 	(24LL * 3600 * 1000) /* a partner that says "in 40 years" is asked again tomorrow */
 
@@ -64,7 +67,7 @@ static void add_children(struct attempt *a, struct settlement *s)
 	}
 }
 
-/* An outcome is told once, when Redis has it. */
+/* An outcome is told once, where it is decided. */
 static void count(const struct attempt *a, const char *outcome)
 {
 	const char *partner = queue_partner(a->lease.queue);
@@ -106,9 +109,8 @@ static void on_settled(bool held, void *arg)
 
 static void hand_over(struct attempt *a, struct settlement *s)
 {
-	struct queue *q = a->lease.queue ? a->lease.queue : NULL;
+	struct queue *q = a->lease.queue; /* settlement_of left it there */
 
-	/* settlement_new moved the lease in; the queue is kept in the pool's slot. */
 	queue_settle(q, s, on_settled, (void *)queue_partner(q));
 }
 
@@ -119,9 +121,9 @@ static struct settlement *settlement_of(struct attempt *a, enum settle_kind kind
 
 	a->lease.queue = q;
 	settlement_set_keys(s, &a->keys,
-			    kind == SETTLE_DELAY		    ? KEY_WAITS
+			    kind == SETTLE_DELAY                 ? KEY_WAITS
 			    : kind == SETTLE_DONE && !a->skipped ? KEY_SUCCEEDED
-								    : KEY_FREED);
+								 : KEY_FREED);
 	return s;
 }
 
@@ -141,23 +143,40 @@ static void bury(struct attempt *a)
 	buf_clear(&letter);
 }
 
-/* The header as it goes on: what later attempts need to know is added once. */
-static void header_extend(const struct attempt *a, struct job_header *h, bool auth,
-			  struct buf *extra)
+static bool is_ours(const char *word, size_t n)
 {
-	buf_append(extra, h->extra, h->extra_len);
-	if (!header_has(h, RAN))
-		buf_puts(extra, RAN);
-	if (auth && !header_has(h, RAN_AUTH))
-		buf_puts(extra, RAN_AUTH);
-	if (a->run_id && !header_has(h, RAN_RUN))
+	static const char *const ours[] = { RAN, RAN_AUTH, RAN_RUN, RAN_AT };
+
+	for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+		if (n >= strlen(ours[i]) && !memcmp(word, ours[i], strlen(ours[i])))
+			return true;
+	return false;
+}
+
+/* The header as it goes on: words of others are kept, ours are written anew. */
+static void header_extend(const struct attempt *a, struct job_header *h, struct buf *extra)
+{
+	const char *end = h->extra + h->extra_len, *next;
+
+	for (const char *p = h->extra; p < end; p = next) {
+		next = memchr(p + 1, ' ', (size_t)(end - p - 1));
+		next = next ? next : end;
+		if (!is_ours(p, (size_t)(next - p)))
+			buf_append(extra, p, (size_t)(next - p));
+	}
+	buf_puts(extra, a->unclean ? RAN "2" : RAN "1");
+	if (a->auth_refused)
+		buf_puts(extra, RAN_AUTH "1");
+	if (a->run_id)
 		buf_printf(extra, RAN_RUN "%lld", (long long)a->run_id);
+	if (a->step)
+		buf_printf(extra, RAN_AT "%lld", (long long)a->step);
 	h->extra = extra->data;
 	h->extra_len = extra->len;
 }
 
 /* Into the delayed set; charged or not is in `attempts`. */
-static void delay(struct attempt *a, int attempts, bool auth, int64_t ms, const char *outcome)
+static void delay(struct attempt *a, int attempts, int64_t ms, const char *outcome)
 {
 	struct job_header h = a->lease.header;
 	struct buf extra = BUF_INIT;
@@ -165,27 +184,27 @@ static void delay(struct attempt *a, int attempts, bool auth, int64_t ms, const 
 	log_outcome(a, LOG_INFO, "job_later", ms);
 	count(a, outcome);
 	h.attempts = attempts;
-	header_extend(a, &h, auth, &extra);
+	header_extend(a, &h, &extra);
 	struct settlement *s = settlement_of(a, SETTLE_DELAY);
 	settlement_set_header(s, &h);
 	settlement_set_due(s, redis_now_ms(a->worker->redis) + ms);
-	/* What a task queued before it failed is kept with it: the next attempt starts after what was stored. */
-	add_children(a, s);
 	hand_over(a, s);
 	buf_clear(&extra);
 }
 
-static void go_on(struct attempt *a)
+/* Ready again, before what is new; no retry used. */
+static void give_back(struct attempt *a, const char *event, const char *outcome)
 {
 	struct job_header h = a->lease.header;
 	struct buf extra = BUF_INIT;
 
-	log_outcome(a, LOG_INFO, "job_goes_on", 0);
-	count(a, "continued");
-	header_extend(a, &h, false, &extra);
+	log_outcome(a, LOG_INFO, event, 0);
+	count(a, outcome);
+	header_extend(a, &h, &extra);
 	struct settlement *s = settlement_of(a, SETTLE_AGAIN);
 	settlement_set_header(s, &h);
-	add_children(a, s);
+	if (a->goes_on)
+		add_children(a, s);
 	hand_over(a, s);
 	buf_clear(&extra);
 }
@@ -198,7 +217,7 @@ static void retry(struct attempt *a)
 	if (a->job.no_retry || attempts >= max)
 		bury(a);
 	else
-		delay(a, attempts + 1, false, backoff_ms(&a->err, attempts), "retry");
+		delay(a, attempts + 1, backoff_ms(&a->err, attempts), "retry");
 }
 
 static void wait_for(struct attempt *a)
@@ -206,19 +225,23 @@ static void wait_for(struct attempt *a)
 	int64_t ms =
 		a->err.retry_after_ms > 0 ? a->err.retry_after_ms : table[a->err.class].base_ms;
 
-	delay(a, a->lease.header.attempts, false, ms < HOLD_MAX_MS ? ms : HOLD_MAX_MS, "held");
+	if (ms < HOLD_MIN_MS)
+		ms = HOLD_MIN_MS;
+	delay(a, a->lease.header.attempts, ms < HOLD_MAX_MS ? ms : HOLD_MAX_MS, "held");
 }
 
-/* 401 after a fresh token: once more after 5 s; then the integration is marked, its jobs wait unharmed (cap 0), a human is told. */
-static void auth(struct attempt *a)
+/* 401 after a fresh token: once more after 5 s; then the integration is marked, its jobs wait unharmed (cap 0), a
+ * human is told.  -EACCES: whoever found the credentials refused for good has marked it already. */
+static void auth(struct attempt *a, int rc)
 {
-	bool again = header_has(&a->lease.header, RAN_AUTH);
-	bool broken = integrations_is_broken(a->worker, a->job.integration_id);
+	bool marked = rc == -EACCES || integrations_is_broken(a->worker, a->job.integration_id);
+	bool broken = marked || a->auth_refused;
 
-	if (again || broken)
-		integrations_mark_broken(a->worker, a->job.integration_id, a->err.text);
-	delay(a, a->lease.header.attempts, true, table[ERR_AUTH].base_ms,
-	      again || broken ? "held" : "retry");
+	if (broken)
+		integrations_mark_broken(a->worker, a->job.integration_id,
+					 marked ? NULL : a->err.text);
+	a->auth_refused = !broken; /* once it is mended the job may be refused once again */
+	delay(a, a->lease.header.attempts, table[ERR_AUTH].base_ms, broken ? "held" : "retry");
 }
 
 static void raise_alert(struct attempt *a)
@@ -252,42 +275,66 @@ static void skip(struct attempt *a)
 	hand_over(a, settlement_of(a, SETTLE_DONE));
 }
 
-static void hand_back(struct attempt *a)
+/* Redis or Postgres is away, or refuses for now: no fault of the job's, however long it takes.  A partner's
+ * failures come as -EREMOTEIO or -EAGAIN. */
+static bool store_failed(const struct attempt *a, int rc)
 {
-	log_outcome(a, LOG_INFO, "job_handed_back", 0);
-	count(a, "handed_back");
-	hand_over(a, settlement_of(a, SETTLE_AGAIN));
+	return rc == -ECONNRESET ||
+	       ((rc == -EPROTO || rc == -ETIMEDOUT) && a->err.class == ERR_TRANSIENT);
+}
+
+static void hold_for_store(struct attempt *a)
+{
+	a->err.class = ERR_HOLD;
+	if (a->err.retry_after_ms < STORE_WAIT_MS)
+		a->err.retry_after_ms = STORE_WAIT_MS;
+}
+
+/* Writers wait for a store that is away until their time is over. */
+static void over_the_limit(struct attempt *a)
+{
+	bool away = !redis_is_up(a->worker->redis) || !pg_is_up(a->worker->pg);
+
+	err_set(&a->err, 0, ERR_LIMIT, "hard limit", "ran over its hard limit of %lld s%s",
+		(long long)a->worker->hard_limit_ms / 1000,
+		away ? ", waiting for Redis or Postgres" : "");
+	if (away)
+		hold_for_store(a);
 }
 
 /* What a task left unsaid: an errno without a class. */
 static void complete(struct attempt *a, int rc)
 {
-	if (rc == -ECANCELED)
+	if (rc == -ECANCELED || rc == -ESTALE) /* stopped, or the job was given to another */
 		a->err.class = ERR_CANCELLED;
 	else if (rc == -ETIMEDOUT && loop_now_ms() >= attempt_deadline_ms(a))
-		err_set(&a->err, rc, ERR_LIMIT, "hard limit",
-			"ran over its hard limit of %lld s%s%s",
-			(long long)a->worker->hard_limit_ms / 1000, a->err.text[0] ? ": " : "",
-			a->err.text[0] ? "it waited" : "");
-	else if (rc == -ECONNRESET || rc == -ESTALE)
-		/* Our own Redis or Postgres went away, or the job was given to another: no fault of the job's. */
-		a->err.class = rc == -ESTALE ? ERR_CANCELLED : ERR_HOLD;
+		over_the_limit(a);
+	else if (store_failed(a, rc))
+		hold_for_store(a);
 	else if (a->err.class == ERR_NONE)
 		err_set(&a->err, rc, ERR_INTERNAL, "unclassified", "%s failed: %s",
 			a->job.task ? a->job.task : "job", strerror(-rc));
 }
 
+/* An attempt that is done: its children are queued with it. */
+static void settle_done(struct attempt *a)
+{
+	if (a->skipped)
+		skip(a);
+	else if (!a->goes_on)
+		done(a, "done");
+	else
+		give_back(a, "job_goes_on", "continued");
+}
+
 void settle(struct attempt *a, int rc)
 {
 	if (rc == 0) {
-		if (a->skipped)
-			skip(a);
-		else if (a->goes_on)
-			go_on(a);
-		else
-			done(a, "done");
+		settle_done(a);
 		return;
 	}
+	a->goes_on = false;
+	attempt_children_clear(a);
 	complete(a, rc);
 	if (table[a->err.class].alert)
 		raise_alert(a);
@@ -302,14 +349,14 @@ void settle(struct attempt *a, int rc)
 		bury(a);
 		break;
 	case AUTH:
-		auth(a);
+		auth(a, rc);
 		break;
 	case DISCARD:
 		a->skipped = "expired"; /* no success: its keys are free */
 		done(a, a->skipped);
 		break;
 	case HAND_BACK:
-		hand_back(a);
+		give_back(a, "job_handed_back", "handed_back");
 		break;
 	}
 }

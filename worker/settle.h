@@ -12,15 +12,17 @@ struct attempt_child {
 };
 void attempt_children_clear(struct attempt *a);
 
-/* Words in a job's header that outlive an attempt. */
-#define RAN " ran=1"       /* it ran before: look for a checkpoint */
-#define RAN_AUTH " auth=1" /* it met a 401 with a fresh token once */
-#define RAN_RUN " run="    /* the run it belongs to */
+/* Words in a job's header that outlive an attempt; a number follows each but the last. */
+#define RAN " ran="       /* 1: it ran before: look for a checkpoint; 2: and was unclean */
+#define RAN_AUTH " auth=" /* 1: it met a 401 with a fresh token once */
+#define RAN_RUN " run="   /* the run it belongs to */
+#define RAN_AT " at="     /* where it goes on, for tasks without a checkpoint */
 #define RAN_CRASH \
 	" crash=" /* epochs of the processes that died while it was on the CPU, by commas */
-bool header_has(const struct job_header *h, const char *word);
+int64_t header_number(const struct job_header *h, const char *word); /* 0: not there */
 
-/* Settles the attempt's lease by rc and a->err: hands it to the queue and forgets it.  Does not wait. */
+/* Settles the attempt's lease by rc and a->err: hands it to the queue and forgets it.  Waits only
+ * where an alert or a broken integration has to be written, and not when cancelled. */
 void settle(struct attempt *a, int rc);
 
 /* The dead letter of an attempt, as JSON; `id` is its own. Appends. */

@@ -5,16 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
-#include "worker/lot.h"
+#include "worker/sink_impl.h"
 
 #define LINGER_MS 3
-#define ROWS_FLUSH 500
+#define ROWS_FLUSH 500                /* gathered: sent at once … */
+#define BYTES_FLUSH (4 * 1024 * 1024) /* … as with so much text */
+#define ROWS_MAX 1000                 /* of one statement */
 #define AGAIN_MS 200
-#define BUCKETS_MAX 256 /* sets of columns in use: one or two a collection */
 
 /* One sink_rows: its rows copied into one block, so that a cancelled job's memory is not needed. */
 struct request {
@@ -24,6 +24,7 @@ struct request {
 	int rc;
 	struct err err;
 	int n;
+	size_t bytes; /* of strings */
 	enum row_outcome *outcomes;
 	char (*why)[SINK_WHY_MAX]; /* NULL until the first failure */
 	struct row *rows;
@@ -36,28 +37,24 @@ struct place { /* a row in a batch */
 	int index;
 };
 
-struct bucket { /* gathering, by table and set of columns */
+struct bucket { /* gathering, by table and set of columns: one or two a collection */
 	struct sink *sink;
 	enum row_table table;
 	uint64_t columns;
 	struct place *places;
 	int n, cap;
+	size_t bytes;
 	struct loop_timer *linger;
 };
 
-struct batch { /* under way */
-	struct bucket *bucket;
+struct batch {                 /* under way */
+	struct bucket *bucket; /* NULL: the sink is gone, and this only waits for its answer */
 	struct place *places;
 	const struct row **rows;
 	int n;
+	bool again_sent; /* an earlier sending may have been carried out */
 	struct loop_timer *again;
-};
-
-struct sink {
-	struct pg *pg;
-	struct bucket *buckets[BUCKETS_MAX];
-	int n_buckets;
-	struct lot *runs, *rejected;
+	struct batch *next, **back; /* of sink->batches */
 };
 
 /* ---- requests ---- */
@@ -107,6 +104,7 @@ static struct request *request_new(enum row_table t, uint64_t set, const struct 
 	for (int i = 0; i < n; i++)
 		bytes += text_bytes(rows[i], cols, n_cols, set);
 	q->n = q->pending = n;
+	q->bytes = bytes;
 	q->rows = mem_alloc(n * sizeof(*q->rows));
 	q->strings = mem_alloc(bytes);
 	q->outcomes = mem_zalloc(n * sizeof(*q->outcomes));
@@ -154,9 +152,10 @@ static void row_error(const struct place *p, int rc, const struct err *err)
 /* ---- batches ---- */
 static void batch_send(void *arg);
 
-static struct batch *batch_new(struct bucket *b, struct place *places, int n)
+static struct batch *batch_new(struct bucket *b, const struct place *places, int n)
 {
 	struct batch *t = mem_new(struct batch);
+	struct sink *s = b->sink;
 
 	t->bucket = b;
 	t->n = n;
@@ -165,15 +164,37 @@ static struct batch *batch_new(struct bucket *b, struct place *places, int n)
 	t->rows = mem_alloc(n * sizeof(*t->rows));
 	for (int i = 0; i < n; i++)
 		t->rows[i] = places[i].row;
+	t->next = s->batches;
+	t->back = &s->batches;
+	if (t->next)
+		t->next->back = &t->next;
+	s->batches = t;
 	return t;
+}
+
+static void batch_unlink(struct batch *t)
+{
+	*t->back = t->next;
+	if (t->next)
+		t->next->back = t->back;
+	t->bucket = NULL;
 }
 
 static void batch_free(struct batch *t)
 {
+	if (t->bucket)
+		batch_unlink(t);
 	loop_timer_free(t->again);
 	free(t->places);
 	free(t->rows);
 	free(t);
+}
+
+static void batch_fail(struct batch *t, int rc, const struct err *err)
+{
+	for (int i = 0; i < t->n; i++)
+		row_error(&t->places[i], rc, err);
+	batch_free(t);
 }
 
 static bool wanted(const struct batch *t)
@@ -189,20 +210,33 @@ static void batch_done(struct batch *t, const PGresult *res)
 	enum row_outcome *out = mem_alloc(t->n * sizeof(*out));
 
 	row_upsert_outcomes(res, t->rows, t->n, out);
-	for (int i = 0; i < t->n; i++)
+	for (int i = 0; i < t->n; i++) {
+		/* As old as what stands there: most likely it is what stands there, from the first sending. */
+		if (t->again_sent && out[i] == ROW_STALE)
+			out[i] = ROW_UPDATED;
 		row_end(&t->places[i], out[i], NULL);
+	}
 	free(out);
+	batch_free(t);
 }
 
 /* One row that Postgres refuses must not harm 499 others: halve until it stands alone. */
-static void batch_split(struct batch *t, int rc, const struct err *err)
+static void batch_split(struct batch *t, const struct err *err)
 {
+	struct batch *half[2];
+
 	if (t->n == 1) {
 		row_end(&t->places[0], ROW_FAILED, err->text);
+		batch_free(t);
 		return;
 	}
-	batch_send(batch_new(t->bucket, t->places, t->n / 2));
-	batch_send(batch_new(t->bucket, t->places + t->n / 2, t->n - t->n / 2));
+	half[0] = batch_new(t->bucket, t->places, t->n / 2);
+	half[1] = batch_new(t->bucket, t->places + t->n / 2, t->n - t->n / 2);
+	for (int i = 0; i < 2; i++) {
+		half[i]->again_sent = t->again_sent;
+		batch_send(half[i]);
+	}
+	batch_free(t);
 }
 
 static void on_answer(int rc, PGresult **results, int n, const struct err *err, void *arg)
@@ -212,19 +246,18 @@ static void on_answer(int rc, PGresult **results, int n, const struct err *err, 
 	if (rc == 0) {
 		batch_done(t, results[0]);
 		PQclear(results[0]);
-	} else if ((rc == -ECONNRESET || rc == -ETIMEDOUT || err->class == ERR_TRANSIENT) &&
-		   wanted(t)) {
+	} else if (!t->bucket || !wanted(t)) {
+		batch_fail(t, rc, err);
+	} else if (rc == -ECONNRESET || rc == -ETIMEDOUT || err->class == ERR_TRANSIENT) {
+		t->again_sent = t->again_sent || rc == -ECONNRESET;
 		if (!t->again)
 			t->again = loop_timer_new(batch_send, t);
 		loop_timer_set(t->again, AGAIN_MS);
-		return;
-	} else if (rc == -EPROTO && err->class == ERR_DATA) {
-		batch_split(t, rc, err);
+	} else if (lot_is_poison(rc, err)) {
+		batch_split(t, err);
 	} else {
-		for (int i = 0; i < t->n; i++)
-			row_error(&t->places[i], rc, err);
+		batch_fail(t, rc, err);
 	}
-	batch_free(t);
 }
 
 static void batch_send(void *arg)
@@ -262,6 +295,7 @@ static void flush(void *arg)
 	if (!total)
 		return;
 	b->n = 0;
+	b->bytes = 0;
 	stale = mem_alloc(total * sizeof(*stale));
 	qsort(b->places, total, sizeof(*b->places), by_key);
 	for (int i = 0; i < total; i++) {
@@ -270,7 +304,9 @@ static void flush(void *arg)
 		else
 			b->places[kept++] = b->places[i];
 	}
-	batch_send(batch_new(b, b->places, kept));
+	for (int at = 0; at < kept; at += ROWS_MAX)
+		batch_send(
+			batch_new(b, b->places + at, kept - at < ROWS_MAX ? kept - at : ROWS_MAX));
 	for (int i = 0; i < n_stale; i++)
 		row_end(&stale[i], ROW_STALE, NULL);
 	free(stale);
@@ -283,13 +319,12 @@ static struct bucket *bucket_of(struct sink *s, enum row_table t, uint64_t colum
 	for (int i = 0; i < s->n_buckets; i++)
 		if (s->buckets[i]->table == t && s->buckets[i]->columns == columns)
 			return s->buckets[i];
-	if (s->n_buckets == BUCKETS_MAX)
-		return NULL;
 	b = mem_new(struct bucket);
 	b->sink = s;
 	b->table = t;
 	b->columns = columns;
 	b->linger = loop_timer_new(flush, b);
+	s->buckets = mem_realloc(s->buckets, (s->n_buckets + 1) * sizeof(*s->buckets));
 	s->buckets[s->n_buckets++] = b;
 	return b;
 }
@@ -302,7 +337,8 @@ static void bucket_add(struct bucket *b, struct request *q)
 	}
 	for (int i = 0; i < q->n; i++)
 		b->places[b->n++] = (struct place){ &q->rows[i], q, i };
-	if (b->n >= ROWS_FLUSH)
+	b->bytes += q->bytes;
+	if (b->n >= ROWS_FLUSH || b->bytes >= BYTES_FLUSH)
 		flush(b);
 	else if (!loop_timer_pending(b->linger))
 		loop_timer_set(b->linger, LINGER_MS);
@@ -312,17 +348,13 @@ int sink_rows(struct sink *s, enum row_table t, uint64_t columns, const struct r
 	      int n, enum row_outcome *outcomes, char (*why)[SINK_WHY_MAX], int64_t deadline_ms,
 	      struct err *err)
 {
-	struct bucket *b = bucket_of(s, t, columns);
 	struct request *q;
 	int rc;
 
 	if (n == 0)
 		return 0;
-	if (!b)
-		return err_set(err, -ENOSPC, ERR_INTERNAL, "sink",
-			       "more than %d sets of columns in use", BUCKETS_MAX);
 	q = request_new(t, columns, rows, n);
-	bucket_add(b, q);
+	bucket_add(bucket_of(s, t, columns), q);
 	rc = completion_wait(&q->done, "rows", deadline_ms);
 	if (rc < 0 && !q->done.done) {
 		q->orphan = true;
@@ -338,120 +370,46 @@ int sink_rows(struct sink *s, enum row_table t, uint64_t columns, const struct r
 	return rc;
 }
 
-/* ---- runs and rejected items ---- */
-static void run_free(void *item)
-{
-	struct run *r = item;
-
-	free((char *)r->task);
-	free((char *)r->collection);
-	free((char *)r->mode);
-	free((char *)r->job_id);
-	free((char *)r->worker);
-	free((char *)r->state);
-	free((char *)r->note);
-	free(r);
-}
-
-static const char *dup(const char *s)
-{
-	return s ? mem_strdup(s) : NULL;
-}
-
-/* Each id once, the last state of it: one statement may not touch a row twice. */
-static void run_params(struct pg_params *out, const void *const *items, int n)
-{
-	struct run *v = mem_alloc(n * sizeof(*v));
-	int kept = 0;
-
-	for (int i = n - 1; i >= 0; i--) {
-		const struct run *r = items[i];
-		bool newer = false;
-		for (int k = 0; k < kept && !newer; k++)
-			newer = v[k].id == r->id;
-		if (!newer)
-			v[kept++] = *r;
-	}
-	run_upsert_params(out, v, kept);
-	free(v);
-}
-
-int sink_run(struct sink *s, const struct run *r, int64_t deadline_ms, struct err *err)
-{
-	struct run *copy = mem_new(struct run);
-
-	*copy = *r;
-	copy->task = dup(r->task);
-	copy->collection = dup(r->collection);
-	copy->mode = dup(r->mode);
-	copy->job_id = dup(r->job_id);
-	copy->worker = dup(r->worker);
-	copy->state = dup(r->state);
-	copy->note = dup(r->note);
-	return lot_add(s->runs, copy, deadline_ms, err);
-}
-
-static void rejected_free(void *item)
-{
-	struct rejected *r = item;
-
-	free((char *)r->collection);
-	free((char *)r->external_id);
-	free((char *)r->parent_id);
-	free((char *)r->field);
-	free((char *)r->reason);
-	free((char *)r->item_json);
-	free((char *)r->job_id);
-	free(r);
-}
-
-static void rejected_params(struct pg_params *out, const void *const *items, int n)
-{
-	struct rejected *v = mem_alloc(n * sizeof(*v));
-
-	for (int i = 0; i < n; i++)
-		v[i] = *(const struct rejected *)items[i];
-	rejected_insert_params(out, v, n);
-	free(v);
-}
-
-int sink_rejected(struct sink *s, const struct rejected *v, int64_t deadline_ms, struct err *err)
-{
-	struct rejected *copy = mem_new(struct rejected);
-
-	*copy = *v;
-	copy->collection = dup(v->collection);
-	copy->external_id = dup(v->external_id);
-	copy->parent_id = dup(v->parent_id);
-	copy->field = dup(v->field);
-	copy->reason = dup(v->reason);
-	copy->item_json = dup(v->item_json);
-	copy->job_id = dup(v->job_id);
-	return lot_add(s->rejected, copy, deadline_ms, err);
-}
-
+/* ---- the sink ---- */
 struct sink *sink_new(struct pg *p)
 {
-	static const struct lot_kind runs = { run_upsert_sql, run_params, run_free };
-	static const struct lot_kind rejected = { rejected_insert_sql, rejected_params,
-						  rejected_free };
 	struct sink *s = mem_new(struct sink);
 
 	s->pg = p;
-	s->runs = lot_new(p, &runs);
-	s->rejected = lot_new(p, &rejected);
+	records_open(s);
 	return s;
+}
+
+/* What was not sent ends now; what is under way is freed by its answer, at the latest when the pool goes. */
+static void batches_free(struct sink *s)
+{
+	while (s->batches) {
+		struct batch *t = s->batches;
+		bool sent = !t->again || !loop_timer_pending(t->again);
+
+		batch_unlink(t);
+		if (!sent)
+			batch_fail(t, -ECANCELED, NULL);
+	}
+}
+
+static void bucket_free(struct bucket *b)
+{
+	for (int i = 0; i < b->n; i++)
+		row_error(&b->places[i], -ECANCELED, NULL);
+	loop_timer_free(b->linger);
+	free(b->places);
+	free(b);
 }
 
 void sink_free(struct sink *s)
 {
 	if (!s)
 		return;
-	for (int i = 0; i < s->n_buckets; i++) {
-		loop_timer_free(s->buckets[i]->linger);
-		free(s->buckets[i]->places);
-		free(s->buckets[i]);
-	}
+	batches_free(s);
+	for (int i = 0; i < s->n_buckets; i++)
+		bucket_free(s->buckets[i]);
+	free(s->buckets);
 	lot_free(s->runs);
 	lot_free(s->rejected);
 	free(s);

@@ -21,6 +21,8 @@
 #define BACKOFF_MAX_MS 30000
 #define STEADY_MS 10000 /* a process that lived this long starts the backoff anew */
 #define GIVE_BACK_MS 10000
+#define STOPPING_MS \
+	1000 /* a supervisor that stops waits no longer for Redis: the reaper sees to it */
 
 extern char **environ;
 
@@ -39,7 +41,8 @@ static struct {
 	struct process *p;
 	int n;
 	bool stopping;
-	bool again; /* HUP: start anew when all have ended */
+	int giving_back; /* dead processes whose jobs are on their way back */
+	bool again;      /* HUP: start anew when all have ended */
 	int exit_code;
 	struct redis *redis;
 	struct queue **queues;
@@ -124,6 +127,21 @@ static void charge_job(struct give_back *g)
 			  LS("reason", err.text));
 }
 
+static int running(void)
+{
+	int n = 0;
+
+	for (int i = 0; i < sup.n; i++)
+		n += sup.p[i].pid != 0;
+	return n;
+}
+
+static void stop_when_done(void)
+{
+	if (sup.stopping && !running() && !sup.giving_back)
+		loop_stop();
+}
+
 /* Its jobs run again at once: the supervisor saw it die, so no heartbeat has to lapse. */
 static void give_back_run(void *arg)
 {
@@ -131,7 +149,8 @@ static void give_back_run(void *arg)
 	struct err err = { 0 };
 	int total = 0;
 
-	if (redis_wait_up(sup.redis, loop_now_ms() + GIVE_BACK_MS) < 0)
+	if (redis_wait_up(sup.redis, loop_now_ms() + (sup.stopping ? STOPPING_MS : GIVE_BACK_MS)) <
+	    0)
 		goto out;
 	if (g->charges)
 		charge_job(g);
@@ -145,9 +164,12 @@ static void give_back_run(void *arg)
 	if (fleet_leave(sup.redis, g->epoch, loop_now_ms() + GIVE_BACK_MS, &err) < 0)
 		log_event(LOG_WARN, "fleet_not_left", LS("epoch", g->epoch),
 			  LS("reason", err.text));
-	log_event(LOG_WARN, "jobs_given_back", LS("epoch", g->epoch), LI("jobs", total));
+	if (total)
+		log_event(LOG_WARN, "jobs_given_back", LS("epoch", g->epoch), LI("jobs", total));
 out:
 	free(g);
+	sup.giving_back--;
+	stop_when_done();
 }
 
 static void give_back(const struct process *p, int signo)
@@ -161,17 +183,11 @@ static void give_back(const struct process *p, int signo)
 	memcpy(g->epoch, page->epoch, sizeof(g->epoch));
 	g->epoch[sizeof(g->epoch) - 1] = '\0';
 	g->charges = crash_read(&g->crash, page, sup.s->n_names, signo);
-	if (!co_spawn("give back", give_back_run, g))
+	sup.giving_back++;
+	if (!co_spawn("give back", give_back_run, g)) {
 		free(g); /* the reaper does it when the heartbeat has lapsed */
-}
-
-static int running(void)
-{
-	int n = 0;
-
-	for (int i = 0; i < sup.n; i++)
-		n += sup.p[i].pid != 0;
-	return n;
+		sup.giving_back--;
+	}
 }
 
 static void process_ended(struct process *p, int status)
@@ -183,8 +199,8 @@ static void process_ended(struct process *p, int status)
 	if (crashed || (code != 0 && !sup.stopping))
 		log_event(LOG_ERROR, "process_died", LI("index", p->index),
 			  LI("signal", crashed ? WTERMSIG(status) : 0), LI("code", code));
-	if (crashed)
-		give_back(p, WTERMSIG(status));
+	if (crashed || (code != 0 && code != EXIT_MISUSED))
+		give_back(p, crashed ? WTERMSIG(status) : 0);
 	if (sup.stopping)
 		return;
 	/* A setting or schema that is wrong does not get better by trying: the first process tells, and all stop. */
@@ -208,8 +224,7 @@ static void on_child(int signo, void *arg)
 		for (int i = 0; i < sup.n; i++)
 			if (sup.p[i].pid == pid)
 				process_ended(&sup.p[i], status);
-	if (sup.stopping && !running())
-		loop_stop();
+	stop_when_done();
 }
 
 /* ---- signals ---- */
@@ -224,8 +239,7 @@ static void on_term(int signo, void *arg)
 {
 	sup.stopping = true;
 	forward(SIGTERM); /* a second TERM reaches them as their second: they stop at once */
-	if (!running())
-		loop_stop();
+	stop_when_done();
 }
 
 /* HUP: manifests and settings are read anew by starting anew, once every process has handed its jobs back.  A manifest that
@@ -236,6 +250,8 @@ static void on_hup(int signo, void *arg)
 	struct buf problems = BUF_INIT;
 	struct err err = { 0 };
 
+	if (sup.stopping)
+		return;
 	if (driver_set_load(sup.s->common.drivers, &d, &problems, &err) < 0 || problems.len) {
 		log_event(LOG_ERROR, "reload_refused",
 			  LS("problems", problems.len ? buf_str(&problems) : err.text));

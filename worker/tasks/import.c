@@ -9,7 +9,6 @@
 #include "common/base/mem.h"
 #include "common/io/loop.h"
 #include "worker/fresh.h"
-#include "worker/settle.h"
 
 #define PROGRESS_MS 1000
 #define TOUCH_MS 5000 /* integrations.last_success: at most so often a process */
@@ -22,21 +21,9 @@ static int write_run(struct import *im, const char *state, const char *note)
 	im->run.state = state;
 	im->run.note = note;
 	im->run.finished_ms = strcmp(state, "running") ? now : 0;
-	im->run.counts.calls = im->a->caller.calls;
+	im->run.counts.calls = im->calls_before + im->a->caller.calls;
 	im->run_written_ms = loop_now_ms();
 	return sink_run(im->a->worker->sink, &im->run, attempt_deadline_ms(im->a), &im->a->err);
-}
-
-/* A later attempt goes on with the run its header names. */
-static int64_t run_of_header(const struct attempt *a)
-{
-	const struct job_header *h = &a->lease.header;
-	size_t n = strlen(RAN_RUN);
-
-	for (const char *p = h->extra; p && p + n < h->extra + h->extra_len; p++)
-		if (!memcmp(p, RAN_RUN, n))
-			return strtoll(p + n, NULL, 10);
-	return 0;
 }
 
 static int begin(struct import *im, struct attempt *a)
@@ -44,12 +31,9 @@ static int begin(struct import *im, struct attempt *a)
 	int rc = task_mode(a, &im->mode);
 
 	im->a = a;
-	if (rc == 0) {
-		a->run_id = run_of_header(a);
-		im->resumed = a->run_id != 0;
-		if (!a->run_id)
-			rc = run_new_id(a->worker->pg, &a->run_id, &a->err);
-	}
+	im->resumed = a->run_id != 0;
+	if (rc == 0)
+		rc = task_run(a);
 	im->run = (struct run){ .id = a->run_id,
 				.root_id = a->job.run_id,
 				.integration_id = a->integration->id,
@@ -60,132 +44,92 @@ static int begin(struct import *im, struct attempt *a)
 				.started_ms = redis_now_ms(a->worker->redis),
 				.total = -1 };
 	im->run_written_ms = loop_now_ms();
+	im->redo = a->unclean;
 	return rc;
 }
 
+/* An integration that was deleted meanwhile has nothing to tell. */
 static int touch_success(struct attempt *a)
 {
 	static struct {
 		int64_t id, at_ms;
 	} last[64];
-	int slot = a->integration->id % 64;
+	int slot = a->integration->id % 64, rc;
 
 	if (last[slot].id == a->integration->id && loop_now_ms() - last[slot].at_ms < TOUCH_MS)
 		return 0;
-	last[slot].id = a->integration->id;
-	last[slot].at_ms = loop_now_ms();
-	return integration_touch_success(a->worker->pg, a->integration->id, &a->err);
+	rc = integration_touch_success(a->worker->pg, a->integration->id, &a->err);
+	if (rc == 0) {
+		last[slot].id = a->integration->id;
+		last[slot].at_ms = loop_now_ms();
+	}
+	return rc == -ENOENT ? 0 : rc;
+}
+
+/* What the run's row says of an attempt that failed; the error stays as it was. */
+static void tell_failure(struct import *im)
+{
+	struct attempt *a = im->a;
+	struct err first = a->err;
+	bool waits = first.class == ERR_HOLD || first.class == ERR_RATE_LIMIT;
+
+	if (!waits)
+		place_release(im);
+	if (write_run(im, waits ? "running" : "failed", first.text) < 0)
+		log_event(LOG_WARN, "run_not_written", LS("reason", a->err.text));
+	a->err = first;
 }
 
 static int end(struct import *im, int rc)
 {
-	struct attempt *a = im->a;
-	struct err first = a->err;
-	int rc2;
-
 	if (rc == 0 && !im->yielded && !im->incomplete)
-		rc = touch_success(a);
+		rc = touch_success(im->a);
 	if (rc == 0 && !im->yielded && !im->incomplete && !im->resumed)
-		fresh_success(a, im->mode, im->run.started_ms);
+		fresh_success(im->a, im->mode, im->run.started_ms);
 	if (rc == 0)
-		return write_run(im,
-				 im->yielded      ? "running"
-				 : im->incomplete ? "incomplete"
-						  : "done",
-				 im->run.note);
-	if (rc == -ECANCELED || rc == -ECONNRESET || rc == -ESTALE)
-		return rc;
-	bool waits = first.class == ERR_HOLD || first.class == ERR_RATE_LIMIT;
-	rc2 = write_run(im, waits ? "running" : "failed", first.text);
-	if (rc2 < 0)
-		log_event(LOG_WARN, "run_not_written", LS("reason", a->err.text));
-	a->err = first;
+		rc = write_run(im,
+			       im->yielded      ? "running"
+			       : im->incomplete ? "incomplete"
+						: "done",
+			       im->run.note);
+	else if (rc != -ECANCELED && rc != -ECONNRESET && rc != -ESTALE)
+		tell_failure(im);
+	place_clear(&im->place);
 	return rc;
 }
 
-/* ---- checkpoints ---- */
-static int put_checkpoint(struct import *im, const cJSON *scan, int64_t since_us)
-{
-	struct attempt *a = im->a;
-	cJSON *state = cJSON_CreateObject();
-	int rc;
-
-	if (since_us)
-		cJSON_AddNumberToObject(state, "since_us", (double)since_us);
-	if (scan) {
-		cJSON_AddItemToObject(state, "scan", cJSON_Duplicate(scan, 1));
-		cJSON_AddNumberToObject(state, "newest_us", (double)im->newest_us);
-	}
-	rc = checkpoint_put(a->worker->pg, a->integration->id, im->collection->name, a->job_id,
-			    state, a->lease.generation, a->lease.fence, &a->err);
-	cJSON_Delete(state);
-	return rc;
-}
-
-struct place {
-	int64_t since_us;
-	cJSON *scan;
-	bool complete;
-};
-
-static int64_t number_at(const cJSON *o, const char *key)
-{
-	const cJSON *n = cJSON_GetObjectItemCaseSensitive(o, key);
-
-	return cJSON_IsNumber(n) ? (int64_t)n->valuedouble : 0;
-}
-
-/* Where to start: what an earlier attempt at this very job stored, and since when to ask for changes. */
-static int find_place(struct import *im, struct place *out)
-{
-	struct attempt *a = im->a;
-	struct checkpoint c = { 0 };
-	int rc;
-
-	memset(out, 0, sizeof(*out));
-	if (!attempt_ran_before(a) && !im->collection->incremental.on)
-		return 0;
-	rc = checkpoint_get(a->worker->pg, a->integration->id, im->collection->name, &c, &a->err);
-	if (rc == -ENOENT)
-		return 0;
-	if (rc < 0)
-		return rc;
-	out->since_us = number_at(c.state, "since_us");
-	if (attempt_ran_before(a) && c.job_id && !strcmp(c.job_id, a->job_id)) {
-		out->scan = cJSON_DetachItemFromObjectCaseSensitive(c.state, "scan");
-		im->newest_us = number_at(c.state, "newest_us");
-		out->complete = !out->scan;
-	}
-	checkpoint_clear(&c);
-	return 0;
-}
-
-/* Full: everything.  Incremental: what changed since the newest that is stored; the first time as far back as the manifest says. */
-static int64_t ask_since(const struct import *im, int64_t stored_us)
+/* Full: everything.  Incremental: what changed since the newest that is stored; the first time as far back as the manifest
+ * says.  A scan that goes on asks as it did: its pages are those of that list. */
+static int64_t ask_since(const struct import *im)
 {
 	const struct manifest_incremental *inc = &im->collection->incremental;
 
+	if (im->place.scan)
+		return im->place.asked_us;
 	if (!inc->on || strcmp(im->mode, "incremental"))
 		return 0;
-	if (stored_us)
-		return stored_us;
+	if (im->place.since_us)
+		return im->place.since_us;
 	return inc->lookback_first_ms
 		       ? redis_now_us(im->a->worker->redis) - inc->lookback_first_ms * 1000
 		       : 0;
 }
 
 /* ---- a scan ---- */
-static int after_page(struct import *im, struct pager *pg, const struct page *p, int64_t since_us)
+static int after_page(struct import *im, struct pager *pg, const struct page *p)
 {
 	int rc = 0;
 
 	if (p->total >= 0)
 		im->run.total = p->total;
+	if (!im->place.began_us)
+		im->place.began_us = p->observed_us;
 	if (!p->last) {
-		cJSON *scan = pager_state(pg);
-		rc = put_checkpoint(im, scan, since_us);
-		cJSON_Delete(scan);
+		rc = place_move(im, pager_state(pg));
+		/* What an earlier attempt may have left undone was on its first page beyond the checkpoint. */
+		im->a->unclean = false;
 	}
+	im->redo = false;
 	if (rc == 0 && loop_now_ms() - im->run_written_ms >= PROGRESS_MS)
 		rc = write_run(im, "running", NULL);
 	return rc;
@@ -199,7 +143,20 @@ static void keep_exchange(struct attempt *a, struct page *p)
 	p->exchange = (struct buf)BUF_INIT;
 }
 
-static int walk(struct import *im, struct pager *pg, const char *parent_id, int64_t since_us)
+/* A place that could not be kept (a cursor that is too long) would have the scan start over: it runs on. */
+static bool may_yield(const struct import *im, const char *parent_id)
+{
+	return !parent_id && im->place.scan && !json_bool(im->place.scan, "restart", false) &&
+	       attempt_should_yield(im->a);
+}
+
+static void yield(struct import *im)
+{
+	im->yielded = true;
+	attempt_continue(im->a);
+}
+
+static int walk(struct import *im, struct pager *pg, const char *parent_id)
 {
 	struct page page = { 0 };
 	int rc;
@@ -211,14 +168,13 @@ static int walk(struct import *im, struct pager *pg, const char *parent_id, int6
 		}
 		rc = import_page(im, &page, parent_id);
 		if (rc == 0 && !parent_id)
-			rc = after_page(im, pg, &page, since_us);
+			rc = after_page(im, pg, &page);
 		bool last = page.last;
 		page_clear(&page);
 		if (rc < 0)
 			return rc;
-		if (!last && !parent_id && attempt_should_yield(im->a)) {
-			im->yielded = true;
-			attempt_continue(im->a);
+		if (!last && may_yield(im, parent_id)) {
+			yield(im);
 			return 0;
 		}
 	}
@@ -230,56 +186,89 @@ static int walk(struct import *im, struct pager *pg, const char *parent_id, int6
 static int scan(struct import *im, const struct manifest_collection *c, const char *parent_id)
 {
 	struct attempt *a = im->a;
-	struct place at = { 0 };
 	struct pager *pg = NULL;
 	const char *why = NULL;
+	bool complete;
 	int rc = 0;
 
 	im->collection = c;
-	im->newest_us = 0;
+	im->redo = a->unclean;
 	if (!parent_id)
-		rc = find_place(im, &at);
-	if (rc < 0 || at.complete)
-		goto out;
+		rc = place_find(im);
+	if (rc < 0 || im->place.complete)
+		return rc;
+	im->place.asked_us = ask_since(im);
 	struct pager_options po = { .collection = c,
 				    .parent_id = parent_id,
-				    .since_us = ask_since(im, at.since_us),
-				    .resume = at.scan };
+				    .since_us = im->place.asked_us,
+				    .resume = im->place.scan };
 	rc = pager_new(&a->caller, &po, &pg, &a->err);
 	if (rc == 0)
-		rc = walk(im, pg, parent_id, at.since_us);
+		rc = walk(im, pg, parent_id);
 	if (rc < 0 || im->yielded)
 		goto out;
-	if (!pager_complete(pg, &why)) {
+	complete = pager_complete(pg, &why);
+	if (!complete) {
 		im->incomplete = true;
 		im->run.note = arena_printf(a->arena, "%s: %s", c->name, why);
 		log_event(LOG_WARN, "scan_incomplete", LS("collection", c->name),
 			  LS("reason", why));
 	}
-	/* The place in the scan is cleared; what was the newest is where the next incremental starts. */
-	if (!parent_id && (c->incremental.on || at.scan || im->run.counts.pages > 1))
-		rc = put_checkpoint(im, NULL,
-				    !im->incomplete && im->newest_us > at.since_us ? im->newest_us
-										   : at.since_us);
+	if (!parent_id)
+		rc = place_end(im, complete);
 out:
 	pager_free(pg);
-	cJSON_Delete(at.scan);
 	return rc;
 }
 
+/* What the partner says of this parent alone. */
+static bool is_of_parent(const struct attempt *a, int rc)
+{
+	return (rc == -EREMOTEIO || rc == -EBADMSG) &&
+	       (a->err.class == ERR_CLIENT || a->err.class == ERR_DATA);
+}
+
+static int set_parent_aside(struct import *im, const struct manifest_collection *c, const char *id)
+{
+	struct attempt *a = im->a;
+	struct rejected r = { .integration_id = a->integration->id,
+			      .run_id = im->run.id,
+			      .collection = c->name,
+			      .parent_id = id,
+			      .reason = a->err.text,
+			      .job_id = a->job_id };
+
+	im->run.counts.failed++;
+	log_event(LOG_WARN, "parent_set_aside", LS("collection", c->name), LS("parent", id),
+		  LS("class", err_class_name(a->err.class)), LS("reason", a->err.text));
+	return sink_rejected(a->worker->sink, &r, attempt_deadline_ms(a), &a->err);
+}
+
+/* The job's header keeps how many are done.  A parent that the partner refuses is set aside and the others go on; where it refuses
+ * them all, it is the call that is wrong, and the job's. */
 static int scan_parents(struct import *im, const struct manifest_collection *c,
 			const cJSON *parents)
 {
+	struct attempt *a = im->a;
+	int n = cJSON_GetArraySize(parents), at = 0, refused = 0, rc;
 	const cJSON *p;
-	int rc;
 
 	cJSON_ArrayForEach (p, parents) {
 		if (!cJSON_IsString(p))
-			return err_set(&im->a->err, -EINVAL, ERR_BAD_JOB, "args.parents",
+			return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "args.parents",
 				       "args.parents must be an array of ids (text)");
+		if (at++ < a->step)
+			continue;
 		rc = scan(im, c, p->valuestring);
+		if (rc < 0 && is_of_parent(a, rc) && ++refused < n)
+			rc = set_parent_aside(im, c, p->valuestring);
 		if (rc < 0)
 			return rc;
+		a->step = at;
+		if (at < n && attempt_should_yield(a)) {
+			yield(im);
+			return 0;
+		}
 	}
 	return 0;
 }
@@ -291,6 +280,9 @@ static int by_parents(struct import *im, enum row_table t, const cJSON *parents)
 	const struct manifest_collection *c =
 		name ? manifest_collection(a->driver->manifest, name) : NULL;
 
+	if (!cJSON_IsArray(parents))
+		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "args.parents",
+			       "args.parents must be an array of ids (text)");
 	if (!c || c->table != t || !c->each || c->embedded)
 		return err_set(
 			&a->err, -EINVAL, ERR_BAD_JOB, "args.collection",
@@ -300,20 +292,25 @@ static int by_parents(struct import *im, enum row_table t, const cJSON *parents)
 	return scan_parents(im, c, parents);
 }
 
-/* All collections of a table that stand by themselves. *found tells whether there was any. */
-static int scan_table(struct import *im, enum row_table t, bool *found)
+/* All collections of a table that stand by themselves. */
+static int scan_table(struct import *im, enum row_table t)
 {
 	const struct manifest *m = im->a->driver->manifest;
-	int rc = 0;
+	int found = 0, rc = 0;
 
 	for (int i = 0; rc == 0 && !im->yielded && i < m->n_collections; i++) {
 		const struct manifest_collection *c = &m->collections[i];
 
 		if (c->table != t || c->each)
 			continue;
-		*found = true;
+		found++;
 		rc = scan(im, c, NULL);
 	}
+	if (!found)
+		return err_set(
+			&im->a->err, -EINVAL, ERR_BAD_JOB, "no such operation",
+			"partner %s lists no %s by themselves: they come with what they belong to",
+			im->a->partner, row_table_name(t));
 	return rc;
 }
 
@@ -329,7 +326,6 @@ static int import_table(struct attempt *a, enum row_table t)
 {
 	struct import im = { 0 };
 	const cJSON *parents = a->job.args ? json_path(a->job.args, "parents") : NULL;
-	bool found = false;
 	int rc;
 
 	if (!has_collection(a->driver->manifest, t))
@@ -339,7 +335,7 @@ static int import_table(struct attempt *a, enum row_table t)
 	rc = begin(&im, a);
 	if (rc < 0)
 		return rc;
-	rc = cJSON_IsArray(parents) ? by_parents(&im, t, parents) : scan_table(&im, t, &found);
+	rc = parents ? by_parents(&im, t, parents) : scan_table(&im, t);
 	return end(&im, rc);
 }
 

@@ -1,5 +1,6 @@
-/* A scan of one collection into its table: pages stream, each page's rows are stored before the checkpoint moves past
- * it, and children of a page are queued before that too, so a worker that dies anywhere costs one repeated page. */
+/* A scan of one collection into its table: pages stream, each page's rows are stored before the
+ * checkpoint moves past it, and children of a page are queued before that too, so a worker that
+ * dies anywhere costs one repeated page. */
 #ifndef WORKER_TASKS_IMPORT_H
 #define WORKER_TASKS_IMPORT_H
 
@@ -8,22 +9,47 @@
 #include "worker/sink.h"
 #include "worker/tasks/tasks.h"
 
+/* Where the scan of a collection stands; what of it outlives the attempt is its checkpoint. */
+struct place {
+	int64_t since_us;  /* what complete scans cover: an incremental one asks from here */
+	int64_t asked_us;  /* since when this scan asks; 0 = everything */
+	int64_t began_us;  /* when its first page was asked for */
+	int64_t newest_us; /* newest partner_updated_at that it stored */
+	cJSON *scan;       /* the next page, as the pager says; NULL: from the start */
+	bool complete;     /* an earlier attempt at this job scanned it to the end */
+	bool looked;       /* nobody else was scanning it when we began */
+	bool written;      /* the checkpoint is this job's */
+};
+
 struct import {
 	struct attempt *a;
 	const struct manifest_collection *collection;
 	const char *mode;
-	struct run
-		run; /* counts of the whole job; written at its end, and once a second meanwhile */
+	struct run run; /* counts of the whole job; written at its end, and once a second */
 	int64_t run_written_ms;
-	int64_t newest_us; /* newest partner_updated_at stored by this scan */
-	bool yielded;      /* the soft limit: the job goes on in another attempt */
+	int64_t calls_before; /* of earlier attempts */
+	struct place place;   /* in the collection */
+	bool redo;            /* this page may be stored already, and what hangs on it not queued */
+	bool yielded;         /* the soft limit: the job goes on in another attempt */
 	bool incomplete;
 	bool resumed; /* it began in an earlier attempt */
 };
 
-/* page.c: stores the items of one page (records, or one fetched item), with what is embedded in them, and queues what
- * hangs on them.  Waits. parent_id NULL: a top-level collection. */
+/* page.c: stores the items of one page (records, or one fetched item), with what is embedded in
+ * them, and queues what hangs on them.  Waits.  parent_id NULL: a top-level collection. */
 int import_page(struct import *im, const struct page *p, const char *parent_id)
 	__attribute__((warn_unused_result));
+
+/* place.c.  One job at a time scans a collection of an integration: another one that comes
+ * meanwhile is held (-EAGAIN, ERR_HOLD) until the first is done or has not moved for long.  All
+ * wait; else as checkpoint_get and checkpoint_put. */
+int place_find(struct import *im) __attribute__((warn_unused_result));
+/* The rows before `scan` are stored: moves the checkpoint there.  Takes scan. */
+int place_move(struct import *im, cJSON *scan) __attribute__((warn_unused_result));
+/* The scan has ended: the next incremental one starts from what this one covers, if it was complete. */
+int place_end(struct import *im, bool complete) __attribute__((warn_unused_result));
+/* The attempt failed: this job may come back to its place, but others need not wait for it. */
+void place_release(struct import *im);
+void place_clear(struct place *p);
 
 #endif

@@ -161,8 +161,8 @@ static int store(struct import *im, struct rows *r, const struct page *p)
 		if (r->outcomes[i] == ROW_FAILED)
 			rc = reject(im, r->c, &f, p->number);
 		else if (r->c == im->collection && r->v[i].has_partner_updated &&
-			 r->v[i].partner_updated_us > im->newest_us)
-			im->newest_us = r->v[i].partner_updated_us;
+			 r->v[i].partner_updated_us > im->place.newest_us)
+			im->place.newest_us = r->v[i].partner_updated_us;
 	}
 	if (rc == 0)
 		measure(im, r);
@@ -232,11 +232,14 @@ static int push_parents(struct import *im, const struct manifest_collection *c, 
 	return rc;
 }
 
-static bool is_due(const struct manifest_collection *c, enum row_outcome o)
+/* An attempt that died between the rows and this left a page that looks unchanged now, or stale, and nothing queued. */
+static bool is_due(const struct import *im, const struct manifest_collection *c, enum row_outcome o)
 {
-	if (o == ROW_FAILED || o == ROW_STALE)
+	if (o == ROW_FAILED)
 		return false;
-	return !c->when_changed || o != ROW_UNCHANGED;
+	if (im->redo)
+		return true;
+	return o != ROW_STALE && (!c->when_changed || o != ROW_UNCHANGED);
 }
 
 /* Queued now, not with the settlement: the checkpoint is about to move past this page. Twice does no harm. */
@@ -247,7 +250,7 @@ static int fan_out(struct import *im, const struct manifest_collection *c,
 	int rc = 0;
 
 	for (int i = 0; rc == 0 && i < parents->n; i++) {
-		if (!is_due(c, parents->outcomes[i]))
+		if (!is_due(im, c, parents->outcomes[i]))
 			continue;
 		if (!list)
 			list = cJSON_CreateArray();
@@ -283,16 +286,20 @@ static int hang_on(struct import *im, const struct rows *parents, const struct p
 int import_page(struct import *im, const struct page *p, const char *parent_id)
 {
 	struct arena *arena = arena_new();
+	bool unclean = im->a->unclean;
 	struct rows r;
 	int rc = 0;
 
 	rows_init(&r, im->collection);
 	for (int i = 0; rc == 0 && i < p->n; i++)
 		rc = map_one(im, &r, p, p->records[i], parent_id, i, arena);
+	im->a->unclean = true;
 	if (rc == 0)
 		rc = store(im, &r, p);
 	if (rc == 0)
 		rc = hang_on(im, &r, p, arena);
+	if (rc == 0)
+		im->a->unclean = unclean;
 	im->run.processed += p->n;
 	im->run.counts.pages++;
 	rows_clear(&r);

@@ -71,6 +71,7 @@ static void run_take(struct import *im, const cJSON *o)
 	if (!id)
 		return;
 	im->run.id = im->a->run_id = id;
+	im->resumed = true;
 	counters(im, v);
 	for (int i = 0; i < COUNTERS; i++)
 		*v[i].value = number_at(o, v[i].name);

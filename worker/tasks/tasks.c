@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/store/store.h"
+
 static const struct task tasks[] = {
 	{ "import_all_resources", task_import_all, false, true },
 	{ "import_company_resources", task_import_company, false, true },
@@ -48,6 +50,11 @@ int task_mode(struct attempt *a, const char **mode)
 			       "args.mode must be \"full\" or \"incremental\"");
 	*mode = m->valuestring;
 	return 0;
+}
+
+int task_run(struct attempt *a)
+{
+	return a->run_id ? 0 : run_new_id(a->worker->pg, &a->run_id, &a->err);
 }
 
 /* For measuring the way of a job without what it does. */
