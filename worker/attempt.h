@@ -26,10 +26,10 @@ struct attempt {
 		exchange; /* HTTP exchange for a dead letter, JSON; set by whoever saw the failure */
 	int64_t started_ms; /* loop_now_ms */
 	struct attempt_child *children;
-	int n_children; /* queued by the settlement */
-	bool goes_on;   /* attempt_continue */
+	int n_children;       /* queued by the settlement */
+	bool goes_on;         /* attempt_continue */
 	struct job_keys keys; /* n = 0 for most */
-	const char *skipped;  /* not run at all, as this outcome: duplicate, replaced, stale, superseded */
+	const char *skipped;  /* not run at all, with this outcome: duplicate, stale … */
 	int64_t run_id; /* of an import; kept in the job's header between attempts; 0 = none yet */
 };
 

@@ -119,9 +119,9 @@ static struct settlement *settlement_of(struct attempt *a, enum settle_kind kind
 
 	a->lease.queue = q;
 	settlement_set_keys(s, &a->keys,
-			    kind == SETTLE_DELAY		    ? KEY_WAITS
+			    kind == SETTLE_DELAY                 ? KEY_WAITS
 			    : kind == SETTLE_DONE && !a->skipped ? KEY_SUCCEEDED
-								    : KEY_FREED);
+								 : KEY_FREED);
 	return s;
 }
 
