@@ -2,8 +2,10 @@
 
 import re
 
+import requests
+
 from harness import wait_until
-from harness.process import SLOWER
+from harness.process import SLOWER, lease_port
 
 
 def ran(worker, job):
@@ -29,11 +31,19 @@ def test_of_many_with_one_unique_key_one_runs(cluster):
     for n in range(20):
         cluster.push({"task": "import_resources", "integration_id": integration, "id": f"u{n}", "unique": "sync all"})
     cluster.scheduler()
-    worker = cluster.worker(concurrency=3)
+    address = f"127.0.0.1:{lease_port()}"
+    worker = cluster.worker(concurrency=3, metrics=address)
     cluster.wait_idle(40)
     assert imports(cluster, integration) == 1 and cluster.dead() == []
     assert outcomes(cluster, worker, "job_duplicate") == 19, "each one that was turned away is told of"
     assert "owner=u0" in worker.log_text()
+
+    def dropped():
+        page = requests.get(f"http://{address}/metrics", timeout=5).text
+        lines = [x for x in page.splitlines() if x.startswith("integration_tasks_total{") and 'outcome="duplicate"' in x]
+        return sum(float(x.split()[-1]) for x in lines)
+
+    wait_until(lambda: dropped() == 19, 10 * SLOWER, lambda: requests.get(f"http://{address}/metrics", timeout=5).text[:2000])
     # What is pushed after its end runs.
     cluster.push({"task": "import_resources", "integration_id": integration, "unique": "sync all"})
     cluster.wait_idle(40)
