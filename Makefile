@@ -63,11 +63,13 @@ programs := $(BIN)/longshore $(BIN)/longshore-worker $(BIN)/longshore-scheduler 
 units := $(patsubst tests/unit/%.c,$(B)/unit/%,$(unit_src))
 fuzzers := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(fuzz_src))
 benches := $(patsubst tests/bench/%.c,$(B)/bench/%,$(bench_src))
+# A worker with tasks that crash it; system tests find it beside bin/.
+crash_worker := $(B)/test/crash-worker
 
 all_src := $(lib_src) $(gen_src) $(worker_src) $(scheduler_src) $(cli_src) $(sandbox_src) $(unit_src) \
-	$(fuzz_src) $(bench_src) worker/main.c scheduler/main.c tests/fuzz/driver.c
+	$(fuzz_src) $(bench_src) worker/main.c scheduler/main.c tests/fuzz/driver.c tests/system/crash_tasks.c
 
-.PHONY: all deps deps-test run test unit fuzz system lint check bench install clean units
+.PHONY: all deps deps-test run test unit fuzz system torture lint check bench install clean units
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -128,9 +130,10 @@ $(B)/unit/test_worker_%: $(B)/obj/tests/unit/test_worker_%.o $(worker_obj) $(lib
 $(B)/unit/test_scheduler_%: $(B)/obj/tests/unit/test_scheduler_%.o $(scheduler_obj) $(lib_obj) ; $(link) -lcmocka
 $(B)/unit/test_%: $(B)/obj/tests/unit/test_%.o $(lib_obj) ; $(link) -lcmocka
 $(B)/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(call obj,tests/fuzz/driver.c) $(lib_obj) ; $(link)
+$(crash_worker): $(call obj,worker/main.c tests/system/crash_tasks.c) $(worker_obj) $(lib_obj) ; $(link)
 $(B)/bench/bench_%: $(B)/obj/tests/bench/bench_%.o $(worker_obj) $(lib_obj) ; $(link)
 
-units: deps-test $(units) $(fuzzers)
+units: deps-test $(units) $(fuzzers) $(crash_worker)
 
 # ---- run and test -----------------------------------------------------------------------------------
 run: all
@@ -152,8 +155,12 @@ unit: units
 fuzz: units
 	@tests/run-fuzz $(B)/fuzz
 
-system: deps-test all
+system: deps-test all $(crash_worker)
 	@LONGSHORE_BIN=$(CURDIR)/$(BIN) tests/run-system
+
+# SECONDS=60 SEED=n: everything dies around thousands of jobs, then a ledger says what became of each.
+torture: deps-test all
+	@LONGSHORE_BIN=$(CURDIR)/$(BIN) $(PYTHON) -B tests/system/torture.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 bench: deps-test all $(benches)
 	@tests/bench/run $(B)

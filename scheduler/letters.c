@@ -18,23 +18,28 @@
 #define STEP_MS 10000
 #define LATE_MS 10000
 #define SWEEP_MS (3600 * 1000)
+#define TRIM_SLICES 50 /* a look: more than 50 letters a ms do not die for long */
 
+/* queue_dead_list never splits a millisecond, so a slice may be longer than SLICE. */
 struct slice {
-	char *text[SLICE];
-	size_t len[SLICE];
+	char **text;
+	size_t *len;
 	int64_t last_ms;
-	int n;
+	int n, cap;
 };
 
-static int64_t copied_ms
-	[SCHEDULER_PARTNERS_MAX]; /* letters up to here are in Postgres; 0 after a start: all are looked at again */
+/* Letters up to here are in Postgres; 0 after a start: all are looked at again. */
+static int64_t copied_ms[SCHEDULER_PARTNERS_MAX];
 
 static void take(const char *id, int64_t failed_at_ms, const char *json, size_t len, void *arg)
 {
 	struct slice *sl = arg;
 
-	if (sl->n == SLICE)
-		return;
+	if (sl->n == sl->cap) {
+		sl->cap += SLICE;
+		sl->text = mem_realloc(sl->text, sl->cap * sizeof(*sl->text));
+		sl->len = mem_realloc(sl->len, sl->cap * sizeof(*sl->len));
+	}
 	sl->text[sl->n] = mem_strndup(json, len);
 	sl->len[sl->n++] = len;
 	sl->last_ms = failed_at_ms;
@@ -44,62 +49,81 @@ static void release(struct slice *sl)
 {
 	for (int i = 0; i < sl->n; i++)
 		free(sl->text[i]);
-	sl->n = 0;
+	free(sl->text);
+	free(sl->len);
+	*sl = (struct slice){ 0 };
+}
+
+static int copy(struct scheduler *s, struct queue *q, const struct slice *sl, int n,
+		struct err *err)
+{
+	return deadletter_copy(s->pg, queue_partner(q), (const char *const *)sl->text, sl->len, n,
+			       err);
+}
+
+/* How many of the slice, the oldest there are, may go. */
+static int too_old(struct scheduler *s, const struct slice *sl, int64_t card)
+{
+	if (card > KEEP_COUNT)
+		return card - KEEP_COUNT < sl->n ? (int)(card - KEEP_COUNT) : sl->n;
+	return sl->n && sl->last_ms < redis_now_ms(s->redis) - KEEP_MS ? sl->n : 0;
+}
+
+/* One slice; how many went, 0: none is to go. */
+static int trim_slice(struct scheduler *s, struct queue *q, int64_t card)
+{
+	struct slice sl = { 0 };
+	struct err err = { 0 };
+	int64_t dl = loop_now_ms() + STEP_MS;
+	int rc = queue_dead_list(q, 0, SLICE, take, &sl, dl, &err);
+	int old = rc == 0 ? too_old(s, &sl, card) : 0;
+
+	/* Copied again right before: what is trimmed is what Postgres confirmed, whatever this process believed. */
+	if (old)
+		rc = copy(s, q, &sl, old, &err);
+	if (old && rc == 0)
+		rc = queue_dead_trim(q, (const char *const *)sl.text, sl.len, old, dl, &err);
+	if (rc < 0)
+		log_event(LOG_WARN, "dead_letters_not_trimmed", LS("partner", queue_partner(q)),
+			  LS("reason", err.text));
+	release(&sl);
+	return rc < 0 ? rc : old;
 }
 
 /* What Postgres has may go from Redis once it is old, or once too many stand there. */
 static void trim(struct scheduler *s, struct queue *q, int64_t card)
 {
-	struct slice sl = { .n = 0 };
-	struct err err = { 0 };
-	int64_t dl = loop_now_ms() + STEP_MS;
-	int old = 0;
+	int gone;
 
-	if (queue_dead_list(q, 0, SLICE, take, &sl, dl, &err) < 0)
-		goto out;
-	if (card > KEEP_COUNT)
-		old = card - KEEP_COUNT < sl.n ? (int)(card - KEEP_COUNT) : sl.n;
-	else if (sl.n && sl.last_ms < redis_now_ms(s->redis) - KEEP_MS)
-		old = sl.n;
-	if (!old)
-		goto out;
-	/* Copied again right before: what is trimmed is what Postgres confirmed, whatever this process believed. */
-	if (deadletter_copy(s->pg, queue_partner(q), (const char *const *)sl.text, sl.len, old,
-			    &err) < 0 ||
-	    queue_dead_trim(q, (const char *const *)sl.text, sl.len, old, dl, &err) < 0)
-		log_event(LOG_WARN, "dead_letters_not_trimmed", LS("partner", queue_partner(q)),
-			  LS("reason", err.text));
-out:
-	release(&sl);
+	for (int i = 0; i < TRIM_SLICES && (gone = trim_slice(s, q, card)) > 0; i++)
+		card -= gone;
 }
 
-/* Walks from a little before the last one seen (a settlement sent again after an outage lands late), and from the start once an
- * hour.  Letters of one instant may straddle two slices: each slice begins with the last one's last instant. */
+/* Walks on from the last one seen; for a while from a little before it (a settlement that was sent again after an outage
+ * lands late), and from the start once an hour. */
 static int copy_queue(struct scheduler *s, int i)
 {
-	struct slice sl = { .n = 0 };
+	struct queue *q = s->queues[i];
+	struct slice sl = { 0 };
 	struct err err = { 0 };
-	int64_t at = copied_ms[i] > LATE_MS ? copied_ms[i] - LATE_MS : 0;
-	int rc = 0;
-	bool more = true;
+	bool settled = copied_ms[i] < redis_now_ms(s->redis) - LATE_MS;
+	int64_t at = settled ? copied_ms[i] : copied_ms[i] - LATE_MS;
+	int rc = 0, n = SLICE;
 
-	while (more && rc == 0) {
-		rc = queue_dead_list(s->queues[i], at, SLICE, take, &sl, loop_now_ms() + STEP_MS,
-				     &err);
-		if (rc == 0 && sl.n)
-			rc = deadletter_copy(s->pg, queue_partner(s->queues[i]),
-					     (const char *const *)sl.text, sl.len, sl.n, &err);
-		more = sl.n == SLICE;
-		if (rc == 0 && sl.n) {
-			at = sl.last_ms - 1 > at ? sl.last_ms - 1 : sl.last_ms;
-			if (sl.last_ms > copied_ms[i])
-				copied_ms[i] = sl.last_ms;
+	while (rc == 0 && n >= SLICE) {
+		rc = queue_dead_list(q, at, SLICE, take, &sl, loop_now_ms() + STEP_MS, &err);
+		n = sl.n;
+		if (rc == 0 && n)
+			rc = copy(s, q, &sl, n, &err);
+		if (rc == 0 && n) {
+			at = sl.last_ms;
+			copied_ms[i] = at > copied_ms[i] ? at : copied_ms[i];
 		}
 		release(&sl);
 	}
 	if (rc < 0)
-		log_event(LOG_WARN, "dead_letters_not_copied",
-			  LS("partner", queue_partner(s->queues[i])), LS("reason", err.text));
+		log_event(LOG_WARN, "dead_letters_not_copied", LS("partner", queue_partner(q)),
+			  LS("reason", err.text));
 	return rc;
 }
 

@@ -66,6 +66,14 @@ int scheduler_sleep(struct scheduler *s, int64_t ms)
 	return co_sleep("pause", ms) == 0 && !s->stopping ? 0 : -ECANCELED;
 }
 
+static bool spawned_alive(void)
+{
+	for (int i = 0; i < n_spawned; i++)
+		if (spawned[i].co)
+			return true;
+	return false;
+}
+
 struct queue *scheduler_queue(struct scheduler *s, const char *partner)
 {
 	for (int i = 0; i < s->n_queues; i++)
@@ -88,6 +96,10 @@ static void stop(void *arg)
 		log_event(LOG_INFO, "lease_left_to_lapse");
 	if (http && httpd_drain(http, end) < 0)
 		log_event(LOG_WARN, "requests_cut_off");
+	/* Each unwinds, so that nothing is cut off between two lines. */
+	while (spawned_alive() && loop_now_ms() < end)
+		if (co_sleep("stopping", 5) < 0)
+			break;
 	loop_stop();
 }
 

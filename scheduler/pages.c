@@ -45,9 +45,12 @@ static void lane_metrics(const char *partner, const struct queue_look *look)
 	for (int l = LANE_HIGH; l <= LANE_LOW; l++) {
 		snprintf(name, sizeof(name), "%s%s", partner, suffix[l]);
 		metric_set(metrics_gauge("integration_queue_length",
-					 "Jobs ready in a lane, wherever they stand.", "queue_name",
-					 name, NULL),
-			   look->depth.ready[l]);
+					 "Jobs of a lane that could run, wherever they stand.",
+					 "queue_name", name, NULL),
+			   look->depth.ready[l] - look->depth.held_in[l]);
+		metric_set(metrics_gauge("integration_queue_held", "Ready jobs of what is paused.",
+					 "queue_name", name, NULL),
+			   look->depth.held_in[l]);
 		metric_set(metrics_gauge("integration_queue_oldest_age_seconds",
 					 "Age of the lane's oldest ready job.", "queue_name", name,
 					 NULL),

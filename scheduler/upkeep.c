@@ -14,6 +14,7 @@
 #include "scheduler/scheduler.h"
 
 #define TURN_MS 1000    /* between two rounds; sooner when something falls due */
+#define PROMOTE_MS 5    /* between two promotions, at least */
 #define STEP_MS 10000   /* a round's commands */
 #define MIRROR_MS 15000 /* control is written by whoever changes it; this repairs what was missed */
 #define ADMIT_MAX 20000 /* raw pushes a round */
@@ -23,7 +24,7 @@ struct round {
 	struct queue *queue;
 	const struct driver *driver;
 	int index;
-	int64_t mirrored_ms;
+	int64_t mirrored_ms, looked_ms;
 	struct metric *promoted, *reaped, *relayed, *admitted;
 };
 
@@ -60,10 +61,7 @@ static void reap(struct round *r)
 		return;
 	if (queue_reap(r->queue, NULL, &n, loop_now_ms() + STEP_MS, &err) < 0)
 		failed(r, "reap", &err);
-	if (n)
-		log_event(LOG_WARN, "jobs_reaped", LS("partner", queue_partner(r->queue)),
-			  LI("jobs", n), LS("reason", "their worker's heartbeat ended"));
-	count(r, r->reaped, "reaped", n);
+	count(r, r->reaped, "reaped", n); /* queue_reap has told whose they were */
 }
 
 static void mirror(struct round *r)
@@ -72,6 +70,9 @@ static void mirror(struct round *r)
 
 	if (r->mirrored_ms && loop_now_ms() - r->mirrored_ms < MIRROR_MS)
 		return;
+	/* Without Postgres jobs must still be promoted and reaped, not wait here. */
+	if (!pg_is_up(r->s->pg))
+		return;
 	if (control_mirror(r->s->redis, r->s->pg, r->driver, queue_partner(r->queue), false,
 			   loop_now_ms() + STEP_MS, &err) < 0)
 		failed(r, "control", &err);
@@ -79,20 +80,28 @@ static void mirror(struct round *r)
 		r->mirrored_ms = loop_now_ms();
 }
 
-static int64_t turn(struct round *r)
+static void promote(struct round *r, int64_t *next_due)
 {
 	struct err err = { 0 };
 	int n = 0;
-	int64_t next_due = 0, dl = loop_now_ms() + STEP_MS;
 
+	if (queue_promote(r->queue, &n, next_due, loop_now_ms() + STEP_MS, &err) < 0)
+		failed(r, "promote", &err);
+	count(r, r->promoted, "promoted", n);
+}
+
+/* All but promotion, which has its own times. */
+static void look_after(struct round *r)
+{
+	struct err err = { 0 };
+	int n = 0;
+	int64_t dl = loop_now_ms() + STEP_MS;
+
+	r->looked_ms = loop_now_ms();
 	mirror(r);
 	if (queue_admit(r->queue, ADMIT_MAX, &n, dl, &err) < 0)
 		failed(r, "admit", &err);
 	count(r, r->admitted, "admitted", n);
-	n = 0;
-	if (queue_promote(r->queue, &n, &next_due, dl, &err) < 0)
-		failed(r, "promote", &err);
-	count(r, r->promoted, "promoted", n);
 	n = 0;
 	if (queue_relay(r->queue, &n, dl, &err) < 0)
 		failed(r, "relay", &err);
@@ -100,10 +109,26 @@ static int64_t turn(struct round *r)
 	reap(r);
 	if (queue_depth(r->queue, &looks[r->index].depth, dl, &err) == 0)
 		looks[r->index].at_ms = loop_now_ms();
-	if (!next_due)
-		return TURN_MS;
-	int64_t left = next_due - redis_now_ms(r->s->redis);
-	return left < 1 ? 1 : left < TURN_MS ? left : TURN_MS;
+}
+
+static int64_t at_least(int64_t ms, int64_t least)
+{
+	return ms < least ? least : ms;
+}
+
+static int64_t turn(struct round *r)
+{
+	int64_t next_due = 0, left = r->looked_ms + TURN_MS - loop_now_ms();
+
+	if (!r->looked_ms || left <= 0) {
+		look_after(r);
+		left = TURN_MS;
+	}
+	promote(r, &next_due);
+	if (next_due && next_due - redis_now_ms(r->s->redis) < left)
+		left = next_due - redis_now_ms(r->s->redis);
+	/* Thousands that fall due one after the other go in slices, not each in a turn of its own. */
+	return at_least(left, PROMOTE_MS);
 }
 
 static void run(void *arg)

@@ -1,8 +1,9 @@
 /* Alerts about the fleet and the queues: whoever finds a cause writes it into `alerts`; it is resolved by the look that no
  * longer finds it.  Run by the leader.
  *
- *   no_worker       nobody alive serves a queue that has work (critical)
- *   queue_depth     over 5,000 ready (critical), over 1,000 (warning)
+ *   no_worker       nobody alive serves a queue that has jobs that could run (critical)
+ *   queue_depth     over 5,000 could run (critical), over 1,000 (warning)
+ *   lane_bound      a lane holds over 10,000 jobs, held ones too: it costs Redis' memory, and our own producers stop (critical)
  *   unserved_list   a list named like a queue that nobody serves: queue:{gusty}, queue:guesty */
 #include <errno.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@
 #define STEP_MS 5000
 #define DEPTH_WARN 1000
 #define DEPTH_CRITICAL 5000
+#define LANE_BOUND 10000
 
 struct watch {
 	struct scheduler *s;
@@ -33,6 +35,7 @@ struct watch {
 	int raised
 		[SCHEDULER_PARTNERS_MAX]; /* what this process last wrote of a queue's depth: -1 unknown, 0 fine, 1, 2 */
 	bool lonely_raised[SCHEDULER_PARTNERS_MAX];
+	int bound[SCHEDULER_PARTNERS_MAX][4]; /* of lanes over the bound, as raised */
 	int64_t scanned_ms;
 };
 
@@ -115,6 +118,26 @@ static void look_depth(struct watch *w, int i, int64_t ready)
 	w->raised[i] = level;
 }
 
+/* Raw pushes are never refused, so that this alarm is all that says where they pile up (Q13). */
+static void look_bound(struct watch *w, int i, enum lane lane, int64_t all)
+{
+	static const char *const suffix[] = { "", ":high", "", ":low" };
+	int over = all > LANE_BOUND;
+	char scope[64], what[200];
+
+	snprintf(scope, sizeof(scope), "%s%s", queue_partner(w->s->queues[i]), suffix[lane]);
+	if (!over && w->bound[i][lane] != 0)
+		resolve_alert(w, "lane_bound", scope);
+	if (over && w->bound[i][lane] != 1) {
+		snprintf(what, sizeof(what), "%lld jobs wait in %s, over the bound of %d",
+			 (long long)all, scope, LANE_BOUND);
+		raise_alert(
+			w, "lane_bound", "critical", scope, what,
+			"see `longshore queue show` for who has them and what holds them; stop the pusher, resume what is paused, or `longshore queue purge`");
+	}
+	w->bound[i][lane] = over;
+}
+
 /* The partner's name in queue:{p}, queue:{p}:high …, or in a name somebody forgot the braces of. */
 static bool name_of(const char *key, char *out, size_t cap, bool *braces)
 {
@@ -189,13 +212,16 @@ static void look(struct watch *w)
 		   w->alive);
 	for (int i = 0; i < w->s->n_queues; i++) {
 		const struct queue_look *l = upkeep_look(i);
-		int64_t ready = l->depth.ready[LANE_HIGH] + l->depth.ready[LANE_NORMAL] +
-				l->depth.ready[LANE_LOW];
+		int64_t could_run = -l->depth.held;
 
 		if (!l->at_ms)
 			continue;
-		look_lonely(w, i, ready);
-		look_depth(w, i, ready);
+		for (enum lane lane = LANE_HIGH; lane <= LANE_LOW; lane++) {
+			could_run += l->depth.ready[lane];
+			look_bound(w, i, lane, l->depth.ready[lane]);
+		}
+		look_lonely(w, i, could_run);
+		look_depth(w, i, could_run);
 	}
 	if (!w->scanned_ms || loop_now_ms() - w->scanned_ms > SCAN_MS) {
 		w->scanned_ms = loop_now_ms();
@@ -208,7 +234,8 @@ static void run(void *arg)
 	struct watch *w = arg;
 
 	for (int i = 0; i < SCHEDULER_PARTNERS_MAX; i++)
-		w->raised[i] = -1;
+		w->raised[i] = w->bound[i][LANE_HIGH] = w->bound[i][LANE_NORMAL] =
+			w->bound[i][LANE_LOW] = -1;
 	do {
 		if (leader_is_me(w->s) && redis_is_up(w->s->redis) && pg_is_up(w->s->pg))
 			look(w);

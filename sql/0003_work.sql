@@ -89,6 +89,7 @@ CREATE TABLE rejected_items (
 	collection     text NOT NULL,
 	page           bigint,
 	external_id    text,
+	parent_id      text,
 	field          text,
 	reason         text NOT NULL,
 	item           json,
@@ -98,6 +99,7 @@ CREATE TABLE rejected_items (
 CREATE INDEX rejected_items_integration ON rejected_items (integration_id, rejected_at);
 CREATE INDEX rejected_items_when ON rejected_items (rejected_at);
 COMMENT ON TABLE rejected_items IS 'Items of a page that could not become rows; the rest of the page was stored.';
+COMMENT ON COLUMN rejected_items.parent_id IS 'The item it was embedded in or listed for; NULL: it stood by itself.';
 COMMENT ON COLUMN rejected_items.field IS 'The column or path that was wrong.';
 COMMENT ON COLUMN rejected_items.item IS 'As the partner sent it.';
 COMMENT ON COLUMN rejected_items.fingerprint IS 'Of run, place and item: a batch that is written twice leaves one row.';

@@ -9,14 +9,15 @@
 #include "worker/pool.h"
 #include "worker/settle.h"
 
-bool header_has(const struct job_header *h, const char *word)
+/* The header is followed by a newline, which ends the last number too. */
+int64_t header_number(const struct job_header *h, const char *word)
 {
 	size_t n = strlen(word);
 
-	for (const char *p = h->extra; p && p + n <= h->extra + h->extra_len; p++)
+	for (const char *p = h->extra; p && p + n < h->extra + h->extra_len; p++)
 		if (!memcmp(p, word, n))
-			return true;
-	return false;
+			return strtoll(p + n, NULL, 10);
+	return 0;
 }
 
 static struct attempt_child *child_add(struct attempt *a)
@@ -50,7 +51,7 @@ bool attempt_ran_before(const struct attempt *a)
 	const struct job_header *h = &a->lease.header;
 
 	/* Given back or reaped jobs begin with '0'; one that was delayed has RAN in its header. */
-	return a->lease.member[0] == '0' || h->attempts > 0 || header_has(h, RAN);
+	return a->lease.member[0] == '0' || h->attempts > 0 || header_number(h, RAN);
 }
 
 void attempt_children_clear(struct attempt *a)

@@ -8,11 +8,13 @@
 
 #include "common/base/arena.h"
 #include "common/queue/keys.h"
+#include "worker/oncpu.h"
 #include "worker/worker.h"
 
 struct attempt {
 	struct worker *worker;
 	struct lease lease;
+	struct oncpu oncpu;  /* as the supervisor is told while this attempt is on the CPU */
 	const char *partner; /* of the queue; borrowed */
 	struct job job;
 	char job_id[JOB_ID_MAX];     /* the pusher's id, or admit's */
@@ -54,6 +56,8 @@ struct task {
 	bool needs_integration; /* a task that calls a partner: refused in queue:{longshore} */
 	bool without_partner;   /* only in queue:{longshore} (noop runs in both) */
 };
+/* More tasks, for a program that links some beside the worker's own (tests/system/crash_tasks.c); ends with a name of NULL. */
+extern const struct task extra_tasks[] __attribute__((weak));
 const struct task *task_find(const char *name); /* NULL */
 const struct task *task_at(int i);              /* NULL past the end */
 

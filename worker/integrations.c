@@ -81,12 +81,18 @@ static struct entry *insert(struct integration *row)
 	return e;
 }
 
-/* One read of an id at a time: whoever comes meanwhile waits for its end and looks again. */
-static struct loading {
+/* One read of an id at a time: whoever comes meanwhile waits, and shares what came of it. */
+struct waiter { /* on the waiting coroutine's stack */
+	struct completion done;
+	int rc;
+	struct err err;
+	struct waiter *next;
+};
+
+static struct loading { /* on the reading coroutine's stack */
 	int64_t id;
+	struct waiter *waiters;
 	struct loading *next;
-	struct co *waiters[64];
-	int n;
 } * loads;
 
 static struct loading *loading_find(int64_t id)
@@ -98,45 +104,76 @@ static struct loading *loading_find(int64_t id)
 	return l;
 }
 
-static void loading_end(struct loading *l)
+static void loading_end(struct loading *l, int rc, const struct err *err)
 {
 	struct loading **p = &loads;
 
 	while (*p != l)
 		p = &(*p)->next;
 	*p = l->next;
-	for (int i = 0; i < l->n; i++)
-		co_wake(l->waiters[i]);
+	for (struct waiter *w = l->waiters, *next; w; w = next) {
+		next = w->next; /* its stack goes on as soon as it is woken */
+		w->rc = rc;
+		w->err = *err;
+		completion_done(&w->done);
+	}
 }
 
-static void waiter_drop(int64_t id)
+static void waiter_drop(int64_t id, struct waiter *w)
 {
 	struct loading *l = loading_find(id);
+	struct waiter **p = l ? &l->waiters : NULL;
 
-	for (int i = 0; l && i < l->n; i++)
-		if (l->waiters[i] == co_self())
-			l->waiters[i--] = l->waiters[--l->n];
+	while (p && *p && *p != w)
+		p = &(*p)->next;
+	if (p && *p)
+		*p = w->next;
 }
 
 static int read_row(struct worker *w, int64_t id, struct err *err)
 {
 	struct loading self = { .id = id, .next = loads };
 	struct integration row = { 0 };
+	struct err why = { 0 };
 	int rc;
 
 	loads = &self;
-	rc = integration_get(w->pg, id, &row, err);
-	loading_end(&self);
+	rc = integration_get(w->pg, id, &row, &why);
 	if (rc == 0)
 		insert(&row);
+	/* A reader whose own time is over says nothing about the row. */
+	loading_end(&self,
+		    rc == -ETIMEDOUT && loop_now_ms() >= co_deadline(co_self()) ? -ECANCELED : rc,
+		    &why);
+	if (rc < 0 && err)
+		*err = why;
 	return rc;
+}
+
+/* Where the reader was cancelled the next one reads. */
+static int share_read(struct loading *l, int64_t id, struct err *err)
+{
+	struct waiter self = { .next = l->waiters };
+	int rc;
+
+	l->waiters = &self;
+	rc = completion_wait(&self.done, "integration", CO_NO_DEADLINE);
+	if (rc < 0) {
+		waiter_drop(id, &self);
+		return rc;
+	}
+	if (self.rc == -ECANCELED)
+		return 0;
+	if (self.rc < 0 && err)
+		*err = self.err;
+	return self.rc;
 }
 
 int integrations_get(struct worker *w, int64_t id, const struct integration **out, struct err *err)
 {
 	int rc = 0;
 
-	for (;;) {
+	while (rc == 0) {
 		struct entry *e = *find(id);
 		struct loading *l;
 
@@ -146,16 +183,9 @@ int integrations_get(struct worker *w, int64_t id, const struct integration **ou
 			return 0;
 		}
 		l = loading_find(id);
-		if (!l || l->n == 64) {
-			rc = read_row(w, id, err);
-		} else {
-			l->waiters[l->n++] = co_self();
-			rc = co_wait("integration", CO_NO_DEADLINE);
-			waiter_drop(id);
-		}
-		if (rc < 0)
-			return rc;
+		rc = l ? share_read(l, id, err) : read_row(w, id, err);
 	}
+	return rc;
 }
 
 void integrations_put(const struct integration *i)
@@ -181,31 +211,36 @@ void integrations_forget(int64_t id)
 		unlink_entry(at);
 }
 
+static int write_broken(struct worker *w, int64_t id, const char *reason, struct err *err)
+{
+	char scope[64], todo[200];
+	int rc;
+
+	snprintf(scope, sizeof(scope), "integration:%lld", (long long)id);
+	snprintf(todo, sizeof(todo),
+		 "check the account at the partner, store new credentials, then: "
+		 "longshore integration resume %lld",
+		 (long long)id);
+	rc = integration_set_status(w->pg, id, "auth_broken", reason, err);
+	return rc == 0 ? alert_raise(w->pg, "auth_broken", "critical", scope, reason, todo, err)
+		       : rc;
+}
+
 void integrations_mark_broken(struct worker *w, int64_t id, const char *reason)
 {
 	const struct integration *i = NULL;
 	struct err err = { 0 };
-	char scope[64], todo[200];
 	int rc;
 
 	if (co_is_cancelled())
 		return;
 	rc = integrations_get(w, id, &i, &err);
-	if (rc < 0)
-		goto out;
-	snprintf(scope, sizeof(scope), "integration:%lld", (long long)id);
-	snprintf(
-		todo, sizeof(todo),
-		"check the account at the partner, store new credentials, then: longshore integration resume %lld",
-		(long long)id);
-	rc = integration_set_status(w->pg, id, "auth_broken", reason, &err);
-	if (rc == 0)
-		rc = alert_raise(w->pg, "auth_broken", "critical", scope, reason, todo, &err);
+	if (rc == 0 && reason)
+		rc = write_broken(w, id, reason, &err);
 	if (rc == 0)
 		rc = control_mirror(w->redis, w->pg, driver_find(w->drivers, i->partner),
 				    i->partner, false, loop_now_ms() + 5000, &err);
 	integrations_forget(id);
-out:
 	integrations_put(i);
 	if (rc < 0)
 		log_event(LOG_WARN, "integration_not_marked", LI("integration", id),

@@ -11,7 +11,8 @@ int integrations_get(struct worker *w, int64_t id, const struct integration **ou
 void integrations_put(const struct integration *i); /* NULL is fine */
 
 bool integrations_is_broken(struct worker *w, int64_t id); /* as last seen */
-/* Waits (skipped when the coroutine is cancelled).  Auth is broken for good: marks the row, raises the alert, takes its jobs out of the ring. */
+/* Waits (skipped when the coroutine is cancelled).  Auth is broken for good: marks the row, raises
+ * the alert (reason NULL: both were done already), takes its jobs out of the ring. */
 void integrations_mark_broken(struct worker *w, int64_t id, const char *reason);
 void integrations_forget(int64_t id); /* read anew next time */
 void integrations_free_all(void);

@@ -2,8 +2,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
@@ -22,22 +22,25 @@ struct entry {
 };
 
 struct batch {
-	struct lot *lot;
+	struct lot *lot; /* NULL: it is gone, and this only waits for its answer */
+	const struct lot_kind *kind;
 	int n;
 	struct loop_timer *again;
+	struct batch *next, **back; /* of lot->batches */
 	struct entry *v[ITEMS_MAX];
 };
 
 struct lot {
 	struct pg *pg;
 	const struct lot_kind *kind;
-	struct batch *open; /* gathering; NULL: none */
+	struct batch *open;    /* gathering; NULL: none */
+	struct batch *batches; /* under way */
 	struct loop_timer *linger;
 };
 
-static void entry_end(struct lot *l, struct entry *e, int rc, const struct err *err)
+static void entry_end(const struct lot_kind *kind, struct entry *e, int rc, const struct err *err)
 {
-	l->kind->free_item(e->item);
+	kind->free_item(e->item);
 	e->item = NULL;
 	e->rc = rc;
 	if (err)
@@ -48,12 +51,52 @@ static void entry_end(struct lot *l, struct entry *e, int rc, const struct err *
 		completion_done(&e->done);
 }
 
+/* Values that don't fit, broken rules, and (54) what is too large for an index: of some row, not of the statement. */
+bool lot_is_poison(int rc, const struct err *err)
+{
+	return rc == -EPROTO && (err->class == ERR_DATA || !strncmp(err->rule, "54", 2));
+}
+
+/* ---- batches ---- */
+static struct batch *batch_new(struct lot *l, struct entry *const *v, int n)
+{
+	struct batch *b = mem_new(struct batch);
+
+	b->lot = l;
+	b->kind = l->kind;
+	b->n = n;
+	if (n)
+		memcpy(b->v, v, n * sizeof(*v));
+	b->next = l->batches;
+	b->back = &l->batches;
+	if (b->next)
+		b->next->back = &b->next;
+	l->batches = b;
+	return b;
+}
+
+static void batch_unlink(struct batch *b)
+{
+	*b->back = b->next;
+	if (b->next)
+		b->next->back = b->back;
+	b->lot = NULL;
+}
+
+/* Its entries have ended, or stand in others. */
+static void batch_free(struct batch *b)
+{
+	if (b->lot)
+		batch_unlink(b);
+	loop_timer_free(b->again);
+	free(b);
+}
+
 static void batch_end(struct batch *b, int rc, const struct err *err)
 {
 	for (int i = 0; i < b->n; i++)
-		entry_end(b->lot, b->v[i], rc, err);
-	loop_timer_free(b->again);
-	free(b);
+		entry_end(b->kind, b->v[i], rc, err);
+	batch_free(b);
 }
 
 static bool wanted(const struct batch *b)
@@ -66,39 +109,54 @@ static bool wanted(const struct batch *b)
 
 static void batch_send(void *arg);
 
+/* One item that Postgres refuses must not harm those of other jobs: halve until it stands alone. */
+static void batch_split(struct batch *b)
+{
+	struct batch *first = batch_new(b->lot, b->v, b->n / 2);
+	struct batch *rest = batch_new(b->lot, b->v + b->n / 2, b->n - b->n / 2);
+
+	batch_free(b);
+	batch_send(first);
+	batch_send(rest);
+}
+
 static void on_answer(int rc, PGresult **results, int n, const struct err *err, void *arg)
 {
 	struct batch *b = arg;
 
 	if (rc == 0)
 		PQclear(results[0]);
-	/* Unknown outcome, or the server is away: these writes may run twice. */
-	if ((rc == -ECONNRESET || rc == -ETIMEDOUT || (rc < 0 && err->class == ERR_TRANSIENT)) &&
-	    wanted(b)) {
+	if (rc == 0 || !b->lot || !wanted(b)) {
+		batch_end(b, rc, err);
+	} else if (rc == -ECONNRESET || rc == -ETIMEDOUT || err->class == ERR_TRANSIENT) {
+		/* Unknown outcome, or the server is away: these writes may run twice. */
 		if (!b->again)
 			b->again = loop_timer_new(batch_send, b);
 		loop_timer_set(b->again, AGAIN_MS);
-		return;
+	} else if (lot_is_poison(rc, err) && b->n > 1) {
+		batch_split(b);
+	} else {
+		batch_end(b, rc, err);
 	}
-	batch_end(b, rc, err);
 }
 
 static void batch_send(void *arg)
 {
 	struct batch *b = arg;
-	static const void
-		*items[ITEMS_MAX]; /* too large for a coroutine's stack; not used across a wait */
+	/* too large for a coroutine's stack; not used across a wait */
+	static const void *items[ITEMS_MAX];
 	struct pg_params params;
 
 	for (int i = 0; i < b->n; i++)
 		items[i] = b->v[i]->item;
 	pg_params_init(&params);
-	b->lot->kind->params(&params, items, b->n);
-	struct pg_statement st = { b->lot->kind->sql(), &params };
+	b->kind->params(&params, items, b->n);
+	struct pg_statement st = { b->kind->sql(), &params };
 	pg_send(b->lot->pg, &st, 1, on_answer, b);
 	pg_params_clear(&params);
 }
 
+/* ---- gathering ---- */
 static void flush(void *arg)
 {
 	struct lot *l = arg;
@@ -120,12 +178,19 @@ struct lot *lot_new(struct pg *p, const struct lot_kind *kind)
 	return l;
 }
 
+/* What was not sent ends now; what is under way is freed by its answer, at the latest when the pool goes. */
 void lot_free(struct lot *l)
 {
 	if (!l)
 		return;
-	if (l->open)
-		batch_end(l->open, -ECANCELED, NULL);
+	while (l->batches) {
+		struct batch *b = l->batches;
+		bool sent = b != l->open && !(b->again && loop_timer_pending(b->again));
+
+		batch_unlink(b);
+		if (!sent)
+			batch_end(b, -ECANCELED, NULL);
+	}
 	loop_timer_free(l->linger);
 	free(l);
 }
@@ -137,8 +202,7 @@ int lot_add(struct lot *l, void *item, int64_t deadline_ms, struct err *err)
 
 	e->item = item;
 	if (!l->open) {
-		l->open = mem_new(struct batch);
-		l->open->lot = l;
+		l->open = batch_new(l, NULL, 0);
 		loop_timer_set(l->linger, LINGER_MS);
 	}
 	l->open->v[l->open->n++] = e;

@@ -1,4 +1,5 @@
-/* Gathers small writes of many jobs into one statement: whoever adds an item waits for the lot's fate.  Used for runs and
+/* Gathers small writes of many jobs into one statement: whoever adds an item waits for the lot's
+ * fate.  An item that Postgres refuses is found by halving, and fails alone.  Used for runs and
  * rejected items; rows need more (sink.c). */
 #ifndef WORKER_LOT_H
 #define WORKER_LOT_H
@@ -17,5 +18,7 @@ void lot_free(struct lot *l);
 /* Waits.  Takes the item (heap). Sent again while Postgres is away. 0 | -ETIMEDOUT | -ECANCELED (the write may still happen) | -EPROTO. */
 int lot_add(struct lot *l, void *item, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));
+/* Whether Postgres refused some item of a batch, so that halving it finds which. */
+bool lot_is_poison(int rc, const struct err *err);
 
 #endif

@@ -150,6 +150,7 @@ static bool slot_start(struct claimer *c, struct lease *l)
 		return false;
 	}
 	sl->a.lease = *l;
+	oncpu_init(&sl->a.oncpu, (int)(c - pool.claimers), sl->a.lease.id);
 	co_set_data(sl->co, &sl->a);
 	sl->next = pool.running;
 	sl->back = &pool.running;

@@ -288,6 +288,8 @@ int process_main(const struct settings *s, struct shared_page *page)
 	raise_limits();
 	metrics_init(page ? (char *)page + SHARED_HEAD_BYTES : NULL);
 	name_self(page);
+	if (page)
+		oncpu_start(&page->oncpu);
 	if (loop_init() < 0 || http_global_init() < 0)
 		return EXIT_FAILED;
 	co_set_limit((int)s->concurrency + WORKER_PARTNERS_MAX + 256);

@@ -18,6 +18,7 @@
 #define ELSEWHERE_MS \
 	2000 /* a task that another worker knows is left to it: looked at again after this */
 #define PAUSED_MS 1000
+#define SUSPECT_MS 1000
 
 void run_print_tasks(struct buf *out)
 {
@@ -132,6 +133,24 @@ static int check_time(struct attempt *a)
 	return 0;
 }
 
+/* A job that was on the CPU when a process died runs with no other such job beside it: if it dies again it takes one suspect
+ * along, not several (Q5).  The others wait, uncharged. */
+static int run_suspect(struct attempt *a, const struct task *t)
+{
+	static bool one_runs;
+	int rc;
+
+	if (one_runs) {
+		a->err.retry_after_ms = SUSPECT_MS;
+		return err_set(&a->err, -EAGAIN, ERR_HOLD, "suspect",
+			       "another job that was running when a worker crashed runs here");
+	}
+	one_runs = true;
+	rc = t->run(a);
+	one_runs = false;
+	return rc;
+}
+
 static int start_task(struct attempt *a)
 {
 	const struct task *t = task_find(a->job.task);
@@ -160,7 +179,7 @@ static int start_task(struct attempt *a)
 	a->caller = (struct caller){ .door = a->worker->door,
 				     .driver = a->driver,
 				     .integration = a->integration };
-	return t->run(a);
+	return a->lease.header.crashes ? run_suspect(a, t) : t->run(a);
 }
 
 /* The hint of admit only routes; the payload's own integration decides.  Uncharged. */
@@ -210,6 +229,7 @@ void run_attempt(struct attempt *a)
 	} else {
 		if (rc == 0 && a->job.id)
 			snprintf(a->job_id, sizeof(a->job_id), "%s", a->job.id);
+		oncpu_tell(&a->oncpu, a->job_id, rc == 0 ? a->job.task : "");
 		if (rc == 0)
 			rc = start_task(a);
 		settle(a, rc);

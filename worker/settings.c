@@ -66,13 +66,13 @@ static int serve(struct settings *s, const char *name)
 
 static int choose_partners(struct settings *s)
 {
-	char *list, *save = NULL, *name;
+	char *save = NULL, *name;
 	int rc = 0;
 
 	if (!s->partners || !*s->partners)
 		return serve_all(s);
-	list = mem_strdup(s->partners); /* lives as long as the process: names point into it */
-	for (name = strtok_r(list, ", ", &save); name && rc == 0;
+	s->list = mem_strdup(s->partners); /* lives as long as the process: names point into it */
+	for (name = strtok_r(s->list, ", ", &save); name && rc == 0;
 	     name = strtok_r(NULL, ", ", &save))
 		rc = serve(s, name);
 	return rc == 0 && s->n_names == 0 ? misused("--partners is empty%s%s", "", NULL) : rc;

@@ -16,6 +16,7 @@ struct settings {
 	int64_t soft_limit_ms, hard_limit_ms, grace_ms;
 	const char *names
 		[WORKER_PARTNERS_MAX]; /* the partners served, borrowed from the drivers or `partners` */
+	char *list; /* what names were cut from */
 	int n_names;
 	struct driver_set *drivers;
 };

@@ -254,6 +254,7 @@ static void skip(struct attempt *a)
 
 static void hand_back(struct attempt *a)
 {
+	log_outcome(a, LOG_INFO, "job_handed_back", 0);
 	count(a, "handed_back");
 	hand_over(a, settlement_of(a, SETTLE_AGAIN));
 }

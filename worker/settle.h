@@ -16,6 +16,8 @@ void attempt_children_clear(struct attempt *a);
 #define RAN " ran=1"       /* it ran before: look for a checkpoint */
 #define RAN_AUTH " auth=1" /* it met a 401 with a fresh token once */
 #define RAN_RUN " run="    /* the run it belongs to */
+#define RAN_CRASH \
+	" crash=" /* epochs of the processes that died while it was on the CPU, by commas */
 bool header_has(const struct job_header *h, const char *word);
 
 /* Settles the attempt's lease by rc and a->err: hands it to the queue and forgets it.  Does not wait. */

@@ -397,6 +397,7 @@ static void rejected_free(void *item)
 
 	free((char *)r->collection);
 	free((char *)r->external_id);
+	free((char *)r->parent_id);
 	free((char *)r->field);
 	free((char *)r->reason);
 	free((char *)r->item_json);
@@ -421,6 +422,7 @@ int sink_rejected(struct sink *s, const struct rejected *v, int64_t deadline_ms,
 	*copy = *v;
 	copy->collection = dup(v->collection);
 	copy->external_id = dup(v->external_id);
+	copy->parent_id = dup(v->parent_id);
 	copy->field = dup(v->field);
 	copy->reason = dup(v->reason);
 	copy->item_json = dup(v->item_json);

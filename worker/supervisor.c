@@ -15,6 +15,7 @@
 #include "common/io/co.h"
 #include "common/io/httpd.h"
 #include "common/io/loop.h"
+#include "worker/charge.h"
 
 #define BACKOFF_MIN_MS 200
 #define BACKOFF_MAX_MS 30000
@@ -108,7 +109,20 @@ static void on_restart(void *arg)
 /* ---- a process died ---- */
 struct give_back {
 	char epoch[64];
+	bool charges;
+	struct crash crash;
 };
+
+/* Before the rest: what is charged must not have been given back unharmed already. */
+static void charge_job(struct give_back *g)
+{
+	struct err err = { 0 };
+	struct queue *q = sup.queues[g->crash.oncpu.queue];
+
+	if (charge(q, sup.redis, &g->crash, loop_now_ms() + GIVE_BACK_MS, &err) < 0)
+		log_event(LOG_WARN, "crash_not_charged", LS("partner", queue_partner(q)),
+			  LS("reason", err.text));
+}
 
 /* Its jobs run again at once: the supervisor saw it die, so no heartbeat has to lapse. */
 static void give_back_run(void *arg)
@@ -119,6 +133,8 @@ static void give_back_run(void *arg)
 
 	if (redis_wait_up(sup.redis, loop_now_ms() + GIVE_BACK_MS) < 0)
 		goto out;
+	if (g->charges)
+		charge_job(g);
 	for (int i = 0; i < sup.s->n_names; i++) {
 		int n = 0;
 		if (queue_reap(sup.queues[i], g->epoch, &n, loop_now_ms() + GIVE_BACK_MS, &err) < 0)
@@ -134,7 +150,7 @@ out:
 	free(g);
 }
 
-static void give_back(const struct process *p)
+static void give_back(const struct process *p, int signo)
 {
 	const struct shared_page *page = (const void *)p->page;
 	struct give_back *g;
@@ -144,6 +160,7 @@ static void give_back(const struct process *p)
 	g = mem_new(struct give_back);
 	memcpy(g->epoch, page->epoch, sizeof(g->epoch));
 	g->epoch[sizeof(g->epoch) - 1] = '\0';
+	g->charges = crash_read(&g->crash, page, sup.s->n_names, signo);
 	if (!co_spawn("give back", give_back_run, g))
 		free(g); /* the reaper does it when the heartbeat has lapsed */
 }
@@ -167,7 +184,7 @@ static void process_ended(struct process *p, int status)
 		log_event(LOG_ERROR, "process_died", LI("index", p->index),
 			  LI("signal", crashed ? WTERMSIG(status) : 0), LI("code", code));
 	if (crashed)
-		give_back(p);
+		give_back(p, WTERMSIG(status));
 	if (sup.stopping)
 		return;
 	/* A setting or schema that is wrong does not get better by trying: the first process tells, and all stop. */

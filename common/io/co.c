@@ -34,6 +34,10 @@ struct co {
 	bool woken, cancelled, finished;
 };
 
+static void switch_unseen(void *data, const char *why)
+{
+}
+
 static struct {
 	struct co *current;
 	struct co *ready, **ready_tail;
@@ -45,16 +49,19 @@ static struct {
 	void *loop_fake;
 	const void *loop_stack;
 	size_t loop_stack_bytes;
-} all = { .ready_tail = &all.ready, .max_live = LIVE_MAX };
+	void (*on_switch)(void *data, const char *why);
+} all = { .ready_tail = &all.ready, .max_live = LIVE_MAX, .on_switch = switch_unseen };
 
 /* The only two places that change stacks.  Two sigprocmask(2) a pair, 0.4 us: the tricks that do
  * without break _FORTIFY_SOURCE and debuggers, and would save 1 % of a job. */
 static void enter(struct co *co)
 {
 	all.current = co;
+	all.on_switch(co->data, co->why);
 	co_switch_begin(&all.loop_fake, co->stack, CO_STACK_BYTES);
 	swapcontext(&all.loop_context, &co->context);
 	co_switch_end(all.loop_fake, NULL, NULL);
+	all.on_switch(NULL, "");
 	all.current = NULL;
 }
 
@@ -350,6 +357,11 @@ void co_set_data(struct co *co, void *data)
 void *co_data(const struct co *co)
 {
 	return co->data;
+}
+
+void co_on_switch(void (*fn)(void *data, const char *why))
+{
+	all.on_switch = fn ? fn : switch_unseen;
 }
 
 void co_each(void (*fn)(const char *name, const char *why, int64_t waiting_ms, void *data,

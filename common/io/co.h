@@ -43,6 +43,10 @@ int64_t co_deadline(const struct co *co);
 void co_set_data(struct co *co, void *data);
 void *co_data(const struct co *co);
 
+/* For who must know what is on the CPU even when this process has died: fn(data, why) before a coroutine is resumed (its
+ * data, what it waited for; "" at its start), fn(NULL, "") after.  On the way of every switch: it copies, nothing else.  NULL: nobody looks. */
+void co_on_switch(void (*fn)(void *data, const char *why));
+
 /* For USR1: calls fn for each live coroutine. */
 void co_each(void (*fn)(const char *name, const char *why, int64_t waiting_ms, void *data,
 			void *arg),

@@ -87,6 +87,8 @@ void redis_lost(struct redis *r, const char *why)
 	if (r->phase == REDIS_DOWN)
 		return;
 	snprintf(r->why, sizeof(r->why), "%s", why); /* before the reader goes, which may own it */
+	if (was_up)
+		r->served_ms = r->heard_ms;
 	close_socket(r);
 	loop_timer_stop(r->watchdog);
 	loop_timer_stop(r->tick);

@@ -4,7 +4,7 @@
  * than `timeout_ms`.
  *
  * URL: redis://[user[:password]@]host[:port][/db] or unix:/path[?db=N] (with a login
- * unix://[user]:password@/path), rediss:// in builds with TLS (there also ?cacert=FILE).
+ * unix://[user]:password@/path), rediss:// (TLS; also ?cacert=FILE).
  *
  * A lost connection answers every command under way with -ECONNRESET: executed or not is
  * unknown.  All of Longshore's scripts may be sent again.  So does a server that is loading or has
@@ -102,7 +102,7 @@ int redis_callv(struct redis *r, redisReply **reply, int64_t deadline_ms, struct
 int64_t redis_now_ms(const struct redis *r);
 int64_t redis_now_us(const struct redis *r);
 /* The server's run_id seen at the last connect, "" if none yet; changes when Redis restarted.
- * Monotonic ms since it is the same. */
+ * Monotonic ms since it is the same and has answered without an outage of over 3 s. */
 const char *redis_run_id(const struct redis *r);
 int64_t redis_same_run_ms(const struct redis *r);
 

@@ -12,6 +12,7 @@
 #include "common/io/redis_impl.h"
 
 #define TIMES_REFUSED_MAX 5
+#define OUTAGE_MS 3000
 
 static void say(struct redis *r, redis_cb cb, const char *a, const char *b, const char *c)
 {
@@ -51,9 +52,13 @@ static void on_select(int rc, redisReply *reply, const char *text, void *arg)
 		give_up(arg, "SELECT refused", text);
 }
 
+/* The same server counts as another if it was out of reach for longer than a reconnect takes: one that was frozen comes
+ * back with its old id, and nobody's heartbeats reached it meanwhile. */
 static void set_run_id(struct redis *r, const char *id, size_t n)
 {
-	if (n == strlen(r->run_id) && memcmp(r->run_id, id, n) == 0)
+	bool same = n == strlen(r->run_id) && memcmp(r->run_id, id, n) == 0;
+
+	if (same && loop_now_ms() - r->served_ms < OUTAGE_MS)
 		return;
 	if (n >= sizeof(r->run_id))
 		n = sizeof(r->run_id) - 1;

@@ -75,6 +75,8 @@ struct redis {
 	bool subscribed;
 	int64_t heard_ms; /* last byte, or when the first reply came to be owed */
 
+	int64_t served_ms; /* heard_ms of the connection before this one */
+
 	struct loop_timer *watchdog, *retry, *tick;
 	int64_t backoff_ms, up_since_ms;
 	char why[256]; /* it was lost, or could not be had */

@@ -13,7 +13,6 @@ struct redis_net {
 	struct ssl_st *tls; /* NULL: plain */
 };
 
-
 /* Starts to connect; `address` is a literal, NULL for a unix socket. 0 (writable when it is
  * decided) or -errno. */
 int redis_net_open(struct redis_net *n, const struct redis_url *u, const char *address)

@@ -260,8 +260,11 @@ static int claim_once(struct queue *q, int want, bool force, struct claim_result
 		      int64_t deadline_ms, struct err *err)
 {
 	redisReply *reply = NULL;
-	int64_t first = q->next_number;
+	int64_t first = lease_number_at(redis_now_us(q->r));
 
+	if (first > q->next_number)
+		q->next_number = first;
+	first = q->next_number;
 	admit_ahead(q);
 	int rc = claim_call(q, want, force, &reply, deadline_ms, err);
 	if (rc < 0)

@@ -122,12 +122,26 @@ static int depth_read(struct queue *q, struct queue_depth *d, int64_t deadline_m
 	return 0;
 }
 
+/* count.lua's answer; grows sum, by lane. */
+static int count_call(struct queue *q, const struct redis_args *a, int64_t sum[4],
+		      int64_t deadline_ms, struct err *err)
+{
+	redisReply *reply = NULL;
+	int rc = redis_call_script(q->r, &lua_count, 3, a, &reply, deadline_ms, err);
+
+	if (rc < 0)
+		return rc;
+	for (int lane = LANE_HIGH; lane <= LANE_LOW && (size_t)lane <= reply->elements; lane++)
+		sum[lane] += reply_int(reply->element[lane - 1]);
+	freeReplyObject(reply);
+	return 0;
+}
+
 /* Ready jobs of the integrations whose cap is (not) 0: of control's fields from *at on, one slice. */
 static int count_slice(struct queue *q, const redisReply *control, size_t *at, bool paused,
-		       int64_t *sum, int64_t deadline_ms, struct err *err)
+		       int64_t sum[4], int64_t deadline_ms, struct err *err)
 {
 	struct redis_args a;
-	redisReply *reply = NULL;
 	int n = 0, rc = 0;
 
 	redis_args_init(&a);
@@ -141,12 +155,8 @@ static int count_slice(struct queue *q, const redisReply *control, size_t *at, b
 		n++;
 	}
 	if (n > 0)
-		rc = redis_call_script(q->r, &lua_count, 3, &a, &reply, deadline_ms, err);
+		rc = count_call(q, &a, sum, deadline_ms, err);
 	redis_args_clear(&a);
-	if (rc == 0 && n > 0) {
-		*sum += reply_int(reply);
-		freeReplyObject(reply);
-	}
 	return rc;
 }
 
@@ -159,44 +169,43 @@ static int64_t control_number(const redisReply *control, const char *field, int6
 	return fallback;
 }
 
-static int zero_count(struct queue *q, int64_t *sum, int64_t deadline_ms, struct err *err)
+static int zero_count(struct queue *q, int64_t sum[4], int64_t deadline_ms, struct err *err)
 {
 	struct redis_args a;
-	redisReply *reply = NULL;
 
 	redis_args_init(&a);
 	args_lanes(&a, q->keys.ready);
 	redis_arg(&a, "0");
-	int rc = redis_call_script(q->r, &lua_count, 3, &a, &reply, deadline_ms, err);
+	int rc = count_call(q, &a, sum, deadline_ms, err);
 	redis_args_clear(&a);
-	if (rc < 0)
-		return rc;
-	*sum += reply_int(reply);
-	freeReplyObject(reply);
-	return 0;
+	return rc;
 }
 
 /* A paused partner holds all; a default of 0 all but those with a cap of their own and jobs of no integration. */
 static int held_count(struct queue *q, const redisReply *control, struct queue_depth *d,
 		      int64_t deadline_ms, struct err *err)
 {
-	int64_t all = d->ready[LANE_HIGH] + d->ready[LANE_NORMAL] + d->ready[LANE_LOW], sum = 0;
+	int64_t all = d->ready[LANE_HIGH] + d->ready[LANE_NORMAL] + d->ready[LANE_LOW];
+	int64_t sum[4] = { 0 };
+	bool none = control_number(control, "partner", 1) == 0;
 	bool paused = control_number(control, "default", 1) > 0;
 	int rc = 0;
 
-	if (control_number(control, "partner", 1) == 0) {
-		d->held = all;
-		return 0;
-	}
 	if (all == 0)
 		return 0;
-	for (size_t at = 0; rc == 0 && at + 1 < control->elements;)
-		rc = count_slice(q, control, &at, paused, &sum, deadline_ms, err);
-	if (rc == 0 && !paused)
-		rc = zero_count(q, &sum, deadline_ms, err);
+	for (size_t at = 0; rc == 0 && !none && at + 1 < control->elements;)
+		rc = count_slice(q, control, &at, paused, sum, deadline_ms, err);
+	if (rc == 0 && !none && !paused)
+		rc = zero_count(q, sum, deadline_ms, err);
 	if (rc < 0)
 		return rc;
-	d->held = paused ? sum : all > sum ? all - sum : 0;
+	for (int lane = LANE_HIGH; lane <= LANE_LOW; lane++) {
+		int64_t held = paused && !none ? sum[lane] : d->ready[lane] - sum[lane];
+
+		/* Both were counted apart: jobs came and went in between. */
+		d->held_in[lane] = held < 0 ? 0 : held > d->ready[lane] ? d->ready[lane] : held;
+		d->held += d->held_in[lane];
+	}
 	return 0;
 }
 

@@ -44,7 +44,7 @@ struct queue {
 	char worker[KEY_MAX + EPOCH_MAX]; /* worker:{p}:EPOCH, "" without epoch */
 	struct queue_keys keys;
 
-	int64_t next_number; /* of lease ids, never used twice in an epoch */
+	int64_t next_number; /* of lease ids, never used twice in an epoch; lease_number_at() */
 	struct held_set held;
 	int64_t claimed;     /* jobs that claims brought, ever */
 	int64_t partner_cap; /* as the last claim saw it, -1 = not yet */
@@ -74,6 +74,11 @@ void queue_on_wrote(void (*fn)(const char *partner)); /* the doorbell registers 
 /* Where this lease ends: whoever asks for reconciliation must know that nobody holds it. */
 void lease_forget(const struct lease *l);
 int64_t lease_number(const char *id);
+/* Lease numbers tell when the claim was: 10 us since LEASE_SINCE_MS, at least; a process that claims more than 100,000 a second runs
+ * ahead.  14 digits until 2051, which is what Lua prints of a number. */
+#define LEASE_SINCE_MS 1577836800000LL /* 2020-01-01 */
+int64_t lease_number_at(int64_t now_us);
+int64_t lease_number_ms(int64_t number); /* 0: it tells no time */
 /* "ID" fit for a header: printable, no blank, not too long. */
 bool header_id_is_valid(const char *id);
 /* " I HEADER\nPAYLOAD" of a new job, appended. */

@@ -119,6 +119,9 @@ int queue_promote(struct queue *q, int *moved, int64_t *next_due_ms, int64_t dea
  * checked redis_same_run_ms > HEARTBEAT + GRACE); else that epoch's, whose heartbeat is removed first (its supervisor saw it die). */
 int queue_reap(struct queue *q, const char *only_epoch, int *reaped, int64_t deadline_ms,
 	       struct err *err) __attribute__((warn_unused_result));
+/* Waits.  A lease of another process, one that died, so that its job can be settled on its behalf.  -ENOENT: not in flight. */
+int queue_lease_find(struct queue *q, const char *id, struct lease *out, int64_t deadline_ms,
+		     struct err *err) __attribute__((warn_unused_result));
 /* Waits.  Delivers outbox:{p} to the other partners' slots, each child once. */
 int queue_relay(struct queue *q, int *moved, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));
@@ -141,6 +144,7 @@ int queue_control_set(struct queue *q, const struct queue_control *c, int64_t de
 /* ---- looking ---- */
 struct queue_depth {
 	int64_t ready[4], delayed, in_flight, dead, held;
+	int64_t held_in[4]; /* held, by lane: ready - held_in could run */
 	int64_t oldest_age_ms[4];
 }; /* by enum lane; [0] unused. held: ready jobs of integrations whose cap is 0 (a paused partner: all) */
 int queue_depth(struct queue *q, struct queue_depth *out, int64_t deadline_ms, struct err *err)

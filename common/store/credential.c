@@ -78,6 +78,22 @@ int credential_get(struct pg *p, const struct keyring *k, int64_t integration_id
 	return rc < 0 ? open_error(rc, integration_id, err) : 0;
 }
 
+int credential_exists(struct pg *p, int64_t integration_id, bool *exists, struct err *err)
+{
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc;
+
+	pg_params_init(&params);
+	pg_int(&params, integration_id);
+	rc = query(p, "SELECT 1 FROM credentials WHERE integration_id = $1", &params, &res, err);
+	if (rc < 0)
+		return rc;
+	*exists = PQntuples(res) > 0;
+	PQclear(res);
+	return 0;
+}
+
 int credential_put(struct pg *p, const struct keyring *k, int64_t integration_id,
 		   const struct secret *json, struct err *err)
 {

@@ -286,3 +286,19 @@ int deadletter_claim(struct pg *p, const char *id, const char *state, bool in_re
 			       "dead letter %s was replayed or discarded already", id);
 	return rc;
 }
+
+int deadletter_discard(struct pg *p, const char *const *ids, int n, struct err *err)
+{
+	struct pg_params params;
+	struct pg_array a;
+
+	pg_array_init(&a, PG_TEXT);
+	for (int i = 0; i < n; i++)
+		pg_array_text(&a, ids[i], strlen(ids[i]));
+	pg_params_init(&params);
+	pg_array_param(&params, &a);
+	return query(p,
+		     "UPDATE dead_letters SET state = 'discarded', state_since = clock_timestamp()"
+		     " WHERE id = ANY ($1) AND state = 'dead'",
+		     &params, NULL, err);
+}

@@ -5,14 +5,15 @@
 
 static const char insert_sql[] =
 	"INSERT INTO rejected_items (integration_id, run_id, job_id, collection, page,"
-	" external_id, field, reason, item, fingerprint)"
+	" external_id, parent_id, field, reason, item, fingerprint)"
 	" SELECT f.integration_id, f.run_id, f.job_id, f.collection, f.page, f.external_id,"
-	" f.field, f.reason, f.item::json,"
+	" f.parent_id, f.field, f.reason, f.item::json,"
 	" md5(concat_ws(e'\\x1f', f.integration_id, f.run_id, f.collection,"
-	" coalesce(f.external_id, f.page::text), f.field, f.reason, f.item))::uuid"
+	" coalesce(f.external_id, f.page::text), f.parent_id, f.field, f.reason, f.item))::uuid"
 	" FROM unnest($1::int8[], $2::int8[], $3::text[], $4::text[], $5::int8[], $6::text[],"
-	" $7::text[], $8::text[], $9::text[])"
-	" AS f (integration_id, run_id, job_id, collection, page, external_id, field, reason, item)"
+	" $7::text[], $8::text[], $9::text[], $10::text[])"
+	" AS f (integration_id, run_id, job_id, collection, page, external_id, parent_id, field,"
+	" reason, item)"
 	" ON CONFLICT (fingerprint) DO NOTHING";
 
 const char *rejected_insert_sql(void)
@@ -38,7 +39,19 @@ static void add_number(struct pg_array *a, int64_t n)
 
 void rejected_insert_params(struct pg_params *out, const struct rejected *v, int n)
 {
-	enum { INTEGRATION, RUN, JOB, COLLECTION, PAGE, EXTERNAL_ID, FIELD, REASON, ITEM, COUNT };
+	enum {
+		INTEGRATION,
+		RUN,
+		JOB,
+		COLLECTION,
+		PAGE,
+		EXTERNAL_ID,
+		PARENT_ID,
+		FIELD,
+		REASON,
+		ITEM,
+		COUNT
+	};
 	struct pg_array a[COUNT];
 
 	for (int c = 0; c < COUNT; c++)
@@ -50,6 +63,7 @@ void rejected_insert_params(struct pg_params *out, const struct rejected *v, int
 		add_text(&a[COLLECTION], v[i].collection);
 		pg_array_int8(&a[PAGE], v[i].page);
 		add_text(&a[EXTERNAL_ID], v[i].external_id);
+		add_text(&a[PARENT_ID], v[i].parent_id);
 		add_text(&a[FIELD], v[i].field);
 		add_text(&a[REASON], v[i].reason);
 		add_text(&a[ITEM], v[i].item_json);

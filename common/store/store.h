@@ -82,6 +82,8 @@ int partner_set_paused(struct pg *p, const char *partner, bool paused, const cha
 /* ---- credential.c: sealed JSON, context "credential:ID" / "token:ID" ---- */
 int credential_get(struct pg *p, const struct keyring *k, int64_t integration_id,
 		   struct secret *json, struct err *err) __attribute__((warn_unused_result));
+int credential_exists(struct pg *p, int64_t integration_id, bool *exists, struct err *err)
+	__attribute__((warn_unused_result));
 int credential_put(struct pg *p, const struct keyring *k, int64_t integration_id,
 		   const struct secret *json, struct err *err) __attribute__((warn_unused_result));
 /* Tokens minted are counted for ever-growing safety in Postgres too: 0 ok and counted | -EAGAIN
@@ -155,10 +157,14 @@ int deadletter_set_state(struct pg *p, const char *id,
 			 const char *state /* dead | replayed | discarded */, struct err *err)
 	__attribute__((warn_unused_result));
 
+/* Those of the ids that are dead are discarded: jobs that a person purged or cancelled. */
+int deadletter_discard(struct pg *p, const char *const *ids, int n, struct err *err)
+	__attribute__((warn_unused_result));
+
 /* ---- rejected.c ---- */
 struct rejected {
 	int64_t integration_id, run_id;
-	const char *collection, *external_id, *field, *reason, *item_json, *job_id;
+	const char *collection, *external_id, *parent_id, *field, *reason, *item_json, *job_id;
 	int page;
 };
 const char *rejected_insert_sql(void);

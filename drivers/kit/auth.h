@@ -28,6 +28,10 @@ int auth_value(struct auth_store *a, struct caller *c, struct buf *out, uint64_t
  * nothing else to try (the credential is what it was; the token is only just minted). */
 int auth_refused(struct auth_store *a, struct caller *c, uint64_t version, struct err *err)
 	__attribute__((warn_unused_result));
+/* Waits.  An operator has mended the integration: what all workers remember of its failure and its old
+ * credential is dropped; their own memory follows within 5 s. */
+int auth_forget(struct redis *r, const char *partner, int64_t integration_id, int64_t deadline_ms,
+		struct err *err) __attribute__((warn_unused_result));
 /* Checks a credential's JSON against the manifest's `needs`; err names the missing ones. Does not wait. */
 int auth_credentials_check(const struct manifest *m, const cJSON *credentials, struct err *err)
 	__attribute__((warn_unused_result));

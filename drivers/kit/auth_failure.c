@@ -9,6 +9,8 @@
 #include "common/io/loop.h"
 
 #define FAILURE_MAX_MS (60 * 60 * 1000LL)
+#define RECALL_MS \
+	5000 /* the process's own memory: then Redis is asked again, where an operator may have cleared it */
 #define FAILURE_REMEMBERED_MS (2 * FAILURE_MAX_MS) /* how long "in a row" reaches back */
 
 /* An endpoint that is down for an hour must not eat the tokens of a day: each failure in a row
@@ -34,7 +36,8 @@ static int remember(struct auth_entry *e, enum err_class class, const char *rule
 	err_set(&e->failed, 0, same ? class : ERR_HOLD, rule, "%s", text);
 	e->failed.where[0] = '\0';
 	e->failed.retry_after_ms = same ? 0 : for_ms;
-	e->failed_until_ms = e->again_ms = loop_now_ms() + for_ms;
+	e->again_ms = loop_now_ms() + for_ms;
+	e->failed_until_ms = loop_now_ms() + (for_ms < RECALL_MS ? for_ms : RECALL_MS);
 	return e->failed_rc;
 }
 
@@ -122,7 +125,9 @@ void failure_note(struct auth_store *a, struct caller *c, struct auth_entry *e, 
 	if (seen)
 		(void)json_int(seen, "in_a_row", &in_a_row);
 	cJSON_Delete(seen);
-	if (rc != -EACCES)
+	if (rc == -EACCES)
+		e->credential_until_ms = 0; /* whoever mends it may store another */
+	else
 		for_ms = pause_ms(c->driver->manifest, ++in_a_row);
 	if (err->retry_after_ms > for_ms)
 		for_ms = err->retry_after_ms;
@@ -142,6 +147,18 @@ void failure_forget(struct auth_store *a, struct caller *c, struct auth_entry *e
 	redis_send(a->redis, &args, NULL, NULL);
 	redis_args_clear(&args);
 	free(key);
+}
+
+int auth_forget(struct redis *r, const char *partner, int64_t integration_id, int64_t deadline_ms,
+		struct err *err)
+{
+	char *fail = mem_printf("tokenfail:{%s}:%lld", partner, (long long)integration_id);
+	char *cred = mem_printf("cred:{%s}:%lld", partner, (long long)integration_id);
+	int rc = redis_callv(r, NULL, deadline_ms, err, "DEL", fail, cred, NULL);
+
+	free(fail);
+	free(cred);
+	return rc;
 }
 
 int auth_broken(struct auth_store *a, struct caller *c, const char *reason, struct err *err)

@@ -128,7 +128,6 @@ struct manifest_collection {
 	const char *each;         /* parent collection, or NULL: one call per parent */
 	const char *embedded;     /* path inside the parent's item, with each; or NULL */
 	const char *when_changed; /* the parent's column, or NULL */
-	int parallel;             /* calls at once within one job */
 	int lane;                 /* enum lane of its jobs */
 	enum row_table table;
 	uint64_t columns; /* the set of rows.h */
@@ -142,8 +141,7 @@ struct manifest_collection {
 };
 
 struct manifest {
-	const char *partner, *title, *path; /* path: the file */
-	bool critical;
+	const char *partner, *title, *path;         /* path: the file */
 	const char *base_production, *base_sandbox; /* sandbox may be NULL */
 	const char *version;
 	struct manifest_pairs headers;

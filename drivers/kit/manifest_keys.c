@@ -344,7 +344,7 @@ static const struct manifest_key manifest_keys[] = {
 	{ "partner", KEY_TEXT, AT(partner), .flags = KEY_REQUIRED },
 	{ "manifest", KEY_FORMAT, .flags = KEY_REQUIRED, .min = 1, .max = 1 },
 	{ "title", KEY_TEXT, AT(title) },
-	{ "critical", KEY_BOOL, AT(critical), .fallback = "true" },
+	LATER("critical"),
 	{ "api", KEY_OBJECT, .of = &api_table },
 	{ "auth", KEY_OBJECT, AT(auth), .of = &auth_table },
 	{ "limits", KEY_LIST, AT(limits), COUNT(n_limits), .of = &limit_table },

@@ -107,7 +107,7 @@ static const struct manifest_key collection_keys[] = {
 	{ "each", KEY_TEXT, AT(each) },
 	{ "embedded", KEY_PATH, AT(embedded) },
 	{ "when_changed", KEY_TEXT, AT(when_changed) },
-	{ "parallel", KEY_INT, AT(parallel), .fallback = "4", .min = 1, .max = 64 },
+	LATER("parallel"),
 	{ "lane", KEY_WORD, AT(lane), .fallback = "\"normal\"", .words = lane_words },
 	{ "deletes", KEY_FIXED, .words = deletes_words },
 	{ "table", KEY_OWN, .flags = KEY_REQUIRED, .read = read_table, .print = print_table },

@@ -105,6 +105,16 @@ void json_add_text(cJSON *object, const char *key, const char *value); /* NULL: 
 void json_add_int(cJSON *object, const char *key, int64_t n);
 void json_add_time(cJSON *object, const char *key, int64_t real_ms); /* 0: null */
 
+/* cmd_status.c: rows that several commands show. */
+int cli_add_queue(struct cli *c, cJSON *rows, const char *partner, struct err *err)
+	__attribute__((warn_unused_result)); /* waits; one row a lane */
+struct cli_workers {
+	cJSON *rows;
+	int64_t now_ms; /* Redis' clock */
+};
+void cli_add_worker(const char *epoch, int64_t last_beat_ms, const char *info_json,
+		    void *workers); /* a fleet_fn */
+
 /* The commands. */
 int cmd_migrate(struct cli *c);
 int cmd_company_add(struct cli *c);
@@ -124,6 +134,16 @@ int cmd_driver_list(struct cli *c);
 int cmd_driver_show(struct cli *c);
 int cmd_driver_check(struct cli *c);
 int cmd_driver_new(struct cli *c);
+int cmd_queue_list(struct cli *c);
+int cmd_queue_show(struct cli *c);
+int cmd_queue_purge(struct cli *c);
+int cmd_job_list(struct cli *c);
+int cmd_job_show(struct cli *c);
+int cmd_job_cancel(struct cli *c);
+int cmd_job_retry(struct cli *c);
+int cmd_worker_list(struct cli *c);
+int cmd_worker_show(struct cli *c);
+int cmd_doctor(struct cli *c);
 int cmd_pause(struct cli *c);
 int cmd_resume(struct cli *c);
 
@@ -134,5 +154,8 @@ int options_pause(struct config_option *out);
 int options_push(struct config_option *out);
 int options_dead_list(struct config_option *out);
 int options_dead_filter(struct config_option *out);
+int options_queue_purge(struct config_option *out);
+int options_job_list(struct config_option *out);
+int options_doctor(struct config_option *out);
 
 #endif

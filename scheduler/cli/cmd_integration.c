@@ -4,6 +4,7 @@
 
 #include "common/base/mem.h"
 #include "common/store/store.h"
+#include "drivers/kit/auth.h"
 #include "drivers/kit/control.h"
 #include "scheduler/cli/cli.h"
 
@@ -168,6 +169,8 @@ static int write_status(struct cli *c, const struct integration *i, const struct
 	snprintf(scope, sizeof(scope), "integration:%lld", (long long)i->id);
 	if (rc == 0 && strcmp(status, "active") == 0)
 		rc = alert_resolve(c->pg, "auth_broken", scope, &err);
+	if (rc == 0 && strcmp(status, "active") == 0)
+		rc = auth_forget(c->redis, i->partner, i->id, cli_deadline(), &err);
 	if (rc == 0)
 		rc = control_mirror(c->redis, c->pg, d, i->partner, false, cli_deadline(), &err);
 	if (rc < 0)

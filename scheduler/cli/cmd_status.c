@@ -20,9 +20,9 @@ static void add_lane(cJSON *rows, const char *partner, enum lane lane, const str
 	bool whole = lane == LANE_NORMAL;
 
 	json_add_text(row, "queue", name);
-	json_add_int(row, "ready", d->ready[lane]);
+	json_add_int(row, "ready", d->ready[lane] - d->held_in[lane]);
 	json_add_int(row, "delayed", whole ? d->delayed : 0);
-	json_add_int(row, "held", whole ? d->held : 0);
+	json_add_int(row, "held", d->held_in[lane]);
 	json_add_int(row, "in_flight", whole ? d->in_flight : 0);
 	json_add_int(row, "dead", whole ? d->dead : 0);
 	cJSON_AddNumberToObject(row, "oldest_age_s", (double)d->oldest_age_ms[lane] / 1000);
@@ -30,7 +30,7 @@ static void add_lane(cJSON *rows, const char *partner, enum lane lane, const str
 	free(name);
 }
 
-static int add_queue(struct cli *c, cJSON *rows, const char *partner, struct err *err)
+int cli_add_queue(struct cli *c, cJSON *rows, const char *partner, struct err *err)
 {
 	struct queue *q = queue_new(c->redis, partner, NULL);
 	struct queue_depth d;
@@ -48,22 +48,17 @@ static int add_queue(struct cli *c, cJSON *rows, const char *partner, struct err
 static int add_queues(struct cli *c, cJSON *status, struct err *err)
 {
 	cJSON *rows = cJSON_AddArrayToObject(status, "queues");
-	int rc = add_queue(c, rows, LONGSHORE_PARTNER, err);
+	int rc = cli_add_queue(c, rows, LONGSHORE_PARTNER, err);
 
 	for (int i = 0; i < driver_set_count(c->drivers) && rc == 0; i++)
-		rc = add_queue(c, rows, driver_at(c->drivers, i)->manifest->partner, err);
+		rc = cli_add_queue(c, rows, driver_at(c->drivers, i)->manifest->partner, err);
 	return rc;
 }
 
-struct workers {
-	cJSON *rows;
-	int64_t now_ms;
-};
-
 /* The worker's own words (partners, jobs in flight, version), with who and when before them. */
-static void add_worker(const char *epoch, int64_t last_beat_ms, const char *info_json, void *arg)
+void cli_add_worker(const char *epoch, int64_t last_beat_ms, const char *info_json, void *arg)
 {
-	struct workers *w = arg;
+	struct cli_workers *w = arg;
 	cJSON *row = cJSON_CreateObject(), *info = NULL, *v;
 
 	json_add_text(row, "worker", epoch);
@@ -105,12 +100,12 @@ static void add_health(const char *health, int64_t integrations, void *arg)
 
 static int collect(struct cli *c, cJSON *status, struct err *err)
 {
-	struct workers w = { .now_ms = redis_now_ms(c->redis) };
+	struct cli_workers w = { .now_ms = redis_now_ms(c->redis) };
 	int rc = add_queues(c, status, err);
 
 	w.rows = cJSON_AddArrayToObject(status, "workers");
 	if (rc == 0)
-		rc = fleet_each(c->redis, add_worker, &w, cli_deadline(), err);
+		rc = fleet_each(c->redis, cli_add_worker, &w, cli_deadline(), err);
 	if (rc == 0)
 		rc = add_leader(c, status, err);
 	if (rc == 0)

@@ -34,6 +34,7 @@ def push_items(cluster, sandbox, integration, account, n):
         cluster.push({"task": "import_resource", "integration_id": integration, "args": {"external_id": item["id"]}})
 
 
+@pytest.mark.timeout(120)
 def test_two_workers_of_two_processes_never_exceed_a_window(cluster, tight):
     sandbox = tight([(8, 1), (50, 10)], latency="40ms,30ms")
     accounts = {f"acct-{n}": cluster.integration(sandbox, f"acct-{n}") for n in (1, 2, 3)}
@@ -41,18 +42,18 @@ def test_two_workers_of_two_processes_never_exceed_a_window(cluster, tight):
     for _ in range(2):
         cluster.worker(processes=2).wait_for_log("event=started")
     for account, integration in accounts.items():
-        push_items(cluster, sandbox, integration, account, 90)
+        push_items(cluster, sandbox, integration, account, 70)
     cluster.wait_idle(50)
     for account, integration in accounts.items():
         calls = sandbox.log(account=account, path="/v1/")
         times = [c["at_us"] for c in calls]
         fullest = busiest(times, 1_000_000), busiest(times, 10_000_000)
-        assert Counter(c["status"] for c in calls) == {200: 90}, f"{account}: not one 429; at most {fullest} in 1 s, 10 s"
+        assert Counter(c["status"] for c in calls) == {200: 70}, f"{account}: not one 429; at most {fullest} in 1 s, 10 s"
         assert fullest[0] <= 8 and fullest[1] <= 50
-        # And it is not timid: 40 permits in 10 s is its share of 50, so 90 calls need little over 20 s.
+        # And it is not timid: 40 permits in 10 s is its share of 50, so 70 calls need little over 10 s.
         took = (max(times) - min(times)) / 1e6
-        assert took < 26 * SLOWER, f"{account}: 90 calls took {took:.1f} s"
-        assert cluster.one("SELECT count(*) FROM resources WHERE integration_id = %s", integration) == 90
+        assert took < 18 * SLOWER, f"{account}: 70 calls took {took:.1f} s"
+        assert cluster.one("SELECT count(*) FROM resources WHERE integration_id = %s", integration) == 70
     assert sandbox.stats()["refused"] == 0 and cluster.dead() == []
 
 
@@ -117,6 +118,7 @@ def test_tokens_are_minted_once_for_all_and_never_beyond_the_limit(cluster):
     assert cluster.one("SELECT count(*) FROM token_mints") == sandbox.stats()["tokens_minted"]
 
 
+@pytest.mark.timeout(120)
 def test_wrong_credentials_break_the_integration_and_burn_nothing(cluster):
     sandbox = cluster.sandbox(listings=5, clean=True)
     good = cluster.integration(sandbox, "acct-1")
@@ -137,5 +139,5 @@ def test_wrong_credentials_break_the_integration_and_burn_nothing(cluster):
     assert cluster.one("SELECT count(*) FROM alerts WHERE state = 'open'") >= 1
     sandbox.clear_faults()
     cluster.longshore("integration", "resume", good)
-    cluster.wait_idle(40)
+    cluster.wait_idle(54)  # a refusal is remembered for 30 s
     assert cluster.one("SELECT count(*) FROM resources") == 5

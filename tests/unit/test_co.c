@@ -485,6 +485,37 @@ static void lag_names_the_coroutine(void **state)
 	assert_string_equal(who, "hungry");
 }
 
+static const char *on_cpu;
+
+static void on_switch(void *data, const char *why)
+{
+	on_cpu = data;
+	note(why);
+}
+
+static void looks_at_itself(void *arg)
+{
+	co_set_data(co_self(), arg);
+	for (int i = 0; i < 3; i++) {
+		rc_seen[0] |= co_yield ();
+		rc_seen[1] += on_cpu == arg;
+	}
+}
+
+/* Whoever looks on knows at any moment who runs, and what it waited for. */
+static void switches_are_seen(void **state)
+{
+	co_on_switch(on_switch);
+	spawn("a", looks_at_itself, "a");
+	spawn("b", looks_at_itself, "b");
+	run_all();
+	co_on_switch(NULL);
+	assert_int_equal(rc_seen[0], 0);
+	assert_int_equal(rc_seen[1], 6);
+	assert_null(on_cpu);
+	assert_non_null(strstr(order, "yield"));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
@@ -508,6 +539,7 @@ int main(void)
 		T(each_tells_who_waits_for_what),
 		T(thousands_wait_at_once),
 		T(lag_names_the_coroutine),
+		T(switches_are_seen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,7 +29,6 @@ static void defaults(void **state)
 
 	assert_string_equal(m->partner, "p");
 	assert_string_equal(m->title, "p");
-	assert_true(m->critical);
 	assert_string_equal(m->base_production, "https://h.example/v1");
 	assert_null(m->base_sandbox);
 	assert_int_equal(m->connect_ms, 5000);
@@ -216,7 +215,6 @@ static void collections(void **state)
 	assert_string_equal(a->incremental.format, "iso8601");
 	assert_int_equal(a->incremental.overlap_ms, 300000);
 	assert_int_equal(a->lane, LANE_NORMAL);
-	assert_int_equal(a->parallel, 4);
 	assert_int_equal(a->n_map, 3);
 	assert_int_equal(a->map[1].as, MAP_NUMBER);
 	assert_int_equal(a->map[1].column, row_column_find(ROW_RESOURCES, "lat"));

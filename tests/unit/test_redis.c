@@ -1180,7 +1180,7 @@ static void speak_tls(void *arg)
 	/* Without cacert= nobody vouches for it. */
 	snprintf(url, sizeof(url), "rediss://127.0.0.1:%d", server.port);
 	CHECK(redis_new(&(struct redis_options){ .url = url }, &stranger, NULL) == 0);
-	CHECK(redis_wait_up(stranger, loop_now_ms() + 300) == -ETIMEDOUT);
+	CHECK(redis_wait_up(stranger, loop_now_ms() + 2000) == -ETIMEDOUT);
 out:
 	freeReplyObject(reply);
 	redis_free(r);

@@ -1,4 +1,5 @@
-/* import_all_resources -> import_company_resources -> import_resources: who is due.  Companies fail independently, since each is a job. */
+/* import_all_resources -> import_company_resources -> import_resources: who is due.  Companies
+ * fail independently, since each is a job. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -36,7 +37,7 @@ int task_import_all(struct attempt *a)
 	int n = 0, rc = task_mode(a, &mode);
 
 	if (rc == 0)
-		rc = run_new_id(a->worker->pg, &a->run_id, &a->err);
+		rc = task_run(a);
 	if (rc == 0)
 		rc = company_ids_due(a->worker->pg, &ids, &n, &a->err);
 	for (int i = 0; rc == 0 && i < n; i++) {
@@ -82,7 +83,7 @@ int task_import_company(struct attempt *a)
 			"import_company_resources needs args.company_id: a number; `longshore company list` shows them");
 	rc = task_mode(a, &f.mode);
 	if (rc == 0)
-		rc = run_new_id(a->worker->pg, &a->run_id, &a->err);
+		rc = task_run(a);
 	if (rc == 0)
 		rc = integration_each(a->worker->pg, company, NULL, "active", add_integration, &f,
 				      &a->err);

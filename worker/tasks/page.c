@@ -41,20 +41,26 @@ static struct row *rows_next(struct rows *r)
 }
 
 /* ---- set aside ---- */
-static int reject(struct import *im, const struct manifest_collection *c, const cJSON *item,
-		  const char *id, const char *field, const char *reason, int page)
+struct fault { /* an item that can't be a row */
+	const cJSON *item;
+	const char *id, *parent_id, *field, *reason;
+};
+
+static int reject(struct import *im, const struct manifest_collection *c, const struct fault *f,
+		  int page)
 {
 	struct attempt *a = im->a;
 	struct buf json = BUF_INIT;
 	int rc;
 
-	json_print(item, &json);
+	json_print(f->item, &json);
 	struct rejected r = { .integration_id = a->integration->id,
 			      .run_id = im->run.id,
 			      .collection = c->name,
-			      .external_id = id,
-			      .field = field,
-			      .reason = reason,
+			      .external_id = f->id,
+			      .parent_id = f->parent_id,
+			      .field = f->field,
+			      .reason = f->reason,
 			      .item_json = buf_str(&json),
 			      .job_id = a->job_id,
 			      .page = page };
@@ -86,7 +92,8 @@ static int map_one(struct import *im, struct rows *r, const struct page *p, cons
 	const cJSON *idv = r->c->id ? json_path(item, r->c->id) : NULL;
 	if (idv)
 		json_scalar_text(idv, &id);
-	rc = reject(im, r->c, item, id.len ? id.data : NULL, err.where, err.text, p->number);
+	struct fault f = { item, id.len ? id.data : NULL, parent_id, err.where, err.text };
+	rc = reject(im, r->c, &f, p->number);
 	buf_clear(&id);
 	return rc;
 }
@@ -148,10 +155,11 @@ static int store(struct import *im, struct rows *r, const struct page *p)
 	rc = sink_rows(a->worker->sink, r->c->table, r->c->columns, ptrs, r->n, r->outcomes, why,
 		       attempt_deadline_ms(a), &a->err);
 	for (int i = 0; rc == 0 && i < r->n; i++) {
+		struct fault f = { r->items[i], r->v[i].external_id, NULL, "row", why[i] };
+
 		count(im, r->outcomes[i]);
 		if (r->outcomes[i] == ROW_FAILED)
-			rc = reject(im, r->c, r->items[i], r->v[i].external_id, "row", why[i],
-				    p->number);
+			rc = reject(im, r->c, &f, p->number);
 		else if (r->c == im->collection && r->v[i].has_partner_updated &&
 			 r->v[i].partner_updated_us > im->newest_us)
 			im->newest_us = r->v[i].partner_updated_us;

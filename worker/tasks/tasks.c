@@ -15,14 +15,23 @@ static const struct task tasks[] = {
 
 const struct task *task_at(int i)
 {
-	return i >= 0 && i < (int)(sizeof(tasks) / sizeof(tasks[0])) ? &tasks[i] : NULL;
+	const int own = sizeof(tasks) / sizeof(tasks[0]);
+
+	if (i < 0 || i < own)
+		return i < 0 ? NULL : &tasks[i];
+	for (const struct task *t = extra_tasks; t && t->name; t++)
+		if (i-- == own)
+			return t;
+	return NULL;
 }
 
 const struct task *task_find(const char *name)
 {
-	for (int i = 0; task_at(i); i++)
-		if (!strcmp(tasks[i].name, name))
-			return &tasks[i];
+	const struct task *t;
+
+	for (int i = 0; (t = task_at(i)); i++)
+		if (!strcmp(t->name, name))
+			return t;
 	return NULL;
 }
 

@@ -12,6 +12,9 @@ int task_import_transactions(struct attempt *a);
 int task_import_media(struct attempt *a);
 int task_import_resource(struct attempt *a);
 
+/* The run of this job: an earlier attempt's, else a new one. Waits. As run_new_id. */
+int task_run(struct attempt *a) __attribute__((warn_unused_result));
+
 /* "full" | "incremental" of args.mode; full where it is missing. -EINVAL with ERR_BAD_JOB. */
 int task_mode(struct attempt *a, const char **mode) __attribute__((warn_unused_result));
 

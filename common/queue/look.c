@@ -1,0 +1,273 @@
+#include "common/queue/look.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/queue/impl.h"
+
+#define PAGE 32           /* jobs of up to 1 MiB each */
+#define SCAN_COUNT "1000" /* members that Redis compares with an id in one step */
+
+int64_t lease_number_at(int64_t now_us)
+{
+	return (now_us - LEASE_SINCE_MS * 1000) / 10;
+}
+
+int64_t lease_number_ms(int64_t number)
+{
+	/* Small numbers are none of ours: a test's, or a hand's. */
+	return number < 1000000000 ? 0 : LEASE_SINCE_MS + number / 100;
+}
+
+struct look {
+	struct queue *q;
+	const struct job_filter *f;
+	enum job_place place;
+	enum lane lane; /* of the ready jobs being read */
+	job_seen_fn fn;
+	void *arg;
+};
+
+static bool payload_id_is(const struct job_seen *j, const char *id)
+{
+	cJSON *tree = NULL;
+	const char *own;
+	bool is;
+
+	if (json_parse(j->payload, j->payload_len, JOB_MAX_BYTES, &tree, NULL) < 0)
+		return false;
+	own = json_str(tree, "id");
+	is = own && strcmp(own, id) == 0;
+	cJSON_Delete(tree);
+	return is;
+}
+
+static bool wanted(const struct look *l, const struct job_seen *j)
+{
+	const char *id = l->f->id;
+
+	if (l->f->integration >= 0 && l->f->integration != j->integration)
+		return false;
+	return !id || strcmp(j->header.id, id) == 0 || payload_id_is(j, id);
+}
+
+/* " since=MS" of the header: from when a delayed job could run again. */
+static int64_t header_since(const struct job_header *h)
+{
+	static const char name[] = " since=";
+	const char *at =
+		h->extra_len ? memmem(h->extra, h->extra_len, name, sizeof(name) - 1) : NULL;
+
+	return at ? strtoll(at + sizeof(name) - 1, NULL, 10) : h->born_ms;
+}
+
+/* Shows one, if it is wanted; false: enough.  `lease` and due_ms say where it stands. */
+static bool show(const struct look *l, const char *member, size_t len, const char *lease,
+		 int64_t due_ms)
+{
+	struct job_seen j = { .place = l->place,
+			      .lane = l->lane,
+			      .member = member,
+			      .member_len = len,
+			      .lease = lease,
+			      .due_ms = l->place == JOB_DELAYED ? due_ms : 0 };
+	size_t skip = 0;
+
+	if (l->place == JOB_DELAYED) {
+		skip = len > 3 && member[0] == 'D' && member[2] == ' ' ? 3 : 0;
+		j.lane = skip && member[1] >= '1' && member[1] <= '3' ? (enum lane)(member[1] - '0')
+								      : LANE_NORMAL;
+	}
+	if (job_member_parse(member + skip, len - skip, &j.header, &j.integration, &j.payload,
+			     &j.payload_len) < 0) {
+		snprintf(j.header.id, sizeof(j.header.id), "malformed");
+		j.payload = member;
+		j.payload_len = len;
+	}
+	j.since_ms = header_since(&j.header);
+	if (lease) {
+		const char *colon = strchr(lease, ':');
+
+		snprintf(j.epoch, sizeof(j.epoch), "%.*s", (int)(colon ? colon - lease : 0), lease);
+		sscanf(lease + strlen(j.epoch), ":%*[0-9]:%u:%ld", (unsigned *)&j.lane,
+		       &j.integration);
+		j.since_ms = lease_number_ms(lease_number(lease));
+	}
+	return !wanted(l, &j) || l->fn(&j, l->arg);
+}
+
+/* Bytes that a glob pattern gives a meaning to are escaped. */
+static void pattern_of(const char *id, struct buf *out)
+{
+	buf_putc(out, '*');
+	for (; *id; id++) {
+		if (strchr("*?[]\\^-", *id))
+			buf_putc(out, '\\');
+		buf_putc(out, *id);
+	}
+	buf_putc(out, '*');
+}
+
+/* One cursor's walk; member, value, member, value … go to show. */
+static int scan(const struct look *l, const char *command, const char *key, const char *pattern,
+		const char *count, struct err *err)
+{
+	char cursor[32] = "0";
+	int rc = 0;
+
+	do {
+		redisReply *reply = NULL;
+		rc = redis_callv(l->q->r, &reply, loop_now_ms() + LOOK_STEP_MS, err, command, key,
+				 cursor, "MATCH", pattern, "COUNT", count, NULL);
+		if (rc < 0)
+			return rc;
+		const redisReply *v = reply->element[1];
+		snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
+		for (size_t i = 0; i + 1 < v->elements && rc == 0; i += 2) {
+			bool flying = l->place == JOB_IN_FLIGHT;
+			const redisReply *m = v->element[flying ? i + 1 : i];
+			int64_t due = l->place == JOB_DELAYED
+					      ? (int64_t)strtod(v->element[i + 1]->str, NULL)
+					      : 0;
+
+			rc = !show(l, m->str, m->len, flying ? v->element[i]->str : NULL, due);
+		}
+		freeReplyObject(reply);
+	} while (rc == 0 && strcmp(cursor, "0") != 0);
+	return rc;
+}
+
+static int page_read(const struct look *l, const char *key, int64_t offset, redisReply **page,
+		     struct err *err)
+{
+	bool one = l->place == JOB_READY && l->f->integration >= 0;
+	struct redis_args a;
+	char low[24] = "-inf", high[24] = "+inf";
+
+	if (one) {
+		snprintf(low, sizeof(low), "%lld", (long long)l->f->integration);
+		snprintf(high, sizeof(high), "%s", low);
+	}
+	redis_args_init(&a);
+	redis_arg(&a, "ZRANGEBYSCORE");
+	redis_arg(&a, key);
+	redis_arg(&a, low);
+	redis_arg(&a, high);
+	redis_arg(&a, "WITHSCORES");
+	redis_arg(&a, "LIMIT");
+	redis_arg_int(&a, offset);
+	redis_arg_int(&a, PAGE);
+	int rc = redis_call(l->q->r, &a, page, loop_now_ms() + LOOK_STEP_MS, err);
+	redis_args_clear(&a);
+	return rc;
+}
+
+static int walk(const struct look *l, const char *key, struct err *err)
+{
+	size_t got = 2 * PAGE;
+	int rc = 0;
+
+	for (int64_t offset = 0; rc == 0 && got == 2 * PAGE; offset += PAGE) {
+		redisReply *page = NULL;
+
+		rc = page_read(l, key, offset, &page, err);
+		if (rc < 0)
+			return rc;
+		got = page->elements;
+		for (size_t i = 0; i + 1 < got && rc == 0; i += 2)
+			rc = !show(l, page->element[i]->str, page->element[i]->len, NULL,
+				   (int64_t)strtod(page->element[i + 1]->str, NULL));
+		freeReplyObject(page);
+	}
+	return rc;
+}
+
+/* Ready jobs are sorted by integration; delayed ones are not: Redis compares their heads. */
+static int look_zset(const struct look *l, const char *key, struct err *err)
+{
+	struct buf pattern = BUF_INIT;
+	int rc;
+
+	if (l->f->id)
+		pattern_of(l->f->id, &pattern);
+	else if (l->place == JOB_DELAYED && l->f->integration >= 0)
+		buf_printf(&pattern, "D? ??????????????? %lld *", (long long)l->f->integration);
+	rc = pattern.len ? scan(l, "ZSCAN", key, pattern.data, SCAN_COUNT, err) : walk(l, key, err);
+	buf_clear(&pattern);
+	return rc;
+}
+
+int queue_look(struct queue *q, enum job_place place, const struct job_filter *f, job_seen_fn fn,
+	       void *arg, struct err *err)
+{
+	struct look l = { .q = q, .f = f, .place = place, .fn = fn, .arg = arg };
+	int rc = 0;
+
+	if (place == JOB_IN_FLIGHT)
+		return scan(&l, "HSCAN", q->keys.flight, "*", "100", err);
+	if (place == JOB_DELAYED)
+		return look_zset(&l, q->keys.delayed, err);
+	for (l.lane = LANE_HIGH; l.lane <= LANE_LOW && rc == 0; l.lane++) {
+		if (!f->lane || f->lane == l.lane)
+			rc = look_zset(&l, q->keys.ready[l.lane], err);
+	}
+	return rc;
+}
+
+/* ---- by hand ---- */
+
+int queue_bury(struct queue *q, const struct burial *v, int n, bool *gone, struct err *err)
+{
+	struct redis_args a;
+	redisReply *reply = NULL;
+
+	if (n < 1)
+		return 0;
+	redis_args_init(&a);
+	redis_arg(&a, v->place == JOB_DELAYED ? q->keys.delayed : q->keys.ready[v->lane]);
+	redis_arg(&a, q->keys.dead);
+	for (int i = 0; i < n; i++) {
+		redis_arg_bytes(&a, v[i].member, v[i].member_len);
+		redis_arg_int(&a, v[i].failed_at_ms);
+		redis_arg_bytes(&a, v[i].letter, v[i].letter_len);
+	}
+	int rc = redis_call_script(q->r, &lua_bury, 2, &a, &reply, loop_now_ms() + LOOK_STEP_MS,
+				   err);
+	redis_args_clear(&a);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < (size_t)n && i < reply->elements; i++)
+		gone[i] = reply_int(reply->element[i]) == 1;
+	freeReplyObject(reply);
+	return 0;
+}
+
+int queue_hasten(struct queue *q, const struct job_seen *j, struct err *err)
+{
+	struct redis_args a;
+	redisReply *reply = NULL;
+	int64_t next, due = redis_now_ms(q->r);
+	int moved = 0;
+
+	/* XX CH: nothing happens to a job that was promoted, cancelled … meanwhile. */
+	redis_args_init(&a);
+	redis_arg(&a, "ZADD");
+	redis_arg(&a, q->keys.delayed);
+	redis_arg(&a, "XX");
+	redis_arg(&a, "CH");
+	redis_arg_int(&a, due < j->due_ms ? due : j->due_ms - 1);
+	redis_arg_bytes(&a, j->member, j->member_len);
+	int rc = redis_call(q->r, &a, &reply, loop_now_ms() + LOOK_STEP_MS, err);
+	redis_args_clear(&a);
+	if (rc < 0)
+		return rc;
+	bool there = reply_int(reply) == 1;
+	freeReplyObject(reply);
+	if (!there)
+		return -ENOENT;
+	rc = queue_promote(q, &moved, &next, loop_now_ms() + LOOK_STEP_MS, err);
+	return rc;
+}

@@ -1,0 +1,179 @@
+"""The live view: what waits, what is held and why, what runs where since when; and what a person may do about it."""
+
+import json
+import time
+
+import pytest
+
+from harness import wait_until
+from harness.process import SLOWER
+from test_cli import refused
+
+
+def jobs(cluster, *words):
+    return cluster.longshore("job", "list", *words, "--json").json()
+
+
+def show(cluster, job):
+    return cluster.longshore("job", "show", job, "--json").json()
+
+
+@pytest.fixture
+def still(cluster):
+    """A partner with one integration, and nobody who works."""
+    sandbox = cluster.sandbox(listings=4, clean=True, limits="none")
+    cluster.integration_id = cluster.integration(sandbox)
+    return cluster
+
+
+def push(cluster, job, integration=None, **more):
+    cluster.push({"id": job, "task": "import_resources", "integration_id": integration or cluster.integration_id, **more})
+
+
+def test_what_waits(still):
+    for n in range(3):
+        push(still, f"a{n}")
+    still.push({"id": "urgent", "task": "noop"}, "queue:{guesty}:high")
+    rows = jobs(still, "--queue", "guesty")
+    assert {r["id"]: (r["state"], r["queue"]) for r in rows} == {
+        "urgent": ("ready", "guesty:high"), **{f"a{n}": ("ready", "guesty") for n in range(3)}}
+    assert all(r["worker"] is None and r["due"] is None and r["attempts"] == 0 for r in rows)
+    assert [r["id"] for r in jobs(still, "--queue", "guesty:high")] == ["urgent"]
+    assert [r["id"] for r in jobs(still, "--integration", still.integration_id)] == ["a0", "a1", "a2"], "oldest first"
+    assert len(jobs(still, "--limit", "2")) == 2 and jobs(still, "--state", "delayed") == []
+    assert jobs(still, "--queue", "longshore") == []
+    shown = show(still, "a2")
+    assert shown["payload"]["id"] == "a2" and shown["integration_id"] == still.integration_id and shown["crashes"] == 0
+    assert any("no live worker serves guesty" in why for why in shown["why"])
+    assert any(f"2 jobs of integration {still.integration_id} stand before it" in why for why in shown["why"])
+    assert any("1 jobs stand in higher lanes" in why for why in shown["why"])
+    assert show(still, shown["job"])["id"] == "a2", "by our own id too"
+
+
+def test_held_jobs_are_not_ready_and_say_why(still):
+    still.scheduler()
+    push(still, "one")
+    still.longshore("integration", "pause", still.integration_id, "--reason", "their accountant called")
+    wait_until(lambda: still.queue()["held"] == 1, 15 * SLOWER, still.describe)
+    assert still.queue()["ready"] == 0, "ready counts what could run"
+    (row,) = jobs(still, "--state", "held")
+    assert row["id"] == "one" and "paused" in row["why"] and jobs(still, "--state", "ready") == []
+    why = show(still, "one")["why"]
+    assert any("their accountant called" in line for line in why), why
+    shown = still.longshore("queue", "show", "guesty", "--json").json()
+    (share,) = shown["integrations"]
+    assert share == {"integration_id": still.integration_id, "ready": 1, "in_flight": 0, "cap": 0, "paused": True}
+    scheduler = still.processes[-1]
+
+    def held_in_metrics():
+        page = scheduler.get("/metrics").text
+        return ('integration_queue_length{queue_name="guesty"} 0' in page
+                and 'integration_queue_held{queue_name="guesty"} 1' in page)
+    wait_until(held_in_metrics, 15 * SLOWER, lambda: scheduler.get("/metrics").text)
+
+    still.longshore("integration", "resume", still.integration_id)
+    still.longshore("queue", "pause", "guesty", "--reason", "their night")
+    why = show(still, "one")["why"]
+    assert any("guesty is paused" in line for line in why) and any("their night" in line for line in why), why
+    assert still.queue()["held"] == 1 and still.queue()["ready"] == 0
+    assert still.longshore("queue", "show", "guesty", "--json").json()["pause_reason"] == "their night"
+    still.longshore("queue", "resume", "guesty")
+    assert still.queue()["held"] == 0 and still.queue()["ready"] == 1
+    assert all("paused" not in line for line in show(still, "one")["why"])
+
+
+def test_what_runs_where_and_who_is_at_the_cap(cluster):
+    sandbox = cluster.sandbox(listings=4, clean=True, limits="none", latency="20000")
+    integration = cluster.integration(sandbox, in_flight=1)
+    cluster.scheduler()
+    worker = cluster.worker()
+    before = time.time()
+    for n in range(3):
+        push(cluster, f"r{n}", integration)
+    wait_until(lambda: cluster.queue()["in_flight"] == 1, 20 * SLOWER, cluster.describe)
+    (running,) = jobs(cluster, "--state", "in_flight")
+    (listed,) = cluster.longshore("worker", "list", "--json").json()
+    assert running["id"] == "r0" and running["worker"] == listed["worker"]
+    assert listed["pid"] in worker.children() and listed["concurrency"] == 1000 and "guesty" in listed["partners"]
+    since = cluster.one("SELECT extract(epoch FROM %s::timestamptz)::float8", running["since"])
+    assert before - 2 < since < time.time() + 2, running
+    why = show(cluster, "r2")["why"]
+    assert f"integration {integration} is at its cap: 1 of 1 jobs in flight" in why, why
+    held = cluster.longshore("worker", "show", listed["worker"], "--json").json()
+    assert [j["id"] for j in held["jobs"]] == ["r0"] and held["alive"] is True
+    shown = cluster.longshore("queue", "show", "guesty", "--json").json()
+    assert shown["integrations"] == [{"integration_id": integration, "ready": 2, "in_flight": 1, "cap": 1, "paused": False}]
+    assert [j["id"] for j in shown["running"]] == ["r0"] and shown["workers"] == 1
+    refused(cluster.longshore.run("job", "cancel", "r0"), 1, "is running on", listed["worker"])
+    refused(cluster.longshore.run("job", "retry", "r0"), 1, "is running already")
+    refused(cluster.longshore.run("job", "retry", "r1"), 1, "is ready already")
+    refused(cluster.longshore.run("worker", "show", "nobody"), 3, "nobody")
+    for words in (("queue", "show", "guesty"), ("queue", "list"), ("job", "list"), ("job", "show", "r1"), ("worker", "list"),
+                  ("worker", "show", listed["worker"])):
+        text = cluster.longshore(*words).out
+        assert "r0" in text or "guesty" in text, f"{words} for people: {text}"
+    worker.kill9()
+
+
+def test_delayed_until_and_retry(still):
+    soon = int(time.time() * 1000) + 3_600_000
+    still.longshore("push", "guesty", "import_resources", "--integration", still.integration_id, "--run-at", "1h")
+    (row,) = jobs(still, "--state", "delayed")
+    due = still.one("SELECT (extract(epoch FROM %s::timestamptz) * 1000)::int8", row["due"])
+    assert abs(due - soon) < 60_000 and row["state"] == "delayed"
+    assert any(line.startswith("delayed until ") for line in show(still, row["id"])["why"])
+    still.longshore("job", "retry", row["id"])
+    assert [r["state"] for r in jobs(still)] == ["ready"]
+
+
+def test_cancel_leaves_a_discarded_letter(still):
+    push(still, "no*[t]?", args={"mode": "full"})
+    push(still, "not")
+    still.longshore("push", "guesty", "import_resources", "--integration", still.integration_id, "--run-at", "1h")
+    (delayed,) = jobs(still, "--state", "delayed")
+    for job in ("no*[t]?", delayed["id"]):
+        assert still.longshore("job", "cancel", job, "--json").json() == {"cancelled": 1}
+        refused(still.longshore.run("job", "show", job), 3, "no job")
+    assert [r["id"] for r in jobs(still)] == ["not"], "a pattern in an id matches nothing but itself"
+    letters = still.sql("SELECT state, class, letter FROM dead_letters ORDER BY failed_at")
+    assert [(x["state"], x["class"]) for x in letters] == [("discarded", "cancelled")] * 2
+    assert json.loads(letters[0]["letter"]["payload"])["args"] == {"mode": "full"}
+    assert still.dead() == []
+
+
+def test_purge_keeps_what_it_takes_in_postgres(still):
+    other = still.integration(still.processes[-1], "acct-2")
+    payloads = [json.dumps({"id": f"p{n}", "task": "import_resources", "integration_id": still.integration_id}) for n in range(450)]
+    still.redis.client.lpush("queue:{guesty}", *payloads, "no job at all")
+    push(still, "high", other)
+    refused(still.longshore.run("queue", "purge", "guesty"), 2, "--yes")
+    refused(still.longshore.run("queue", "purge", "gusty", "--yes"), 3, "guesty")
+    assert still.longshore("queue", "purge", "guesty:low", "--yes", "--json").json() == {"purged": 0}
+    done = still.longshore("queue", "purge", "guesty", "--integration", still.integration_id, "--yes", "--json").json()
+    assert done == {"purged": 450}
+    assert still.queue()["ready"] == 2
+    rows = still.sql("SELECT letter FROM dead_letters WHERE state = 'discarded' AND class = 'purged'")
+    assert sorted(r["letter"]["payload"] for r in rows) == sorted(payloads), "every byte that was pushed"
+    assert still.longshore("queue", "purge", "guesty", "--yes", "--json").json() == {"purged": 2}
+    assert still.busy() == 0 and still.dead() == []
+    assert still.one("SELECT count(*) FROM dead_letters WHERE state = 'discarded'") == 452
+
+
+def test_a_dead_job_is_told(cluster):
+    cluster.scheduler()
+    cluster.worker()
+    cluster.push({"id": "lost", "task": "no_such_task"})
+    wait_until(lambda: len(cluster.dead()) == 1, 20 * SLOWER, cluster.describe)
+    (row,) = jobs(cluster, "--state", "dead")
+    assert row["id"] == "lost" and row["state"] == "dead" and "no_such_task" in row["why"]
+    shown = show(cluster, "lost")
+    assert shown["state"] == "dead" and shown["letter"] in shown["why"][0]
+    refused(cluster.longshore.run("job", "retry", "lost"), 1, "dead replay")
+
+
+def test_mistakes(cluster):
+    refused(cluster.longshore.run("job", "list", "--state", "lost"), 2, "in_flight")
+    refused(cluster.longshore.run("job", "list", "--queue", "gusty"), 3, "guesty")
+    refused(cluster.longshore.run("queue", "show", "guesty:middle"), 2, "middle")
+    refused(cluster.longshore.run("job", "show", "nothing"), 3, "nothing")
+    refused(cluster.longshore.run("job", "list", "--redis", "redis://127.0.0.1:1"), 4, "127.0.0.1:1")
