@@ -233,7 +233,8 @@ static int mode_parse(const cJSON *tree, struct job *j, struct err *err)
 	if (rc < 0 || !mode)
 		return rc;
 	if (strcmp(mode, "replace") != 0 && strcmp(mode, "reject") != 0)
-		return refuse(err, "\"unique_mode\" is \"%.40s\"; expected reject or replace", mode);
+		return refuse(err, "\"unique_mode\" is \"%.40s\"; expected reject or replace",
+			      mode);
 	if (!j->unique)
 		return refuse(err, "\"unique_mode\" without \"unique\"; expected both or none");
 	j->unique_replace = strcmp(mode, "replace") == 0;

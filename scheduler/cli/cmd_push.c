@@ -29,17 +29,16 @@ int options_push(struct config_option *out)
 					 .value_name = "TIME",
 					 .help = "not before: a time, or 15m from now",
 					 .out = &run_at };
-	out[4] = (struct config_option){ .name = "unique",
-					 .value_name = "KEY",
-					 .help = "not while another job with this key waits or runs",
-					 .out = &unique };
-	out[5] = (struct config_option){
-		.name = "unique-mode",
-		.value_name = "MODE",
-		.help = "reject: the older job wins; replace: the newer",
-		.fallback = "reject",
-		.out = &unique_mode
-	};
+	out[4] =
+		(struct config_option){ .name = "unique",
+					.value_name = "KEY",
+					.help = "not while another job with this key waits or runs",
+					.out = &unique };
+	out[5] = (struct config_option){ .name = "unique-mode",
+					 .value_name = "MODE",
+					 .help = "reject: the older job wins; replace: the newer",
+					 .fallback = "reject",
+					 .out = &unique_mode };
 	out[6] = (struct config_option){ .name = "idempotency-key",
 					 .value_name = "KEY",
 					 .help = "not if a job with this key succeeded within 24h",
