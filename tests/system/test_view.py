@@ -177,3 +177,20 @@ def test_mistakes(cluster):
     refused(cluster.longshore.run("queue", "show", "guesty:middle"), 2, "middle")
     refused(cluster.longshore.run("job", "show", "nothing"), 3, "nothing")
     refused(cluster.longshore.run("job", "list", "--redis", "redis://127.0.0.1:1"), 4, "127.0.0.1:1")
+
+
+def test_alerts_of_a_lane_over_its_bound(still):
+    """Held jobs cost memory, so they count for the bound; nobody has to serve them, so they raise no no_worker."""
+    still.longshore("integration", "pause", still.integration_id)
+    job = json.dumps({"task": "import_resources", "integration_id": still.integration_id})
+    for _ in range(11):
+        still.redis.client.lpush("queue:{guesty}:low", *[job] * 1000)
+    still.scheduler()
+
+    def alerts():
+        return {(a["kind"], a["scope"]) for a in still.sql("SELECT kind, scope FROM alerts WHERE resolved_at IS NULL")}
+    wait_until(lambda: ("lane_bound", "guesty:low") in alerts(), 30 * SLOWER, lambda: f"an alert; {alerts()}")
+    assert ("queue_depth", "guesty") not in alerts(), "that one counts what could run"
+    still.push({"task": "noop"}, "queue:{longshore}")
+    wait_until(lambda: ("no_worker", "longshore") in alerts(), 40 * SLOWER, lambda: f"no_worker; {alerts()}")
+    assert ("no_worker", "guesty") not in alerts()

@@ -28,7 +28,8 @@ static void body_raw_push(void)
 	if (r.n == 1) {
 		struct lease *l = &r.leases[0];
 
-		CHECK(strcmp(l->id, "e1:21:2:7") == 0);
+		CHECK(strncmp(l->id, "e1:", 3) == 0 &&
+		      strcmp(strrchr(l->id, ':') - 2, ":2:7") == 0);
 		CHECK(l->lane == LANE_NORMAL && l->integration == 7 && l->generation == 3 &&
 		      l->fence == 1);
 		CHECK(l->payload_len == strlen(payload) &&
@@ -177,6 +178,7 @@ static void body_pause_and_resume(void)
 	CHECK(plain_int("EXISTS ring:{p}:high ring:{p}:normal ring:{p}:low") == 0);
 	CHECK(queue_depth(q, &d, soon(), NULL) == 0);
 	CHECK(d.held == 7 && d.ready[LANE_NORMAL] == 5 && d.ready[LANE_LOW] == 2);
+	CHECK(d.held_in[LANE_NORMAL] == 5 && d.held_in[LANE_LOW] == 2 && d.held_in[LANE_HIGH] == 0);
 	c = (struct queue_control){ .generation = 99, .partner_cap = 100, .default_cap = 4 };
 	CHECK(queue_control_set(q, &c, soon(), NULL) == 0);
 	r = claim(q, 50);
