@@ -11,6 +11,7 @@
 #define LINGER_MS 3
 #define ITEMS_MAX 500
 #define AGAIN_MS 200
+#define UNDER_WAY_MAX 1 /* a partial batch waits for it, and grows meanwhile (as in sink.c) */
 
 /* On the heap: its waiter may be cancelled while the statement is under way. */
 struct entry {
@@ -34,7 +35,9 @@ struct lot {
 	struct pg *pg;
 	const struct lot_kind *kind;
 	struct batch *open;    /* gathering; NULL: none */
-	struct batch *batches; /* under way */
+	struct batch *batches; /* under way, and the open one */
+	int n_batches;
+	bool due; /* the open one has lingered, and waits for another to end */
 	struct loop_timer *linger;
 };
 
@@ -72,6 +75,7 @@ static struct batch *batch_new(struct lot *l, struct entry *const *v, int n)
 	if (b->next)
 		b->next->back = &b->next;
 	l->batches = b;
+	l->n_batches++;
 	return b;
 }
 
@@ -80,12 +84,15 @@ static void batch_unlink(struct batch *b)
 	*b->back = b->next;
 	if (b->next)
 		b->next->back = b->back;
+	b->lot->n_batches--;
 	b->lot = NULL;
 }
 
 /* Its entries have ended, or stand in others. */
 static void batch_free(struct batch *b)
 {
+	if (b->lot && b->lot->due)
+		loop_timer_set(b->lot->linger, 0);
 	if (b->lot)
 		batch_unlink(b);
 	loop_timer_free(b->again);
@@ -157,15 +164,25 @@ static void batch_send(void *arg)
 }
 
 /* ---- gathering ---- */
-static void flush(void *arg)
+static void flush(struct lot *l)
 {
-	struct lot *l = arg;
 	struct batch *b = l->open;
 
 	l->open = NULL;
+	l->due = false;
 	loop_timer_stop(l->linger);
 	if (b)
 		batch_send(b);
+}
+
+static void on_linger(void *arg)
+{
+	struct lot *l = arg;
+
+	if (l->n_batches - 1 < UNDER_WAY_MAX)
+		flush(l);
+	else
+		l->due = true;
 }
 
 struct lot *lot_new(struct pg *p, const struct lot_kind *kind)
@@ -174,7 +191,7 @@ struct lot *lot_new(struct pg *p, const struct lot_kind *kind)
 
 	l->pg = p;
 	l->kind = kind;
-	l->linger = loop_timer_new(flush, l);
+	l->linger = loop_timer_new(on_linger, l);
 	return l;
 }
 

@@ -257,10 +257,10 @@ static void close_all(void)
 {
 	for (int i = 0; i < self.s->n_names; i++)
 		queue_free(self.queues[i]);
-	sink_free(self.w.sink);
 	door_free(self.w.door);
 	integrations_free_all();
-	pg_free(self.w.pg);
+	pg_free(self.w.pg); /* ends what is under way, which the sink's batches hear */
+	sink_free(self.w.sink);
 	redis_free(self.w.redis);
 	keyring_free(self.w.keyring);
 	driver_set_free(self.w.drivers);

@@ -15,6 +15,9 @@
 #define BYTES_FLUSH (4 * 1024 * 1024) /* … as with so much text */
 #define ROWS_MAX 1000                 /* of one statement */
 #define AGAIN_MS 200
+/* Partial batches wait while so many of their bucket are under way: when Postgres is the slower one they grow instead of
+ * multiplying, for a commit costs a sync of the disk however few rows it has. */
+#define UNDER_WAY_MAX 2
 
 /* One sink_rows: its rows copied into one block, so that a cancelled job's memory is not needed. */
 struct request {
@@ -44,6 +47,8 @@ struct bucket { /* gathering, by table and set of columns: one or two a collecti
 	struct place *places;
 	int n, cap;
 	size_t bytes;
+	int under_way; /* batches */
+	bool due;      /* has lingered, and waits for one of them to end */
 	struct loop_timer *linger;
 };
 
@@ -158,6 +163,7 @@ static struct batch *batch_new(struct bucket *b, const struct place *places, int
 	struct sink *s = b->sink;
 
 	t->bucket = b;
+	b->under_way++;
 	t->n = n;
 	t->places = mem_alloc(n * sizeof(*places));
 	memcpy(t->places, places, n * sizeof(*places));
@@ -174,6 +180,10 @@ static struct batch *batch_new(struct bucket *b, const struct place *places, int
 
 static void batch_unlink(struct batch *t)
 {
+	struct bucket *b = t->bucket;
+
+	if (--b->under_way < UNDER_WAY_MAX && b->due)
+		loop_timer_set(b->linger, 0);
 	*t->back = t->next;
 	if (t->next)
 		t->next->back = t->back;
@@ -284,14 +294,14 @@ static bool same_key(const struct row *a, const struct row *b)
 }
 
 /* Sorted by key (no deadlocks between workers), newest first; each key once: an older one of the same batch is stale. */
-static void flush(void *arg)
+static void flush(struct bucket *b)
 {
-	struct bucket *b = arg;
 	int kept = 0, total = b->n;
 	struct place *stale;
 	int n_stale = 0;
 
 	loop_timer_stop(b->linger);
+	b->due = false;
 	if (!total)
 		return;
 	b->n = 0;
@@ -312,6 +322,16 @@ static void flush(void *arg)
 	free(stale);
 }
 
+static void on_linger(void *arg)
+{
+	struct bucket *b = arg;
+
+	if (b->under_way < UNDER_WAY_MAX)
+		flush(b);
+	else
+		b->due = true;
+}
+
 static struct bucket *bucket_of(struct sink *s, enum row_table t, uint64_t columns)
 {
 	struct bucket *b;
@@ -323,7 +343,7 @@ static struct bucket *bucket_of(struct sink *s, enum row_table t, uint64_t colum
 	b->sink = s;
 	b->table = t;
 	b->columns = columns;
-	b->linger = loop_timer_new(flush, b);
+	b->linger = loop_timer_new(on_linger, b);
 	s->buckets = mem_realloc(s->buckets, (s->n_buckets + 1) * sizeof(*s->buckets));
 	s->buckets[s->n_buckets++] = b;
 	return b;
@@ -340,7 +360,7 @@ static void bucket_add(struct bucket *b, struct request *q)
 	b->bytes += q->bytes;
 	if (b->n >= ROWS_FLUSH || b->bytes >= BYTES_FLUSH)
 		flush(b);
-	else if (!loop_timer_pending(b->linger))
+	else if (!b->due && !loop_timer_pending(b->linger))
 		loop_timer_set(b->linger, LINGER_MS);
 }
 

@@ -1,29 +1,49 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "common/io/co.h"
 #include "common/store/query.h"
 #include "common/store/store.h"
 
 #define BLOCK 200 /* as the sequence's INCREMENT BY */
 
-int run_new_id(struct pg *p, int64_t *id, struct err *err)
-{
-	static int64_t next, end;
-	PGresult *res = NULL;
-	int rc;
+static struct {
+	int64_t next, end;
+	struct gate
+		gate; /* one asks at a time, or all who start in one claim ask, each with a commit */
+	bool ready;
+} ids;
 
-	if (next < end) {
-		*id = next++;
-		return 0;
-	}
-	rc = query(p, "SELECT nextval('run_ids')", NULL, &res, err);
+static int load_ids(struct pg *p, struct err *err)
+{
+	PGresult *res = NULL;
+	int rc = query(p, "SELECT nextval('run_ids')", NULL, &res, err);
+
 	if (rc < 0)
 		return rc;
-	/* Two that waited at once have a block each; the rest of the one is never used. */
-	next = pg_get_int(res, 0, 0);
-	end = next + BLOCK;
-	*id = next++;
+	ids.next = pg_get_int(res, 0, 0);
+	ids.end = ids.next + BLOCK;
 	PQclear(res);
+	return 0;
+}
+
+int run_new_id(struct pg *p, int64_t *id, struct err *err)
+{
+	if (!ids.ready)
+		gate_init(&ids.gate, 1);
+	ids.ready = true;
+	while (ids.next >= ids.end) {
+		int rc = gate_enter(&ids.gate, "run id", CO_NO_DEADLINE);
+
+		if (rc < 0)
+			return rc;
+		if (ids.next >= ids.end)
+			rc = load_ids(p, err);
+		gate_leave(&ids.gate);
+		if (rc < 0)
+			return rc;
+	}
+	*id = ids.next++;
 	return 0;
 }
 

@@ -56,6 +56,19 @@ int permit_take(struct caller *c, struct route *r, struct permit *out, bool *tak
 	return rc;
 }
 
+/* A permit of a window must be used soon, or it counts in another window than the partner's; a place among the calls
+ * under way has no age. */
+static bool is_fresh(const struct going *g, const struct permit *permit)
+{
+	const struct limit_set *set = &g->route->limits;
+	int tiers = 0;
+
+	for (int i = 0; i < set->n_scopes; i++)
+		tiers += set->scopes[i].n_tiers;
+	return !tiers ||
+	       redis_now_ms(g->c->door->redis) - permit->granted_ms <= DOOR_PERMIT_STALE_MS;
+}
+
 /* The credential is read after the permit is there: it may have changed while we waited for it. */
 static int permit_and_credential(struct going *g, struct permit *permit, bool *taken,
 				 struct buf *auth, struct err *err)
@@ -73,8 +86,7 @@ static int permit_and_credential(struct going *g, struct permit *permit, bool *t
 		secret_free_buf(auth);
 		if (g->with_auth)
 			rc = auth_value(store, g->c, auth, &g->version, err);
-		fresh = !*taken || redis_now_ms(g->c->door->redis) - permit->granted_ms <=
-					   DOOR_PERMIT_STALE_MS;
+		fresh = !*taken || is_fresh(g, permit);
 		if (rc == 0 && fresh)
 			return 0;
 		if (*taken)

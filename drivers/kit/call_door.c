@@ -6,7 +6,8 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
-#define POOL_CONNECTIONS 500 /* curl walks all of a pool's connections for each transfer */
+#define POOL_CONNECTIONS_MAX 16000 /* the pool itself keeps each multi small */
+#define POOL_CONNECTIONS_SPARE 8   /* calls for tokens are not counted by api.concurrency */
 #define ANSWERS_MAX 16 /* handles kept for one endpoint; rarer answers are looked up each time */
 
 struct endpoint {
@@ -66,8 +67,9 @@ void door_free(struct door *d)
 }
 
 /* Looked for once a route, not once a call: a list will do. */
-struct door_partner *door_partner(struct door *d, const char *name)
+struct door_partner *door_partner(struct door *d, const struct manifest *m)
 {
+	const char *name = m->partner;
 	struct door_partner *p;
 
 	for (p = d->partners; p; p = p->next)
@@ -75,7 +77,11 @@ struct door_partner *door_partner(struct door *d, const char *name)
 			return p;
 	p = mem_new(struct door_partner);
 	p->name = mem_strdup(name);
-	p->pool = http_pool_new(p->name, POOL_CONNECTIONS);
+	/* What the limiter lets through must find a connection: with fewer, calls would wait inside libcurl, which then
+	 * looks at all of them each time one ends. */
+	p->pool = http_pool_new(p->name, m->concurrency_partner < POOL_CONNECTIONS_MAX
+						 ? m->concurrency_partner + POOL_CONNECTIONS_SPARE
+						 : POOL_CONNECTIONS_MAX);
 	p->waits = metrics_histogram("integration_limit_wait_seconds",
 				     "Time spent waiting for permits of the rate limiter.",
 				     "partner", name, NULL);

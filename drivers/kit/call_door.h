@@ -73,8 +73,8 @@ struct route {
 /* -EINVAL with err: no base URL for this environment, a setting is missing, too many limits. */
 int route_get(struct caller *c, struct route **out, struct err *err)
 	__attribute__((warn_unused_result));
-void route_put(struct route *r);                                     /* NULL is fine */
-struct door_partner *door_partner(struct door *d, const char *name); /* found or made */
+void route_put(struct route *r);                                             /* NULL is fine */
+struct door_partner *door_partner(struct door *d, const struct manifest *m); /* found or made */
 const char *setting_text(const struct integration *i, const char *name,
 			 struct buf *keep); /* NULL: not set */
 

@@ -258,7 +258,7 @@ int route_get(struct caller *c, struct route **out, struct err *err)
 
 		if (!fresh)
 			return -EINVAL;
-		fresh->partner = door_partner(c->door, c->driver->manifest->partner);
+		fresh->partner = door_partner(c->door, c->driver->manifest);
 		if (!r && routes->n >= DOOR_ROUTES_MAX)
 			idmap_sweep(routes, drop_route, NULL);
 		else

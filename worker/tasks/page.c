@@ -17,10 +17,14 @@ struct rows {
 	int n, cap;
 };
 
-static void rows_init(struct rows *r, const struct manifest_collection *c)
+/* A row has over a kilobyte, and thousands of jobs wait with theirs: as many as are expected, no more. */
+static void rows_init(struct rows *r, const struct manifest_collection *c, int expected)
 {
 	memset(r, 0, sizeof(*r));
 	r->c = c;
+	r->cap = expected;
+	r->v = mem_alloc((size_t)expected * sizeof(*r->v));
+	r->items = mem_alloc((size_t)expected * sizeof(*r->items));
 }
 
 static void rows_clear(struct rows *r)
@@ -33,7 +37,7 @@ static void rows_clear(struct rows *r)
 static struct row *rows_next(struct rows *r)
 {
 	if (r->n == r->cap) {
-		r->cap = r->cap ? 2 * r->cap : 16;
+		r->cap = 2 * r->cap;
 		r->v = mem_realloc(r->v, r->cap * sizeof(*r->v));
 		r->items = mem_realloc(r->items, r->cap * sizeof(*r->items));
 	}
@@ -184,7 +188,7 @@ static int store_embedded(struct import *im, const struct manifest_collection *e
 	struct rows r;
 	int rc = 0;
 
-	rows_init(&r, e);
+	rows_init(&r, e, 16);
 	for (int i = 0; rc == 0 && i < parents->n; i++) {
 		const cJSON *list = json_path(parents->items[i], e->embedded), *item;
 		int index = 0;
@@ -290,7 +294,7 @@ int import_page(struct import *im, const struct page *p, const char *parent_id)
 	struct rows r;
 	int rc = 0;
 
-	rows_init(&r, im->collection);
+	rows_init(&r, im->collection, p->n + 1);
 	for (int i = 0; rc == 0 && i < p->n; i++)
 		rc = map_one(im, &r, p, p->records[i], parent_id, i, arena);
 	im->a->unclean = true;
