@@ -99,9 +99,14 @@ def test_every_script_runs_on_a_cluster(cluster, three_nodes, partner):
 
     cluster.longshore("integration", "pause", integration)  # control; its jobs are held: count
     cluster.push({"task": "import_resource", "id": "waits", "integration_id": integration, "args": {"external_id": item}}, queue)
+    cluster.push({"task": "noop", "id": "unwanted", "integration_id": integration, "unique": "once"}, queue)
     wait_until(lambda: "count" in have_run(node), 20 * SLOWER, "the count of held jobs")
+    wait_until(lambda: cluster.longshore.run("job", "cancel", "unwanted").code == 0, 20 * SLOWER, "its cancelling")  # bury
+    cluster.longshore.run("doctor")  # recount, stranded
     cluster.longshore("integration", "resume", integration)  # open
     worker.wait_for_log(r"event=job_done job=waits\b", 20 * SLOWER)
+    cluster.push({"task": "noop", "id": "only", "unique": "once"}, queue)  # unique
+    worker.wait_for_log(r"event=job_done job=only\b", 20 * SLOWER)
 
     sandbox.settings(latency_ms=3000)
     cluster.push({"task": "import_resource", "id": "reaped", "integration_id": integration, "args": {"external_id": item}}, queue)
