@@ -1,0 +1,480 @@
+/* The one door to the row tables, against a real Postgres: outcomes, doubles, poison, cancelled waiters, an outage. */
+#include "worker/sink.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/postgres_trouble.h"
+
+#define T0 INT64_C(1700000000000000)
+#define SECOND 1000000
+#define AT_ONCE 50
+#define EACH 10
+
+static struct sink *sink;
+
+static int col(enum row_table t, const char *name)
+{
+	int c = row_column_find(t, name);
+
+	CHECK(c >= 0);
+	return c < 0 ? 0 : c;
+}
+
+static uint64_t only_name(void)
+{
+	return (uint64_t)1 << col(ROW_RESOURCES, "name");
+}
+
+/* updated_s < 0: the partner says nothing of it. */
+static struct row row(const char *id, int updated_s, int observed_s, const char *name)
+{
+	struct row r = { .integration_id = 7,
+			 .external_id = id,
+			 .has_partner_updated = updated_s >= 0,
+			 .partner_updated_us = T0 + (int64_t)updated_s * SECOND,
+			 .observed_us = T0 + (int64_t)observed_s * SECOND };
+
+	r.values[col(ROW_RESOURCES, "name")] =
+		(struct row_value){ .set = true, .v.s = { name, strlen(name) } };
+	return r;
+}
+
+static int64_t soon(void)
+{
+	return loop_now_ms() + PATIENCE_MS;
+}
+
+static int put_all(const struct row *v, int n, enum row_outcome *out, char (*why)[SINK_WHY_MAX],
+		   struct err *err)
+{
+	const struct row **p = mem_alloc((n + 1) * sizeof(*p));
+	int rc;
+
+	for (int i = 0; i < n; i++)
+		p[i] = &v[i];
+	rc = sink_rows(sink, ROW_RESOURCES, only_name(), p, n, out, why, soon(), err);
+	free(p);
+	return rc;
+}
+
+static enum row_outcome put(const char *id, int updated_s, int observed_s, const char *name)
+{
+	struct row r = row(id, updated_s, observed_s, name);
+	enum row_outcome out = ROW_FAILED;
+	struct err err = { 0 };
+
+	CHECK(put_all(&r, 1, &out, NULL, &err) == 0);
+	return out;
+}
+
+/* ---- outcomes ---- */
+
+static void outcomes_body(struct pg *p)
+{
+	CHECK(put("a", 10, 10, "One") == ROW_ADDED);
+	CHECK(put("a", 10, 20, "One") == ROW_UNCHANGED);
+	CHECK(put("a", 11, 30, "Two") == ROW_UPDATED);
+	CHECK(put("a", 9, 40, "Old") == ROW_STALE);
+	CHECK(strcmp(other_says("SELECT name || version FROM resources"), "Two2") == 0);
+	other_says("UPDATE resources SET deleted_at = now()");
+	CHECK(put("a", 11, 50, "Two") == ROW_UNDELETED);
+	CHECK(put_all(NULL, 0, NULL, NULL, NULL) == 0); /* nothing to write is no write */
+}
+
+/* ---- doubles ---- */
+
+struct double_one {
+	int updated_s;
+	const char *name;
+	enum row_outcome out;
+};
+
+static void put_double(int i, void *arg)
+{
+	struct double_one *d = (struct double_one *)arg + i;
+
+	d->out = put("same", d->updated_s, i, d->name);
+}
+
+/* Of several jobs' rows of one key in one batch the newest is written, whoever came first. */
+static void doubles_body(struct pg *p)
+{
+	struct double_one v[] = { { 5, "middle", 0 }, { 9, "newest", 0 }, { 1, "oldest", 0 } };
+
+	crowd_wait(crowd_start(3, put_double, v));
+	CHECK(v[0].out == ROW_STALE && v[1].out == ROW_ADDED && v[2].out == ROW_STALE);
+	CHECK(strcmp(other_says("SELECT name || version FROM resources"), "newest1") == 0);
+
+	struct row *page = mem_alloc(2 * sizeof(*page));
+	enum row_outcome out[2] = { 0 };
+
+	page[0] = row("twice", 2, 1, "new");
+	page[1] = row("twice", 1, 1, "old");
+	CHECK(put_all(page, 2, out, NULL, NULL) == 0);
+	CHECK(out[0] == ROW_ADDED && out[1] == ROW_STALE);
+	free(page);
+}
+
+/* ---- poison ---- */
+
+#define POISON_JOBS 5
+#define POISON_ROWS 100
+
+struct poison {
+	int failed[POISON_JOBS], added[POISON_JOBS], rc[POISON_JOBS];
+	char why[SINK_WHY_MAX];
+};
+
+static void put_with_poison(int i, void *arg)
+{
+	struct poison *x = arg;
+	struct row *v = mem_alloc(POISON_ROWS * sizeof(*v));
+	enum row_outcome *out = mem_zalloc(POISON_ROWS * sizeof(*out));
+	char(*why)[SINK_WHY_MAX] = mem_zalloc(POISON_ROWS * sizeof(*why));
+	char(*id)[24] = mem_alloc(POISON_ROWS * sizeof(*id));
+
+	for (int k = 0; k < POISON_ROWS; k++) {
+		snprintf(id[k], sizeof(id[k]), "%d-%03d", i, k);
+		/* Postgres takes no bytes that are not UTF-8. */
+		v[k] = row(id[k], 1, 1, i == 3 && k == 42 ? "\xff\xfe" : "fine");
+	}
+	x->rc[i] = put_all(v, POISON_ROWS, out, why, NULL);
+	for (int k = 0; k < POISON_ROWS; k++) {
+		x->added[i] += out[k] == ROW_ADDED;
+		x->failed[i] += out[k] == ROW_FAILED;
+		if (out[k] == ROW_FAILED)
+			memcpy(x->why, why[k], sizeof(x->why));
+		CHECK(out[k] != ROW_FAILED || (i == 3 && k == 42));
+		CHECK(out[k] == ROW_FAILED || !why[k][0]);
+	}
+	free(id);
+	free(why);
+	free(out);
+	free(v);
+}
+
+static void poison_body(struct pg *p)
+{
+	struct poison x = { 0 };
+
+	crowd_wait(crowd_start(POISON_JOBS, put_with_poison, &x));
+	for (int i = 0; i < POISON_JOBS; i++) {
+		CHECK(x.rc[i] == 0);
+		CHECK(x.failed[i] == (i == 3));
+		CHECK(x.added[i] == POISON_ROWS - (i == 3));
+	}
+	CHECK(strstr(x.why, "UTF8") != NULL);
+	CHECK(other_counts("SELECT count(*) FROM resources") == POISON_JOBS * POISON_ROWS - 1);
+}
+
+/* Too large for an index: not the statement's fault either. */
+static void too_large_body(struct pg *p)
+{
+	int c = col(ROW_TRANSACTIONS, "resource_external_id");
+	char *big = mem_zalloc(20001);
+	unsigned x = 1;
+	enum row_outcome out[3] = { 0 };
+	char why[3][SINK_WHY_MAX] = { 0 };
+	struct row *v = mem_alloc(3 * sizeof(*v));
+
+	for (int i = 0; i < 20000; i++) { /* noise: what can be packed would fit */
+		x = x * 1103515245 + 12345;
+		big[i] = (char)('!' + (x >> 16) % 90);
+	}
+	for (int i = 0; i < 3; i++) {
+		const char *s = i == 1 ? big : "r1";
+
+		v[i] = (struct row){ .integration_id = 7,
+				     .external_id = i == 0   ? "x"
+						    : i == 1 ? "y"
+							     : "z",
+				     .observed_us = T0 };
+		v[i].values[c] = (struct row_value){ .set = true, .v.s = { s, strlen(s) } };
+	}
+	const struct row *ptr[] = { &v[0], &v[1], &v[2] };
+	CHECK(sink_rows(sink, ROW_TRANSACTIONS, (uint64_t)1 << c, ptr, 3, out, why, soon(), NULL) ==
+	      0);
+	CHECK(out[0] == ROW_ADDED && out[1] == ROW_FAILED && out[2] == ROW_ADDED);
+	CHECK(strstr(why[1], "index") != NULL);
+	free(v);
+	free(big);
+}
+
+/* A schema that is not ours fails everybody, and is not searched for row by row. */
+static void schema_body(struct pg *p)
+{
+	struct row r = row("a", 1, 1, "One");
+	enum row_outcome out = ROW_ADDED;
+	struct err err = { 0 };
+
+	other_says("ALTER TABLE resources RENAME TO resources_away");
+	CHECK(put_all(&r, 1, &out, NULL, &err) == -EPROTO);
+	CHECK(err.class == ERR_INTERNAL && strcmp(err.rule, "42P01") == 0);
+	other_says("ALTER TABLE resources_away RENAME TO resources");
+}
+
+/* ---- many at once ---- */
+
+static int wrong;
+
+static void put_ten(int i, void *arg)
+{
+	char id[EACH][24];
+	struct row *v = mem_alloc(EACH * sizeof(*v));
+	enum row_outcome out[EACH] = { 0 };
+
+	for (int k = 0; k < EACH; k++) {
+		snprintf(id[k], sizeof(id[k]), "%02d-%d", i, k);
+		v[k] = row(id[k], 1, 1, id[k]);
+	}
+	wrong += put_all(v, EACH, out, NULL, NULL) != 0;
+	for (int k = 0; k < EACH; k++)
+		wrong += out[k] != (arg ? *(enum row_outcome *)arg : ROW_ADDED);
+	free(v);
+}
+
+static void many_body(struct pg *p)
+{
+	wrong = 0;
+	crowd_wait(crowd_start(AT_ONCE, put_ten, NULL));
+	CHECK(wrong == 0);
+	CHECK(other_counts("SELECT count(*) FROM resources WHERE name = external_id") ==
+	      AT_ONCE * EACH);
+	CHECK(other_counts("SELECT count(DISTINCT xmin::text) FROM resources") == 1);
+}
+
+/* One request as large as it may come still goes in bounded statements. */
+static void large_body(struct pg *p)
+{
+	enum { N = 2500 };
+	struct row *v = mem_alloc(N * sizeof(*v));
+	enum row_outcome *out = mem_zalloc(N * sizeof(*out));
+	char(*id)[24] = mem_alloc(N * sizeof(*id));
+	int added = 0;
+
+	for (int i = 0; i < N; i++) {
+		snprintf(id[i], sizeof(id[i]), "%d", i);
+		v[i] = row(id[i], 1, 1, id[i]);
+	}
+	CHECK(put_all(v, N, out, NULL, NULL) == 0);
+	for (int i = 0; i < N; i++)
+		added += out[i] == ROW_ADDED;
+	CHECK(added == N);
+	CHECK(other_counts("SELECT count(*) FROM resources WHERE name = external_id") == N);
+	CHECK(other_counts("SELECT max(c) FROM (SELECT count(*) AS c FROM resources GROUP BY"
+			   " xmin::text) x") == 1000);
+	free(id);
+	free(out);
+	free(v);
+}
+
+/* ---- waiters that go ---- */
+
+static int cancelled_rc;
+
+/* The row's bytes are gone as soon as the waiter is: the sink has copies. */
+static void put_and_be_cancelled(int i, void *arg)
+{
+	char *id = mem_strdup("mine"), *name = mem_strdup("Still stored");
+	struct row r = row(id, 1, 1, name);
+	enum row_outcome out = ROW_FAILED;
+
+	cancelled_rc = put_all(&r, 1, &out, NULL, NULL);
+	memset(id, '#', 4);
+	memset(name, '#', 12);
+	free(id);
+	free(name);
+}
+
+static void wait_for_rows(long n)
+{
+	int64_t end = soon();
+
+	while (other_counts("SELECT count(*) FROM resources") < n && loop_now_ms() < end)
+		CHECK(co_sleep("rows", 10) == 0);
+	CHECK(other_counts("SELECT count(*) FROM resources") == n);
+}
+
+static void cancelled_body(struct pg *p)
+{
+	struct crowd *c;
+
+	hold("resources");
+	c = crowd_start(1, put_and_be_cancelled, NULL);
+	wait_for_waiters(1);
+	co_cancel(c->all[0]);
+	crowd_wait(c);
+	CHECK(cancelled_rc == -ECANCELED);
+	release();
+	wait_for_rows(1);
+	CHECK(strcmp(other_says("SELECT external_id || name FROM resources"), "mineStill stored") ==
+	      0);
+	CHECK(put("other", 1, 1, "And the sink goes on") == ROW_ADDED);
+}
+
+static void deadline_body(struct pg *p)
+{
+	struct row r = row("late", 1, 1, "Late");
+	const struct row *ptr = &r;
+	enum row_outcome out = ROW_FAILED;
+
+	hold("resources");
+	CHECK(sink_rows(sink, ROW_RESOURCES, only_name(), &ptr, 1, &out, NULL, loop_now_ms() + 50,
+			NULL) == -ETIMEDOUT);
+	release();
+	wait_for_rows(1);
+}
+
+/* The sink goes while a batch is under way, and its answer comes after it, from the pool that is freed. */
+static void freed_body(struct pg *p)
+{
+	struct crowd *c;
+
+	hold("resources");
+	c = crowd_start(1, put_and_be_cancelled, NULL);
+	wait_for_waiters(1);
+	co_cancel(c->all[0]);
+	crowd_wait(c);
+	sink_free(sink);
+	sink = NULL;
+}
+
+/* ---- Postgres goes away ---- */
+
+static void restart_body(struct pg *p)
+{
+	struct crowd *c;
+
+	wrong = 0;
+	hold("resources");
+	c = crowd_start(AT_ONCE, put_ten, NULL);
+	wait_for_waiters(1);
+	postgres_crash();
+	CHECK(co_sleep("away", 300) == 0); /* it is sent into the void at least once */
+	postgres_again();
+	crowd_wait(c);
+	CHECK(wrong == 0);
+	CHECK(other_counts("SELECT count(*) FROM resources") == AT_ONCE * EACH);
+}
+
+/* Whether the first sending was carried out nobody can tell: what it left is ours, and no stranger's newer row. */
+static void sent_twice_body(struct pg *p)
+{
+	enum row_outcome want = ROW_UPDATED;
+	struct crowd *c;
+
+	wrong = 0;
+	hold("resources");
+	c = crowd_start(1, put_ten, &want);
+	wait_for_waiters(1);
+	postgres_crash();
+	postgres_again();
+	other_says("INSERT INTO resources (integration_id, external_id, partner_updated_at,"
+		   " observed_at, name) SELECT 7, '00-' || n, to_timestamp(1700000001),"
+		   " to_timestamp(1700000001), '00-' || n FROM generate_series(0, 9) n");
+	crowd_wait(c);
+	CHECK(wrong == 0);
+	CHECK(other_counts("SELECT max(version) FROM resources") == 1);
+}
+
+/* ---- runs and rejected items ---- */
+
+static void write_run(int i, void *arg)
+{
+	struct err err = { 0 };
+	struct run r = { .id = 100 + i / 2,
+			 .task = "import_resources",
+			 .worker = "w",
+			 .state = i % 2 ? "done" : "running",
+			 .started_ms = 1700000000000,
+			 .total = -1,
+			 .processed = i };
+
+	CHECK(sink_run(sink, &r, soon(), &err) == 0);
+}
+
+static void set_aside(int i, void *arg)
+{
+	struct err err = { 0 };
+	struct rejected r = { .integration_id = 7,
+			      .run_id = 100,
+			      .collection = "listings",
+			      .external_id = i ? "fine" : "\xff",
+			      .field = "name",
+			      .reason = "required",
+			      .item_json = i % 2 ? "{\"name\":null}" : NULL,
+			      .job_id = "j",
+			      .page = i };
+	int rc = sink_rejected(sink, &r, soon(), &err);
+
+	CHECK(rc == (i ? 0 : -EPROTO));
+	CHECK(i || err.class == ERR_DATA);
+}
+
+static void records_body(struct pg *p)
+{
+	crowd_wait(crowd_start(20, write_run, NULL)); /* two reports of each run in one batch */
+	CHECK(other_counts(
+		      "SELECT count(*) FROM runs WHERE state = 'done' AND processed % 2 = 1") ==
+	      10);
+	crowd_wait(crowd_start(20, set_aside, NULL));
+	CHECK(other_counts("SELECT count(*) FROM rejected_items") ==
+	      2); /* the same item is one row */
+}
+
+/* ---- running ---- */
+
+static void (*body)(struct pg *p);
+
+static void with_sink(struct pg *p)
+{
+	struct err err = { 0 };
+
+	CHECK(migrate_run(postgres.url, ignore_applied, NULL, &err) == 0);
+	other_says("TRUNCATE resources, transactions, runs, rejected_items");
+	sink = sink_new(p);
+	body(p);
+	sink_free(sink);
+	sink = NULL;
+}
+
+#define TEST(name)                                            \
+	static void test_##name(void **state)                 \
+	{                                                     \
+		body = name##_body;                           \
+		assert_int_equal(in_coroutine(with_sink), 0); \
+		other_leaves(); /* and its locks with it */   \
+	}
+TEST(outcomes)
+TEST(doubles)
+TEST(poison)
+TEST(too_large)
+TEST(schema)
+TEST(many)
+TEST(large)
+TEST(cancelled)
+TEST(deadline)
+TEST(freed)
+TEST(restart)
+TEST(sent_twice)
+TEST(records)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_outcomes), cmocka_unit_test(test_doubles),
+		cmocka_unit_test(test_poison),   cmocka_unit_test(test_too_large),
+		cmocka_unit_test(test_schema),   cmocka_unit_test(test_many),
+		cmocka_unit_test(test_large),    cmocka_unit_test(test_cancelled),
+		cmocka_unit_test(test_deadline), cmocka_unit_test(test_freed),
+		cmocka_unit_test(test_restart),  cmocka_unit_test(test_sent_twice),
+		cmocka_unit_test(test_records),
+	};
+
+	return cmocka_run_group_tests(tests, postgres_start, postgres_stop);
+}
