@@ -77,9 +77,9 @@ static inline void wait_for_waiters(int n)
 /* All sessions end without a word. */
 static inline void postgres_crash(void)
 {
-	other_leaves();
 	kill(postgres.pid, SIGQUIT);
 	waitpid(postgres.pid, NULL, 0);
+	other_leaves(); /* not before: its locks would go with it, and those who wait would be done */
 }
 
 static inline void postgres_again(void)
