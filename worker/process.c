@@ -243,7 +243,7 @@ static void print_co(const char *name, const char *why, int64_t waiting_ms, void
 {
 	const struct attempt *a = data;
 
-	log_event(LOG_INFO, "coroutine", LS("name", name), LS("waits_for", why),
+	log_event(LOG_WARN, "coroutine", LS("name", name), LS("waits_for", why),
 		  LI("since_ms", waiting_ms), LS("job", a ? a->job_id : NULL),
 		  LS("task", a ? a->job.task : NULL));
 }

@@ -506,6 +506,11 @@ static void body_goes_on(void)
 	run_job(JOB, 1);
 	OK(is_delayed(1) && count("ZCARD", "ready:{acme}:low") == 0);
 
+	plan_is(-EINVAL, ERR_EXPIRED, "expires_in", 0);
+	plan.children = 3;
+	run_job(JOB, 0);
+	OK(is_gone() && count("ZCARD", "ready:{acme}:low") == 0);
+
 	plan_is(0, ERR_NONE, "", 0);
 	plan.children = 2;
 	run_job(JOB, 0);

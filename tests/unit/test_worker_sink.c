@@ -315,6 +315,18 @@ static void cancelled_body(struct pg *p)
 	CHECK(strcmp(other_says("SELECT external_id || name FROM resources"), "mineStill stored") ==
 	      0);
 	CHECK(put("other", 1, 1, "And the sink goes on") == ROW_ADDED);
+
+	/* Gone before its batch was sent. */
+	other_says("TRUNCATE resources");
+	cancelled_rc = 0;
+	c = crowd_start(1, put_and_be_cancelled, NULL);
+	CHECK(co_yield () == 0);
+	co_cancel(c->all[0]);
+	crowd_wait(c);
+	CHECK(cancelled_rc == -ECANCELED);
+	wait_for_rows(1);
+	CHECK(strcmp(other_says("SELECT external_id || name FROM resources"), "mineStill stored") ==
+	      0);
 }
 
 static void deadline_body(struct pg *p)

@@ -73,6 +73,11 @@ static void tell_failure(struct import *im)
 	struct err first = a->err;
 	bool waits = first.class == ERR_HOLD || first.class == ERR_RATE_LIMIT;
 
+	/* One that had to wait before its first page has not begun: it may still be superseded. */
+	if (waits && !im->resumed && !im->run.counts.pages) {
+		a->run_id = 0;
+		return;
+	}
 	if (!waits)
 		place_release(im);
 	if (write_run(im, waits ? "running" : "failed", first.text) < 0)
