@@ -36,6 +36,9 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wframe-larger-than=4096 -Wstrict-prototype
 # Asked once, and only when something is compiled: on a new machine the packages come first (deps).
 PQ_CFLAGS = $(eval PQ_CFLAGS := $$(shell pkg-config --cflags libpq))$(PQ_CFLAGS)
 CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) -I. -I$(GEN) -D_GNU_SOURCE $(PQ_CFLAGS) $(CFLAGS)
+# The worker's allocator where it is there (libjemalloc2): a quarter less processor time an import than glibc's, whose
+# cost is in blocks of 1 to 16 KiB.  Not under the sanitizers, which bring their own.
+MALLOC = $(if $(SAN),,$(firstword $(wildcard /usr/lib/*/libjemalloc.so.2 /usr/lib/libjemalloc.so.2)))
 LIBS := -lhiredis -lcurl -lcjson -lpq -levent -levent_pthreads -lssl -lcrypto -lm -pthread
 
 # ---- sources ------------------------------------------------------------------------------------
@@ -121,7 +124,7 @@ $(B)/obj/%.o: %.c | deps
 link = @mkdir -p $(@D); echo "  LD $@"; $(CC) $(OPT) $(LINKOPT) -o $@ $(filter %.o,$^) $(LIBS)
 
 $(BIN)/longshore: $(call obj,$(cli_src)) $(lib_obj) ; $(link)
-$(BIN)/longshore-worker: $(call obj,worker/main.c) $(worker_obj) $(lib_obj) ; $(link)
+$(BIN)/longshore-worker: $(call obj,worker/main.c) $(worker_obj) $(lib_obj) ; $(link) $(MALLOC)
 $(BIN)/longshore-scheduler: $(call obj,scheduler/main.c) $(scheduler_obj) $(lib_obj) ; $(link)
 $(BIN)/longshore-sandbox: $(call obj,$(sandbox_src)) $(lib_obj) ; $(link)
 

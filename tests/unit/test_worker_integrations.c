@@ -83,8 +83,8 @@ static void unknown_body(struct pg *p)
 
 /* ---- cancelled ones ---- */
 
-/* Waiters and the reader itself; the others are served all the same, and nobody wakes who has gone. */
-static void cancelled_body(struct pg *p)
+/* Of the crowd the first one reads, the others wait for it.  Those from `from` on are cancelled, every second one. */
+static void cancel_some(int from)
 {
 	int64_t id = 1;
 	struct crowd *c;
@@ -92,17 +92,31 @@ static void cancelled_body(struct pg *p)
 	hold("integrations_rows");
 	c = crowd_start(CROWD, get_one, &id);
 	wait_for_waiters(1);
-	for (int i = 0; i < CROWD; i += 2)
+	for (int i = from; i < CROWD; i += 2)
 		co_cancel(c->all[i]);
 	for (int i = 0; i < 10; i++)
 		CHECK(co_yield () == 0);
-	for (int i = 0; i < CROWD; i += 2)
+	for (int i = from; i < CROWD; i += 2)
 		CHECK(rcs[i] == -ECANCELED && c->all[i] == NULL);
 	release();
 	crowd_wait(c);
-	for (int i = 1; i < CROWD; i += 2)
-		CHECK(rcs[i] == 0 && got[i] && got[i] == got[1]);
+	for (int i = 0; i < CROWD; i++)
+		CHECK((i >= from && (i - from) % 2 == 0) ||
+		      (rcs[i] == 0 && got[i] && got[i] == got[1 - from % 2]));
 	put_all(CROWD);
+}
+
+/* The reader tells nobody who has gone: the frame it would write to is gone too. */
+static void cancelled_waiters_body(struct pg *p)
+{
+	cancel_some(1);
+	CHECK(looks() == 1);
+}
+
+/* Without the reader the next one reads. */
+static void cancelled_reader_body(struct pg *p)
+{
+	cancel_some(0);
 }
 
 /* ---- replaced, not changed ---- */
@@ -205,7 +219,8 @@ static void with_postgres(struct pg *p)
 	}
 TEST(single_flight)
 TEST(unknown)
-TEST(cancelled)
+TEST(cancelled_waiters)
+TEST(cancelled_reader)
 TEST(replaced)
 TEST(ages)
 TEST(bounded)
@@ -213,9 +228,10 @@ TEST(bounded)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_single_flight), cmocka_unit_test(test_unknown),
-		cmocka_unit_test(test_cancelled),     cmocka_unit_test(test_replaced),
-		cmocka_unit_test(test_ages),          cmocka_unit_test(test_bounded),
+		cmocka_unit_test(test_single_flight),     cmocka_unit_test(test_unknown),
+		cmocka_unit_test(test_cancelled_waiters), cmocka_unit_test(test_cancelled_reader),
+		cmocka_unit_test(test_replaced),          cmocka_unit_test(test_ages),
+		cmocka_unit_test(test_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, postgres_start, postgres_stop);
