@@ -10,6 +10,7 @@ import pytest
 
 from harness import wait_until
 from harness.process import ROOT, SLOWER
+from harness.proxy import Proxy
 from torture import job_ends
 
 CALLS = 10       # under way when Redis goes: as many as an integration may have
@@ -30,20 +31,36 @@ def patient(cluster):
     return sandbox, cluster.integration(sandbox)
 
 
-def freeze(redis):
+@pytest.fixture
+def wire(cluster):
+    """Between the programs and Redis; the test's own connection goes beside it."""
+    wire = Proxy(cluster.redis.port).mend()
+    cluster.redis.url = f"redis://127.0.0.1:{wire.port}/0"
+    cluster.longshore.env = cluster.env()
+    yield wire
+    wire.cut()
+
+
+def freeze(redis, wire):
     """Connections stay open, nothing answers; it comes back with the run_id that it had."""
     redis.pause()
     return redis.resume
 
 
-def crash(redis):
+def cut(redis, wire):
+    """Redis lives on, and sees every heartbeat lapse."""
+    wire.cut()
+    return wire.mend
+
+
+def crash(redis, wire):
     redis.kill9()
     return redis.start
 
 
 @pytest.mark.timeout(60 * SLOWER)
-@pytest.mark.parametrize("how", [freeze, crash])
-def test_an_outage_longer_than_the_heartbeats_reaps_no_living_worker(cluster, patient, how):
+@pytest.mark.parametrize("how", [freeze, cut, crash])
+def test_an_outage_longer_than_the_heartbeats_reaps_no_living_worker(cluster, wire, patient, how):
     sandbox, integration = patient
     schedulers = [cluster.scheduler(), cluster.scheduler()]
     workers = [cluster.worker(processes=2) for _ in range(2)]
@@ -61,7 +78,7 @@ def test_an_outage_longer_than_the_heartbeats_reaps_no_living_worker(cluster, pa
         push(f"slow-{n}", item)
     wait_until(lambda: len(sandbox.log(path="/v1/listings/")) == 1 + CALLS, 12 * SLOWER, cluster.describe)
     seen = [s.log_size() for s in schedulers]
-    come_back = how(cluster.redis)
+    come_back = how(cluster.redis, wire)
     time.sleep(OUTAGE_S)
     # The workers reach it again 3 s later than the schedulers, which find no heartbeat until then.
     for worker in workers:
