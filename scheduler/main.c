@@ -255,37 +255,28 @@ static void close_all(struct scheduler *s)
 	loop_close();
 }
 
-int main(int argc, char **argv)
+/* 0, or an exit code after one clear line. */
+static int load_settings(struct scheduler *s, int argc, char **argv)
 {
-	struct scheduler *s = &scheduler;
-	struct config_option options[CONFIG_COMMON_COUNT + 2];
-	struct httpd_options ho = { 0 };
-	struct err err = { 0 };
+	struct config_option options[CONFIG_COMMON_COUNT + 2], *own = options + CONFIG_COMMON_COUNT;
 	enum log_level level;
 	int rest, rc;
 
-	secret_harden_process();
 	config_common_options(&common, options);
-	options[CONFIG_COMMON_COUNT] =
-		(struct config_option){ "listen",
-					"LONGSHORE_LISTEN",
-					"HOST:PORT",
-					"where /metrics, /healthz and /readyz are served",
-					CONFIG_STRING,
-					"127.0.0.1:8700",
-					0,
-					0,
-					&listen_at };
-	options[CONFIG_COMMON_COUNT + 1] =
-		(struct config_option){ "import-every",
-					"LONGSHORE_IMPORT_EVERY",
-					"DURATION",
-					"time between two import_all_resources; 0 for none",
-					CONFIG_DURATION_MS,
-					"4h",
-					0,
-					0,
-					&s->import_every_ms };
+	own[0] = (struct config_option){ .name = "listen",
+					 .env = "LONGSHORE_LISTEN",
+					 .value_name = "HOST:PORT",
+					 .help = "where /metrics, /healthz and /readyz are served",
+					 .fallback = "127.0.0.1:8700",
+					 .out = &listen_at };
+	own[1] =
+		(struct config_option){ .name = "import-every",
+					.env = "LONGSHORE_IMPORT_EVERY",
+					.value_name = "DURATION",
+					.help = "time between two import_all_resources; 0 for none",
+					.type = CONFIG_DURATION_MS,
+					.fallback = "4h",
+					.out = &s->import_every_ms };
 	rc = config_load(
 		"longshore-scheduler",
 		"longshore-scheduler [flags]: starts what is due, promotes, reaps, watches",
@@ -305,6 +296,20 @@ int main(int argc, char **argv)
 		return EXIT_MISUSED;
 	}
 	log_init("longshore-scheduler", level, !strcmp(common.log_format, "json"));
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct scheduler *s = &scheduler;
+	struct httpd_options ho = { 0 };
+	struct err err = { 0 };
+	int rc;
+
+	secret_harden_process();
+	rc = load_settings(s, argc, argv);
+	if (rc != 0)
+		return rc;
 	metrics_init(NULL);
 	name_self(s);
 	if (load_drivers(s) < 0)
