@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "common/base/config.h"
@@ -307,6 +308,7 @@ int main(int argc, char **argv)
 	int rc;
 
 	secret_harden_process();
+	prctl(PR_SET_NAME, program_invocation_short_name); /* not "exe", after a HUP */
 	rc = load_settings(s, argc, argv);
 	if (rc != 0)
 		return rc;
