@@ -46,21 +46,13 @@ static const char *dup(const char *s)
 	return s ? mem_strdup(s) : NULL;
 }
 
-/* Each id once, the last state of it: one statement may not touch a row twice. */
 static void run_params(struct pg_params *out, const void *const *items, int n)
 {
 	struct run *v = mem_alloc(n * sizeof(*v));
-	int kept = 0;
 
-	for (int i = n - 1; i >= 0; i--) {
-		const struct run *r = items[i];
-		bool newer = false;
-		for (int k = 0; k < kept && !newer; k++)
-			newer = v[k].id == r->id;
-		if (!newer)
-			v[kept++] = *r;
-	}
-	run_upsert_params(out, v, kept);
+	for (int i = 0; i < n; i++)
+		v[i] = *(const struct run *)items[i];
+	run_upsert_params(out, v, n);
 	free(v);
 }
 
