@@ -48,7 +48,8 @@ static int begin(struct import *im, struct attempt *a)
 	return rc;
 }
 
-/* An integration that was deleted meanwhile has nothing to tell. */
+/* An integration that was deleted meanwhile has nothing to tell.  Marked before the wait: the jobs that end meanwhile
+ * would else all queue up for the lock of that one row. */
 static int touch_success(struct attempt *a)
 {
 	static struct {
@@ -58,11 +59,11 @@ static int touch_success(struct attempt *a)
 
 	if (last[slot].id == a->integration->id && loop_now_ms() - last[slot].at_ms < TOUCH_MS)
 		return 0;
+	last[slot].id = a->integration->id;
+	last[slot].at_ms = loop_now_ms();
 	rc = integration_touch_success(a->worker->pg, a->integration->id, &a->err);
-	if (rc == 0) {
-		last[slot].id = a->integration->id;
-		last[slot].at_ms = loop_now_ms();
-	}
+	if (rc < 0)
+		last[slot].id = 0;
 	return rc == -ENOENT ? 0 : rc;
 }
 

@@ -150,16 +150,17 @@ static int store(struct import *im, struct rows *r, const struct page *p)
 {
 	struct attempt *a = im->a;
 	const struct row **ptrs = mem_alloc((r->n + 1) * sizeof(*ptrs));
-	char(*why)[SINK_WHY_MAX] = mem_zalloc((r->n + 1) * sizeof(*why));
+	char(*why)[SINK_WHY_MAX] = NULL;
 	int rc;
 
 	r->outcomes = mem_zalloc((r->n + 1) * sizeof(*r->outcomes));
 	for (int i = 0; i < r->n; i++)
 		ptrs[i] = &r->v[i];
-	rc = sink_rows(a->worker->sink, r->c->table, r->c->columns, ptrs, r->n, r->outcomes, why,
+	rc = sink_rows(a->worker->sink, r->c->table, r->c->columns, ptrs, r->n, r->outcomes, &why,
 		       attempt_deadline_ms(a), &a->err);
 	for (int i = 0; rc == 0 && i < r->n; i++) {
-		struct fault f = { r->items[i], r->v[i].external_id, NULL, "row", why[i] };
+		struct fault f = { r->items[i], r->v[i].external_id, NULL, "row",
+				   why ? why[i] : "" };
 
 		count(im, r->outcomes[i]);
 		if (r->outcomes[i] == ROW_FAILED)
@@ -294,7 +295,7 @@ int import_page(struct import *im, const struct page *p, const char *parent_id)
 	struct rows r;
 	int rc = 0;
 
-	rows_init(&r, im->collection, p->n + 1);
+	rows_init(&r, im->collection, p->n ? p->n : 1);
 	for (int i = 0; rc == 0 && i < p->n; i++)
 		rc = map_one(im, &r, p, p->records[i], parent_id, i, arena);
 	im->a->unclean = true;
