@@ -1,10 +1,11 @@
 """The queue: noop, pickup, idle."""
 
+import json
 import subprocess
 import time
 
 from harness import Worker, wait_until
-from measuring import Drain, Failed, cpu_us, per_s
+from measuring import ROOT, Drain, Failed, cpu_us, per_s
 
 NOOP_JOBS = 300_000
 
@@ -66,20 +67,37 @@ def aof(s, f):
 
 
 def latency(s, f):
-    worker = Worker(s.folder, s.env(), "idle-worker", partners="longshore,bench", log_level="warn").start()
+    """How soon an idle worker of 40 partners takes a raw push, and what it asks Redis while it has nothing to do."""
+    partners = ["longshore", *many_partners(s, 39)]
+    worker = Worker(s.folder, {**s.env(), "LONGSHORE_DRIVERS": str(s.folder / "many")}, "idle-worker", partners=",".join(partners),
+                    log_level="warn").start()
     try:
         (pid,) = wait_until(worker.children, 10, "the worker's process")
-        m = f.measure("pickup", lambda: s.program("bench_latency", s.redis.port, 100))
+        m = f.measure("pickup", lambda: s.program("bench_latency", "worker", s.redis.port, 700, s.redis.pid, pid))
         time.sleep(2.5)  # past the last job's beat: what follows is idle
-        before, used, began = sum(s.redis.commands().values()), cpu_us(pid), time.perf_counter()
-        time.sleep(5)
+        before, used, began = s.redis.commands(), cpu_us(pid), time.perf_counter()
+        time.sleep(10)
         seconds = time.perf_counter() - began
-        commands = (sum(s.redis.commands().values()) - before) / seconds
+        after = s.redis.commands()
         busy = (cpu_us(pid) - used) / seconds / 1e4
     finally:
         worker.stop()
-    f.rounds["idle commands a second"] = commands
-    f.row("raw push to claim, idle worker", f"{m['median_us'] / 1000:.2f} ms", note=f"median; p99 {m['p99_us'] / 1000:.2f} ms")
-    f.row("commands of an idle worker, 2 partners", f"{commands:.1f}/s", note=f"{busy:.2f} % of a core")
+    bare = f.measure("bare pickup", lambda: s.program("bench_latency", "bare", s.redis.port, 700, s.redis.pid))
+    each = {name.removeprefix("cmdstat_"): (n - before.get(name, 0)) / seconds for name, n in after.items() if n > before.get(name, 0)}
+    f.rounds["idle commands a second"] = each
+    for what, key in (("median", "median_us"), ("p99", "p99_us"), ("p99 where nobody waited for a core", "undisturbed_p99_us")):
+        f.row(f"raw push to claim, idle worker, {what}", f"{m[key] / 1000:.2f} ms", f"{bare[key] / 1000:.2f} ms", m[key] / bare[key],
+              "a bare client woken the same way" if key != "undisturbed_p99_us" else f"{m['undisturbed'] * 100:.0f} % of the samples")
+    f.row("commands of an idle worker, 40 partners", f"{sum(each.values()):.1f}/s",
+          note=f"{', '.join(f'{name} {n:.1f}' for name, n in sorted(each.items()))}; {busy:.2f} % of a core")
 
 
+def many_partners(s, n):
+    """A folder of drivers that differ by their names alone."""
+    manifest = json.loads((ROOT / "tests/bench/drivers/bench/manifest.json").read_text())
+    names = [f"bench{i:02}" for i in range(n)]
+    for name in names:
+        folder = s.folder / "many" / name
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps({**manifest, "partner": name}))
+    return names
