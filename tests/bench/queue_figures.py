@@ -66,6 +66,21 @@ def aof(s, f):
         s.flush()
 
 
+def children(s, f):
+    """Jobs left behind by jobs, through settle.lua; beside one ZADD of the same members a parent."""
+    for parents, each in ((1500, 200), (20_000, 10), (60_000, 1)):
+        def program(mode):
+            s.flush()
+            return s.program("bench_children", mode, s.redis.port, parents, each)
+
+        m = f.measure(f"children {each}", lambda: program("settle"))
+        bare = f.measure(f"bare children {each}", lambda: program("bare"))
+        f.row(f"children enqueued, {each} a job", per_s(m["children_per_s"]), per_s(bare["children_per_s"]),
+              m["children_per_s"] / bare["children_per_s"],
+              f"bare ZADD of as many, Redis {bare['redis_us']:.1f} us; here client {m['cpu_us']:.1f}, Redis {m['redis_us']:.1f} us a child")
+    s.flush()
+
+
 def latency(s, f):
     """How soon an idle worker of 40 partners takes a raw push, and what it asks Redis while it has nothing to do."""
     partners = ["longshore", *many_partners(s, 39)]
