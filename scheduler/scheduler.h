@@ -19,6 +19,7 @@ struct scheduler {
 	struct queue *queues[SCHEDULER_PARTNERS_MAX]; /* one a partner, longshore's first */
 	int n_queues;
 	int64_t import_every_ms; /* 0: no beat */
+	int64_t lane_bound;      /* Q13 */
 	bool stopping;
 };
 
