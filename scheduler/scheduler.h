@@ -37,6 +37,8 @@ int upkeep_start(struct scheduler *s)
 int letters_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* dead letters into Postgres */
 int watch_start(struct scheduler *s) __attribute__((warn_unused_result)); /* alerts */
+int standing_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* alerts that last as long as their cause */
 int pages_start(struct scheduler *s, struct httpd *h)
 	__attribute__((warn_unused_result)); /* /healthz /readyz /metrics */
 /* Waits ms, or less when the scheduler stops. 0 | -ECANCELED. */

@@ -187,6 +187,9 @@ int alert_raise(struct pg *p, const char *kind, const char *severity /* warning 
 int alert_resolve(struct pg *p, const char *kind, const char *scope, struct err *err)
 	__attribute__((warn_unused_result));
 
+/* ---- poison.c: raises and resolves the alerts of kind poison, by the letters that are dead ---- */
+int alert_poison(struct pg *p, struct err *err) __attribute__((warn_unused_result));
+
 /* ---- health.c: the view integration_health ---- */
 typedef void (*health_fn)(const char *health /* healthy | degraded | down | paused | new */,
 			  int64_t integrations, void *arg);
