@@ -5,6 +5,7 @@
 
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
+#include "worker/room.h"
 #include "worker/tasks/import.h"
 
 #define PARENTS_A_JOB 50 /* fan-out: parents a child job takes */
@@ -232,6 +233,7 @@ static int push_parents(struct import *im, const struct manifest_collection *c, 
 				   .payload = payload.data,
 				   .len = payload.len };
 	rc = queue_enqueue(a->lease.queue, &push, 1, attempt_deadline_ms(a), &a->err);
+	room_take(a->partner, push.lane, 1);
 	cJSON_Delete(args);
 	buf_clear(&payload);
 	return rc;
