@@ -72,6 +72,7 @@ static void rejected_free(void *item)
 	free((char *)r->reason);
 	free((char *)r->item_json);
 	free((char *)r->job_id);
+	free((char *)r->import_id);
 	free(r);
 }
 
@@ -97,6 +98,7 @@ int sink_rejected(struct sink *s, const struct rejected *v, int64_t deadline_ms,
 	copy->reason = dup(v->reason);
 	copy->item_json = dup(v->item_json);
 	copy->job_id = dup(v->job_id);
+	copy->import_id = dup(v->import_id);
 	return lot_add(s->rejected, copy, deadline_ms, err);
 }
 

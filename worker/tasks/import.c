@@ -245,7 +245,8 @@ static int set_parent_aside(struct import *im, const struct manifest_collection 
 			      .collection = c->name,
 			      .parent_id = id,
 			      .reason = a->err.text,
-			      .job_id = a->job_id };
+			      .job_id = a->job_id,
+			      .import_id = import_id(a) };
 
 	im->run.counts.failed++;
 	log_event(LOG_WARN, "parent_set_aside", LS("collection", c->name), LS("parent", id),

@@ -51,6 +51,13 @@ struct fault { /* an item that can't be a row */
 	const char *id, *parent_id, *field, *reason;
 };
 
+const char *import_id(const struct attempt *a)
+{
+	const char *of = a->job.args ? json_str(a->job.args, "import") : NULL;
+
+	return of ? of : a->lease.header.id;
+}
+
 static int reject(struct import *im, const struct manifest_collection *c, const struct fault *f,
 		  int page)
 {
@@ -68,6 +75,7 @@ static int reject(struct import *im, const struct manifest_collection *c, const 
 			      .reason = f->reason,
 			      .item_json = buf_str(&json),
 			      .job_id = a->job_id,
+			      .import_id = import_id(a),
 			      .page = page };
 	rc = sink_rejected(a->worker->sink, &r, attempt_deadline_ms(a), &a->err);
 	buf_clear(&json);
@@ -226,6 +234,7 @@ static int push_parents(struct import *im, const struct manifest_collection *c, 
 
 	cJSON_AddStringToObject(args, "collection", c->name);
 	cJSON_AddItemToObject(args, "parents", parents);
+	cJSON_AddStringToObject(args, "import", import_id(a));
 	job_print(&payload, task_of(c->table), a->integration->id, args,
 		  im->run.root_id ? im->run.root_id : im->run.id, a->job_id);
 	struct queue_push push = { .lane = c->lane,
