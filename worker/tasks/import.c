@@ -168,6 +168,8 @@ static int walk(struct import *im, struct pager *pg, const char *parent_id)
 	int rc;
 
 	while ((rc = pager_next(pg, &page, &im->a->err)) > 0) {
+		/* It is read: the job waits for its rows without the text. */
+		http_response_clear(&page.result.http);
 		if (!attempt_holds_lease(im->a)) {
 			page_clear(&page);
 			return -ESTALE;
