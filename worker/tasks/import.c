@@ -171,6 +171,8 @@ static int walk(struct import *im, struct pager *pg, const char *parent_id)
 	/* Of parents each is looked at before it begins. */
 	while ((rc = last || parent_id ? 0 : import_room(im, im->collection)) == 0 &&
 	       (rc = pager_next(pg, &page, &im->a->err)) > 0) {
+		/* It is read: the job waits for its rows without the text. */
+		http_response_clear(&page.result.http);
 		if (!attempt_holds_lease(im->a)) {
 			page_clear(&page);
 			return -ESTALE;

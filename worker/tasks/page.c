@@ -141,18 +141,24 @@ static void measure(struct import *im, const struct rows *r)
 {
 	static const char *const names[] = { "failed",    "added", "updated",
 					     "unchanged", "stale", "undeleted" };
+	static struct metrics_kept kept;
 	int n[6] = { 0 };
 
 	for (int i = 0; i < r->n; i++)
 		n[r->outcomes[i]]++;
-	for (int o = 0; o < 6; o++)
-		if (n[o])
-			metric_add(metrics_counter("integration_rows_total",
-						   "Rows by what became of them.", "partner",
-						   im->a->partner, "table",
-						   row_table_name(r->c->table), "outcome", names[o],
-						   NULL),
-				   n[o]);
+	for (int o = 0; o < 6; o++) {
+		struct metric **m;
+
+		if (!n[o])
+			continue;
+		m = metrics_keep(&kept, im->a->partner, row_table_name(r->c->table), names[o]);
+		if (!*m)
+			*m = metrics_counter("integration_rows_total",
+					     "Rows by what became of them.", "partner",
+					     im->a->partner, "table", row_table_name(r->c->table),
+					     "outcome", names[o], NULL);
+		metric_add(*m, n[o]);
+	}
 }
 
 static int store(struct import *im, struct rows *r, const struct page *p)
