@@ -1,5 +1,6 @@
 /* One page of a collection: items to rows, rows to the sink, bad items set aside, embedded items with them, fan-out queued. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,31 +19,43 @@ struct rows {
 	int n, cap;
 };
 
-/* A row has over a kilobyte, and thousands of jobs wait with theirs: as many as are expected, no more. */
-static void rows_init(struct rows *r, const struct manifest_collection *c, int expected)
+/* Of one row: here, as the sink copies it, and what is said of it. */
+#define ROW_HELD_BYTES \
+	(2 * sizeof(struct row) + 2 * sizeof(void *) + sizeof(enum row_outcome) + SINK_WHY_MAX)
+
+static int too_much(struct import *im, const struct page *p, int64_t bytes)
 {
-	memset(r, 0, sizeof(*r));
-	r->c = c;
-	r->cap = expected;
-	r->v = mem_alloc((size_t)expected * sizeof(*r->v));
-	r->items = mem_alloc((size_t)expected * sizeof(*r->items));
+	struct attempt *a = im->a;
+	int rc = err_set(
+		&a->err, -ENOMEM, ERR_MEMORY, "job memory",
+		"the rows of a page of %d items need %lld KiB more; a job may hold %lld KiB and holds %lld: lower "
+		"\"size\" of the manifest's pagination, or raise --job-memory",
+		p->n, (long long)bytes >> 10, (long long)a->memory.limit >> 10,
+		(long long)a->memory.held >> 10);
+
+	snprintf(a->err.where, sizeof(a->err.where), "%s page %d", im->collection->name, p->number);
+	return rc;
 }
 
-static void rows_clear(struct rows *r)
+/* Room for `more` rows; thousands of jobs wait with theirs: as many as are expected, no more. */
+static int rows_grow(struct import *im, struct rows *r, const struct page *p, int more)
 {
+	int64_t bytes = (int64_t)more * (int64_t)ROW_HELD_BYTES;
+
+	if (!budget_take(&im->a->memory, bytes))
+		return too_much(im, p, bytes);
+	r->cap += more;
+	r->v = mem_realloc(r->v, (size_t)r->cap * sizeof(*r->v));
+	r->items = mem_realloc(r->items, (size_t)r->cap * sizeof(*r->items));
+	return 0;
+}
+
+static void rows_clear(struct import *im, struct rows *r)
+{
+	budget_give(&im->a->memory, (int64_t)r->cap * (int64_t)ROW_HELD_BYTES);
 	free(r->v);
 	free(r->items);
 	free(r->outcomes);
-}
-
-static struct row *rows_next(struct rows *r)
-{
-	if (r->n == r->cap) {
-		r->cap = 2 * r->cap;
-		r->v = mem_realloc(r->v, r->cap * sizeof(*r->v));
-		r->items = mem_realloc(r->items, r->cap * sizeof(*r->items));
-	}
-	return &r->v[r->n];
 }
 
 /* ---- set aside ---- */
@@ -86,10 +99,12 @@ static int map_one(struct import *im, struct rows *r, const struct page *p, cons
 				 .index = index,
 				 .arena = arena };
 	struct err err = { 0 };
-	struct row *row = rows_next(r);
 	struct buf id = BUF_INIT;
-	int rc = map_item(&m, item, row, &err);
+	int rc = r->n == r->cap ? rows_grow(im, r, p, r->cap) : 0;
 
+	if (rc < 0)
+		return rc;
+	rc = map_item(&m, item, &r->v[r->n], &err);
 	if (rc == 0) {
 		r->items[r->n++] = item;
 		return 0;
@@ -186,10 +201,9 @@ static const char *partner_id(const struct rows *parents, int i)
 static int store_embedded(struct import *im, const struct manifest_collection *e,
 			  const struct rows *parents, const struct page *p, struct arena *arena)
 {
-	struct rows r;
-	int rc = 0;
+	struct rows r = { .c = e };
+	int rc = rows_grow(im, &r, p, 16);
 
-	rows_init(&r, e, 16);
 	for (int i = 0; rc == 0 && i < parents->n; i++) {
 		const cJSON *list = json_path(parents->items[i], e->embedded), *item;
 		int index = 0;
@@ -204,7 +218,7 @@ static int store_embedded(struct import *im, const struct manifest_collection *e
 	}
 	if (rc == 0)
 		rc = store(im, &r, p);
-	rows_clear(&r);
+	rows_clear(im, &r);
 	return rc;
 }
 
@@ -289,26 +303,56 @@ static int hang_on(struct import *im, const struct rows *parents, const struct p
 	return rc;
 }
 
+/* Rows, and what hangs on them.  Waits. */
+static int store_page(struct import *im, struct rows *r, const struct page *p, struct arena *arena)
+{
+	bool unclean = im->a->unclean;
+	int rc;
+
+	im->a->unclean = true;
+	rc = store(im, r, p);
+	if (rc == 0)
+		rc = hang_on(im, r, p, arena);
+	if (rc == 0)
+		im->a->unclean = unclean;
+	return rc;
+}
+
+static int page_rows(struct import *im, struct rows *r, const struct page *p, const char *parent_id,
+		     struct arena *arena)
+{
+	struct budget *memory = &im->a->memory;
+	int rc = rows_grow(im, r, p, p->n + 1);
+	int64_t mapped;
+
+	for (int i = 0; rc == 0 && i < p->n; i++)
+		rc = map_one(im, r, p, p->records[i], parent_id, i, arena);
+	if (rc < 0)
+		return rc;
+	mapped = (int64_t)arena_bytes(arena);
+	if (!budget_take(memory, mapped))
+		return too_much(im, p, mapped);
+	rc = store_page(im, r, p, arena);
+	budget_give(memory, mapped);
+	return rc;
+}
+
 int import_page(struct import *im, const struct page *p, const char *parent_id)
 {
 	struct arena *arena = arena_new();
-	bool unclean = im->a->unclean;
-	struct rows r;
-	int rc = 0;
+	struct rows r = { .c = im->collection };
+	int rc;
 
-	rows_init(&r, im->collection, p->n + 1);
-	for (int i = 0; rc == 0 && i < p->n; i++)
-		rc = map_one(im, &r, p, p->records[i], parent_id, i, arena);
-	im->a->unclean = true;
-	if (rc == 0)
-		rc = store(im, &r, p);
-	if (rc == 0)
-		rc = hang_on(im, &r, p, arena);
-	if (rc == 0)
-		im->a->unclean = unclean;
+	/* The sink copies what is text in the rows, which is no more than what came. */
+	if (budget_take(&im->a->memory, p->text_bytes)) {
+		rc = page_rows(im, &r, p, parent_id, arena);
+		budget_give(&im->a->memory, p->text_bytes);
+	} else {
+		rc = too_much(im, p, p->text_bytes);
+	}
 	im->run.processed += p->n;
 	im->run.counts.pages++;
-	rows_clear(&r);
+	rows_clear(im, &r);
 	arena_free(arena);
 	return rc;
 }
