@@ -147,8 +147,7 @@ static void bury(struct attempt *a)
 
 static bool is_ours(const char *word, size_t n)
 {
-	static const char *const ours[] = { RAN, RAN_AUTH, RAN_RUN, RAN_AT, RAN_FANNED,
-					    RAN_SMALL };
+	static const char *const ours[] = { RAN, RAN_AUTH, RAN_RUN, RAN_AT, RAN_FANNED, RAN_SMALL };
 
 	for (size_t i = 0; i < ARRAY_LEN(ours); i++)
 		if (n >= strlen(ours[i]) && !memcmp(word, ours[i], strlen(ours[i])))

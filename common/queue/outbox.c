@@ -130,13 +130,14 @@ static void misfit_print(const struct queue *q, const redisReply *entry, int64_t
 	char id[41];
 
 	crypto_sha1_hex(entry->str, entry->len, id);
-	buf_printf(out,
-		   "{\"id\":\"%s\",\"job\":\"%s\",\"queue\":\"%s\",\"lane\":\"normal\",\"integration_id\":0,"
-		   "\"class\":\"bad_job\",\"rule\":\"outbox\",\"where\":\"outbox:{%s}\",\"error\":\"an entry of the "
-		   "outbox is not TOKEN TARGET LANE INTEGRATION RUN_AT and a job, so that nobody knows whose it "
-		   "is: somebody wrote there by hand, or it was damaged; push its job to the right queue and "
-		   "discard this\",\"attempts\":0,\"crashes\":0,\"first_seen\":%lld,\"failed_at\":%lld,\"entry\":",
-		   id, id, q->partner, q->partner, (long long)now_ms, (long long)now_ms);
+	buf_printf(
+		out,
+		"{\"id\":\"%s\",\"job\":\"%s\",\"queue\":\"%s\",\"lane\":\"normal\",\"integration_id\":0,"
+		"\"class\":\"bad_job\",\"rule\":\"outbox\",\"where\":\"outbox:{%s}\",\"error\":\"an entry of the "
+		"outbox is not TOKEN TARGET LANE INTEGRATION RUN_AT and a job, so that nobody knows whose it "
+		"is: somebody wrote there by hand, or it was damaged; push its job to the right queue and "
+		"discard this\",\"attempts\":0,\"crashes\":0,\"first_seen\":%lld,\"failed_at\":%lld,\"entry\":",
+		id, id, q->partner, q->partner, (long long)now_ms, (long long)now_ms);
 	json_quote(out, entry->str, entry->len);
 	if (utf8_is_valid(payload, len) && !memchr(payload, '\0', len)) {
 		buf_puts(out, ",\"payload\":");

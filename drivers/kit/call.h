@@ -34,8 +34,9 @@ struct caller {
 	const struct integration *integration;
 	int64_t permit_waited_ms; /* grows: does not count against the job's time limit (the door moves the coroutine's deadline by it) */
 	int64_t calls;            /* sent */
-	struct budget *memory; /* of the job: answers that would pass it fail with ERR_MEMORY; NULL: no limit */
-	int64_t observed_us;      /* out: when the last request was sent, on Redis' clock */
+	struct budget *
+		memory; /* of the job: answers that would pass it fail with ERR_MEMORY; NULL: no limit */
+	int64_t observed_us; /* out: when the last request was sent, on Redis' clock */
 };
 
 struct call_spec {
@@ -52,11 +53,10 @@ struct call_spec {
 };
 struct call_result {
 	struct http_response http;
-	cJSON *json;         /* parsed body (after decode_body), or NULL when there was none */
-	int64_t observed_us; /* when it was sent, on Redis' clock */
+	cJSON *json;           /* parsed body (after decode_body), or NULL when there was none */
+	int64_t observed_us;   /* when it was sent, on Redis' clock */
 	struct budget *memory; /* what body and tree were taken from */
-	int64_t body_bytes, tree_bytes;
-	size_t body_max; /* what the body might have */
+	uint32_t body_bytes, tree_bytes; /* bodies have at most 16 MiB, trees of them under 4 GiB */
 };
 void call_result_clear(struct call_result *r);
 /* The body goes, the tree stays. */

@@ -154,7 +154,6 @@ void call_result_init(struct call_result *r)
 	r->observed_us = 0;
 	r->memory = NULL;
 	r->body_bytes = r->tree_bytes = 0;
-	r->body_max = 0;
 }
 
 void call_result_clear(struct call_result *r)

@@ -33,10 +33,8 @@ static size_t body_max(const struct budget *memory)
 
 static void hold_body(struct call_result *r)
 {
-	int64_t n = (int64_t)r->http.body.len;
-
-	if (budget_take(r->memory, n)) /* body_max saw to it */
-		r->body_bytes = n;
+	if (budget_take(r->memory, (int64_t)r->http.body.len)) /* body_max saw to it */
+		r->body_bytes = (uint32_t)r->http.body.len;
 }
 
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
@@ -60,7 +58,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 	if (rc == 0) {
 		/* A token is for all jobs: its answer counts for none. */
 		r->memory = x->at_token_url ? NULL : c->memory;
-		q.max_body_bytes = r->body_max = body_max(r->memory);
+		q.max_body_bytes = body_max(r->memory);
 		q.url = buf_str(&url);
 		q.n_headers = request_headers(x, headers);
 		c->calls++;
@@ -95,10 +93,11 @@ static void over(const struct call_result *r, const struct exchange *x, size_t t
 	char what[120];
 
 	if (tree)
-		snprintf(what, sizeof(what), "takes %zu KiB in memory, its %zu KiB of text beside them",
-			 tree >> 10, r->http.body.len >> 10);
+		snprintf(what, sizeof(what),
+			 "takes %zu KiB in memory, its %zu KiB of text beside them", tree >> 10,
+			 r->http.body.len >> 10);
 	else
-		snprintf(what, sizeof(what), "is longer than %zu KiB", r->body_max >> 10);
+		snprintf(what, sizeof(what), "is longer than %zu KiB", body_max(m) >> 10);
 	err_set(why, 0, ERR_MEMORY, "job memory",
 		"the answer of %s %s %s; a job may hold %lld KiB and held %lld: ask for fewer fields, "
 		"lower \"size\" of the manifest's pagination, or raise --job-memory",
@@ -134,7 +133,7 @@ static cJSON *parse(const struct caller *c, const struct exchange *x, struct cal
 	rc = json_parse_within(text->data, text->len, DOOR_BODY_MAX_BYTES, (size_t)left, &tree,
 			       &json, &bad);
 	if (rc == 0 && budget_take(r->memory, (int64_t)tree))
-		r->tree_bytes = (int64_t)tree;
+		r->tree_bytes = (uint32_t)tree;
 	if (rc == -ENOMEM)
 		over(r, x, tree, why);
 	else if (rc < 0)
@@ -188,7 +187,7 @@ void exchange_read(struct caller *c, const struct exchange *x, struct call_resul
 
 	r->json = parse(c, x, r, &unread);
 	if (r->http.failure && !strcmp(r->http.failure, "too_large") &&
-	    r->body_max < DOOR_BODY_MAX_BYTES)
+	    body_max(r->memory) < DOOR_BODY_MAX_BYTES)
 		over(r, x, 0, &unread);
 	memset(out, 0, sizeof(*out));
 	classify(c->driver->manifest, &r->http, r->json, x->at_token_url,

@@ -22,11 +22,11 @@ struct pager {
 	char *parent_id; /* for messages; NULL if none */
 	struct page_query query;
 	int64_t asked; /* items, by the pages so far */
-	int64_t next; /* offset or page number */
-	char *cursor; /* NULL: the first page */
-	int number;   /* pages so far */
-	int size;     /* of a page, as is asked for */
-	int largest;  /* page so far: what "short" means where the partner decides the size */
+	int64_t next;  /* offset or page number */
+	char *cursor;  /* NULL: the first page */
+	int number;    /* pages so far */
+	int size;      /* of a page, as is asked for */
+	int largest;   /* page so far: what "short" means where the partner decides the size */
 	int64_t records, total; /* seen; -1 unknown */
 	bool ended;
 	char why_not[160]; /* incomplete: why */
@@ -95,8 +95,7 @@ void pager_resize(struct pager *p, int size)
 /* Smaller pages are more pages: what counts is how many items were asked for. */
 static bool over_max_pages(const struct pager *p)
 {
-	return p->number >= p->p->max_pages &&
-	       p->asked >= (int64_t)p->p->max_pages * p->p->size;
+	return p->number >= p->p->max_pages && p->asked >= (int64_t)p->p->max_pages * p->p->size;
 }
 
 /* A state of another kind (the manifest was changed) means nothing here: from the start. */
@@ -178,8 +177,8 @@ static void where(const struct pager *p, struct err *err)
 	snprintf(err->where, sizeof(err->where), "%s%s%.40s page %d", p->coll->name,
 		 p->parent_id ? " of " : "", p->parent_id ? p->parent_id : "", p->number + 1);
 	if (has_size(p) && p->size < p->p->size)
-		snprintf(err->where + strlen(err->where),
-			 sizeof(err->where) - strlen(err->where), " of %d items", p->size);
+		snprintf(err->where + strlen(err->where), sizeof(err->where) - strlen(err->where),
+			 " of %d items", p->size);
 }
 
 static int add_int(struct manifest_pair *v, int n, const char *name, int64_t value,

@@ -26,7 +26,7 @@ struct pager_options {
 	const cJSON *parent;   /* other {parent.X}: an object of the parent's row, or NULL */
 	int64_t since_us;      /* incremental: 0 = full */
 	const cJSON *resume;   /* state of pager_state, or NULL: from the start */
-	int size;              /* items a page; 0 = the manifest's; more than that is not asked for */
+	int size; /* items a page; 0 = the manifest's; more than that is not asked for */
 };
 int pager_new(struct caller *c, const struct pager_options *o, struct pager **out, struct err *err)
 	__attribute__((warn_unused_result)); /* -EINVAL */

@@ -500,8 +500,8 @@ static void utf8(void **state)
 /* What a tree will take is known before it is built: never less than it takes. */
 static void a_tree_is_bounded(void **state)
 {
-	static const char *const texts[] = { "[1,2,3]", "{\"a\":\"b\",\"c\":[true,null,{}]}", "\"x\"",
-					     "[[[[[]]]]]", "{\"id\":9007199254740993}" };
+	static const char *const texts[] = { "[1,2,3]", "{\"a\":\"b\",\"c\":[true,null,{}]}",
+					     "\"x\"", "[[[[[]]]]]", "{\"id\":9007199254740993}" };
 	cJSON *tree = NULL;
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
@@ -512,13 +512,14 @@ static void a_tree_is_bounded(void **state)
 		assert_true(bytes >= sizeof(cJSON) && bytes < 100 * n);
 		cJSON_Delete(tree);
 		tree = NULL;
-		assert_int_equal(json_parse_within(texts[i], n, 100, bytes, &again, &tree, NULL), 0);
+		assert_int_equal(json_parse_within(texts[i], n, 100, bytes, &again, &tree, NULL),
+				 0);
 		cJSON_Delete(tree);
 		tree = NULL;
 		struct json_error err = { 0 };
-		assert_int_equal(
-			json_parse_within(texts[i], n, 100, bytes - 1, &again, &tree, &err),
-			-ENOMEM);
+		assert_int_equal(json_parse_within(texts[i], n, 100, bytes - 1, &again, &tree,
+						   &err),
+				 -ENOMEM);
 		assert_true(again == bytes && tree == NULL && strstr(err.text, "as a tree"));
 	}
 	/* a million small values: nodes are what counts, not their text */
@@ -528,7 +529,8 @@ static void a_tree_is_bounded(void **state)
 	for (int i = 0; i < 100000; i++)
 		buf_puts(&many, i ? ",1" : "1");
 	buf_putc(&many, ']');
-	assert_int_equal(json_parse_within(many.data, many.len, 1 << 20, 1 << 20, &bytes, &tree, NULL),
+	assert_int_equal(json_parse_within(many.data, many.len, 1 << 20, 1 << 20, &bytes, &tree,
+					   NULL),
 			 -ENOMEM);
 	assert_true(bytes >= 100000 * sizeof(cJSON));
 	buf_clear(&many);

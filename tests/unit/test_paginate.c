@@ -365,8 +365,8 @@ static void test_page(void **state)
 
 /* ---- smaller pages ---- */
 
-#define PAGED                                                                                       \
-	",\"pagination\":{\"kind\":\"page\",\"page_param\":\"page\",\"limit_param\":\"size\","         \
+#define PAGED                                                                                  \
+	",\"pagination\":{\"kind\":\"page\",\"page_param\":\"page\",\"limit_param\":\"size\"," \
 	"\"size\":10,\"max_pages\":4}" THINGS("/things", "results", "")
 
 /* One page, whose first record must be where the last one ended. */

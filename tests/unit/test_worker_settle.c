@@ -893,7 +893,7 @@ int main(void)
 		ON_LOOP(test_lost_lease),     ON_LOOP(test_hard_limit),
 		ON_LOOP(test_expires),        ON_LOOP(test_letter),
 		ON_LOOP(test_binary_letter),  ON_LOOP(test_no_secret),
-		ON_LOOP(test_postgres_away), ON_LOOP(test_put_off),
+		ON_LOOP(test_postgres_away),  ON_LOOP(test_put_off),
 		ON_LOOP(test_memory),
 	};
 
