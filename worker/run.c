@@ -127,7 +127,8 @@ static int check_time(struct attempt *a)
 		a->err.retry_after_ms = a->job.run_at_ms - now;
 		return err_set(&a->err, -EAGAIN, ERR_HOLD, "run_at", "not before its run_at");
 	}
-	if (a->job.expires_in_s && now - fresh_waits_since(a) > a->job.expires_in_s * 1000)
+	/* A fan-out that has begun goes on, or it would leave children out. */
+	if (a->job.expires_in_s && !a->fanned && now - fresh_waits_since(a) > a->job.expires_in_s * 1000)
 		return err_set(&a->err, -EINVAL, ERR_EXPIRED, "expires_in",
 			       "waited longer than its expires_in of %lld s",
 			       (long long)a->job.expires_in_s);

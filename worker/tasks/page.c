@@ -4,12 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/crypto.h"
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
 #include "worker/room.h"
 #include "worker/tasks/import.h"
 
 #define PARENTS_A_JOB 50 /* fan-out: parents a child job takes */
+#define CHILD_SEEN_MS (24 * 3600 * 1000)
 
 struct rows {
 	const struct manifest_collection *c;
@@ -230,11 +232,27 @@ static const char *task_of(enum row_table t)
 				       : "import_media";
 }
 
+/* The same parents of the same job's page have the same name: an attempt that died between this and the checkpoint queued
+ * them already.  Others than then (the page has moved, fewer were due) have another one, and are queued. */
+static void name_of_child(const struct import *im, const cJSON *args, char out[JOB_ID_MAX])
+{
+	struct buf all = BUF_INIT;
+	char hex[41];
+
+	buf_printf(&all, "%s ", im->a->lease.header.id);
+	json_print(args, &all);
+	crypto_sha1_hex(all.data, all.len, hex);
+	snprintf(out, JOB_ID_MAX, "fan-%s", hex);
+	buf_clear(&all);
+}
+
 static int push_parents(struct import *im, const struct manifest_collection *c, cJSON *parents)
 {
 	struct attempt *a = im->a;
 	struct buf payload = BUF_INIT;
 	cJSON *args = cJSON_CreateObject();
+	char name[JOB_ID_MAX];
+	bool fresh = false;
 	int rc;
 
 	cJSON_AddStringToObject(args, "collection", c->name);
@@ -243,10 +261,14 @@ static int push_parents(struct import *im, const struct manifest_collection *c, 
 		  im->run.root_id ? im->run.root_id : im->run.id, a->job_id);
 	struct queue_push push = { .lane = c->lane,
 				   .integration = a->integration->id,
+				   .id = name,
 				   .payload = payload.data,
 				   .len = payload.len };
-	rc = queue_enqueue(a->lease.queue, &push, 1, attempt_deadline_ms(a), &a->err);
-	room_take(a->partner, push.lane, 1);
+	name_of_child(im, args, name);
+	rc = queue_enqueue_once(a->lease.queue, &push, CHILD_SEEN_MS, &fresh,
+				attempt_deadline_ms(a), &a->err);
+	if (fresh)
+		room_take(a->partner, push.lane, 1);
 	cJSON_Delete(args);
 	buf_clear(&payload);
 	return rc;
@@ -262,7 +284,7 @@ static bool is_due(const struct import *im, const struct manifest_collection *c,
 	return o != ROW_STALE && (!c->when_changed || o != ROW_UNCHANGED);
 }
 
-/* Queued now, not with the settlement: the checkpoint is about to move past this page. Twice does no harm. */
+/* Queued now, not with the settlement: the checkpoint is about to move past this page. */
 static int fan_out(struct import *im, const struct manifest_collection *c,
 		   const struct rows *parents)
 {
