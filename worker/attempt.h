@@ -23,6 +23,8 @@ struct attempt {
 		integration; /* borrowed from the process's cache, held for the attempt; NULL for tasks without */
 	struct caller caller;
 	struct arena *arena;
+	struct budget memory; /* what it holds, and may hold at most (Q9) */
+	int page_size; /* of the page it works on, 0: the partner decides: what smaller is measured by */
 	struct err err;
 	struct buf
 		exchange; /* HTTP exchange for a dead letter, JSON; set by whoever saw the failure */
@@ -35,8 +37,9 @@ struct attempt {
 	const char *
 		skipped; /* not run at all, as this outcome: duplicate, replaced, stale, superseded */
 	/* Kept in the job's header from attempt to attempt. */
-	int64_t run_id;    /* of an import; 0 = none yet */
-	int64_t step;      /* how far a task without a checkpoint has got */
+	int64_t run_id; /* of an import; 0 = none yet */
+	int64_t step;   /* how far a task without a checkpoint has got */
+	int small; /* pages of at most so many items, after one that was too large; 0: as the manifest says */
 	int64_t fanned;    /* children that a fan-out has queued so far */
 	bool auth_refused; /* it met a 401 with a fresh token once */
 	bool unclean;      /* a page may be stored without what hangs on it being queued */

@@ -196,6 +196,7 @@ static int make_worker(struct err *err)
 	w->soft_limit_ms = self.s->soft_limit_ms;
 	w->hard_limit_ms = self.s->hard_limit_ms;
 	w->lane_bound = self.s->lane_bound;
+	w->job_memory_bytes = self.s->job_memory_mib << 20;
 	for (int i = 0; i < self.s->n_names; i++)
 		self.queues[i] = queue_new(w->redis, self.s->names[i], w->epoch);
 	return 0;

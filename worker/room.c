@@ -12,6 +12,7 @@
 #define CALL_MS 10000
 #define SOME_MS 1000
 #define NONE_MS 4000
+#define KNOWN_MAX 1024 /* forgotten all at once when there are more: each costs one look */
 
 /* One a lane that something was queued into; partners are those of the integrations, so they are few. */
 struct known {
@@ -27,6 +28,8 @@ static struct known *known_of(const char *partner, enum lane lane)
 	for (int i = 0; i < n; i++)
 		if (v[i].lane == lane && !strcmp(v[i].partner, partner))
 			return &v[i];
+	if (n == KNOWN_MAX)
+		n = 0;
 	v = mem_realloc(v, (size_t)(n + 1) * sizeof(*v));
 	v[n] = (struct known){ .lane = lane };
 	snprintf(v[n].partner, sizeof(v[n].partner), "%s", partner);

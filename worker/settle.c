@@ -16,7 +16,7 @@
 #include "worker/pool.h"
 
 /* ---- the table: what a class leads to (E2) ---- */
-enum policy { RETRY, WAIT, BURY, AUTH, DISCARD, HAND_BACK };
+enum policy { RETRY, WAIT, BURY, AUTH, DISCARD, HAND_BACK, SHRINK };
 static const struct {
 	enum policy policy;
 	int64_t base_ms,
@@ -35,12 +35,14 @@ static const struct {
 	[ERR_BAD_JOB] = { BURY, 0, 0, false },
 	[ERR_HOLD] = { WAIT, 1000, 0, false },
 	[ERR_CANCELLED] = { HAND_BACK, 0, 0, false },
+	[ERR_MEMORY] = { SHRINK, 1000, 0, false },
 };
 #define NETWORK_BASE_MS 30000
 #define NETWORK_MAX_MS (15 * 60000)
 #define DEFAULT_RETRIES 3
 #define HOLD_MIN_MS 100 /* a job that is held again and again costs little */
 #define STORE_WAIT_MS 5000
+#define SMALLER 10 /* a page that was too large is asked for in so many */
 #define HOLD_MAX_MS \
 	(24LL * 3600 * 1000) /* a partner that says "in 40 years" is asked again tomorrow */
 
@@ -152,7 +154,7 @@ static void bury(struct attempt *a)
 
 static bool is_ours(const char *word, size_t n)
 {
-	static const char *const ours[] = { RAN, RAN_AUTH, RAN_RUN, RAN_AT, RAN_FANNED };
+	static const char *const ours[] = { RAN, RAN_AUTH, RAN_RUN, RAN_AT, RAN_FANNED, RAN_SMALL };
 
 	for (size_t i = 0; i < ARRAY_LEN(ours); i++)
 		if (n >= strlen(ours[i]) && !memcmp(word, ours[i], strlen(ours[i])))
@@ -178,6 +180,8 @@ static void header_extend(const struct attempt *a, struct job_header *h, struct 
 		buf_printf(extra, RAN_RUN "%lld", (long long)a->run_id);
 	if (a->step)
 		buf_printf(extra, RAN_AT "%lld", (long long)a->step);
+	if (a->small)
+		buf_printf(extra, RAN_SMALL "%d", a->small);
 	if (a->fanned)
 		buf_printf(extra, RAN_FANNED "%lld", (long long)a->fanned);
 	h->extra = extra->data;
@@ -229,6 +233,20 @@ static void retry(struct attempt *a)
 		bury(a);
 	else
 		delay(a, attempts + 1, backoff_ms(&a->err, attempts), "retry");
+}
+
+/* More than it may hold: once more with pages of a tenth; then, or where nothing can be smaller, that is that.  The attempt
+ * that asks for smaller pages halves them by itself as far as it must. */
+static void shrink(struct attempt *a)
+{
+	bool again = !header_number(&a->lease.header, RAN_SMALL) && a->page_size > 1;
+
+	if (!again) {
+		bury(a);
+		return;
+	}
+	a->small = a->page_size > SMALLER ? a->page_size / SMALLER : 1;
+	delay(a, a->lease.header.attempts, table[a->err.class].base_ms, "retry");
 }
 
 static void wait_for(struct attempt *a)
@@ -357,6 +375,9 @@ void settle(struct attempt *a, int rc)
 		break;
 	case WAIT:
 		wait_for(a);
+		break;
+	case SHRINK:
+		shrink(a);
 		break;
 	case BURY:
 		bury(a);

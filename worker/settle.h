@@ -17,6 +17,7 @@ void attempt_children_clear(struct attempt *a);
 #define RAN_AUTH " auth="     /* 1: it met a 401 with a fresh token once */
 #define RAN_RUN " run="       /* the run it belongs to */
 #define RAN_AT " at="         /* where it goes on, for tasks without a checkpoint */
+#define RAN_SMALL " small="   /* items a page, after one that took too much memory */
 #define RAN_FANNED " fanned=" /* children that it has queued */
 #define RAN_CRASH \
 	" crash=" /* epochs of the processes that died while it was on the CPU, by commas */

@@ -24,6 +24,19 @@ static int request_headers(const struct exchange *x, struct http_header *out)
 	return n;
 }
 
+static size_t body_max(const struct budget *memory)
+{
+	int64_t left = budget_left(memory);
+
+	return left < 1 ? 1 : left < DOOR_BODY_MAX_BYTES ? (size_t)left : DOOR_BODY_MAX_BYTES;
+}
+
+static void hold_body(struct call_result *r)
+{
+	if (budget_take(r->memory, (int64_t)r->http.body.len)) /* body_max saw to it */
+		r->body_bytes = (uint32_t)r->http.body.len;
+}
+
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
 		  struct err *err)
 {
@@ -38,12 +51,14 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		.connect_ms = m->connect_ms,
 		.read_ms = x->read_ms,
 		.total_ms = x->total_ms,
-		.max_body_bytes = DOOR_BODY_MAX_BYTES,
 	};
 	int rc = route_url(x->route, x->spec, x->auth_query ? x->auth_name : NULL, x->auth_query,
 			   &url, err);
 
 	if (rc == 0) {
+		/* A token is for all jobs: its answer counts for none. */
+		r->memory = x->at_token_url ? NULL : c->memory;
+		q.max_body_bytes = body_max(r->memory);
 		q.url = buf_str(&url);
 		q.n_headers = request_headers(x, headers);
 		c->calls++;
@@ -54,6 +69,8 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 				rc == -ECANCELED ? "cancelled while %s %s was under way"
 						 : "the job's time ended while %s %s was under way",
 				x->spec->method, x->spec->endpoint);
+		else
+			hold_body(r);
 	}
 	secret_free_buf(&url); /* may hold a key */
 	return rc;
@@ -69,10 +86,33 @@ static int decode(const struct caller *c, const struct http_response *h, struct 
 	return hooks->decode_body(buf_str(&h->body), h->body.len, out, err);
 }
 
-/* NULL and a text where there is a body that is not what it should be. */
-static cJSON *parse(const struct caller *c, const struct http_response *h, struct err *why)
+static void over(const struct call_result *r, const struct exchange *x, size_t tree,
+		 struct err *why)
 {
+	const struct budget *m = r->memory;
+	char what[120];
+
+	if (tree)
+		snprintf(what, sizeof(what),
+			 "takes %zu KiB in memory, its %zu KiB of text beside them", tree >> 10,
+			 r->http.body.len >> 10);
+	else
+		snprintf(what, sizeof(what), "is longer than %zu KiB", body_max(m) >> 10);
+	err_set(why, 0, ERR_MEMORY, "job memory",
+		"the answer of %s %s %s; a job may hold %lld KiB and held %lld: ask for fewer fields, "
+		"lower \"size\" of the manifest's pagination, or raise --job-memory",
+		x->spec->method, x->spec->endpoint, what, (long long)m->limit >> 10,
+		(long long)(m->held - r->body_bytes) >> 10);
+}
+
+/* NULL and a text where there is a body that is not what it should be. */
+static cJSON *parse(const struct caller *c, const struct exchange *x, struct call_result *r,
+		    struct err *why)
+{
+	const struct http_response *h = &r->http;
+	int64_t left = budget_left(r->memory);
 	struct buf decoded = BUF_INIT;
+	size_t tree = 0;
 	const struct buf *text = &h->body;
 	struct json_error bad;
 	cJSON *json = NULL;
@@ -89,8 +129,14 @@ static cJSON *parse(const struct caller *c, const struct http_response *h, struc
 	}
 	if (decoded.len)
 		text = &decoded;
-	rc = json_parse(text->data, text->len, DOOR_BODY_MAX_BYTES, &json, &bad);
-	if (rc < 0)
+	left = left > (int64_t)decoded.len ? left - (int64_t)decoded.len : 0;
+	rc = json_parse_within(text->data, text->len, DOOR_BODY_MAX_BYTES, (size_t)left, &tree,
+			       &json, &bad);
+	if (rc == 0 && budget_take(r->memory, (int64_t)tree))
+		r->tree_bytes = (uint32_t)tree;
+	if (rc == -ENOMEM)
+		over(r, x, tree, why);
+	else if (rc < 0)
 		err_set(why, 0, ERR_DATA, "json",
 			"the answer is not the JSON that was expected: line %d, column %d: %s",
 			bad.line, bad.column, bad.text);
@@ -129,17 +175,27 @@ static void redact_text(struct err *e)
 	secret_free_buf(&text);
 }
 
+static bool is_success(const struct http_response *h)
+{
+	return h->status >= 200 && h->status < 300;
+}
+
 void exchange_read(struct caller *c, const struct exchange *x, struct call_result *r,
 		   struct err *out)
 {
 	struct err unread = { 0 };
 
-	r->json = parse(c, &r->http, &unread);
+	r->json = parse(c, x, r, &unread);
+	if (r->http.failure && !strcmp(r->http.failure, "too_large") &&
+	    body_max(r->memory) < DOOR_BODY_MAX_BYTES)
+		over(r, x, 0, &unread);
 	memset(out, 0, sizeof(*out));
 	classify(c->driver->manifest, &r->http, r->json, x->at_token_url,
 		 redis_now_ms(c->door->redis), out);
 	/* an error page need not be JSON; a success must be */
-	if (out->class == ERR_NONE && unread.class != ERR_NONE)
+	if (unread.class == ERR_MEMORY && (r->http.failure || is_success(&r->http)))
+		*out = unread;
+	else if (out->class == ERR_NONE && unread.class != ERR_NONE)
 		*out = unread;
 	if (out->class != ERR_NONE)
 		redact_text(out);

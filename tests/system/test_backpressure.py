@@ -1,5 +1,6 @@
 """Q13: our own producers stop at a lane's bound, drop no child and double none; starts by the clock are skipped and counted."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -107,7 +108,8 @@ def test_a_partner_whose_lane_is_full_holds_up_no_other(cluster):
                            integration) == 1
 
 
-def test_an_import_pauses_between_pages_while_the_lane_of_its_children_is_full(cluster):
+def photos_by_call(cluster):
+    """Guesty without limits, its photos a call for each listing."""
     folder = cluster.folder / "drivers" / "guesty"
     shutil.copytree(ROOT / "drivers" / "guesty", folder)
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -116,7 +118,11 @@ def test_an_import_pauses_between_pages_while_the_lane_of_its_children_is_full(c
     del photos["embedded"]
     photos.update(get="/listings/{parent.id}/photos", records="data")
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    cluster.add_drivers(folder.parent)
+    return folder.parent
+
+
+def test_an_import_pauses_between_pages_while_the_lane_of_its_children_is_full(cluster):
+    cluster.add_drivers(photos_by_call(cluster))
     sandbox = cluster.sandbox(listings=500, clean=True, limits="none")
     integration = cluster.integration(sandbox)
     cluster.scheduler()
@@ -131,6 +137,28 @@ def test_an_import_pauses_between_pages_while_the_lane_of_its_children_is_full(c
     assert len(asked) == len(set(asked)) == 500, "each listing's photos were asked for once"
     pages = [e["path"] for e in sandbox.log() if e["path"].startswith("/v1/listings?")]
     assert len(pages) == len(set(pages)), "no page was asked for twice"
+
+
+def test_a_worker_that_dies_after_it_queued_a_pages_children_queues_them_no_second_time(cluster):
+    cluster.add_drivers(photos_by_call(cluster))
+    sandbox = cluster.sandbox(listings=200, clean=True, limits="none")
+    integration = cluster.integration(sandbox)
+    cluster.scheduler()
+    worker = cluster.worker(concurrency=1)
+    worker.wait_for_log("event=started", 20 * SLOWER)
+    with contextlib.closing(cluster.postgres.connect(cluster.database)) as connection:
+        connection.autocommit = False
+        connection.cursor().execute("LOCK TABLE checkpoints IN ACCESS EXCLUSIVE MODE")  # where it stands is not stored
+        cluster.push({"task": "import_resources", "integration_id": integration, "id": "pages"})
+        wait_until(lambda: waiting(cluster, "guesty", "low") == 2, 20 * SLOWER, cluster.describe)
+        worker.kill9_child()
+        connection.rollback()
+    cluster.wait_idle(40)
+    pages = [e["path"] for e in sandbox.log() if e["path"].startswith("/v1/listings?")]
+    assert len(pages) == 3, "the page was read again"
+    asked = [e["path"] for e in sandbox.log(path="/photos")]
+    assert len(asked) == len(set(asked)) == 200, "each listing's photos were asked for once"
+    assert cluster.one("SELECT count(*) FROM resources") == 200 and cluster.dead() == []
 
 
 def skipped(scheduler):

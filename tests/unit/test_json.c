@@ -532,9 +532,49 @@ static void utf8(void **state)
 			 2);
 }
 
+/* What a tree will take is known before it is built: never less than it takes. */
+static void a_tree_is_bounded(void **state)
+{
+	static const char *const texts[] = { "[1,2,3]", "{\"a\":\"b\",\"c\":[true,null,{}]}",
+					     "\"x\"", "[[[[[]]]]]", "{\"id\":9007199254740993}" };
+	cJSON *tree = NULL;
+
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		size_t bytes = 0, again = 0, n = strlen(texts[i]);
+
+		assert_int_equal(json_parse_within(texts[i], n, 100, SIZE_MAX, &bytes, &tree, NULL),
+				 0);
+		assert_true(bytes >= sizeof(cJSON) && bytes < 100 * n);
+		cJSON_Delete(tree);
+		tree = NULL;
+		assert_int_equal(json_parse_within(texts[i], n, 100, bytes, &again, &tree, NULL),
+				 0);
+		cJSON_Delete(tree);
+		tree = NULL;
+		struct json_error err = { 0 };
+		assert_int_equal(json_parse_within(texts[i], n, 100, bytes - 1, &again, &tree,
+						   &err),
+				 -ENOMEM);
+		assert_true(again == bytes && tree == NULL && strstr(err.text, "as a tree"));
+	}
+	/* a million small values: nodes are what counts, not their text */
+	struct buf many = BUF_INIT;
+	size_t bytes = 0;
+	buf_putc(&many, '[');
+	for (int i = 0; i < 100000; i++)
+		buf_puts(&many, i ? ",1" : "1");
+	buf_putc(&many, ']');
+	assert_int_equal(json_parse_within(many.data, many.len, 1 << 20, 1 << 20, &bytes, &tree,
+					   NULL),
+			 -ENOMEM);
+	assert_true(bytes >= 100000 * sizeof(cJSON));
+	buf_clear(&many);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_tree_is_bounded),
 		cmocka_unit_test(takes_json),
 		cmocka_unit_test(refuses_with_the_place),
 		cmocka_unit_test(bounds_of_size_and_depth),

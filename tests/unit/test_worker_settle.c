@@ -31,6 +31,7 @@ static struct {
 	int64_t run_id, step;
 	int children;
 	int64_t put_off_ms;
+	int page_size;
 	bool goes_on, waits, loses_lease, unclean;
 } plan;
 
@@ -40,6 +41,7 @@ static int task_plan(struct attempt *a)
 		attempt_child(a, NULL, LANE_LOW, "plan", 1, NULL, 5);
 	if (plan.goes_on)
 		attempt_continue(a);
+	a->page_size = plan.page_size;
 	if (plan.put_off_ms)
 		attempt_put_off(a, plan.put_off_ms);
 	if (plan.run_id)
@@ -347,6 +349,31 @@ static void body_put_off(void)
 	plan.err.class = ERR_CLIENT;
 	run_job(JOB, 2);
 	OK(is_dead() && count("ZCARD", "ready:{acme}:low") == 0);
+}
+
+/* More than it may hold: once with pages of a tenth, no retry used; then, or where there are no pages, a dead letter. */
+static void body_memory(void)
+{
+	plan_is(-EREMOTEIO, ERR_MEMORY, "job memory", 0);
+	plan.page_size = 100;
+	run_job(JOB, 2);
+	OK(is_delayed(2) && due_in(1000) && strstr(left.words, " small=10"));
+	plan.page_size = 4;
+	run_job(JOB, 0);
+	OK(is_delayed(0) && strstr(left.words, " small=1"));
+	run_payload(JOB, strlen(JOB), 0, " ran=1 small=10\n");
+	OK(is_dead() && strstr(left.letter, "\"class\":\"memory\""));
+	plan.page_size = 1;
+	run_job(JOB, 0);
+	OK(is_dead());
+	plan.page_size = 0;
+	run_job(JOB, 0);
+	OK(is_dead());
+
+	/* one that waits meanwhile goes on asking for small pages */
+	plan_is(-EAGAIN, ERR_HOLD, "limit", 4321);
+	run_payload(JOB, strlen(JOB), 0, " ran=1 small=10\n");
+	OK(is_delayed(0) && strstr(left.words, " small=10"));
 }
 
 /* Redis or Postgres, as they come from below: no retry is used, whatever the class that came along. */
@@ -784,6 +811,7 @@ TEST(auth)
 TEST(words)
 TEST(goes_on)
 TEST(put_off)
+TEST(memory)
 TEST(lost_lease)
 TEST(hard_limit)
 TEST(expires)
@@ -866,6 +894,7 @@ int main(void)
 		ON_LOOP(test_expires),        ON_LOOP(test_letter),
 		ON_LOOP(test_binary_letter),  ON_LOOP(test_no_secret),
 		ON_LOOP(test_postgres_away),  ON_LOOP(test_put_off),
+		ON_LOOP(test_memory),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -162,6 +162,27 @@ static void yield(struct import *im)
 	attempt_continue(im->a);
 }
 
+/* An attempt that was told to ask for smaller pages goes on until one fits: with pages of one item only an item that is
+ * too large by itself is left. */
+static int next_page(struct import *im, struct pager *pg, struct page *page)
+{
+	struct attempt *a = im->a;
+	int rc;
+
+	if (a->small)
+		pager_resize(pg, a->small); /* what made it smaller lies behind */
+	rc = pager_next(pg, page, &a->err);
+	while (rc < 0 && a->err.class == ERR_MEMORY && a->small && pager_shrink(pg)) {
+		a->page_size = pager_size(pg);
+		log_event(LOG_INFO, "page_shrunk", LS("where", a->err.where),
+			  LI("items", a->page_size), LS("reason", a->err.text));
+		page_clear(page);
+		a->err = (struct err){ 0 };
+		rc = pager_next(pg, page, &a->err);
+	}
+	return rc;
+}
+
 static int walk(struct import *im, struct pager *pg, const char *parent_id)
 {
 	struct page page = { 0 };
@@ -170,7 +191,7 @@ static int walk(struct import *im, struct pager *pg, const char *parent_id)
 
 	/* Of parents each is looked at before it begins. */
 	while ((rc = last || parent_id ? 0 : import_room(im, im->collection)) == 0 &&
-	       (rc = pager_next(pg, &page, &im->a->err)) > 0) {
+	       (rc = next_page(im, pg, &page)) > 0) {
 		/* It is read: the job waits for its rows without the text. */
 		http_response_clear(&page.result.http);
 		if (!attempt_holds_lease(im->a)) {
@@ -212,8 +233,11 @@ static int scan(struct import *im, const struct manifest_collection *c, const ch
 	struct pager_options po = { .collection = c,
 				    .parent_id = parent_id,
 				    .since_us = im->place.asked_us,
-				    .resume = im->place.scan };
+				    .resume = im->place.scan,
+				    .size = a->small };
 	rc = pager_new(&a->caller, &po, &pg, &a->err);
+	if (rc == 0)
+		a->page_size = pager_size(pg);
 	if (rc == 0)
 		rc = walk(im, pg, parent_id);
 	if (rc < 0 || im->yielded)
@@ -232,11 +256,12 @@ out:
 	return rc;
 }
 
-/* What the partner says of this parent alone. */
+/* What the partner says of this parent alone, or has too much of for this parent alone. */
 static bool is_of_parent(const struct attempt *a, int rc)
 {
 	return (rc == -EREMOTEIO || rc == -EBADMSG) &&
-	       (a->err.class == ERR_CLIENT || a->err.class == ERR_DATA);
+	       (a->err.class == ERR_CLIENT || a->err.class == ERR_DATA ||
+		(a->err.class == ERR_MEMORY && a->small));
 }
 
 static int set_parent_aside(struct import *im, const struct manifest_collection *c, const char *id)

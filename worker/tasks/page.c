@@ -1,14 +1,17 @@
 /* One page of a collection: items to rows, rows to the sink, bad items set aside, embedded items with them, fan-out queued. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/crypto.h"
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
 #include "worker/room.h"
 #include "worker/tasks/import.h"
 
 #define PARENTS_A_JOB 50 /* fan-out: parents a child job takes */
+#define CHILD_SEEN_MS (24 * 3600 * 1000)
 
 struct rows {
 	const struct manifest_collection *c;
@@ -18,31 +21,43 @@ struct rows {
 	int n, cap;
 };
 
-/* A row has over a kilobyte, and thousands of jobs wait with theirs: as many as are expected, no more. */
-static void rows_init(struct rows *r, const struct manifest_collection *c, int expected)
+/* Of one row: here, and what is said of it. */
+#define ROW_HELD_BYTES \
+	(sizeof(struct row) + 2 * sizeof(void *) + sizeof(enum row_outcome) + SINK_WHY_MAX)
+
+static int too_much(struct import *im, const struct page *p, int64_t bytes)
 {
-	memset(r, 0, sizeof(*r));
-	r->c = c;
-	r->cap = expected;
-	r->v = mem_alloc((size_t)expected * sizeof(*r->v));
-	r->items = mem_alloc((size_t)expected * sizeof(*r->items));
+	struct attempt *a = im->a;
+	int rc = err_set(
+		&a->err, -ENOMEM, ERR_MEMORY, "job memory",
+		"the rows of a page of %d items need %lld KiB more; a job may hold %lld KiB and holds %lld: lower "
+		"\"size\" of the manifest's pagination, or raise --job-memory",
+		p->n, (long long)bytes >> 10, (long long)a->memory.limit >> 10,
+		(long long)a->memory.held >> 10);
+
+	snprintf(a->err.where, sizeof(a->err.where), "%s page %d", im->collection->name, p->number);
+	return rc;
 }
 
-static void rows_clear(struct rows *r)
+/* Room for `more` rows; thousands of jobs wait with theirs: as many as are expected, no more. */
+static int rows_grow(struct import *im, struct rows *r, const struct page *p, int more)
 {
+	int64_t bytes = (int64_t)more * (int64_t)ROW_HELD_BYTES;
+
+	if (!budget_take(&im->a->memory, bytes))
+		return too_much(im, p, bytes);
+	r->cap += more;
+	r->v = mem_realloc(r->v, (size_t)r->cap * sizeof(*r->v));
+	r->items = mem_realloc(r->items, (size_t)r->cap * sizeof(*r->items));
+	return 0;
+}
+
+static void rows_clear(struct import *im, struct rows *r)
+{
+	budget_give(&im->a->memory, (int64_t)r->cap * (int64_t)ROW_HELD_BYTES);
 	free(r->v);
 	free(r->items);
 	free(r->outcomes);
-}
-
-static struct row *rows_next(struct rows *r)
-{
-	if (r->n == r->cap) {
-		r->cap = 2 * r->cap;
-		r->v = mem_realloc(r->v, r->cap * sizeof(*r->v));
-		r->items = mem_realloc(r->items, r->cap * sizeof(*r->items));
-	}
-	return &r->v[r->n];
 }
 
 /* ---- set aside ---- */
@@ -94,10 +109,12 @@ static int map_one(struct import *im, struct rows *r, const struct page *p, cons
 				 .index = index,
 				 .arena = arena };
 	struct err err = { 0 };
-	struct row *row = rows_next(r);
 	struct buf id = BUF_INIT;
-	int rc = map_item(&m, item, row, &err);
+	int rc = r->n == r->cap ? rows_grow(im, r, p, r->cap) : 0;
 
+	if (rc < 0)
+		return rc;
+	rc = map_item(&m, item, &r->v[r->n], &err);
 	if (rc == 0) {
 		r->items[r->n++] = item;
 		return 0;
@@ -201,10 +218,9 @@ static const char *partner_id(const struct rows *parents, int i)
 static int store_embedded(struct import *im, const struct manifest_collection *e,
 			  const struct rows *parents, const struct page *p, struct arena *arena)
 {
-	struct rows r;
-	int rc = 0;
+	struct rows r = { .c = e };
+	int rc = rows_grow(im, &r, p, 16);
 
-	rows_init(&r, e, 16);
 	for (int i = 0; rc == 0 && i < parents->n; i++) {
 		const cJSON *list = json_path(parents->items[i], e->embedded), *item;
 		int index = 0;
@@ -219,7 +235,7 @@ static int store_embedded(struct import *im, const struct manifest_collection *e
 	}
 	if (rc == 0)
 		rc = store(im, &r, p);
-	rows_clear(&r);
+	rows_clear(im, &r);
 	return rc;
 }
 
@@ -231,11 +247,27 @@ static const char *task_of(enum row_table t)
 				       : "import_media";
 }
 
+/* The same parents of the same job's page have the same name: an attempt that died between this and the checkpoint queued
+ * them already.  Others than then (the page has moved, fewer were due) have another one, and are queued. */
+static void name_of_child(const struct import *im, const cJSON *args, char out[JOB_ID_MAX])
+{
+	struct buf all = BUF_INIT;
+	char hex[41];
+
+	buf_printf(&all, "%s ", im->a->lease.header.id);
+	json_print(args, &all);
+	crypto_sha1_hex(all.data, all.len, hex);
+	snprintf(out, JOB_ID_MAX, "fan-%s", hex);
+	buf_clear(&all);
+}
+
 static int push_parents(struct import *im, const struct manifest_collection *c, cJSON *parents)
 {
 	struct attempt *a = im->a;
 	struct buf payload = BUF_INIT;
 	cJSON *args = cJSON_CreateObject();
+	char name[JOB_ID_MAX];
+	bool fresh = false;
 	int rc;
 
 	cJSON_AddStringToObject(args, "collection", c->name);
@@ -245,10 +277,14 @@ static int push_parents(struct import *im, const struct manifest_collection *c, 
 		  im->run.root_id ? im->run.root_id : im->run.id, a->job_id);
 	struct queue_push push = { .lane = c->lane,
 				   .integration = a->integration->id,
+				   .id = name,
 				   .payload = payload.data,
 				   .len = payload.len };
-	rc = queue_enqueue(a->lease.queue, &push, 1, attempt_deadline_ms(a), &a->err);
-	room_take(a->partner, push.lane, 1);
+	name_of_child(im, args, name);
+	rc = queue_enqueue_once(a->lease.queue, &push, CHILD_SEEN_MS, &fresh,
+				attempt_deadline_ms(a), &a->err);
+	if (fresh)
+		room_take(a->partner, push.lane, 1);
 	cJSON_Delete(args);
 	buf_clear(&payload);
 	return rc;
@@ -264,7 +300,7 @@ static bool is_due(const struct import *im, const struct manifest_collection *c,
 	return o != ROW_STALE && (!c->when_changed || o != ROW_UNCHANGED);
 }
 
-/* Queued now, not with the settlement: the checkpoint is about to move past this page. Twice does no harm. */
+/* Queued now, not with the settlement: the checkpoint is about to move past this page. */
 static int fan_out(struct import *im, const struct manifest_collection *c,
 		   const struct rows *parents)
 {
@@ -305,26 +341,56 @@ static int hang_on(struct import *im, const struct rows *parents, const struct p
 	return rc;
 }
 
+/* Rows, and what hangs on them.  Waits. */
+static int store_page(struct import *im, struct rows *r, const struct page *p, struct arena *arena)
+{
+	bool unclean = im->a->unclean;
+	int rc;
+
+	im->a->unclean = true;
+	rc = store(im, r, p);
+	if (rc == 0)
+		rc = hang_on(im, r, p, arena);
+	if (rc == 0)
+		im->a->unclean = unclean;
+	return rc;
+}
+
+static int page_rows(struct import *im, struct rows *r, const struct page *p, const char *parent_id,
+		     struct arena *arena)
+{
+	struct budget *memory = &im->a->memory;
+	int rc = rows_grow(im, r, p, p->n ? p->n : 1);
+	int64_t mapped;
+
+	for (int i = 0; rc == 0 && i < p->n; i++)
+		rc = map_one(im, r, p, p->records[i], parent_id, i, arena);
+	if (rc < 0)
+		return rc;
+	mapped = (int64_t)arena_bytes(arena);
+	if (!budget_take(memory, mapped))
+		return too_much(im, p, mapped);
+	rc = store_page(im, r, p, arena);
+	budget_give(memory, mapped);
+	return rc;
+}
+
 int import_page(struct import *im, const struct page *p, const char *parent_id)
 {
 	struct arena *arena = arena_new();
-	bool unclean = im->a->unclean;
-	struct rows r;
-	int rc = 0;
+	struct rows r = { .c = im->collection };
+	int rc;
 
-	rows_init(&r, im->collection, p->n ? p->n : 1);
-	for (int i = 0; rc == 0 && i < p->n; i++)
-		rc = map_one(im, &r, p, p->records[i], parent_id, i, arena);
-	im->a->unclean = true;
-	if (rc == 0)
-		rc = store(im, &r, p);
-	if (rc == 0)
-		rc = hang_on(im, &r, p, arena);
-	if (rc == 0)
-		im->a->unclean = unclean;
+	/* The statement that writes them copies what is text in the rows, which is no more than what came. */
+	if (budget_take(&im->a->memory, p->text_bytes)) {
+		rc = page_rows(im, &r, p, parent_id, arena);
+		budget_give(&im->a->memory, p->text_bytes);
+	} else {
+		rc = too_much(im, p, p->text_bytes);
+	}
 	im->run.processed += p->n;
 	im->run.counts.pages++;
-	rows_clear(&r);
+	rows_clear(im, &r);
 	arena_free(arena);
 	return rc;
 }
