@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from harness import Worker, wait_until
-from measuring import ROOT, Drain, Failed, cpu_us, per_s
+from measuring import ROOT, Drain, Failed, cpu_us, per_s, resident_kib
 
 NOOP_JOBS = 300_000
 
@@ -79,6 +79,62 @@ def children(s, f):
               m["children_per_s"] / bare["children_per_s"],
               f"bare ZADD of as many, Redis {bare['redis_us']:.1f} us; here client {m['cpu_us']:.1f}, Redis {m['redis_us']:.1f} us a child")
     s.flush()
+
+
+def flat(s, f):
+    """Cost grows with work, not with what lies around: the claim's, and the worker's and Redis' memory."""
+    n = 1_000_000
+    for queues, integrations in ((1, 1), (300, 1), (1, 300)):
+        def program():
+            s.flush()
+            return s.program("bench_flat", s.redis.port, queues, integrations, n)
+
+        m = f.measure(f"claim, {queues} queues of {integrations}", program, rounds=1)
+        where = f"{queues} queues" if queues > 1 else f"1 queue of {integrations} integrations" if integrations > 1 else "1 queue"
+        f.row(f"claim, a job of 10, {where}", f"{m['many_0']:.1f} us", f"{m['few_0']:.1f} us", m["many_0"] / m["few_0"],
+              f"Redis, {n:,} queued beside 10; with 10,000 in flight {m['many_10000']:.1f} and {m['few_10000']:.1f} us")
+        if integrations == 1 and queues == 1:
+            ready = m["bytes_a_job"]
+    raw = memory_of_raw(s)
+    f.rounds["bytes of Redis' memory a job of 36 B"] = {"raw": raw, "ready": ready}
+    f.row("Redis' memory a waiting job of 36 B", f"{ready:.0f} B", f"{raw:.0f} B", ready / raw, "a raw push, in the list")
+    few, many = worker_memory(s, 10_000, n)
+    f.rounds["worker's resident KiB"] = {"10000": few, str(n): many}
+    f.row(f"worker's memory after {n:,} jobs", f"{many / 1024:.1f} MiB", f"{few / 1024:.1f} MiB", many / few, "after 10,000, same process")
+    s.flush()
+
+
+def memory_of_raw(s):
+    n = 100_000
+    s.flush()
+    before = s.redis.client.info("memory")["used_memory"]
+    s.program("bench_queue", "push", s.redis.port, n, 36)
+    return (s.redis.client.info("memory")["used_memory"] - before) / n
+
+
+def worker_memory(s, few, many):
+    """Resident KiB of one process after so many jobs, and after so many."""
+    s.flush()
+    worker = Worker(s.folder, s.env(), "worker-memory", concurrency=2000, partners="longshore", log_level="warn").start()
+
+    def left():
+        client = s.redis.client
+        return client.llen("queue:{longshore}") + client.zcard("ready:{longshore}:normal") + client.hlen("flight:{longshore}")
+
+    def after(n):
+        s.program("bench_queue", "push", s.redis.port, n, 36)
+        wait_until(lambda: not left(), 120, "the last job", every=0.1)
+        time.sleep(1)
+        return resident_kib(pid)
+
+    try:
+        (pid,) = wait_until(worker.children, 10, "the worker's process")
+        result = after(few), after(many - few)
+    finally:
+        worker.stop()
+    if worker.check():
+        raise Failed("\n".join(worker.check()))
+    return result
 
 
 def latency(s, f):
