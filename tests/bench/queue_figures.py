@@ -22,7 +22,7 @@ def push_rate(s, size):
 
 
 def noop_rounds(s, f, size, label):
-    """One worker process, the bare loop and redis-benchmark's LPUSH, turn by turn."""
+    """One worker process beside the bare loop."""
     def program(*words):
         s.flush()
         return s.program(*words, s.redis.port, NOOP_JOBS, size)
@@ -33,12 +33,10 @@ def noop_rounds(s, f, size, label):
 
     worker = f.measure(f"noop {label}", drain)
     bare = f.measure(f"bare loop {label}", lambda: program("bench_bare"))
-    push = f.measure(f"redis-benchmark {label}", lambda: push_rate(s, size))
     f.row(f"noop jobs, {label}, one process", per_s(worker["jobs_per_s"]), per_s(bare["jobs_per_s"]),
           worker["jobs_per_s"] / bare["jobs_per_s"],
           f"bare claim + HDEL loop, Redis {bare['redis_us']:.1f} us a job; here worker {worker['worker_us']:.1f}, "
           f"Redis {worker['redis_us']:.1f} us")
-    f.row("", "", per_s(push["jobs_per_s"]), worker["jobs_per_s"] / push["jobs_per_s"], "redis-benchmark -t lpush -P 100")
     return worker
 
 
@@ -50,8 +48,10 @@ def noop(s, f):
             s.flush()
             return s.program("bench_queue", mode, s.redis.port, NOOP_JOBS, size)
 
+        push = f.measure(f"redis-benchmark {size} B", lambda: push_rate(s, size))
         scripts = f.measure(f"scripts {size} B", lambda: program("scripts"))
         lists = f.measure(f"list {size} B", lambda: program("list"))
+        f.row("", "", per_s(push["jobs_per_s"]), worker["jobs_per_s"] / push["jobs_per_s"], "redis-benchmark -t lpush -P 100")
         f.row("", "", per_s(scripts["jobs_per_s"]), worker["jobs_per_s"] / scripts["jobs_per_s"],
               f"admit+claim+finish scripts in a plain loop, Redis {scripts['redis_us']:.1f} us a job")
         f.row("", "", per_s(lists["jobs_per_s"]), worker["jobs_per_s"] / lists["jobs_per_s"], "bare LPUSH + RPOP, pipelined")
@@ -68,7 +68,7 @@ def aof(s, f):
 
 def children(s, f):
     """Jobs left behind by jobs, through settle.lua; beside one ZADD of the same members a parent."""
-    for parents, each in ((1500, 200), (20_000, 10), (60_000, 1)):
+    for parents, each in ((1000, 200), (10_000, 10), (30_000, 1)):
         def program(mode):
             s.flush()
             return s.program("bench_children", mode, s.redis.port, parents, each)
@@ -153,7 +153,7 @@ def latency(s, f):
         busy = (cpu_us(pid) - used) / seconds / 1e4
     finally:
         worker.stop()
-    bare = f.measure("bare pickup", lambda: s.program("bench_latency", "bare", s.redis.port, 700, s.redis.pid))
+    bare = f.measure("bare pickup", lambda: s.program("bench_latency", "bare", s.redis.port, 250, s.redis.pid))
     each = {name.removeprefix("cmdstat_"): (n - before.get(name, 0)) / seconds for name, n in after.items() if n > before.get(name, 0)}
     f.rounds["idle commands a second"] = each
     for what, key in (("median", "median_us"), ("p99", "p99_us"), ("p99 where nobody waited for a core", "undisturbed_p99_us")):
