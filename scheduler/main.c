@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "common/base/config.h"
@@ -186,7 +187,7 @@ static void start(void *arg)
 	if (wait_for_servers(s) < 0)
 		return;
 	if (leader_start(s) < 0 || upkeep_start(s) < 0 || beat_start(s) < 0 ||
-	    letters_start(s) < 0 || watch_start(s) < 0) {
+	    letters_start(s) < 0 || watch_start(s) < 0 || standing_start(s) < 0) {
 		fail("out of memory for coroutines", EXIT_FAILED);
 		return;
 	}
@@ -258,7 +259,7 @@ static void close_all(struct scheduler *s)
 /* 0, or an exit code after one clear line. */
 static int load_settings(struct scheduler *s, int argc, char **argv)
 {
-	struct config_option options[CONFIG_COMMON_COUNT + 2], *own = options + CONFIG_COMMON_COUNT;
+	struct config_option options[CONFIG_COMMON_COUNT + 3], *own = options + CONFIG_COMMON_COUNT;
 	enum log_level level;
 	int rest, rc;
 
@@ -277,10 +278,20 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 					.type = CONFIG_DURATION_MS,
 					.fallback = "4h",
 					.out = &s->import_every_ms };
+	own[2] = (struct config_option){ .name = "lane-bound",
+					 .env = "LONGSHORE_LANE_BOUND",
+					 .value_name = "N",
+					 .help = "jobs in a lane at which starts by the clock are"
+						 " skipped, and an alert is raised",
+					 .type = CONFIG_INT,
+					 .fallback = "10000",
+					 .min = 1,
+					 .max = 100000000,
+					 .out = &s->lane_bound };
 	rc = config_load(
 		"longshore-scheduler",
 		"longshore-scheduler [flags]: starts what is due, promotes, reaps, watches",
-		options, CONFIG_COMMON_COUNT + 2, argc, argv, &common.config_file, &rest);
+		options, CONFIG_COMMON_COUNT + 3, argc, argv, &common.config_file, &rest);
 	if (rc != 0)
 		return rc;
 	if (rest < argc) {
@@ -307,6 +318,7 @@ int main(int argc, char **argv)
 	int rc;
 
 	secret_harden_process();
+	prctl(PR_SET_NAME, program_invocation_short_name); /* not "exe", after a HUP */
 	rc = load_settings(s, argc, argv);
 	if (rc != 0)
 		return rc;

@@ -46,6 +46,12 @@ void attempt_continue(struct attempt *a)
 	a->goes_on = true;
 }
 
+void attempt_put_off(struct attempt *a, int64_t ms)
+{
+	a->goes_on = true;
+	a->later_ms = ms;
+}
+
 bool attempt_ran_before(const struct attempt *a)
 {
 	const struct job_header *h = &a->lease.header;

@@ -29,13 +29,15 @@ struct attempt {
 	int64_t started_ms; /* loop_now_ms */
 	struct attempt_child *children;
 	int n_children;       /* queued by the settlement */
-	bool goes_on;         /* attempt_continue */
+	bool goes_on;         /* attempt_continue, attempt_put_off */
+	int64_t later_ms;     /* goes_on: not before this has passed */
 	struct job_keys keys; /* n = 0 for most */
 	const char *
 		skipped; /* not run at all, as this outcome: duplicate, replaced, stale, superseded */
 	/* Kept in the job's header from attempt to attempt. */
 	int64_t run_id;    /* of an import; 0 = none yet */
 	int64_t step;      /* how far a task without a checkpoint has got */
+	int64_t fanned;    /* children that a fan-out has queued so far */
 	bool auth_refused; /* it met a 401 with a fresh token once */
 	bool unclean;      /* a page may be stored without what hangs on it being queued */
 };
@@ -46,6 +48,8 @@ void attempt_child(struct attempt *a, const char *partner, enum lane lane, const
 		   int64_t integration_id, const cJSON *args, int64_t run_id);
 /* This very job goes on in a new attempt, no retry used: what a task asks for at its soft limit, after storing its place; then it returns 0. */
 void attempt_continue(struct attempt *a);
+/* As attempt_continue, in ms and with the children made so far: what a fan-out asks for that finds its lane full. */
+void attempt_put_off(struct attempt *a, int64_t ms);
 /* An earlier attempt at this job may have left a checkpoint. */
 bool attempt_ran_before(const struct attempt *a);
 /* Running time (without permits waited for) is over the soft limit, or the process is stopping: store your place, attempt_continue, return 0. */

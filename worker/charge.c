@@ -9,6 +9,7 @@
 #include "common/base/id.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/metrics.h"
 #include "common/io/co.h"
 #include "worker/settle.h"
 
@@ -168,6 +169,16 @@ static struct settlement *again(struct attempt *a, const struct crash *c, const 
 	return s;
 }
 
+/* As worker/settle.c counts its outcomes: here, since the process that would have is dead. */
+static void count_dead(struct queue *q, const struct crash *c)
+{
+	const char *task = task_find(c->oncpu.task) ? c->oncpu.task : "unknown";
+
+	metric_add(metrics_counter("integration_tasks_total", "Attempts by outcome.", "partner",
+				   queue_partner(q), "task", task, "outcome", "dead", NULL),
+		   1);
+}
+
 int charge(struct queue *q, struct redis *r, const struct crash *c, int64_t deadline_ms,
 	   struct err *err)
 {
@@ -175,18 +186,21 @@ int charge(struct queue *q, struct redis *r, const struct crash *c, int64_t dead
 	struct attempt a = { .worker = &w };
 	struct buf words = BUF_INIT;
 	struct settlement *s;
-	bool held = false;
+	bool held = false, dies;
 	int rc = queue_lease_find(q, c->oncpu.lease, &a.lease, deadline_ms, err);
 
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
 	words_print(&a.lease.header, c->epoch, &words);
 	a.lease.header.crashes++;
-	s = a.lease.header.crashes >= POISON_CRASHES ? bury(&a, c, &words) : again(&a, c, &words);
+	dies = a.lease.header.crashes >= POISON_CRASHES;
+	s = dies ? bury(&a, c, &words) : again(&a, c, &words);
 	buf_clear(&words);
 	rc = settle_and_wait(q, s, deadline_ms, &held);
 	if (rc < 0)
 		return err_set(err, rc, ERR_INTERNAL, "redis", "Redis did not answer in time");
+	if (held && dies)
+		count_dead(q, c);
 	if (!held)
 		log_event(LOG_INFO, "crash_not_charged", LS("job", c->oncpu.job_id),
 			  LS("reason", "the job was settled or given back already"));

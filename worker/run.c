@@ -207,6 +207,7 @@ static void prepare(struct attempt *a)
 	snprintf(a->job_id, sizeof(a->job_id), "%s", a->lease.header.id);
 	a->run_id = header_number(&a->lease.header, RAN_RUN);
 	a->step = header_number(&a->lease.header, RAN_AT);
+	a->fanned = header_number(&a->lease.header, RAN_FANNED);
 	a->auth_refused = header_number(&a->lease.header, RAN_AUTH);
 	/* One that died ('0': given back or reaped) could not say how it left things. */
 	a->unclean = a->lease.member[0] == '0' || header_number(&a->lease.header, RAN) > 1;

@@ -145,7 +145,7 @@ static void bury(struct attempt *a)
 
 static bool is_ours(const char *word, size_t n)
 {
-	static const char *const ours[] = { RAN, RAN_AUTH, RAN_RUN, RAN_AT };
+	static const char *const ours[] = { RAN, RAN_AUTH, RAN_RUN, RAN_AT, RAN_FANNED };
 
 	for (size_t i = 0; i < ARRAY_LEN(ours); i++)
 		if (n >= strlen(ours[i]) && !memcmp(word, ours[i], strlen(ours[i])))
@@ -171,6 +171,8 @@ static void header_extend(const struct attempt *a, struct job_header *h, struct 
 		buf_printf(extra, RAN_RUN "%lld", (long long)a->run_id);
 	if (a->step)
 		buf_printf(extra, RAN_AT "%lld", (long long)a->step);
+	if (a->fanned)
+		buf_printf(extra, RAN_FANNED "%lld", (long long)a->fanned);
 	h->extra = extra->data;
 	h->extra_len = extra->len;
 }
@@ -188,6 +190,8 @@ static void delay(struct attempt *a, int attempts, int64_t ms, const char *outco
 	struct settlement *s = settlement_of(a, SETTLE_DELAY);
 	settlement_set_header(s, &h);
 	settlement_set_due(s, redis_now_ms(a->worker->redis) + ms);
+	if (a->goes_on)
+		add_children(a, s);
 	hand_over(a, s);
 	buf_clear(&extra);
 }
@@ -323,6 +327,8 @@ static void settle_done(struct attempt *a)
 		skip(a);
 	else if (!a->goes_on)
 		done(a, "done");
+	else if (a->later_ms)
+		delay(a, a->lease.header.attempts, a->later_ms, "put_off");
 	else
 		give_back(a, "job_goes_on", "continued");
 }

@@ -14,6 +14,7 @@
 #define LIVE_MAX 16000
 /* Finished coroutines kept for the next ones: about 9 KiB each. */
 #define POOL_MAX 2048
+#define SLICE 32 /* coroutines resumed before other deferred work has its turn */
 
 struct co {
 	ucontext_t context; /* where it stands while it does not run */
@@ -123,16 +124,32 @@ static void release(struct co *co)
 	all.n_pool++;
 }
 
+static void drain(void *arg);
+
+/* What is left of a slice goes on in the next round: what was deferred meanwhile (bytes for Redis
+ * above all, which can then work while we do) is not kept waiting by a long row. */
+static void put_back(struct co *list, struct co **tail)
+{
+	*tail = all.ready;
+	if (!all.ready)
+		all.ready_tail = tail;
+	all.ready = list;
+	if (!all.draining) {
+		all.draining = true;
+		loop_defer(drain, NULL);
+	}
+}
+
 /* Resumes what was ready when it began; what becomes ready meanwhile has its turn in the next
  * round. */
 static void drain(void *arg)
 {
-	struct co *list = all.ready;
+	struct co *list = all.ready, **tail = all.ready_tail;
 
 	all.ready = NULL;
 	all.ready_tail = &all.ready;
 	all.draining = false;
-	while (list) {
+	for (int left = SLICE; list && left > 0; left--) {
 		struct co *co = list;
 
 		list = co->next;
@@ -142,6 +159,8 @@ static void drain(void *arg)
 		if (co->finished)
 			release(co);
 	}
+	if (list)
+		put_back(list, tail);
 }
 
 static void make_ready(struct co *co)

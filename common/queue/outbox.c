@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/crypto.h"
 #include "common/base/id.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -118,6 +119,59 @@ static int forget(struct queue *q, redisReply *const *entries, size_t n, int64_t
 	return rc;
 }
 
+/* What stood in the outbox and cannot be delivered, as a person finds it among the dead letters: nothing that was accepted is
+ * ever dropped.  Named after its bytes: a relay that died half way writes the same letter. */
+static void misfit_print(const struct queue *q, const redisReply *entry, int64_t now_ms,
+			 struct buf *out)
+{
+	const char *newline = memchr(entry->str, '\n', entry->len);
+	const char *payload = newline ? newline + 1 : entry->str;
+	size_t len = entry->len - (size_t)(payload - entry->str);
+	char id[41];
+
+	crypto_sha1_hex(entry->str, entry->len, id);
+	buf_printf(
+		out,
+		"{\"id\":\"%s\",\"job\":\"%s\",\"queue\":\"%s\",\"lane\":\"normal\",\"integration_id\":0,"
+		"\"class\":\"bad_job\",\"rule\":\"outbox\",\"where\":\"outbox:{%s}\",\"error\":\"an entry of the "
+		"outbox is not TOKEN TARGET LANE INTEGRATION RUN_AT and a job, so that nobody knows whose it "
+		"is: somebody wrote there by hand, or it was damaged; push its job to the right queue and "
+		"discard this\",\"attempts\":0,\"crashes\":0,\"first_seen\":%lld,\"failed_at\":%lld,\"entry\":",
+		id, id, q->partner, q->partner, (long long)now_ms, (long long)now_ms);
+	json_quote(out, entry->str, entry->len);
+	if (utf8_is_valid(payload, len) && !memchr(payload, '\0', len)) {
+		buf_puts(out, ",\"payload\":");
+		json_quote(out, payload, len);
+	} else {
+		buf_puts(out, ",\"payload_base64\":\"");
+		base64_encode(out, payload, len);
+		buf_putc(out, '"');
+	}
+	buf_putc(out, '}');
+}
+
+static int shelve(struct queue *q, const redisReply *entry, int64_t deadline_ms, struct err *err)
+{
+	struct buf letter = BUF_INIT;
+	int64_t now_ms = redis_now_ms(q->r);
+	struct redis_args a;
+	int rc;
+
+	log_event(LOG_ERROR, "outbox_entry_malformed", LS("partner", q->partner),
+		  LI("bytes", entry->len), LS("reason", "kept as a dead letter of class bad_job"));
+	misfit_print(q, entry, now_ms, &letter);
+	redis_args_init(&a);
+	redis_arg(&a, q->keys.outbox);
+	redis_arg(&a, q->keys.dead);
+	redis_arg_bytes(&a, entry->str, entry->len);
+	redis_arg_int(&a, now_ms);
+	redis_arg_bytes(&a, letter.data, letter.len);
+	rc = redis_call_script(q->r, &lua_shelve, 2, &a, NULL, deadline_ms, err);
+	redis_args_clear(&a);
+	buf_clear(&letter);
+	return rc;
+}
+
 /* Oldest first; runs of one target go together.  *moved grows by what was new or had been delivered before. */
 static int relay_page(struct queue *q, redisReply *page, int *moved, int64_t deadline_ms,
 		      struct err *err)
@@ -125,12 +179,11 @@ static int relay_page(struct queue *q, redisReply *page, int *moved, int64_t dea
 	struct entry *v = mem_zalloc(page->elements * sizeof(*v));
 	int n = 0, rc = 0;
 
-	for (size_t i = page->elements; i-- > 0;) {
+	for (size_t i = page->elements; rc == 0 && i-- > 0;) {
 		if (entry_parse(page->element[i], &v[n]) == 0)
 			n++;
 		else
-			log_event(LOG_ERROR, "outbox_entry_malformed", LS("partner", q->partner),
-				  LI("bytes", page->element[i]->len));
+			rc = shelve(q, page->element[i], deadline_ms, err);
 	}
 	for (int from = 0, k; rc == 0 && from < n; from += k) {
 		for (k = 1; from + k < n && strcmp(v[from].target, v[from + k].target) == 0;)

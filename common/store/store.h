@@ -22,9 +22,6 @@ typedef void (*company_fn)(int64_t id, const char *name, int64_t integrations, i
 			   void *arg);
 int company_each(struct pg *p, company_fn fn, void *arg, struct err *err)
 	__attribute__((warn_unused_result)); /* in order of id */
-/* Ids of companies with at least one active integration, in order. *ids is the caller's (free). */
-int company_ids_due(struct pg *p, int64_t **ids, int *n, struct err *err)
-	__attribute__((warn_unused_result));
 
 /* ---- integration.c ---- */
 struct integration {
@@ -58,6 +55,18 @@ int integration_each(struct pg *p, int64_t company_id, const char *partner, cons
 int integration_set_status(struct pg *p, int64_t id, const char *status, const char *reason,
 			   struct err *err) __attribute__((warn_unused_result));
 int integration_touch_success(struct pg *p, int64_t id, struct err *err)
+	__attribute__((warn_unused_result));
+
+/* ---- due.c: what is to be imported, in slices of a fixed order ---- */
+/* Companies with at least one active integration, ids beyond `after`, in order, at most limit.  *ids
+ * is the caller's (free). */
+int companies_due(struct pg *p, int64_t after, int limit, int64_t **ids, int *n, struct err *err)
+	__attribute__((warn_unused_result));
+/* Active integrations of a company, after < id <= until, in order of id, at most limit. partner
+ * NULL: of any. */
+typedef void (*due_fn)(int64_t id, const char *partner, void *arg);
+int integrations_due(struct pg *p, int64_t company_id, const char *partner, int64_t after,
+		     int64_t until, int limit, due_fn fn, void *arg, struct err *err)
 	__attribute__((warn_unused_result));
 
 /* ---- partner.c: what the control hashes in Redis mirror ---- */
@@ -177,6 +186,9 @@ int alert_raise(struct pg *p, const char *kind, const char *severity /* warning 
 	__attribute__((warn_unused_result));
 int alert_resolve(struct pg *p, const char *kind, const char *scope, struct err *err)
 	__attribute__((warn_unused_result));
+
+/* ---- poison.c: raises and resolves the alerts of kind poison, by the letters that are dead ---- */
+int alert_poison(struct pg *p, struct err *err) __attribute__((warn_unused_result));
 
 /* ---- health.c: the view integration_health ---- */
 typedef void (*health_fn)(const char *health /* healthy | degraded | down | paused | new */,

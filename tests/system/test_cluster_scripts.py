@@ -97,6 +97,9 @@ def test_every_script_runs_on_a_cluster(cluster, three_nodes, partner):
     (letter,) = cluster.longshore("dead", "list", "--json").json()
     cluster.longshore("dead", "replay", letter["id"])
 
+    node.client.lpush(f"outbox:{{{partner}}}", "nonsense")  # shelve
+    wait_until(lambda: cluster.one("SELECT count(*) FROM dead_letters WHERE rule = 'outbox'"), 20 * SLOWER, cluster.describe)
+
     cluster.longshore("integration", "pause", integration)  # control; its jobs are held: count
     cluster.push({"task": "import_resource", "id": "waits", "integration_id": integration, "args": {"external_id": item}}, queue)
     cluster.push({"task": "noop", "id": "unwanted", "integration_id": integration, "unique": "once"}, queue)

@@ -4,8 +4,9 @@ import re
 from datetime import datetime
 
 import pytest
+import requests
 
-from harness import Worker, wait_until
+from harness import Worker, lease_port, wait_until
 from harness.leases import busy_is_exact
 from harness.process import BIN, SLOWER
 
@@ -66,14 +67,25 @@ def test_a_job_that_crashes_two_processes_is_a_poison_pill(cluster, how, after, 
 
 def test_its_letter_is_found_by_the_command_and_can_be_replayed(cluster):
     cluster.scheduler()
-    worker = crash_worker(cluster)
+    address = f"127.0.0.1:{lease_port()}"
+    worker = crash_worker(cluster, metrics=address)
     cluster.push({"task": "crash", "id": "bad"})
     wait_until(lambda: cluster.sql("SELECT 1 FROM dead_letters"), 30 * SLOWER, cluster.describe)
     (row,) = cluster.sql("SELECT * FROM dead_letters")
     assert row["class"] == "poison" and row["task"] == "crash"
+    alert = "SELECT * FROM alerts WHERE kind = 'poison' AND state = '%s'"
+    wait_until(lambda: cluster.sql(alert % "open"), 20 * SLOWER, cluster.describe)
+    (found,) = cluster.sql(alert % "open")
+    assert found["severity"] == "critical" and found["scope"] == "guesty:crash" and row["id"] in found["what"]
+    assert found["since"] == row["failed_at"] and "dead show" in found["todo"]
+    dead = [x for x in requests.get(f"http://{address}/metrics", timeout=5).text.splitlines()
+            if x.startswith("integration_tasks_total{") and 'outcome="dead"' in x]
+    assert dead == ['integration_tasks_total{outcome="dead",partner="guesty",task="crash"} 1'], "counted once"
     cluster.longshore("dead", "replay", row["id"])
     wait_until(lambda: deaths(worker) == 4, 30 * SLOWER, cluster.describe)  # it begins with a clean sheet
     wait_until(lambda: len(cluster.sql("SELECT 1 FROM dead_letters")) == 2, 30 * SLOWER, cluster.describe)
+    cluster.longshore("dead", "discard", "--class", "poison")
+    wait_until(lambda: cluster.sql(alert % "resolved"), 20 * SLOWER, cluster.describe)
 
 
 def test_a_process_killed_from_outside_charges_nobody(cluster):

@@ -154,6 +154,13 @@ def test_purge_keeps_what_it_takes_in_postgres(still):
     assert still.queue()["ready"] == 2
     rows = still.sql("SELECT letter FROM dead_letters WHERE state = 'discarded' AND class = 'purged'")
     assert sorted(r["letter"]["payload"] for r in rows) == sorted(payloads), "every byte that was pushed"
+    # What was taken out by hand can be listed and shown.
+    for words in (["--class", "purged"], ["--state", "discarded"]):
+        listed = still.longshore("dead", "list", *words, "--limit", "1000", "--json").json()
+        assert len(listed) == 450 and {x["class"] for x in listed} == {"purged"}
+    assert still.longshore("dead", "show", listed[0]["id"], "--json").json()["class"] == "purged"
+    assert still.longshore("dead", "list", "--json").json() == []
+    refused(still.longshore.run("dead", "list", "--state", "buried"), 2, "discarded")
     assert still.longshore("queue", "purge", "guesty", "--yes", "--json").json() == {"purged": 2}
     assert still.busy() == 0 and still.dead() == []
     assert still.one("SELECT count(*) FROM dead_letters WHERE state = 'discarded'") == 452

@@ -241,6 +241,15 @@ static void body_outbox_once(void)
 	CHECK(queue_relay(q, &moved, soon(), NULL) == 0);
 	CHECK(moved == 130 && plain_int("LLEN outbox:{p}") == 0);
 	CHECK(ready_of(other) == 129);
+	/* What is none is kept, with its text and the reason; another relay finds nothing to do. */
+	CHECK(plain_int("ZCARD dead:{p}") == 1);
+	redisReply *r = plain("ZRANGE dead:{p} 0 0");
+	CHECK(r->elements == 1 && strstr(r->element[0]->str, "\"class\":\"bad_job\"") &&
+	      strstr(r->element[0]->str, "\"entry\":\"nonsense\"") &&
+	      strstr(r->element[0]->str, "TOKEN TARGET LANE"));
+	freeReplyObject(r);
+	CHECK(queue_relay(q, &moved, soon(), NULL) == 0 && moved == 0);
+	CHECK(plain_int("ZCARD dead:{p}") == 1);
 	CHECK(plain_int("PTTL seen:{other}:01HZ0000000000000000000008") > 3600 * 1000);
 	queue_free(q);
 	queue_free(other);

@@ -137,7 +137,7 @@ static void integration_body(struct pg *p)
 	CHECK(company_add(p, "12", &other, &err) == -EINVAL);
 	CHECK(company_add(p, "Idle", &other, &err) == 0);
 	id = add_integration(p, "Acme's", "guesty", "{\"every\":\"15m\"}");
-	CHECK(company_ids_due(p, &due, &n, &err) == 0 && n == 1 && due[0] == company);
+	CHECK(companies_due(p, 0, 10, &due, &n, &err) == 0 && n == 1 && due[0] == company);
 	free(due);
 	CHECK(integration_set_status(p, id, "paused", "by test", &err) == 0);
 	CHECK(integration_touch_success(p, id, &err) == 0);

@@ -30,6 +30,7 @@ static struct {
 	const char *exchange;
 	int64_t run_id, step;
 	int children;
+	int64_t put_off_ms;
 	bool goes_on, waits, loses_lease, unclean;
 } plan;
 
@@ -39,6 +40,8 @@ static int task_plan(struct attempt *a)
 		attempt_child(a, NULL, LANE_LOW, "plan", 1, NULL, 5);
 	if (plan.goes_on)
 		attempt_continue(a);
+	if (plan.put_off_ms)
+		attempt_put_off(a, plan.put_off_ms);
 	if (plan.run_id)
 		a->run_id = plan.run_id;
 	if (plan.step)
@@ -325,6 +328,25 @@ static void body_handed_back(void)
 		run_job(JOB, 2);
 		OK(is_ready(2) && strstr(left.words, " run=77"));
 	}
+}
+
+/* A fan-out whose lane is full: delayed with its place, its children queued by the same script, no retry used. */
+static void body_put_off(void)
+{
+	plan_is(0, ERR_NONE, "", 0);
+	plan.put_off_ms = 4000;
+	plan.children = 3;
+	plan.step = 41;
+	run_job(JOB, 2);
+	OK(is_delayed(2) && due_in(4000) && strstr(left.words, " at=41"));
+	OK(count("ZCARD", "ready:{acme}:low") == 3);
+	OK(printed("{outcome=\"put_off\",partner=\"acme\",task=\"plan\"} 1"));
+
+	/* one that fails after it asked for that is a failure, and queues none of them */
+	plan.rc = -EREMOTEIO;
+	plan.err.class = ERR_CLIENT;
+	run_job(JOB, 2);
+	OK(is_dead() && count("ZCARD", "ready:{acme}:low") == 0);
 }
 
 /* Redis or Postgres, as they come from below: no retry is used, whatever the class that came along. */
@@ -761,6 +783,7 @@ TEST(backoff)
 TEST(auth)
 TEST(words)
 TEST(goes_on)
+TEST(put_off)
 TEST(lost_lease)
 TEST(hard_limit)
 TEST(expires)
@@ -842,7 +865,7 @@ int main(void)
 		ON_LOOP(test_lost_lease),     ON_LOOP(test_hard_limit),
 		ON_LOOP(test_expires),        ON_LOOP(test_letter),
 		ON_LOOP(test_binary_letter),  ON_LOOP(test_no_secret),
-		ON_LOOP(test_postgres_away),
+		ON_LOOP(test_postgres_away),  ON_LOOP(test_put_off),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -48,7 +48,8 @@ static int begin(struct import *im, struct attempt *a)
 	return rc;
 }
 
-/* An integration that was deleted meanwhile has nothing to tell. */
+/* An integration that was deleted meanwhile has nothing to tell.  Marked before the wait: the jobs that end meanwhile
+ * would else all queue up for the lock of that one row. */
 static int touch_success(struct attempt *a)
 {
 	static struct {
@@ -58,11 +59,11 @@ static int touch_success(struct attempt *a)
 
 	if (last[slot].id == a->integration->id && loop_now_ms() - last[slot].at_ms < TOUCH_MS)
 		return 0;
+	last[slot].id = a->integration->id;
+	last[slot].at_ms = loop_now_ms();
 	rc = integration_touch_success(a->worker->pg, a->integration->id, &a->err);
-	if (rc == 0) {
-		last[slot].id = a->integration->id;
-		last[slot].at_ms = loop_now_ms();
-	}
+	if (rc < 0)
+		last[slot].id = 0;
 	return rc == -ENOENT ? 0 : rc;
 }
 
@@ -164,9 +165,12 @@ static void yield(struct import *im)
 static int walk(struct import *im, struct pager *pg, const char *parent_id)
 {
 	struct page page = { 0 };
+	bool last = false;
 	int rc;
 
-	while ((rc = pager_next(pg, &page, &im->a->err)) > 0) {
+	/* Of parents each is looked at before it begins. */
+	while ((rc = last || parent_id ? 0 : import_room(im, im->collection)) == 0 &&
+	       (rc = pager_next(pg, &page, &im->a->err)) > 0) {
 		if (!attempt_holds_lease(im->a)) {
 			page_clear(&page);
 			return -ESTALE;
@@ -174,7 +178,7 @@ static int walk(struct import *im, struct pager *pg, const char *parent_id)
 		rc = import_page(im, &page, parent_id);
 		if (rc == 0 && !parent_id)
 			rc = after_page(im, pg, &page);
-		bool last = page.last;
+		last = page.last;
 		page_clear(&page);
 		if (rc < 0)
 			return rc;
@@ -264,6 +268,9 @@ static int scan_parents(struct import *im, const struct manifest_collection *c,
 				       "args.parents must be an array of ids (text)");
 		if (at++ < a->step)
 			continue;
+		rc = import_room(im, c);
+		if (rc < 0)
+			return rc;
 		rc = scan(im, c, p->valuestring);
 		if (rc < 0 && is_of_parent(a, rc) && ++refused < n)
 			rc = set_parent_aside(im, c, p->valuestring);

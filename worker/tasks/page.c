@@ -5,6 +5,7 @@
 
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
+#include "worker/room.h"
 #include "worker/tasks/import.h"
 
 #define PARENTS_A_JOB 50 /* fan-out: parents a child job takes */
@@ -150,16 +151,17 @@ static int store(struct import *im, struct rows *r, const struct page *p)
 {
 	struct attempt *a = im->a;
 	const struct row **ptrs = mem_alloc((r->n + 1) * sizeof(*ptrs));
-	char(*why)[SINK_WHY_MAX] = mem_zalloc((r->n + 1) * sizeof(*why));
+	char(*why)[SINK_WHY_MAX] = NULL;
 	int rc;
 
 	r->outcomes = mem_zalloc((r->n + 1) * sizeof(*r->outcomes));
 	for (int i = 0; i < r->n; i++)
 		ptrs[i] = &r->v[i];
-	rc = sink_rows(a->worker->sink, r->c->table, r->c->columns, ptrs, r->n, r->outcomes, why,
+	rc = sink_rows(a->worker->sink, r->c->table, r->c->columns, ptrs, r->n, r->outcomes, &why,
 		       attempt_deadline_ms(a), &a->err);
 	for (int i = 0; rc == 0 && i < r->n; i++) {
-		struct fault f = { r->items[i], r->v[i].external_id, NULL, "row", why[i] };
+		struct fault f = { r->items[i], r->v[i].external_id, NULL, "row",
+				   why ? why[i] : "" };
 
 		count(im, r->outcomes[i]);
 		if (r->outcomes[i] == ROW_FAILED)
@@ -231,6 +233,7 @@ static int push_parents(struct import *im, const struct manifest_collection *c, 
 				   .payload = payload.data,
 				   .len = payload.len };
 	rc = queue_enqueue(a->lease.queue, &push, 1, attempt_deadline_ms(a), &a->err);
+	room_take(a->partner, push.lane, 1);
 	cJSON_Delete(args);
 	buf_clear(&payload);
 	return rc;
@@ -294,7 +297,7 @@ int import_page(struct import *im, const struct page *p, const char *parent_id)
 	struct rows r;
 	int rc = 0;
 
-	rows_init(&r, im->collection, p->n + 1);
+	rows_init(&r, im->collection, p->n ? p->n : 1);
 	for (int i = 0; rc == 0 && i < p->n; i++)
 		rc = map_one(im, &r, p, p->records[i], parent_id, i, arena);
 	im->a->unclean = true;

@@ -122,7 +122,7 @@ local function bear(op_at, seq)
 	for _ = 1, count do
 		seq = seq + 1
 		local last = seq % 10
-		if last == 0 or not tens then tens = before .. format('1%013.0f', (seq - last) / 10) end
+		if last == 0 or not tens then tens = before .. format('1%013d', (seq - last) / 10) end
 		rest, from = struct.unpack('>I4c0', bytes, from)
 		list[k + 1], list[k + 2] = score, tens .. digits[last] .. rest
 		k = k + 2
