@@ -158,7 +158,7 @@ def latency(s, f):
     f.rounds["idle commands a second"] = each
     for what, key in (("median", "median_us"), ("p99", "p99_us"), ("p99 where nobody waited for a core", "undisturbed_p99_us")):
         f.row(f"raw push to claim, idle worker, {what}", f"{m[key] / 1000:.2f} ms", f"{bare[key] / 1000:.2f} ms", m[key] / bare[key],
-              "a bare client woken the same way" if key != "undisturbed_p99_us" else f"{m['undisturbed'] * 100:.0f} % of the samples")
+              "a bare client woken the same way" if key != "undisturbed_p99_us" else f"{m['undisturbed'] * 100:.0f} % of the samples, the longest {m['undisturbed_max_us'] / 1000:.1f} ms")
     f.row("commands of an idle worker, 40 partners", f"{sum(each.values()):.1f}/s",
           note=f"{', '.join(f'{name} {n:.1f}' for name, n in sorted(each.items()))}; {busy:.2f} % of a core")
 
