@@ -155,6 +155,15 @@ static struct bell *bell_of_key(struct doorbell *d, const char *key)
 	return NULL;
 }
 
+/* A public lane was pushed to: what is in it is admitted in the claim's own round trip, not in one more. */
+static void note_raw(struct queue *q, const char *key)
+{
+	for (int lane = LANE_HIGH; lane <= LANE_LOW; lane++) {
+		if (strcmp(key, q->keys.queue[lane]) == 0)
+			q->raw_lanes |= 1u << (lane - 1);
+	}
+}
+
 /* Third element: an array of keys; nil when everything was flushed. */
 static void on_message(struct redis *r, const redisReply *message, void *arg)
 {
@@ -171,6 +180,7 @@ static void on_message(struct redis *r, const redisReply *message, void *arg)
 
 		if (b && (b->state == BELL_ARMED || b->state == BELL_CHECKING)) {
 			b->false_rings = 0;
+			note_raw(b->q, key->str);
 			doorbell_ring(d, b);
 		}
 	}

@@ -3,6 +3,7 @@
  *   bench_children bare PORT PARENTS CHILDREN      one ZADD of as many members for each parent, pipelined: what Redis' own
  *                                                  sorted set costs
  * A child has 80 bytes, besides its header. */
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
@@ -204,6 +205,7 @@ int main(int argc, char **argv)
 		bench_die("usage: bench_children settle|bare PORT PARENTS CHILDREN");
 	int64_t port = bench_int(argv[2]);
 
+	log_init("bench_children", LOG_WARN, false);
 	run.parents = bench_int(argv[3]);
 	run.children = bench_int(argv[4]);
 	run.info = bench_redis(port);

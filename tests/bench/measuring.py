@@ -40,11 +40,19 @@ def children_cpu_us(pid):
     return sum(cpu_us(p) for p in pids if Path(f"/proc/{p}").exists())
 
 
-def peak_kib(pid):
+def status_kib(pid, field):
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
+        if line.startswith(field):
             return int(line.split()[1])
-    raise Failed(f"no VmHWM for {pid}")
+    raise Failed(f"no {field} for {pid}")
+
+
+def peak_kib(pid):
+    return status_kib(pid, "VmHWM")
+
+
+def resident_kib(pid):
+    return status_kib(pid, "VmRSS")
 
 
 # ---- the servers ---------------------------------------------------------------------------------
