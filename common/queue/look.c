@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/queue/impl.h"
 
@@ -223,25 +224,41 @@ int queue_bury(struct queue *q, const struct burial *v, int n, bool *gone, struc
 {
 	struct redis_args a;
 	redisReply *reply = NULL;
+	bool told = false;
 
 	if (n < 1)
 		return 0;
 	redis_args_init(&a);
 	redis_arg(&a, v->place == JOB_DELAYED ? q->keys.delayed : q->keys.ready[v->lane]);
 	redis_arg(&a, q->keys.dead);
+	redis_arg(&a, q->keys.outbox);
+	struct buf *entries = mem_zalloc((size_t)n * sizeof(*entries));
 	for (int i = 0; i < n; i++) {
+		if (v[i].id)
+			run_entry_print(&entries[i], &v[i].run, v[i].run.root ? "left" : "dead",
+					v[i].id);
 		redis_arg_bytes(&a, v[i].member, v[i].member_len);
 		redis_arg_int(&a, v[i].failed_at_ms);
 		redis_arg_bytes(&a, v[i].letter, v[i].letter_len);
+		redis_arg(&a, buf_str(&entries[i]));
+		told = told || v[i].id;
 	}
-	int rc = redis_call_script(q->r, &lua_bury, 2, &a, &reply, loop_now_ms() + LOOK_STEP_MS,
+	int rc = redis_call_script(q->r, &lua_bury, 3, &a, &reply, loop_now_ms() + LOOK_STEP_MS,
 				   err);
 	redis_args_clear(&a);
+	for (int i = 0; i < n; i++)
+		buf_clear(&entries[i]);
+	free(entries);
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < (size_t)n && i < reply->elements; i++)
 		gone[i] = reply_int(reply->element[i]) == 1;
 	freeReplyObject(reply);
+	/* What fails here a scheduler does within a second. */
+	struct err ignored = { 0 };
+	if (told && queue_relay(q, NULL, loop_now_ms() + LOOK_STEP_MS, &ignored) < 0)
+		log_event(LOG_DEBUG, "relay_put_off", LS("partner", q->partner),
+			  LS("error", ignored.text));
 	return 0;
 }
 
