@@ -13,6 +13,7 @@
 #include "common/io/loop.h"
 #include "common/store/store.h"
 #include "worker/integrations.h"
+#include "worker/outcome.h"
 #include "worker/pool.h"
 
 /* ---- the table: what a class leads to (E2) ---- */
@@ -117,9 +118,11 @@ static void hand_over(struct attempt *a, struct settlement *s)
 static struct settlement *settlement_of(struct attempt *a, enum settle_kind kind)
 {
 	struct queue *q = a->lease.queue;
+	struct job_header h = a->lease.header;
 	struct settlement *s = settlement_new(&a->lease, kind);
 
 	a->lease.queue = q;
+	a->lease.header = h; /* what it borrows lives until the settlement is handed over */
 	settlement_set_keys(s, &a->keys,
 			    kind == SETTLE_DELAY                 ? KEY_WAITS
 			    : kind == SETTLE_DONE && !a->skipped ? KEY_SUCCEEDED
@@ -127,8 +130,12 @@ static struct settlement *settlement_of(struct attempt *a, enum settle_kind kind
 	return s;
 }
 
+static bool written(struct attempt *a, enum job_end end);
+
 static void bury(struct attempt *a)
 {
+	if (!written(a, JOB_DEAD))
+		return;
 	int64_t now = redis_now_ms(a->worker->redis);
 	struct buf letter = BUF_INIT;
 	char id[ID_LEN + 1];
@@ -139,6 +146,7 @@ static void bury(struct attempt *a)
 	count(a, "dead");
 	struct settlement *s = settlement_of(a, SETTLE_DEAD);
 	settlement_set_letter(s, now, id, letter.data, letter.len);
+	outcome_settle(a, s, JOB_DEAD);
 	hand_over(a, s);
 	buf_clear(&letter);
 }
@@ -203,8 +211,10 @@ static void give_back(struct attempt *a, const char *event, const char *outcome)
 	header_extend(a, &h, &extra);
 	struct settlement *s = settlement_of(a, SETTLE_AGAIN);
 	settlement_set_header(s, &h);
-	if (a->goes_on)
+	if (a->goes_on) {
 		add_children(a, s);
+		outcome_settle(a, s, JOB_DONE);
+	}
 	hand_over(a, s);
 	buf_clear(&extra);
 }
@@ -261,18 +271,27 @@ static void raise_alert(struct attempt *a)
 
 static void done(struct attempt *a, const char *outcome)
 {
+	enum job_end end = a->skipped ? JOB_DROPPED : JOB_DONE;
+
+	if (!written(a, end))
+		return;
 	log_outcome(a, LOG_INFO, "job_done", 0);
 	count(a, outcome);
 	struct settlement *s = settlement_of(a, SETTLE_DONE);
 	add_children(a, s);
+	outcome_settle(a, s, end);
 	hand_over(a, s);
 }
 
 /* Why was logged where it was found out. */
 static void skip(struct attempt *a)
 {
+	if (!written(a, JOB_DROPPED))
+		return;
 	count(a, a->skipped);
-	hand_over(a, settlement_of(a, SETTLE_DONE));
+	struct settlement *s = settlement_of(a, SETTLE_DONE);
+	outcome_settle(a, s, JOB_DROPPED);
+	hand_over(a, s);
 }
 
 /* Redis or Postgres is away, or refuses for now: no fault of the job's, however long it takes.  A partner's
@@ -288,6 +307,28 @@ static void hold_for_store(struct attempt *a)
 	a->err.class = ERR_HOLD;
 	if (a->err.retry_after_ms < STORE_WAIT_MS)
 		a->err.retry_after_ms = STORE_WAIT_MS;
+}
+
+/* What Postgres is to know of an end it knows before the job goes; false: it could not be told, and the job waits. */
+static bool written(struct attempt *a, enum job_end end)
+{
+	struct err first = a->err;
+	int rc = outcome_write(a, end);
+
+	if (rc == 0) {
+		a->err = first;
+		return true;
+	}
+	a->goes_on = false;
+	attempt_children_clear(a);
+	if (rc == -ECANCELED) {
+		a->err.class = ERR_CANCELLED;
+		give_back(a, "job_handed_back", "handed_back");
+	} else {
+		hold_for_store(a);
+		wait_for(a);
+	}
+	return false;
 }
 
 /* Writers wait for a store that is away until their time is over. */
@@ -323,7 +364,7 @@ static void settle_done(struct attempt *a)
 		skip(a);
 	else if (!a->goes_on)
 		done(a, "done");
-	else
+	else if (written(a, JOB_DONE))
 		give_back(a, "job_goes_on", "continued");
 }
 

@@ -2,6 +2,7 @@
 #ifndef WORKER_SETTLE_H
 #define WORKER_SETTLE_H
 
+#include "common/queue/run.h"
 #include "worker/attempt.h"
 
 struct attempt_child {
@@ -15,7 +16,7 @@ void attempt_children_clear(struct attempt *a);
 /* Words in a job's header that outlive an attempt; a number follows each but the last. */
 #define RAN " ran="       /* 1: it ran before: look for a checkpoint; 2: and was unclean */
 #define RAN_AUTH " auth=" /* 1: it met a 401 with a fresh token once */
-#define RAN_RUN " run="   /* the run it belongs to */
+#define RAN_RUN RUN_HEADER /* the run it belongs to */
 #define RAN_AT " at="     /* where it goes on, for tasks without a checkpoint */
 #define RAN_CRASH \
 	" crash=" /* epochs of the processes that died while it was on the CPU, by commas */

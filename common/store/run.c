@@ -84,23 +84,23 @@ static const char upsert_sql[] =
 	"INSERT INTO runs AS r (id, root_id, integration_id, task, collection, mode, job_id,"
 	" worker, state, note, started_at,"
 	" finished_at, total, processed, added, updated, unchanged, stale, undeleted, deleted,"
-	" failed, pages, calls)"
+	" failed, pages, calls, worker_peak_bytes)"
 	" SELECT DISTINCT ON (f.id) f.id, f.root_id, f.integration_id, f.task, f.collection,"
 	" f.mode, f.job_id, f.worker,"
 	" f.state, f.note, f.started_at, f.finished_at, f.total, f.processed, f.added, f.updated,"
 	" f.unchanged, f.stale,"
-	" f.undeleted, f.deleted, f.failed, f.pages, f.calls"
+	" f.undeleted, f.deleted, f.failed, f.pages, f.calls, f.worker_peak_bytes"
 	" FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::text[], $5::text[], $6::text[],"
 	" $7::text[], $8::text[],"
 	" $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::int8[],"
 	" $14::int8[], $15::int8[],"
 	" $16::int8[], $17::int8[], $18::int8[], $19::int8[], $20::int8[], $21::int8[],"
-	" $22::int8[], $23::int8[])"
+	" $22::int8[], $23::int8[], $24::int8[])"
 	" WITH ORDINALITY AS f (id, root_id, integration_id, task, collection, mode, job_id,"
 	" worker, state, note,"
 	" started_at, finished_at, total, processed, added, updated, unchanged, stale, undeleted,"
 	" deleted, failed, pages,"
-	" calls, place) ORDER BY f.id, f.place DESC"
+	" calls, worker_peak_bytes, place) ORDER BY f.id, f.place DESC"
 	" ON CONFLICT (id) DO UPDATE SET root_id = excluded.root_id, integration_id ="
 	" excluded.integration_id,"
 	" task = excluded.task, collection = excluded.collection, mode = excluded.mode, job_id ="
@@ -113,7 +113,8 @@ static const char upsert_sql[] =
 	" stale = excluded.stale,"
 	" undeleted = excluded.undeleted, deleted = excluded.deleted, failed = excluded.failed,"
 	" pages = excluded.pages,"
-	" calls = excluded.calls WHERE r.state <> 'done' OR excluded.state = 'done'";
+	" calls = excluded.calls,"
+	" worker_peak_bytes = greatest(r.worker_peak_bytes, excluded.worker_peak_bytes) WHERE r.state <> 'done' OR excluded.state = 'done'";
 
 const char *run_upsert_sql(void)
 {
@@ -211,6 +212,7 @@ void run_upsert_params(struct pg_params *out, const struct run *v, int n)
 		offsetof(struct run, counts.failed),
 		offsetof(struct run, counts.pages),
 		offsetof(struct run, counts.calls),
+		offsetof(struct run, worker_peak_bytes),
 	};
 
 	add_ids(out, v, n);

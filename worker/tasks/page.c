@@ -5,6 +5,7 @@
 
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
+#include "worker/runs.h"
 #include "worker/tasks/import.h"
 
 #define PARENTS_A_JOB 50 /* fan-out: parents a child job takes */
@@ -226,11 +227,13 @@ static int push_parents(struct import *im, const struct manifest_collection *c, 
 	cJSON_AddItemToObject(args, "parents", parents);
 	job_print(&payload, task_of(c->table), a->integration->id, args,
 		  im->run.root_id ? im->run.root_id : im->run.id, a->job_id);
+	job_print_run_home(&payload,
+			   runs_home(a, im->run.root_id ? im->run.root_id : im->run.id));
 	struct queue_push push = { .lane = c->lane,
 				   .integration = a->integration->id,
 				   .payload = payload.data,
 				   .len = payload.len };
-	rc = queue_enqueue(a->lease.queue, &push, 1, attempt_deadline_ms(a), &a->err);
+	rc = runs_spawn(a, &push, 1);
 	cJSON_Delete(args);
 	buf_clear(&payload);
 	return rc;
