@@ -74,9 +74,10 @@ static int queue_task(struct scheduler *s, const struct run_done_task *t, int64_
 	if (rc < 0)
 		return rc;
 	if (!q || !task) {
-		log_event(LOG_ERROR, "on_done_not_queued", LI("run", run), LI("integration", integration),
-			  LS("reason", task ? "its integration, or the driver of it, is gone" :
-					      "it names no task any more"));
+		log_event(LOG_ERROR, "on_done_not_queued", LI("run", run),
+			  LI("integration", integration),
+			  LS("reason", task ? "its integration, or the driver of it, is gone"
+					    : "it names no task any more"));
 		return 0;
 	}
 	snprintf(id, sizeof(id), "run-%lld-done", (long long)run);
@@ -172,7 +173,8 @@ static int judge(struct scheduler *s, const struct idle_run *r, struct err *err)
 	rc = run_mark_lost(s->pg, r->id, &was_open, err);
 	if (rc == 0 && was_open)
 		log_event(LOG_WARN, "run_lost", LI("run", r->id),
-			  LS("reason", "Redis knows of no open job of it, and nothing noted its end"));
+			  LS("reason",
+			     "Redis knows of no open job of it, and nothing noted its end"));
 	return rc;
 }
 

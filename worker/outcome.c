@@ -13,12 +13,12 @@
 
 #define WRITE_MS 5000 /* of a job whose own time is over */
 
-static const char *const names[] = { [JOB_DONE] = "done",
-				     [JOB_DEAD] = "dead",
-				     [JOB_DROPPED] = "dropped" };
-static const enum run_fate fates[] = { [JOB_DONE] = RUN_DONE,
-				       [JOB_DEAD] = RUN_DEAD,
-				       [JOB_DROPPED] = RUN_DROPPED };
+static const char *const names[] = {
+	[JOB_DONE] = "done", [JOB_DEAD] = "dead", [JOB_DROPPED] = "dropped"
+};
+static const enum run_fate fates[] = {
+	[JOB_DONE] = RUN_DONE, [JOB_DEAD] = RUN_DEAD, [JOB_DROPPED] = RUN_DROPPED
+};
 
 bool outcome_is_wanted(const struct attempt *a)
 {
@@ -69,7 +69,9 @@ int outcome_write(struct attempt *a, enum job_end end)
 	if (attempt_deadline_ms(a) < loop_now_ms() + WRITE_MS)
 		co_set_deadline(co_self(), loop_now_ms() + WRITE_MS);
 	if (root && end != JOB_DROPPED)
-		rc = runs_note_root(a, end == JOB_DEAD ? "failed" : a->goes_on ? "running" : "done");
+		rc = runs_note_root(a, end == JOB_DEAD ? "failed"
+				       : a->goes_on    ? "running"
+						       : "done");
 	if (rc == 0 && a->job.record && !a->goes_on)
 		rc = write_row(a, end);
 	return rc;

@@ -14,19 +14,19 @@
 
 static const cJSON *on_done(const struct attempt *a)
 {
-	const cJSON *v = a->job.args ?
-				 cJSON_GetObjectItemCaseSensitive(a->job.args, "on_done") :
-				 NULL;
+	const cJSON *v =
+		a->job.args ? cJSON_GetObjectItemCaseSensitive(a->job.args, "on_done") : NULL;
 
 	return cJSON_IsNull(v) ? NULL : v;
 }
 
 static int refuse(struct attempt *a, const char *what)
 {
-	return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "args.on_done",
-		       "args.on_done %s; expected {\"task\": \"noop\", \"integration_id\": 7, \"args\": {}}, of which only"
-		       " the task is required",
-		       what);
+	return err_set(
+		&a->err, -EINVAL, ERR_BAD_JOB, "args.on_done",
+		"args.on_done %s; expected {\"task\": \"noop\", \"integration_id\": 7, \"args\": {}}, of which only"
+		" the task is required",
+		what);
 }
 
 static int check_integration(struct attempt *a, int64_t id)

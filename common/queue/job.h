@@ -57,7 +57,8 @@ struct job {
 	const char *unique, *idempotency_key, *parent, *traceparent; /* NULL = not given */
 	bool unique_replace;                                         /* "unique_mode": "replace" */
 	int64_t run_id;                                              /* 0 = none */
-	const char *run_home; /* partner in whose slot the run's open jobs are; NULL = not counted */
+	const char
+		*run_home; /* partner in whose slot the run's open jobs are; NULL = not counted */
 	int64_t result_ttl_s; /* 0 = no result is kept */
 	bool record;          /* its outcome becomes a row in Postgres */
 };

@@ -9,10 +9,9 @@
 #include "common/base/mem.h"
 #include "common/queue/settle_impl.h"
 
-static const char *const fates[] = { [RUN_GOES_ON] = "goes",
-				     [RUN_DONE] = "done",
-				     [RUN_DEAD] = "dead",
-				     [RUN_DROPPED] = "dropped" };
+static const char *const fates[] = {
+	[RUN_GOES_ON] = "goes", [RUN_DONE] = "done", [RUN_DEAD] = "dead", [RUN_DROPPED] = "dropped"
+};
 
 void run_of_job(const struct job *j, struct run_ref *out)
 {

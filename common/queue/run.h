@@ -10,7 +10,7 @@
 #include "common/queue/queue.h"
 
 #define RUN_LIFE_MS (30LL * 24 * 3600 * 1000) /* of a run whose jobs were lost with Redis' data */
-#define RUN_HEADER " run="                    /* a root's header keeps its run from attempt to attempt */
+#define RUN_HEADER " run=" /* a root's header keeps its run from attempt to attempt */
 
 /* What a job is to its run; id 0: it has none. */
 struct run_ref {

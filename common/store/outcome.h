@@ -8,7 +8,7 @@
 struct outcome {
 	const char *queue, *job_id, *task;
 	int64_t integration_id, run_id;
-	const char *state;                        /* done | dead | dropped */
+	const char *state; /* done | dead | dropped */
 	const char *why, *class, *error, *worker;
 	const char *result; /* JSON */
 	int64_t attempts, first_seen_ms, ended_ms;

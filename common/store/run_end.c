@@ -45,7 +45,9 @@ void run_root_params(struct pg_params *out, const struct run_root *v, int n)
 	struct pg_array a[COUNT];
 
 	for (int c = 0; c < COUNT; c++)
-		pg_array_init(&a[c], c <= INTEGRATION ? PG_INT8 : c < STARTED ? PG_TEXT : PG_TIMESTAMPTZ);
+		pg_array_init(&a[c], c <= INTEGRATION ? PG_INT8
+				     : c < STARTED    ? PG_TEXT
+						      : PG_TIMESTAMPTZ);
 	for (int i = 0; i < n; i++) {
 		pg_array_int8(&a[ID], v[i].id);
 		if (v[i].integration_id)
@@ -95,10 +97,11 @@ int run_mark_lost(struct pg *p, int64_t id, bool *was_open, struct err *err)
 
 	pg_params_init(&params);
 	pg_int(&params, id);
-	int rc = query_some(p,
-			    "UPDATE runs SET ended_at = now(), ended = 'unknown', updated_at = now()"
-			    " WHERE id = $1 AND ended_at IS NULL",
-			    &params, NULL, err);
+	int rc =
+		query_some(p,
+			   "UPDATE runs SET ended_at = now(), ended = 'unknown', updated_at = now()"
+			   " WHERE id = $1 AND ended_at IS NULL",
+			   &params, NULL, err);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	*was_open = rc == 0;
@@ -138,8 +141,7 @@ int run_done_task_queued(struct pg *p, int64_t id, struct err *err)
 
 	pg_params_init(&params);
 	pg_int(&params, id);
-	return query(p,
-		     "UPDATE runs SET on_done_at = now() WHERE id = $1 AND on_done_at IS NULL",
+	return query(p, "UPDATE runs SET on_done_at = now() WHERE id = $1 AND on_done_at IS NULL",
 		     &params, NULL, err);
 }
 
@@ -152,13 +154,14 @@ int run_idle_each(struct pg *p, int64_t idle_ms, int max, run_idle_fn fn, void *
 	pg_params_init(&params);
 	pg_int(&params, idle_ms);
 	pg_int(&params, max);
-	int rc = query(p,
-		       "SELECT r.id, r.home FROM runs r WHERE home IS NOT NULL AND ended_at IS NULL"
-		       " AND updated_at < now() - $1 * interval '1 millisecond'"
-		       " AND NOT EXISTS (SELECT FROM runs c WHERE c.root_id = r.id AND c.root_id <> c.id"
-		       " AND c.updated_at > now() - $1 * interval '1 millisecond')"
-		       " ORDER BY updated_at LIMIT $2",
-		       &params, &res, err);
+	int rc = query(
+		p,
+		"SELECT r.id, r.home FROM runs r WHERE home IS NOT NULL AND ended_at IS NULL"
+		" AND updated_at < now() - $1 * interval '1 millisecond'"
+		" AND NOT EXISTS (SELECT FROM runs c WHERE c.root_id = r.id AND c.root_id <> c.id"
+		" AND c.updated_at > now() - $1 * interval '1 millisecond')"
+		" ORDER BY updated_at LIMIT $2",
+		&params, &res, err);
 	if (rc < 0)
 		return rc;
 	for (int i = 0; i < PQntuples(res); i++)
@@ -169,8 +172,7 @@ int run_idle_each(struct pg *p, int64_t idle_ms, int max, run_idle_fn fn, void *
 
 /* ---- for people ---- */
 
-#define ISO(column) \
-	"to_char(r." column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
+#define ISO(column) "to_char(r." column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
 
 static const char list_sql[] =
 	"SELECT r.id, r.home, r.ended_at IS NOT NULL, (json_build_object('id', r.id, 'root_id', r.root_id,"
@@ -178,17 +180,16 @@ static const char list_sql[] =
 	" 'state', r.state, 'ended', r.ended, 'processed', r.processed, 'total', r.total,"
 	" 'failed', r.failed, 'added', r.added, 'updated', r.updated, 'unchanged', r.unchanged,"
 	" 'stale', r.stale, 'undeleted', r.undeleted, 'deleted', r.deleted, 'pages', r.pages,"
-	" 'calls', r.calls, 'worker_peak_bytes', r.worker_peak_bytes, 'started_at', " ISO("started_at")
-	", 'finished_at', " ISO("finished_at") ", 'ended_at', " ISO("ended_at")
-	", 'duration_s', round(extract(epoch FROM coalesce(r.ended_at, CASE WHEN r.home IS NULL THEN"
-	" r.finished_at END, now()) - r.started_at)::numeric, 3), 'descendants_done',"
-	" r.descendants_done, 'descendants_dead', r.descendants_dead, 'descendants_dropped',"
-	" r.descendants_dropped, 'on_done', r.on_done, 'on_done_at', " ISO("on_done_at")
-	", 'collection', r.collection, 'job', r.job_id, 'worker', r.worker, 'note', r.note))::text"
-	" FROM runs r LEFT JOIN integrations i ON i.id = r.integration_id"
-	" WHERE ($1::int8 IS NULL OR r.id = $1) AND ($2::int8 IS NULL OR r.root_id = $2)"
-	" AND ($3::int8 IS NULL OR r.integration_id = $3) AND ($4::text IS NULL OR r.state = $4)"
-	" AND ($5::text IS NULL OR r.job_id = $5) ORDER BY r.id DESC LIMIT $6";
+	" 'calls', r.calls, 'worker_peak_bytes', r.worker_peak_bytes, 'started_at', " ISO("started_at") ", 'finished_at', " ISO("finished_at") ", 'ended_at', " ISO(
+		"ended_at") ", 'duration_s', round(extract(epoch FROM coalesce(r.ended_at, CASE WHEN r.home IS NULL THEN"
+			    " r.finished_at END, now()) - r.started_at)::numeric, 3), 'descendants_done',"
+			    " r.descendants_done, 'descendants_dead', r.descendants_dead, 'descendants_dropped',"
+			    " r.descendants_dropped, 'on_done', r.on_done, 'on_done_at', " ISO(
+				    "on_done_at") ", 'collection', r.collection, 'job', r.job_id, 'worker', r.worker, 'note', r.note))::text"
+						  " FROM runs r LEFT JOIN integrations i ON i.id = r.integration_id"
+						  " WHERE ($1::int8 IS NULL OR r.id = $1) AND ($2::int8 IS NULL OR r.root_id = $2)"
+						  " AND ($3::int8 IS NULL OR r.integration_id = $3) AND ($4::text IS NULL OR r.state = $4)"
+						  " AND ($5::text IS NULL OR r.job_id = $5) ORDER BY r.id DESC LIMIT $6";
 
 int run_each(struct pg *p, const struct run_filter *f, run_seen_fn fn, void *arg, struct err *err)
 {
@@ -210,7 +211,8 @@ int run_each(struct pg *p, const struct run_filter *f, run_seen_fn fn, void *arg
 		cJSON *row = NULL;
 
 		if (json_parse(text, strlen(text), 2 * ON_DONE_MAX, &row, NULL) == 0)
-			fn(pg_get_int(res, i, 0), pg_get(res, i, 1), ended && *ended == 't', row, arg);
+			fn(pg_get_int(res, i, 0), pg_get(res, i, 1), ended && *ended == 't', row,
+			   arg);
 		cJSON_Delete(row);
 	}
 	PQclear(res);

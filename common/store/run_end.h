@@ -6,11 +6,11 @@
 
 /* What is noted of a run before its first child can end. */
 struct run_root {
-	int64_t id, integration_id;        /* integration 0: none */
+	int64_t id, integration_id;         /* integration 0: none */
 	const char *task, *job_id, *worker; /* borrowed */
-	const char *state;               /* as runs.state, for a task that writes no run of its own */
-	const char *home;                /* partner in whose slot its open jobs are */
-	const char *on_done;             /* JSON, or NULL */
+	const char *state;   /* as runs.state, for a task that writes no run of its own */
+	const char *home;    /* partner in whose slot its open jobs are */
+	const char *on_done; /* JSON, or NULL */
 	int64_t started_ms, finished_ms; /* 0 = not yet */
 };
 const char *run_root_sql(void);

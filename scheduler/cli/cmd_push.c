@@ -47,13 +47,15 @@ int options_push(struct config_option *out)
 					 .value_name = "KEY",
 					 .help = "not if a job with this key succeeded within 24h",
 					 .out = &idempotency_key };
-	out[7] = (struct config_option){ .name = "wait",
-					 .value_name = "DURATION",
-					 .help = "wait so long for its result, else say how far it is",
-					 .type = CONFIG_DURATION_MS,
-					 .fallback = "0",
-					 .max = WAIT_MAX_MS,
-					 .out = &wait_ms };
+	out[7] = (struct config_option){
+		.name = "wait",
+		.value_name = "DURATION",
+		.help = "wait so long for its result, else say how far it is",
+		.type = CONFIG_DURATION_MS,
+		.fallback = "0",
+		.max = WAIT_MAX_MS,
+		.out = &wait_ms
+	};
 	return 8;
 }
 

@@ -97,12 +97,18 @@ static int find(struct cli *c, const struct run_filter *f, cJSON **out)
 int cmd_run_list(struct cli *c)
 {
 	static const struct out_column columns[] = {
-		{ "RUN", "id", true },		 { "ROOT", "root_id", true },
-		{ "TASK", "task", false },	 { "PARTNER", "partner", false },
-		{ "INTEGRATION", "integration_id", true }, { "STATE", "state", false },
-		{ "PROCESSED", "processed", true }, { "OF", "total", true },
-		{ "FAILED", "failed", true },	 { "OPEN", "open", true },
-		{ "ENDED", "ended", false },	 { "SECONDS", "duration_s", true },
+		{ "RUN", "id", true },
+		{ "ROOT", "root_id", true },
+		{ "TASK", "task", false },
+		{ "PARTNER", "partner", false },
+		{ "INTEGRATION", "integration_id", true },
+		{ "STATE", "state", false },
+		{ "PROCESSED", "processed", true },
+		{ "OF", "total", true },
+		{ "FAILED", "failed", true },
+		{ "OPEN", "open", true },
+		{ "ENDED", "ended", false },
+		{ "SECONDS", "duration_s", true },
 		{ "STARTED", "started_at", false },
 	};
 	struct run_filter f = { .state = list_state, .limit = (int)limit };
@@ -141,8 +147,8 @@ int cmd_run_show(struct cli *c)
 	cJSON *row = cJSON_DetachItemFromArray(list, 0);
 	cJSON_Delete(list);
 	if (!row)
-		return cli_fail(c, EXIT_NOT_FOUND, "there is no run %s; `longshore run list` shows them",
-				c->words[0]);
+		return cli_fail(c, EXIT_NOT_FOUND,
+				"there is no run %s; `longshore run list` shows them", c->words[0]);
 	parts = cJSON_CreateObject();
 	cJSON_AddItemToObject(row, "parts", parts);
 	rc = run_parts(c->pg, f.id, on_part, parts, &err);

@@ -118,8 +118,8 @@ static int show_progress(struct cli *c, const char *id, int64_t wait_ms, cJSON *
 		json_add_text(o, "state", text_at(job, "state"));
 		json_add_text(o, "text", buf_str(&line));
 		cJSON_AddItemToObject(o, "job", cJSON_Duplicate(job, true));
-		cJSON_AddItemToObject(o, "run", run ? cJSON_Duplicate(run, true) :
-						      cJSON_CreateNull());
+		cJSON_AddItemToObject(o, "run",
+				      run ? cJSON_Duplicate(run, true) : cJSON_CreateNull());
 		out_object(c, o);
 	} else {
 		rc = cli_fail(c, EXIT_FAILED, "job %s is not done after %.1f s: %s", id,

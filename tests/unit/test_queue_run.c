@@ -367,8 +367,9 @@ static void body_replayed(void)
 {
 	struct queue *q = open_queue("p");
 	const char *const two[] = { "a", "b", NULL }, *const kid[] = { "k", NULL };
-	const char letter[] = "{\"id\":\"LETTER\",\"integration_id\":0,\"lane\":\"normal\",\"payload\":"
-			      "\"{\\\"task\\\":\\\"c\\\",\\\"run_id\\\":7,\\\"run_home\\\":\\\"p\\\"}\"}";
+	const char letter[] =
+		"{\"id\":\"LETTER\",\"integration_id\":0,\"lane\":\"normal\",\"payload\":"
+		"\"{\\\"task\\\":\\\"c\\\",\\\"run_id\\\":7,\\\"run_home\\\":\\\"p\\\"}\"}";
 	struct lease l = root_job(q);
 
 	end_job(&l, &root, RUN_DONE, "p", two);

@@ -35,16 +35,11 @@ static void tell_result(const struct import *im)
 	const struct {
 		const char *name;
 		int64_t n;
-	} v[] = { { "run", im->run.id },
-		  { "processed", im->run.processed },
-		  { "added", c->added },
-		  { "updated", c->updated },
-		  { "unchanged", c->unchanged },
-		  { "stale", c->stale },
-		  { "undeleted", c->undeleted },
-		  { "failed", c->failed },
-		  { "pages", c->pages },
-		  { "calls", c->calls } };
+	} v[] = { { "run", im->run.id },         { "processed", im->run.processed },
+		  { "added", c->added },         { "updated", c->updated },
+		  { "unchanged", c->unchanged }, { "stale", c->stale },
+		  { "undeleted", c->undeleted }, { "failed", c->failed },
+		  { "pages", c->pages },         { "calls", c->calls } };
 	buf_reset(out);
 	for (size_t i = 0; i < ARRAY_LEN(v); i++)
 		buf_printf(out, "%s\"%s\":%lld", i ? "," : "{", v[i].name, (long long)v[i].n);

@@ -227,8 +227,7 @@ static int push_parents(struct import *im, const struct manifest_collection *c, 
 	cJSON_AddItemToObject(args, "parents", parents);
 	job_print(&payload, task_of(c->table), a->integration->id, args,
 		  im->run.root_id ? im->run.root_id : im->run.id, a->job_id);
-	job_print_run_home(&payload,
-			   runs_home(a, im->run.root_id ? im->run.root_id : im->run.id));
+	job_print_run_home(&payload, runs_home(a, im->run.root_id ? im->run.root_id : im->run.id));
 	struct queue_push push = { .lane = c->lane,
 				   .integration = a->integration->id,
 				   .payload = payload.data,
