@@ -40,8 +40,8 @@ void attempt_child(struct attempt *a, const char *partner, enum lane lane, const
 	c->push.lane = lane;
 	c->push.integration = integration_id;
 	job_print(&c->payload, task, integration_id, args, run_id, a->job_id);
-	c->push.kin = runs_home(a, run_id);
-	if (c->push.kin)
+	c->kin = runs_home(a, run_id);
+	if (c->kin)
 		job_print_run_home(&c->payload, runs_home(a, run_id));
 }
 

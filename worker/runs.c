@@ -94,7 +94,7 @@ const char *runs_home(const struct attempt *a, int64_t run_id)
 static bool has_kin(const struct attempt *a)
 {
 	for (int i = 0; i < a->n_children; i++)
-		if (a->children[i].push.kin)
+		if (a->children[i].kin)
 			return true;
 	return false;
 }

@@ -64,7 +64,10 @@ static void add_children(struct attempt *a, struct settlement *s)
 
 		c->push.payload = c->payload.data;
 		c->push.len = c->payload.len;
-		settlement_add_child(s, c->partner, &c->push);
+		if (c->kin)
+			settlement_add_kin(s, c->partner, &c->push);
+		else
+			settlement_add_child(s, c->partner, &c->push);
 	}
 }
 

@@ -10,6 +10,7 @@ struct attempt_child {
 	struct queue_push
 		push; /* payload and len are set from the buffer below when it is settled */
 	struct buf payload;
+	bool kin; /* it joins the job's run */
 };
 void attempt_children_clear(struct attempt *a);
 

@@ -36,7 +36,6 @@ struct queue_push {
 	int64_t integration;
 	int64_t run_at_ms; /* 0 = now, else into delayed */
 	const char *id;    /* NULL: made here */
-	bool kin;          /* of a settlement's child: it joins the job's run (run.h) */
 	const char *payload;
 	size_t len;
 };

@@ -55,6 +55,14 @@ static void note_key_added(struct settlement *s, struct note *n)
 	s->n_note_keys++;
 }
 
+void settlement_add_kin(struct settlement *s, const char *partner, const struct queue_push *child)
+{
+	struct child **at = s->children_tail;
+
+	settlement_add_child(s, partner, child);
+	(*at)->kin = true;
+}
+
 static void kids_print(const struct settlement *s, struct buf *out)
 {
 	for (const struct child *c = s->children; c; c = c->next) {

@@ -22,8 +22,11 @@ struct run_ref {
 /* A descendant's run, as its payload says; one without "run_home" is pushed by hand, and counted nowhere. */
 void run_of_job(const struct job *j, struct run_ref *out);
 
+/* As settlement_add_child, of a child that joins the job's run. */
+void settlement_add_kin(struct settlement *s, const char *partner, const struct queue_push *child);
+
 enum run_fate { RUN_GOES_ON, RUN_DONE, RUN_DEAD, RUN_DROPPED };
-/* The settlement ends the job's part in its run, or (RUN_GOES_ON) only adds its children: those with kin set.
+/* The settlement ends the job's part in its run, or (RUN_GOES_ON) only adds its children: its kin.
  * After the last settlement_add_child.  Copies. */
 void settlement_set_run(struct settlement *s, const struct run_ref *r, enum run_fate fate);
 

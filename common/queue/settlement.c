@@ -84,7 +84,6 @@ void settlement_add_child(struct settlement *s, const char *partner, const struc
 		id = made;
 	}
 	snprintf(c->id, sizeof(c->id), "%s", id);
-	c->kin = push->kin;
 	c->lane = push->lane;
 	c->integration = push->integration;
 	c->run_at_ms = push->run_at_ms > redis_now_ms(q->r) ? push->run_at_ms : 0;

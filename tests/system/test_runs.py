@@ -2,36 +2,20 @@
 
 import json
 import re
-import shutil
 import time
 
 import pytest
 
 from harness import wait_until
 from harness.guesty import differences, expected, listing_row
-from harness.process import ROOT, SLOWER
+from harness.partners import by_listing, guesty_as
+from harness.process import SLOWER
 
 
-def add_partner(cluster, name, change=lambda manifest: None):
-    """Guesty by another name."""
-    folder = cluster.folder / "more" / name
-    shutil.copytree(ROOT / "drivers" / "guesty", folder)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["partner"] = name
-    change(manifest)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    cluster.add_drivers(folder.parent)
-
-
-def by_listing(manifest):
-    """Reservations are asked for listing by listing: jobs that a page of listings queues."""
+def fast(manifest):
+    by_listing(manifest)
     manifest["limits"] = [{"scope": "integration", "rate": 1000, "window": "1s"}]
     manifest.pop("limit_headers")
-    reservations = manifest["collections"]["reservations"]
-    for key in ("incremental", "belongs_to", "detail"):
-        reservations.pop(key, None)
-    reservations["each"] = "listings"
-    reservations["query"]["filters"] = '[{"field":"listingId","operator":"$eq","value":"{parent.id}"}]'
 
 
 def root(cluster, task="import_company_resources"):
@@ -54,7 +38,8 @@ def left_over(cluster):
 
 @pytest.mark.timeout(100 * SLOWER)
 def test_a_company_over_two_partners_ends_once_though_workers_are_killed(cluster):
-    add_partner(cluster, "byeach", by_listing)
+    guesty_as("byeach", cluster.folder / "more", fast)
+    cluster.add_drivers(cluster.folder / "more")
     sandbox = cluster.sandbox(listings=120, reservations=240, clean=True, limits="none", latency="150ms")
     plain = cluster.integration(sandbox)
     fanned = cluster.integration(sandbox, account="acct-2", partner="byeach")

@@ -27,11 +27,9 @@ static struct lease claim_one(struct queue *q)
 
 static struct queue_push kin(const char *id)
 {
-	return (struct queue_push){ .lane = LANE_NORMAL,
-				    .id = id,
-				    .kin = true,
-				    .payload = child_job,
-				    .len = sizeof(child_job) - 1 };
+	return (struct queue_push){
+		.lane = LANE_NORMAL, .id = id, .payload = child_job, .len = sizeof(child_job) - 1
+	};
 }
 
 /* Ends a job: `to` NULL, or where it has children, named `ids`. */
@@ -44,7 +42,7 @@ static void end_job(struct lease *l, const struct run_ref *r, enum run_fate fate
 	for (; to && *ids; ids++) {
 		struct queue_push push = kin(*ids);
 
-		settlement_add_child(s, to, &push);
+		settlement_add_kin(s, to, &push);
 	}
 	settlement_set_run(s, r, fate);
 	settled_held = 0;

@@ -13,6 +13,7 @@ local function note_end(set, run)
 	local n = redis.call('HMGET', set, 'n done', 'n dead', 'n dropped')
 	for j = 1, 3 do if n[j] then open = open - 1 end end
 	if open > 0 then return end
+	if type(redis.pcall('HLEN', KEYS[1])) ~= 'number' then redis.call('DEL', KEYS[1]) end
 	local time = redis.call('TIME')
 	redis.call('HSET', KEYS[1], run, string.format('%.0f %s %s %s',
 		time[1] * 1000 + math.floor(time[2] / 1000), n[1] or 0, n[2] or 0, n[3] or 0))
@@ -32,7 +33,6 @@ local function change(set, run, text)
 	if joined then redis.call('PEXPIRE', set, ARGV[2]) else note_end(set, run) end
 end
 
-redis.call('HLEN', KEYS[1])
 local new = 0
 for j = 1, (#ARGV - 2) / 2 do
 	local seen, set = KEYS[2 * j], KEYS[2 * j + 1]
