@@ -140,13 +140,12 @@ static struct settlement *bury(struct attempt *a, const struct crash *c, const s
 
 	snprintf(w.epoch, sizeof(w.epoch), "%s", c->epoch);
 	struct job_header header = a->lease.header;
-	struct err ignored = { 0 };
 
 	a->worker = &w;
 	/* A payload that the parser survived there, it survives here. */
 	if (c->oncpu.task[0] &&
-	    job_parse(a->lease.payload, a->lease.payload_len, &a->job, &ignored) < 0)
-		log_event(LOG_WARN, "payload_not_read", LS("reason", ignored.text));
+	    job_parse(a->lease.payload, a->lease.payload_len, &a->job, &a->err) < 0)
+		log_event(LOG_WARN, "payload_not_read", LS("reason", a->err.text));
 	a->run_id = header_number(&header, RAN_RUN);
 	a->job.task = c->oncpu.task;
 	snprintf(a->job_id, sizeof(a->job_id), "%s",
