@@ -242,3 +242,19 @@ def test_a_recorded_outcome_is_a_row(cluster):
     assert dropped["state"] == "dropped" and dropped["why"] == "duplicate"
     wait_until(lambda: cluster.redis.client.get("result:{guesty}:two"), 10 * SLOWER, cluster.describe)
     assert json.loads(cluster.redis.client.get("result:{guesty}:two"))["why"] == "duplicate"
+
+
+def test_a_recorded_job_is_not_done_before_its_row_is_written(cluster):
+    worker = cluster.worker()
+    cluster.push({"task": "noop", "id": "first"})
+    worker.wait_for_log("event=job_done job=first", 20 * SLOWER)
+    cluster.postgres.stop()
+    try:
+        cluster.push({"task": "noop", "id": "kept", "record": True, "result_ttl": 60})
+        wait_until(lambda: cluster.redis.client.hlen("flight:{guesty}") == 1, 20 * SLOWER, cluster.describe)
+        worker.wait_for_log("event=postgres_down", 20 * SLOWER)
+        assert cluster.redis.client.hlen("flight:{guesty}") == 1 and not cluster.redis.client.get("result:{guesty}:kept")
+    finally:
+        cluster.postgres.start()
+    wait_until(lambda: cluster.redis.client.get("result:{guesty}:kept"), 40 * SLOWER, cluster.describe)
+    assert cluster.one("SELECT state FROM outcomes WHERE job_id = 'kept'") == "done"
