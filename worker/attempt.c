@@ -7,6 +7,7 @@
 #include "common/io/co.h"
 #include "common/io/loop.h"
 #include "worker/pool.h"
+#include "worker/runs.h"
 #include "worker/settle.h"
 
 /* The header is followed by a newline, which ends the last number too. */
@@ -39,6 +40,9 @@ void attempt_child(struct attempt *a, const char *partner, enum lane lane, const
 	c->push.lane = lane;
 	c->push.integration = integration_id;
 	job_print(&c->payload, task, integration_id, args, run_id, a->job_id);
+	c->kin = runs_home(a, run_id);
+	if (c->kin)
+		job_print_run_home(&c->payload, runs_home(a, run_id));
 }
 
 void attempt_continue(struct attempt *a)

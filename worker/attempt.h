@@ -43,6 +43,10 @@ struct attempt {
 	int64_t fanned;    /* children that a fan-out has queued so far */
 	bool auth_refused; /* it met a 401 with a fresh token once */
 	bool unclean;      /* a page may be stored without what hangs on it being queued */
+	/* Of its run and its outcome (runs.h, outcome.h). */
+	bool asks;         /* args.on_done is right */
+	bool spawned;      /* it queued children while it ran */
+	struct buf result; /* figures of the task's own, a JSON object; "" = none */
 };
 
 /* Queues a child with the settlement, all or nothing with it; of an attempt that fails nothing is queued.  args is copied;

@@ -1,4 +1,4 @@
-/* Runs and rejected items: small writes of many jobs, gathered (lot.h). */
+/* Runs, rejected items and outcomes: small writes of many jobs, gathered (lot.h). */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,12 +102,97 @@ int sink_rejected(struct sink *s, const struct rejected *v, int64_t deadline_ms,
 	return lot_add(s->rejected, copy, deadline_ms, err);
 }
 
+static void root_free(void *item)
+{
+	struct run_root *r = item;
+
+	free((char *)r->task);
+	free((char *)r->job_id);
+	free((char *)r->worker);
+	free((char *)r->state);
+	free((char *)r->home);
+	free((char *)r->on_done);
+	free(r);
+}
+
+static void root_params(struct pg_params *out, const void *const *items, int n)
+{
+	struct run_root *v = mem_alloc(n * sizeof(*v));
+
+	for (int i = 0; i < n; i++)
+		v[i] = *(const struct run_root *)items[i];
+	run_root_params(out, v, n);
+	free(v);
+}
+
+int sink_root(struct sink *s, const struct run_root *r, int64_t deadline_ms, struct err *err)
+{
+	struct run_root *copy = mem_new(struct run_root);
+
+	*copy = *r;
+	copy->task = dup(r->task);
+	copy->job_id = dup(r->job_id);
+	copy->worker = dup(r->worker);
+	copy->state = dup(r->state);
+	copy->home = dup(r->home);
+	copy->on_done = dup(r->on_done);
+	return lot_add(s->roots, copy, deadline_ms, err);
+}
+
+static void outcome_free(void *item)
+{
+	struct outcome *o = item;
+
+	free((char *)o->queue);
+	free((char *)o->job_id);
+	free((char *)o->task);
+	free((char *)o->state);
+	free((char *)o->why);
+	free((char *)o->class);
+	free((char *)o->error);
+	free((char *)o->worker);
+	free((char *)o->result);
+	free(o);
+}
+
+static void outcome_params(struct pg_params *out, const void *const *items, int n)
+{
+	struct outcome *v = mem_alloc(n * sizeof(*v));
+
+	for (int i = 0; i < n; i++)
+		v[i] = *(const struct outcome *)items[i];
+	outcome_upsert_params(out, v, n);
+	free(v);
+}
+
+int sink_outcome(struct sink *s, const struct outcome *o, int64_t deadline_ms, struct err *err)
+{
+	struct outcome *copy = mem_new(struct outcome);
+
+	*copy = *o;
+	copy->queue = dup(o->queue);
+	copy->job_id = dup(o->job_id);
+	copy->task = dup(o->task);
+	copy->state = dup(o->state);
+	copy->why = dup(o->why);
+	copy->class = dup(o->class);
+	copy->error = dup(o->error);
+	copy->worker = dup(o->worker);
+	copy->result = dup(o->result);
+	return lot_add(s->outcomes, copy, deadline_ms, err);
+}
+
 void records_open(struct sink *s)
 {
+	static const struct lot_kind roots = { run_root_sql, root_params, root_free };
+	static const struct lot_kind outcomes = { outcome_upsert_sql, outcome_params,
+						  outcome_free };
 	static const struct lot_kind runs = { run_upsert_sql, run_params, free };
 	static const struct lot_kind rejected = { rejected_insert_sql, rejected_params,
 						  rejected_free };
 
 	s->runs = lot_new(s->pg, &runs);
 	s->rejected = lot_new(s->pg, &rejected);
+	s->roots = lot_new(s->pg, &roots);
+	s->outcomes = lot_new(s->pg, &outcomes);
 }

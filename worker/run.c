@@ -13,6 +13,7 @@
 #include "worker/fresh.h"
 #include "worker/integrations.h"
 #include "worker/keys.h"
+#include "worker/runs.h"
 #include "worker/settle.h"
 
 #define ELSEWHERE_MS \
@@ -170,7 +171,9 @@ static int start_task(struct attempt *a)
 		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "wrong queue",
 			       "task \"%s\" calls a partner: push it to that partner's queue",
 			       t->name);
-	rc = keys_take(a);
+	rc = runs_check(a);
+	if (rc == 0)
+		rc = keys_take(a);
 	if (rc == 0 && !a->skipped)
 		rc = check_time(a);
 	if (rc == 0 && !a->skipped && t->needs_integration)
@@ -227,6 +230,7 @@ static void release(struct attempt *a)
 	job_clear(&a->job);
 	lease_clear(&a->lease);
 	buf_clear(&a->exchange);
+	buf_clear(&a->result);
 	arena_free(a->arena);
 }
 

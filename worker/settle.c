@@ -13,6 +13,7 @@
 #include "common/io/loop.h"
 #include "common/store/store.h"
 #include "worker/integrations.h"
+#include "worker/outcome.h"
 #include "worker/pool.h"
 
 /* ---- the table: what a class leads to (E2) ---- */
@@ -65,7 +66,10 @@ static void add_children(struct attempt *a, struct settlement *s)
 
 		c->push.payload = c->payload.data;
 		c->push.len = c->payload.len;
-		settlement_add_child(s, c->partner, &c->push);
+		if (c->kin)
+			settlement_add_kin(s, c->partner, &c->push);
+		else
+			settlement_add_child(s, c->partner, &c->push);
 	}
 }
 
@@ -126,9 +130,11 @@ static void hand_over(struct attempt *a, struct settlement *s)
 static struct settlement *settlement_of(struct attempt *a, enum settle_kind kind)
 {
 	struct queue *q = a->lease.queue;
+	struct job_header h = a->lease.header;
 	struct settlement *s = settlement_new(&a->lease, kind);
 
 	a->lease.queue = q;
+	a->lease.header = h; /* what it borrows lives until the settlement is handed over */
 	settlement_set_keys(s, &a->keys,
 			    kind == SETTLE_DELAY                 ? KEY_WAITS
 			    : kind == SETTLE_DONE && !a->skipped ? KEY_SUCCEEDED
@@ -136,8 +142,12 @@ static struct settlement *settlement_of(struct attempt *a, enum settle_kind kind
 	return s;
 }
 
+static bool written(struct attempt *a, enum job_end end);
+
 static void bury(struct attempt *a)
 {
+	if (!written(a, JOB_DEAD))
+		return;
 	int64_t now = redis_now_ms(a->worker->redis);
 	struct buf letter = BUF_INIT;
 	char id[ID_LEN + 1];
@@ -148,6 +158,7 @@ static void bury(struct attempt *a)
 	count(a, "dead");
 	struct settlement *s = settlement_of(a, SETTLE_DEAD);
 	settlement_set_letter(s, now, id, letter.data, letter.len);
+	outcome_settle(a, s, JOB_DEAD);
 	hand_over(a, s);
 	buf_clear(&letter);
 }
@@ -188,6 +199,13 @@ static void header_extend(const struct attempt *a, struct job_header *h, struct 
 	h->extra_len = extra->len;
 }
 
+/* The children of a job that goes on: its run knows them from here. */
+static void add_kin(struct attempt *a, struct settlement *s)
+{
+	add_children(a, s);
+	outcome_settle(a, s, JOB_DONE);
+}
+
 /* Into the delayed set; charged or not is in `attempts`. */
 static void delay(struct attempt *a, int attempts, int64_t ms, const char *outcome)
 {
@@ -202,7 +220,7 @@ static void delay(struct attempt *a, int attempts, int64_t ms, const char *outco
 	settlement_set_header(s, &h);
 	settlement_set_due(s, redis_now_ms(a->worker->redis) + ms);
 	if (a->goes_on)
-		add_children(a, s);
+		add_kin(a, s);
 	hand_over(a, s);
 	buf_clear(&extra);
 }
@@ -219,7 +237,7 @@ static void give_back(struct attempt *a, const char *event, const char *outcome)
 	struct settlement *s = settlement_of(a, SETTLE_AGAIN);
 	settlement_set_header(s, &h);
 	if (a->goes_on)
-		add_children(a, s);
+		add_kin(a, s);
 	hand_over(a, s);
 	buf_clear(&extra);
 }
@@ -290,18 +308,27 @@ static void raise_alert(struct attempt *a)
 
 static void done(struct attempt *a, const char *outcome)
 {
+	enum job_end end = a->skipped ? JOB_DROPPED : JOB_DONE;
+
+	if (!written(a, end))
+		return;
 	log_outcome(a, LOG_INFO, "job_done", 0);
 	count(a, outcome);
 	struct settlement *s = settlement_of(a, SETTLE_DONE);
 	add_children(a, s);
+	outcome_settle(a, s, end);
 	hand_over(a, s);
 }
 
 /* Why was logged where it was found out. */
 static void skip(struct attempt *a)
 {
+	if (!written(a, JOB_DROPPED))
+		return;
 	count(a, a->skipped);
-	hand_over(a, settlement_of(a, SETTLE_DONE));
+	struct settlement *s = settlement_of(a, SETTLE_DONE);
+	outcome_settle(a, s, JOB_DROPPED);
+	hand_over(a, s);
 }
 
 /* Redis or Postgres is away, or refuses for now: no fault of the job's, however long it takes.  A partner's
@@ -317,6 +344,31 @@ static void hold_for_store(struct attempt *a)
 	a->err.class = ERR_HOLD;
 	if (a->err.retry_after_ms < STORE_WAIT_MS)
 		a->err.retry_after_ms = STORE_WAIT_MS;
+}
+
+/* What Postgres is to know of an end it knows before the job goes; false: it could not be told, and the job waits. */
+static bool written(struct attempt *a, enum job_end end)
+{
+	struct err first = a->err;
+	int rc = outcome_write(a, end);
+
+	if (rc == 0) {
+		a->err = first;
+		return true;
+	}
+	a->goes_on = false;
+	attempt_children_clear(a);
+	/* Without its children it has got no further than when it began. */
+	a->step = header_number(&a->lease.header, RAN_AT);
+	a->fanned = header_number(&a->lease.header, RAN_FANNED);
+	if (rc == -ECANCELED) {
+		a->err.class = ERR_CANCELLED;
+		give_back(a, "job_handed_back", "handed_back");
+	} else {
+		hold_for_store(a);
+		wait_for(a);
+	}
+	return false;
 }
 
 /* Writers wait for a store that is away until their time is over. */
@@ -345,6 +397,14 @@ static void complete(struct attempt *a, int rc)
 			a->job.task ? a->job.task : "job", strerror(-rc));
 }
 
+static void go_on(struct attempt *a)
+{
+	if (a->later_ms)
+		delay(a, a->lease.header.attempts, a->later_ms, "put_off");
+	else
+		give_back(a, "job_goes_on", "continued");
+}
+
 /* An attempt that is done: its children are queued with it. */
 static void settle_done(struct attempt *a)
 {
@@ -352,10 +412,8 @@ static void settle_done(struct attempt *a)
 		skip(a);
 	else if (!a->goes_on)
 		done(a, "done");
-	else if (a->later_ms)
-		delay(a, a->lease.header.attempts, a->later_ms, "put_off");
-	else
-		give_back(a, "job_goes_on", "continued");
+	else if (written(a, JOB_DONE))
+		go_on(a);
 }
 
 void settle(struct attempt *a, int rc)

@@ -476,5 +476,7 @@ void sink_free(struct sink *s)
 	free(s->buckets);
 	lot_free(s->runs);
 	lot_free(s->rejected);
+	lot_free(s->roots);
+	lot_free(s->outcomes);
 	free(s);
 }

@@ -7,7 +7,9 @@
 #ifndef WORKER_SINK_H
 #define WORKER_SINK_H
 
+#include "common/store/outcome.h"
 #include "common/store/rows.h"
+#include "common/store/run_end.h"
 #include "common/store/store.h"
 
 struct sink;
@@ -25,6 +27,10 @@ int sink_rows(struct sink *s, enum row_table t, uint64_t columns, const struct r
 
 /* Wait.  One row each, gathered with others'. Copied. */
 int sink_run(struct sink *s, const struct run *r, int64_t deadline_ms, struct err *err)
+	__attribute__((warn_unused_result));
+int sink_root(struct sink *s, const struct run_root *r, int64_t deadline_ms, struct err *err)
+	__attribute__((warn_unused_result));
+int sink_outcome(struct sink *s, const struct outcome *o, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));
 int sink_rejected(struct sink *s, const struct rejected *v, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));

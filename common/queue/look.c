@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/queue/impl.h"
 #include "common/queue/keys.h"
@@ -245,7 +246,8 @@ int queue_bury(struct queue *q, const struct burial *v, int n, bool *gone, struc
 	struct job_keys *keys;
 	struct redis_args a;
 	redisReply *reply = NULL;
-	int n_keys = 2, rc;
+	bool told = false;
+	int n_keys = 3, rc;
 
 	if (n < 1)
 		return 0;
@@ -254,27 +256,42 @@ int queue_bury(struct queue *q, const struct burial *v, int n, bool *gone, struc
 	redis_args_init(&a);
 	redis_arg(&a, v->place == JOB_DELAYED ? q->keys.delayed : q->keys.ready[v->lane]);
 	redis_arg(&a, q->keys.dead);
+	redis_arg(&a, q->keys.outbox);
+	struct buf *entries = mem_zalloc((size_t)n * sizeof(*entries));
 	for (int i = 0; i < n; i++) {
 		burial_keys(q, &v[i], &heads[i], &keys[i]);
 		for (int k = 0; k < keys[i].n; k++, n_keys++)
 			redis_arg(&a, keys[i].v[k].name);
 	}
-	for (int i = 0, key = 3; i < n; key += keys[i++].n) {
+	for (int i = 0, key = 4; i < n; key += keys[i++].n) {
+		if (v[i].id)
+			run_entry_print(&entries[i], &v[i].run, v[i].run.root ? "left" : "dead",
+					v[i].id);
 		redis_arg_bytes(&a, v[i].member, v[i].member_len);
 		redis_arg_int(&a, v[i].failed_at_ms);
 		redis_arg_bytes(&a, v[i].letter, v[i].letter_len);
+		redis_arg(&a, buf_str(&entries[i]));
 		redis_arg(&a, heads[i].id);
 		redis_arg_int(&a, key);
 		redis_arg_int(&a, keys[i].n);
+		told = told || v[i].id;
 	}
 	rc = redis_call_script(q->r, &lua_bury, n_keys, &a, &reply, loop_now_ms() + LOOK_STEP_MS,
 			       err);
 	redis_args_clear(&a);
-	for (size_t i = 0; rc == 0 && i < (size_t)n && i < reply->elements; i++)
+	for (int i = 0; rc == 0 && i < (int)reply->elements && i < n; i++)
 		gone[i] = reply_int(reply->element[i]) == 1;
 	freeReplyObject(reply);
+	for (int i = 0; i < n; i++)
+		buf_clear(&entries[i]);
+	free(entries);
 	free(heads);
 	free(keys);
+	/* What fails here a scheduler does within a second. */
+	struct err ignored = { 0 };
+	if (rc == 0 && told && queue_relay(q, NULL, loop_now_ms() + LOOK_STEP_MS, &ignored) < 0)
+		log_event(LOG_DEBUG, "relay_put_off", LS("partner", q->partner),
+			  LS("error", ignored.text));
 	return rc;
 }
 

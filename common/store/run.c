@@ -84,12 +84,12 @@ static const char upsert_sql[] =
 	"INSERT INTO runs AS r (id, root_id, integration_id, task, collection, mode, job_id,"
 	" worker, state, note, started_at,"
 	" finished_at, total, processed, added, updated, unchanged, stale, undeleted, deleted,"
-	" failed, pages, calls)"
+	" failed, pages, calls, worker_peak_bytes)"
 	" SELECT DISTINCT ON (f.id) f.id, f.root_id, f.integration_id, f.task, f.collection,"
 	" f.mode, f.job_id, f.worker,"
 	" f.state, f.note, f.started_at, f.finished_at, f.total, f.processed, f.added, f.updated,"
 	" f.unchanged, f.stale,"
-	" f.undeleted, f.deleted, f.failed, f.pages, f.calls"
+	" f.undeleted, f.deleted, f.failed, f.pages, f.calls, f.worker_peak_bytes"
 	" FROM (SELECT generate_subscripts($1::int8[], 1) AS place, unnest($1::int8[]) AS id,"
 	" unnest($2::int8[]) AS root_id, unnest($3::int8[]) AS integration_id,"
 	" unnest($4::text[]) AS task, unnest($5::text[]) AS collection,"
@@ -101,7 +101,8 @@ static const char upsert_sql[] =
 	" unnest($16::int8[]) AS updated, unnest($17::int8[]) AS unchanged,"
 	" unnest($18::int8[]) AS stale, unnest($19::int8[]) AS undeleted,"
 	" unnest($20::int8[]) AS deleted, unnest($21::int8[]) AS failed,"
-	" unnest($22::int8[]) AS pages, unnest($23::int8[]) AS calls) AS f"
+	" unnest($22::int8[]) AS pages, unnest($23::int8[]) AS calls,"
+	" unnest($24::int8[]) AS worker_peak_bytes) AS f"
 	" ORDER BY f.id, f.place DESC"
 	" ON CONFLICT (id) DO UPDATE SET root_id = excluded.root_id, integration_id ="
 	" excluded.integration_id,"
@@ -115,7 +116,8 @@ static const char upsert_sql[] =
 	" stale = excluded.stale,"
 	" undeleted = excluded.undeleted, deleted = excluded.deleted, failed = excluded.failed,"
 	" pages = excluded.pages,"
-	" calls = excluded.calls WHERE r.state <> 'done' OR excluded.state = 'done'";
+	" calls = excluded.calls,"
+	" worker_peak_bytes = greatest(r.worker_peak_bytes, excluded.worker_peak_bytes) WHERE r.state <> 'done' OR excluded.state = 'done'";
 
 const char *run_upsert_sql(void)
 {
@@ -213,6 +215,7 @@ void run_upsert_params(struct pg_params *out, const struct run *v, int n)
 		offsetof(struct run, counts.failed),
 		offsetof(struct run, counts.pages),
 		offsetof(struct run, counts.calls),
+		offsetof(struct run, worker_peak_bytes),
 	};
 
 	add_ids(out, v, n);

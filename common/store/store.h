@@ -114,6 +114,7 @@ struct run {
 	int64_t total;                   /* -1 unknown */
 	int64_t processed;
 	struct run_counts counts;
+	int64_t worker_peak_bytes; /* most resident memory of the process, as this run saw it */
 };
 /* Ids come in blocks of 200 from the sequence, kept in the process: cheap. */
 int run_new_id(struct pg *p, int64_t *id, struct err *err) __attribute__((warn_unused_result));

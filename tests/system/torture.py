@@ -148,7 +148,8 @@ class Torture:
         if n % 400 == 7:
             company = r.choice(list(self.by_company))
             self.companies[f"company-{n}"] = self.by_company[company]
-            self.push({"task": "import_company_resources", "id": f"company-{n}", "args": {"company_id": company}}, "longshore")
+            self.push({"task": "import_company_resources", "id": f"company-{n}",
+                       "args": {"company_id": company, "on_done": {"task": "noop"}}}, "longshore")
         elif kind < 0.01:
             self.bad.add(f"bad-{n}")
             self.push({"task": "import_resuorce", "id": f"bad-{n}"}, r.choice(PARTNERS))
@@ -298,7 +299,8 @@ class Torture:
 
     def is_idle(self):
         self.hurry()
-        return self.cluster.busy(PARTNERS) == 0
+        runs = [key for p in PARTNERS for key in self.cluster.redis.client.keys(f"*:{{{p}}}*") if key.startswith((b"run:", b"ended:"))]
+        return not runs and self.cluster.busy(PARTNERS) == 0
 
     def threads(self):
         def run(what):
@@ -345,6 +347,7 @@ class Torture:
         self.check_ids(ends)
         self.check_rows()
         self.check_children()
+        self.check_runs()
         self.check_keys()
         self.rows = self.cluster.one("SELECT count(*) FROM resources")
         statuses = self.sandbox.statuses()
@@ -403,6 +406,22 @@ class Torture:
                     self.wrong.append(f"{job}: {len(children)} imports of integration {i}, {self.pushed[job]} pushes")
                 self.wrong += [f"{job}: its child {c} did not end" for c in children if not self.done[c]]
 
+    def check_runs(self):
+        """Each fan-out's run has ended after its last part, and its on_done was queued and done."""
+        runs = self.cluster.sql(
+            "SELECT r.id, r.job_id, r.ended, r.ended_at, r.on_done_at, r.descendants_done AS n, count(p.id) AS parts,"
+            " max(p.finished_at) AS last FROM runs r LEFT JOIN runs p ON p.root_id = r.id AND p.id <> r.id"
+            " WHERE r.task = 'import_company_resources' GROUP BY r.id")
+        for r in runs:
+            if not r["parts"]:
+                continue  # of an attempt that died before it queued anything
+            if r["ended"] != "done" or not r["on_done_at"]:
+                self.wrong.append(f"run {r['id']} of {r['job_id']} has not ended: {dict(r)}")
+            elif r["last"] and r["last"] > r["ended_at"] or r["n"] < len(self.companies[r["job_id"]]):
+                self.wrong.append(f"run {r['id']} of {r['job_id']} ended early: {dict(r)}")
+            elif not self.done[f"run-{r['id']}-done"]:
+                self.wrong.append(f"run {r['id']} of {r['job_id']}: its on_done was not done")
+
     def check_keys(self):
         """No key that common/README.md does not name; nothing that waits; whatever ends by itself has an end."""
         names, client = documented_keys(), self.cluster.redis.client
@@ -412,7 +431,7 @@ class Torture:
                 self.wrong.append(f"{key} is not in common/README.md")
             elif all(k.has_ttl for k in known) and client.ttl(key) == -1:
                 self.wrong.append(f"{key} has no end, common/README.md says it has")
-            elif re.match(r"(queue|ready|ring|flight|busy|outbox|delayed):", key):
+            elif re.match(r"(queue|ready|ring|flight|busy|outbox|delayed|run|ended):", key):
                 self.wrong.append(f"{key} is left over: {client.type(key).decode()}")
 
     def verdict(self):

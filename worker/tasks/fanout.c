@@ -13,6 +13,8 @@
 #include "common/store/store.h"
 #include "worker/room.h"
 #include "worker/settle.h"
+#include "worker/memory.h"
+#include "worker/outcome.h"
 #include "worker/sink.h"
 #include "worker/tasks/tasks.h"
 
@@ -31,8 +33,14 @@ static int write_run(struct attempt *a, const char *state, int64_t children)
 			 .started_ms = now - (loop_now_ms() - a->started_ms),
 			 .finished_ms = done ? now : 0,
 			 .total = done ? children : -1,
-			 .processed = children };
+			 .processed = children,
+			 .worker_peak_bytes = memory_resident() };
 
+	if (outcome_is_wanted(a)) {
+		buf_reset(&a->result);
+		buf_printf(&a->result, "{\"run\":%lld,\"children\":%lld}", (long long)a->run_id,
+			   (long long)children);
+	}
 	return sink_run(a->worker->sink, &r, attempt_deadline_ms(a), &a->err);
 }
 

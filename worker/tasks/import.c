@@ -9,11 +9,43 @@
 #include "common/base/mem.h"
 #include "common/io/loop.h"
 #include "worker/fresh.h"
+#include "worker/memory.h"
+#include "worker/outcome.h"
 
 #define PROGRESS_MS 1000
 #define TOUCH_MS 5000 /* integrations.last_success: at most so often a process */
 
 /* ---- the run's row ---- */
+static void note_memory(struct import *im)
+{
+	int64_t now = memory_resident();
+
+	if (now > im->run.worker_peak_bytes)
+		im->run.worker_peak_bytes = now;
+}
+
+/* What whoever asked for the outcome is told, beside how it ended. */
+static void tell_result(const struct import *im)
+{
+	const struct run_counts *c = &im->run.counts;
+	struct buf *out = &im->a->result;
+
+	if (!outcome_is_wanted(im->a))
+		return;
+	const struct {
+		const char *name;
+		int64_t n;
+	} v[] = { { "run", im->run.id },         { "processed", im->run.processed },
+		  { "added", c->added },         { "updated", c->updated },
+		  { "unchanged", c->unchanged }, { "stale", c->stale },
+		  { "undeleted", c->undeleted }, { "failed", c->failed },
+		  { "pages", c->pages },         { "calls", c->calls } };
+	buf_reset(out);
+	for (size_t i = 0; i < ARRAY_LEN(v); i++)
+		buf_printf(out, "%s\"%s\":%lld", i ? "," : "{", v[i].name, (long long)v[i].n);
+	buf_printf(out, ",\"complete\":%s}", im->incomplete ? "false" : "true");
+}
+
 static int write_run(struct import *im, const char *state, const char *note)
 {
 	int64_t now = redis_now_ms(im->a->worker->redis);
@@ -22,6 +54,7 @@ static int write_run(struct import *im, const char *state, const char *note)
 	im->run.note = note;
 	im->run.finished_ms = strcmp(state, "running") ? now : 0;
 	im->run.counts.calls = im->calls_before + im->a->caller.calls;
+	note_memory(im);
 	im->run_written_ms = loop_now_ms();
 	return sink_run(im->a->worker->sink, &im->run, attempt_deadline_ms(im->a), &im->a->err);
 }
@@ -100,6 +133,8 @@ static int end(struct import *im, int rc)
 			       im->run.note);
 	else if (rc != -ECANCELED && rc != -ECONNRESET && rc != -ESTALE)
 		tell_failure(im);
+	if (!im->yielded)
+		tell_result(im);
 	place_clear(&im->place);
 	return rc;
 }
@@ -136,6 +171,7 @@ static int after_page(struct import *im, struct pager *pg, const struct page *p)
 		im->a->unclean = false;
 	}
 	im->redo = false;
+	note_memory(im);
 	if (rc == 0 && loop_now_ms() - im->run_written_ms >= PROGRESS_MS)
 		rc = write_run(im, "running", NULL);
 	return rc;
@@ -305,6 +341,10 @@ static int scan_parents(struct import *im, const struct manifest_collection *c,
 		if (rc < 0)
 			return rc;
 		a->step = at;
+		if (loop_now_ms() - im->run_written_ms >= PROGRESS_MS)
+			rc = write_run(im, "running", NULL);
+		if (rc < 0)
+			return rc;
 		if (at < n && attempt_should_yield(a)) {
 			yield(im);
 			return 0;

@@ -8,10 +8,10 @@
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
 #include "worker/room.h"
+#include "worker/runs.h"
 #include "worker/tasks/import.h"
 
 #define PARENTS_A_JOB 50 /* fan-out: parents a child job takes */
-#define CHILD_SEEN_MS (24 * 3600 * 1000)
 
 struct rows {
 	const struct manifest_collection *c;
@@ -275,14 +275,14 @@ static int push_parents(struct import *im, const struct manifest_collection *c, 
 	cJSON_AddStringToObject(args, "import", import_id(a));
 	job_print(&payload, task_of(c->table), a->integration->id, args,
 		  im->run.root_id ? im->run.root_id : im->run.id, a->job_id);
+	job_print_run_home(&payload, runs_home(a, im->run.root_id ? im->run.root_id : im->run.id));
 	struct queue_push push = { .lane = c->lane,
 				   .integration = a->integration->id,
 				   .id = name,
 				   .payload = payload.data,
 				   .len = payload.len };
 	name_of_child(im, args, name);
-	rc = queue_enqueue_once(a->lease.queue, &push, CHILD_SEEN_MS, &fresh,
-				attempt_deadline_ms(a), &a->err);
+	rc = runs_spawn(a, &push, &fresh);
 	if (fresh)
 		room_take(a->partner, push.lane, 1);
 	cJSON_Delete(args);

@@ -1,6 +1,7 @@
 -- settle: in flight -> gone, ready again, delayed or dead, with the job's children; all or nothing
 -- for each job.  A lease that is not there any more settles nothing.
--- KEYS 1 flight  2 busy  3 control  4-6 ready  7-9 ring  10 delayed  11 dead  12 outbox  13 seq  14… unique, idem
+-- KEYS 1 flight  2 busy  3 control  4-6 ready  7-9 ring  10 delayed  11 dead  12 outbox  13 seq
+--      14… for each job: unique, idem; run and ended; result
 -- ARGV for each job: lease integration nops (op lane integration number bytes)*nops
 --   op again   bytes = header                       back into ready, before new jobs
 --      delay   bytes = header, number = due ms
@@ -10,6 +11,9 @@
 --      outbox  bytes = entry, for another partner's slot
 --      key     lane = index in KEYS, integration = D succeeded, X freed or W waits, number = life
 --              ms, bytes = the job's id; unique.lua has the value's form
+--      run     lane = index of run and ended in KEYS, integration = run, number = 0 descendant, 1 root,
+--              2 root whose end is asked for, bytes = "FATE ID KID…" as run.lua has it
+--      result  lane = index in KEYS, number = life ms, bytes = the value
 -- -> 1 or 0 for each job
 -- The payload never travels back: it is cut out of what stands in flight.
 local format, find, sub = string.format, string.find, string.sub
@@ -48,7 +52,7 @@ redis.call('LLEN', KEYS[12])
 local ready, rings = {{}, {}, {}}, {{}, {}, {}}
 local delayed, dead, outbox = {}, {}, {}
 local held, free, out = {}, {}, {}
-local children, keys = {}, {}
+local children, keys, notes = {}, {}, {}
 
 local function push(list, score, member)
 	list[#list + 1] = score
@@ -76,6 +80,8 @@ local function apply(member, at)
 		outbox[#outbox + 1] = bytes
 	elseif op == 'key' then
 		keys[#keys + 1] = at
+	elseif op == 'run' or op == 'result' then
+		notes[#notes + 1] = at
 	else
 		children[#children + 1] = at
 	end
@@ -130,6 +136,42 @@ local function bear(op_at, seq)
 	return seq
 end
 
+local function note_end(set, ended, run)
+	local open = redis.call('HLEN', set)
+	if open > 3 then return end
+	local n = redis.call('HMGET', set, 'n done', 'n dead', 'n dropped')
+	for j = 1, 3 do if n[j] then open = open - 1 end end
+	if open > 0 then return end
+	if type(redis.pcall('HLEN', ended)) ~= 'number' then redis.call('DEL', ended) end
+	local time = redis.call('TIME')
+	redis.call('HSET', ended, run, format('%.0f %s %s %s',
+		time[1] * 1000 + math.floor(time[2] / 1000), n[1] or 0, n[2] or 0, n[3] or 0))
+	redis.call('DEL', set)
+end
+
+-- The open jobs of a run that is at home here: this one leaves, or goes on; its children join.
+-- A descendant that is not among them changes nothing, nor does a root on which nothing hangs.
+local function change_run(set, ended, run, who, text)
+	local fate, id, kids = string.match(text, '^(%S+) (%S+)(.*)$')
+	local goes_on = fate == 'goes'
+	local there = redis.pcall(goes_on and 'HEXISTS' or 'HDEL', set, id)
+	if type(there) ~= 'number' then -- of another type: none of ours
+		redis.call('DEL', set)
+		there = 0
+	end
+	if there == 0 and (who == '0' or (who == '1' and kids == '')) then return end
+	if goes_on and there == 0 then kids = kids .. ' ' .. id end
+	if not goes_on and who == '0' then redis.call('HINCRBY', set, 'n ' .. fate, 1) end
+	local fields = {}
+	for kid in string.gmatch(kids, '%S+') do push(fields, kid, '') end
+	if #fields > 0 then
+		each('HSET', set, fields)
+		redis.call('PEXPIRE', set, 2592000000)
+	elseif not goes_on then
+		note_end(set, ended, run)
+	end
+end
+
 local at = 1
 while ARGV[at] do
 	local lease, integration, nops = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
@@ -173,6 +215,15 @@ each('LPUSH', KEYS[12], outbox)
 for j = 1, #keys do
 	local _, index, fate, life, id = unpack(ARGV, keys[j], keys[j] + 4)
 	settle_key(KEYS[tonumber(index)], fate, life, id)
+end
+for j = 1, #notes do
+	local op, index, run, number, bytes = unpack(ARGV, notes[j], notes[j] + 4)
+	index = tonumber(index)
+	if op == 'run' then
+		change_run(KEYS[index], KEYS[index + 1], run, number, bytes)
+	else
+		redis.call('SET', KEYS[index], bytes, 'PX', number)
+	end
 end
 for integration, n in pairs(free) do freed(integration, n) end
 return out
