@@ -36,6 +36,7 @@ struct attempt {
 	struct job_keys keys; /* n = 0 for most */
 	const char *
 		skipped; /* not run at all, as this outcome: duplicate, replaced, stale, superseded */
+	bool run_told; /* the run's row was written by an attempt that died before it was settled */
 	/* Kept in the job's header from attempt to attempt. */
 	int64_t run_id; /* of an import; 0 = none yet */
 	int64_t step;   /* how far a task without a checkpoint has got */

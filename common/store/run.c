@@ -63,6 +63,31 @@ static int next_block(struct pg *p, struct err *err)
 	return rc;
 }
 
+/* By the index of started_at: what began since one job did. */
+int run_of_job(struct pg *p, const char *task, const char *job_id, int64_t since_ms, int64_t *id,
+	       bool *done, struct err *err)
+{
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc;
+
+	pg_params_init(&params);
+	pg_text(&params, task);
+	pg_text(&params, job_id);
+	pg_int(&params, since_ms);
+	rc = query(p,
+		   "SELECT id, (state = 'done')::int FROM runs WHERE task = $1 AND job_id = $2"
+		   " AND started_at >= to_timestamp($3 / 1000.0) ORDER BY id DESC LIMIT 1",
+		   &params, &res, err);
+	pg_params_clear(&params);
+	if (rc < 0)
+		return rc;
+	*id = PQntuples(res) ? pg_get_int(res, 0, 0) : 0;
+	*done = *id && pg_get_int(res, 0, 1);
+	PQclear(res);
+	return 0;
+}
+
 int run_new_id(struct pg *p, int64_t *id, struct err *err)
 {
 	if (!ids.ready)

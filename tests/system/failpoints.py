@@ -249,8 +249,10 @@ class Lane:
             wrong.append(f"{account}: {aside} items set aside, not {len(pictures) - len(photos)}")
 
     def check_runs(self, wrong):
-        """Whatever is queued with a settlement is there once, and every run has its end."""
+        """Whatever is queued with a settlement is there once, and every run has its end, and one row."""
         c = self.cluster
+        for r in c.sql("SELECT task, job_id, count(*) AS n FROM runs GROUP BY 1, 2 HAVING count(*) > 1"):
+            wrong.append(f"{r['n']} runs of {r['task']} {r['job_id']}")
         for task in ("import_resources", "import_transactions"):
             for account, integration in self.accounts.items():
                 jobs = c.sql("SELECT DISTINCT job_id FROM runs WHERE task = %s AND integration_id = %s", task, integration)

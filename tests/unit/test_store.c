@@ -309,15 +309,20 @@ static int send_runs(struct pg *p, const struct run *v, int n)
 
 static void runs_body(struct pg *p)
 {
-	struct run v[3] = {
-		{ .task = "import_resources", .state = "running", .started_ms = 1000, .total = -1 },
-		{ .task = "import_media",
-		  .state = "running",
-		  .started_ms = 2000,
-		  .total = 40,
-		  .processed = 10 }
-	};
+	struct run v[3] = { { .task = "import_resources",
+			      .job_id = "night",
+			      .state = "running",
+			      .started_ms = 1000,
+			      .total = -1 },
+			    { .task = "import_media",
+			      .job_id = "day",
+			      .state = "running",
+			      .started_ms = 2000,
+			      .total = 40,
+			      .processed = 10 } };
 	struct err err = { 0 };
+	int64_t id = -1;
+	bool done = true;
 
 	prepare(p);
 	CHECK(run_new_id(p, &v[0].id, &err) == 0 && run_new_id(p, &v[1].id, &err) == 0);
@@ -341,6 +346,13 @@ static void runs_body(struct pg *p)
 		  " extract(epoch FROM finished_at)::int) FROM runs ORDER BY id LIMIT 1",
 		  "done 1 2 3 4 5 6 7 8 9 5");
 	CHECK_SQL(p, "SELECT percent FROM run_progress WHERE total = 40", "25.0");
+	CHECK(run_of_job(p, "import_media", "day", 2000, &id, &done, &err) == 0);
+	CHECK(id == v[1].id && !done);
+	CHECK(run_of_job(p, "import_resources", "night", 900, &id, &done, &err) == 0);
+	CHECK(id == v[0].id && done);
+	CHECK(run_of_job(p, "import_resources", "night", 1001, &id, &done, &err) == 0);
+	CHECK(id == 0 && !done); /* that one was of an earlier push */
+	CHECK(run_of_job(p, "import_media", "night", 0, &id, &done, &err) == 0 && id == 0);
 }
 
 static void test_runs(void **state)

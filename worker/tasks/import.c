@@ -48,11 +48,12 @@ static void tell_result(const struct import *im)
 
 static int write_run(struct import *im, const char *state, const char *note)
 {
-	int64_t now = redis_now_ms(im->a->worker->redis);
-
+	/* What it says is what became of the items; this attempt finds them unchanged. */
+	if (im->a->run_told && strcmp(state, "failed") != 0)
+		return 0;
 	im->run.state = state;
 	im->run.note = note;
-	im->run.finished_ms = strcmp(state, "running") ? now : 0;
+	im->run.finished_ms = strcmp(state, "running") ? redis_now_ms(im->a->worker->redis) : 0;
 	im->run.counts.calls = im->calls_before + im->a->caller.calls;
 	note_memory(im);
 	im->run_written_ms = loop_now_ms();
