@@ -128,7 +128,8 @@ static int check_time(struct attempt *a)
 		return err_set(&a->err, -EAGAIN, ERR_HOLD, "run_at", "not before its run_at");
 	}
 	/* A fan-out that has begun goes on, or it would leave children out. */
-	if (a->job.expires_in_s && !a->fanned && now - fresh_waits_since(a) > a->job.expires_in_s * 1000)
+	if (a->job.expires_in_s && !a->fanned &&
+	    now - fresh_waits_since(a) > a->job.expires_in_s * 1000)
 		return err_set(&a->err, -EINVAL, ERR_EXPIRED, "expires_in",
 			       "waited longer than its expires_in of %lld s",
 			       (long long)a->job.expires_in_s);
