@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "common/base/config.h"
@@ -137,8 +138,11 @@ static void on_hup(int signo, void *arg)
 
 static void print_co(const char *name, const char *why, int64_t waiting_ms, void *data, void *arg)
 {
-	log_event(LOG_INFO, "coroutine", LS("name", name), LS("waits_for", why),
-		  LI("since_ms", waiting_ms));
+	log_write(LOG_INFO, "coroutine", /* asked for by name: whatever --log-level says */
+		  (const struct log_kv[]){ LS("name", name),
+					   LS("waits_for", why),
+					   LI("since_ms", waiting_ms),
+					   { 0 } });
 }
 
 static void on_usr1(int signo, void *arg)
@@ -317,6 +321,7 @@ int main(int argc, char **argv)
 	int rc;
 
 	secret_harden_process();
+	prctl(PR_SET_NAME, program_invocation_short_name); /* not "exe", after a HUP */
 	rc = load_settings(s, argc, argv);
 	if (rc != 0)
 		return rc;

@@ -21,6 +21,7 @@
 #include "worker/pool.h"
 #include "worker/run.h"
 #include "worker/sink.h"
+#include "worker/waits.h"
 
 #define BEAT_MS 1000
 #define FLEET_MS 2000 /* worker:{longshore}:EPOCH lives 8 s */
@@ -48,7 +49,9 @@ static void print_info(struct buf *out)
 		(long long)self.rss_bytes);
 	for (int i = 0; i < self.s->n_names; i++)
 		buf_printf(out, "%s\"%s\"", i ? "," : "", self.s->names[i]);
-	buf_puts(out, "],\"tasks\":");
+	buf_puts(out, "],\"waits\":");
+	waits_print(out);
+	buf_puts(out, ",\"tasks\":");
 	run_print_tasks(out);
 	buf_putc(out, '}');
 }
@@ -245,18 +248,9 @@ static void on_term(int signo, void *arg)
 		loop_stop();
 }
 
-static void print_co(const char *name, const char *why, int64_t waiting_ms, void *data, void *arg)
-{
-	const struct attempt *a = data;
-
-	log_event(LOG_WARN, "coroutine", LS("name", name), LS("waits_for", why),
-		  LI("since_ms", waiting_ms), LS("job", a ? a->job_id : NULL),
-		  LS("task", a ? a->job.task : NULL));
-}
-
 static void on_usr1(int signo, void *arg)
 {
-	co_each(print_co, NULL);
+	waits_log();
 }
 
 static void close_all(void)

@@ -72,17 +72,24 @@ static void add_children(struct attempt *a, struct settlement *s)
 /* An outcome is told once, where it is decided. */
 static void count(const struct attempt *a, const char *outcome)
 {
+	static struct metrics_kept outcomes, durations;
 	const char *partner = queue_partner(a->lease.queue);
 	/* A task that nobody knows must not make a label of what outsiders wrote. */
-	const char *task = a->job.task && task_find(a->job.task) ? a->job.task : "unknown";
-	double seconds = (loop_now_ms() - a->started_ms) / 1000.0;
+	const struct task *t = a->job.task ? task_find(a->job.task) : NULL;
+	const char *task = t ? t->name : "unknown";
+	struct metric **total = metrics_keep(&outcomes, partner, t, outcome),
+		      **time = metrics_keep(&durations, partner, t, NULL);
 
-	metric_add(metrics_counter("integration_tasks_total", "Attempts by outcome.", "partner",
-				   partner, "task", task, "outcome", outcome, NULL),
-		   1);
-	metric_observe(metrics_histogram("integration_task_duration_seconds", "Time of an attempt.",
-					 "partner", partner, "task", task, NULL),
-		       seconds);
+	if (!*total)
+		*total =
+			metrics_counter("integration_tasks_total", "Attempts by outcome.",
+					"partner", partner, "task", task, "outcome", outcome, NULL);
+	if (!*time)
+		*time = metrics_histogram("integration_task_duration_seconds",
+					  "Time of an attempt.", "partner", partner, "task", task,
+					  NULL);
+	metric_add(*total, 1);
+	metric_observe(*time, (loop_now_ms() - a->started_ms) / 1000.0);
 }
 
 static void log_outcome(const struct attempt *a, enum log_level level, const char *event,

@@ -16,10 +16,11 @@ struct sink *sink_new(struct pg *p);
 void sink_free(struct sink *s);
 
 #define SINK_WHY_MAX 160
-/* Waits.  outcomes[i] for rows[i]; why[i] (may be NULL) says why a ROW_FAILED failed.  Rows are copied.  0 | -ETIMEDOUT | -ECANCELED | -EPROTO (all
+/* Waits.  outcomes[i] for rows[i].  why (may be NULL) gets NULL, or, where a row failed, the texts that say why, by row: the
+ * caller's to free.  Rows are borrowed until it returns.  0 | -ETIMEDOUT | -ECANCELED | -EPROTO (all
  * refused: schema or permission). */
 int sink_rows(struct sink *s, enum row_table t, uint64_t columns, const struct row *const *rows,
-	      int n, enum row_outcome *outcomes, char (*why)[SINK_WHY_MAX], int64_t deadline_ms,
+	      int n, enum row_outcome *outcomes, char (**why)[SINK_WHY_MAX], int64_t deadline_ms,
 	      struct err *err) __attribute__((warn_unused_result));
 
 /* Wait.  One row each, gathered with others'. Copied. */

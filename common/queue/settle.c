@@ -163,7 +163,7 @@ static void settle_args(const struct settlement *s, int first_key, struct redis_
 
 	redis_arg(a, l->id);
 	redis_arg(a, strrchr(l->id, ':') + 1);
-	redis_arg_int(a, s->n_children + s->n_keys + (s->kind != SETTLE_DONE));
+	redis_arg_int(a, s->n_child_ops + s->n_keys + (s->kind != SETTLE_DONE));
 	/* The outcome comes first: settle.lua looks at it to know whether it needs the member. */
 	if (s->kind == SETTLE_AGAIN)
 		op_args(a, "again", l->lane, s->integration, 0, &s->header);
@@ -171,9 +171,7 @@ static void settle_args(const struct settlement *s, int first_key, struct redis_
 		op_args(a, "delay", l->lane, s->integration, s->due_ms, &s->header);
 	else if (s->kind == SETTLE_DEAD)
 		op_args(a, "dead", l->lane, s->integration, s->failed_at_ms, &s->letter);
-	for (const struct child *c = s->children; c; c = c->next)
-		op_args(a, c->outbox ? "outbox" : "child", c->lane, c->integration, c->run_at_ms,
-			&c->bytes);
+	settle_child_args(s, a);
 	settle_key_ops(s, first_key, a);
 }
 
@@ -216,6 +214,8 @@ static void batch_start(struct queue *q, struct settlement **jobs, int n, bool p
 	memcpy(b->jobs, jobs, (size_t)n * sizeof(*b->jobs));
 	b->n = n;
 	b->plain = plain;
+	for (int i = 0; i < n && !plain; i++)
+		settle_children_pack(jobs[i]);
 	b->next = q->batches;
 	b->prev = &q->batches;
 	if (b->next)

@@ -20,6 +20,9 @@ struct settlement {
 	struct buf header, letter;
 	struct child *children, **children_tail;
 	int n_children;
+	struct child_op *child_ops; /* children.c */
+	int n_child_ops;
+	struct buf packed;
 	size_t bytes;
 	bool outbox;
 	struct job_keys *keys; /* NULL for most */
@@ -29,6 +32,10 @@ struct settlement {
 	void *arg;
 	struct settlement *next;
 };
+
+/* children.c: packs them, once, when they are sent first; then as many ops. */
+void settle_children_pack(struct settlement *s);
+void settle_child_args(const struct settlement *s, struct redis_args *a);
 
 /* keys.c: what settle.lua is told about the keys; first_key = index in KEYS of the job's first. */
 void settle_key_names(const struct settlement *s, struct redis_args *a);

@@ -28,6 +28,8 @@ void settlement_free(struct settlement *s)
 		buf_clear(&c->bytes);
 		free(c);
 	}
+	free(s->child_ops);
+	buf_clear(&s->packed);
 	buf_clear(&s->header);
 	buf_clear(&s->letter);
 	free(s->keys);

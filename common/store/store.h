@@ -174,6 +174,9 @@ int deadletter_discard(struct pg *p, const char *const *ids, int n, struct err *
 struct rejected {
 	int64_t integration_id, run_id;
 	const char *collection, *external_id, *parent_id, *field, *reason, *item_json, *job_id;
+	/* The same in all attempts at an import and in all its children, for an attempt that dies may leave no word of
+	 * its run, and children that are queued again; NULL: the run's id serves. */
+	const char *import_id;
 	int page;
 };
 const char *rejected_insert_sql(void);

@@ -204,6 +204,41 @@ static void scalars_as_text(void **state)
 	cJSON_Delete(v);
 }
 
+/* As printf writes them: the shortest of 15 and 17 digits that reads back as the same number. */
+static void check_number(double d)
+{
+	cJSON v = { .type = cJSON_Number, .valuedouble = d };
+	char want[40];
+
+	snprintf(want, sizeof(want), "%.15g", d);
+	if (strtod(want, NULL) != d)
+		snprintf(want, sizeof(want), "%.17g", d);
+	check_text(&v, want);
+}
+
+static void decimals_as_printf_writes_them(void **state)
+{
+	static const double odd[] = {
+		0.5,      -0.25,       112.5,        0.0001,    0.00011,   0.00009,          1e-6,
+		0.000123, 999999999.5, 1000000000.5, 0.1 + 0.2, 1.0 / 3.0, 123456789.123456, 5e-324,
+		1.7e308,  0.3,         -0.7,         100.01,    100.001,   -38.722252
+	};
+	uint64_t x = 42;
+
+	for (size_t i = 0; i < ARRAY_LEN(odd); i++)
+		check_number(odd[i]);
+	for (int i = 0; i < 100000; i++) {
+		static const double tens[] = { 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8 };
+		double n;
+
+		x = x * 6364136223846793005u + 1442695040888963407u;
+		n = (double)(int64_t)(x >> (20 + x % 40)) + 0.5;
+		check_number((i % 2 ? 1 : -1) * (n - 0.5) / tens[i % 8] + 1e-9 * (i % 3 == 0));
+		if (n / 7 != __builtin_trunc(n / 7))
+			check_number(n / 7);
+	}
+}
+
 static void round_trip(const char *text, const char *want)
 {
 	struct buf b = BUF_INIT;
@@ -545,6 +580,7 @@ int main(void)
 		cmocka_unit_test(bounds_of_size_and_depth),
 		cmocka_unit_test(scalars_as_text),
 		cmocka_unit_test(prints_what_it_read),
+		cmocka_unit_test(decimals_as_printf_writes_them),
 		cmocka_unit_test(a_changed_number_loses_its_old_digits),
 		cmocka_unit_test(quotes_anything),
 		cmocka_unit_test(paths),

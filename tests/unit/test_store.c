@@ -469,6 +469,17 @@ static void rejected_body(struct pg *p)
 		pg_params_clear(&params);
 	}
 	CHECK_SQL(p, "SELECT count(*) FROM rejected_items", "2");
+	for (int i = 0; i < 4;
+	     i++) { /* an import's next attempt has another run, tonight's is another import */
+		v[0].run_id = 7 + i;
+		v[0].import_id = i < 3 ? "last night's" : "tonight's";
+		pg_params_init(&params);
+		rejected_insert_params(&params, v, 1);
+		CHECK(pg_exec(p, rejected_insert_sql(), &params, NULL, loop_now_ms() + 10000,
+			      NULL) == 0);
+		pg_params_clear(&params);
+	}
+	CHECK_SQL(p, "SELECT count(*) FROM rejected_items", "4");
 	CHECK_SQL(p, "SELECT string_agg(pattern, ' | ' ORDER BY pattern) FROM dead_letter_patterns",
 		  "name: missing | no id #");
 }

@@ -48,7 +48,8 @@ static int begin(struct import *im, struct attempt *a)
 	return rc;
 }
 
-/* An integration that was deleted meanwhile has nothing to tell. */
+/* An integration that was deleted meanwhile has nothing to tell.  Marked before the wait: the jobs that end meanwhile
+ * would else all queue up for the lock of that one row. */
 static int touch_success(struct attempt *a)
 {
 	static struct {
@@ -58,11 +59,11 @@ static int touch_success(struct attempt *a)
 
 	if (last[slot].id == a->integration->id && loop_now_ms() - last[slot].at_ms < TOUCH_MS)
 		return 0;
+	last[slot].id = a->integration->id;
+	last[slot].at_ms = loop_now_ms();
 	rc = integration_touch_success(a->worker->pg, a->integration->id, &a->err);
-	if (rc == 0) {
-		last[slot].id = a->integration->id;
-		last[slot].at_ms = loop_now_ms();
-	}
+	if (rc < 0)
+		last[slot].id = 0;
 	return rc == -ENOENT ? 0 : rc;
 }
 
@@ -191,6 +192,8 @@ static int walk(struct import *im, struct pager *pg, const char *parent_id)
 	/* Of parents each is looked at before it begins. */
 	while ((rc = last || parent_id ? 0 : import_room(im, im->collection)) == 0 &&
 	       (rc = next_page(im, pg, &page)) > 0) {
+		/* It is read: the job waits for its rows without the text. */
+		http_response_clear(&page.result.http);
 		if (!attempt_holds_lease(im->a)) {
 			page_clear(&page);
 			return -ESTALE;
@@ -269,7 +272,8 @@ static int set_parent_aside(struct import *im, const struct manifest_collection 
 			      .collection = c->name,
 			      .parent_id = id,
 			      .reason = a->err.text,
-			      .job_id = a->job_id };
+			      .job_id = a->job_id,
+			      .import_id = import_id(a) };
 
 	im->run.counts.failed++;
 	log_event(LOG_WARN, "parent_set_aside", LS("collection", c->name), LS("parent", id),

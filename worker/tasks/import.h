@@ -45,6 +45,9 @@ int import_page(struct import *im, const struct page *p, const char *parent_id)
 int import_room(struct import *im, const struct manifest_collection *parents)
 	__attribute__((warn_unused_result));
 
+/* Names the import that this job is, or is a part of: of all its attempts the same.  Borrowed from the attempt. */
+const char *import_id(const struct attempt *a);
+
 /* place.c.  One job at a time scans a collection of an integration: another one that comes
  * meanwhile is held (-EAGAIN, ERR_HOLD) until the first is done or has not moved for long.  All
  * wait; else as checkpoint_get and checkpoint_put. */

@@ -21,9 +21,9 @@ struct rows {
 	int n, cap;
 };
 
-/* Of one row: here, as the sink copies it, and what is said of it. */
+/* Of one row: here, and what is said of it. */
 #define ROW_HELD_BYTES \
-	(2 * sizeof(struct row) + 2 * sizeof(void *) + sizeof(enum row_outcome) + SINK_WHY_MAX)
+	(sizeof(struct row) + 2 * sizeof(void *) + sizeof(enum row_outcome) + SINK_WHY_MAX)
 
 static int too_much(struct import *im, const struct page *p, int64_t bytes)
 {
@@ -66,6 +66,13 @@ struct fault { /* an item that can't be a row */
 	const char *id, *parent_id, *field, *reason;
 };
 
+const char *import_id(const struct attempt *a)
+{
+	const char *of = a->job.args ? json_str(a->job.args, "import") : NULL;
+
+	return of ? of : a->lease.header.id;
+}
+
 static int reject(struct import *im, const struct manifest_collection *c, const struct fault *f,
 		  int page)
 {
@@ -83,6 +90,7 @@ static int reject(struct import *im, const struct manifest_collection *c, const 
 			      .reason = f->reason,
 			      .item_json = buf_str(&json),
 			      .job_id = a->job_id,
+			      .import_id = import_id(a),
 			      .page = page };
 	rc = sink_rejected(a->worker->sink, &r, attempt_deadline_ms(a), &a->err);
 	buf_clear(&json);
@@ -150,34 +158,41 @@ static void measure(struct import *im, const struct rows *r)
 {
 	static const char *const names[] = { "failed",    "added", "updated",
 					     "unchanged", "stale", "undeleted" };
+	static struct metrics_kept kept;
 	int n[6] = { 0 };
 
 	for (int i = 0; i < r->n; i++)
 		n[r->outcomes[i]]++;
-	for (int o = 0; o < 6; o++)
-		if (n[o])
-			metric_add(metrics_counter("integration_rows_total",
-						   "Rows by what became of them.", "partner",
-						   im->a->partner, "table",
-						   row_table_name(r->c->table), "outcome", names[o],
-						   NULL),
-				   n[o]);
+	for (int o = 0; o < 6; o++) {
+		struct metric **m;
+
+		if (!n[o])
+			continue;
+		m = metrics_keep(&kept, im->a->partner, row_table_name(r->c->table), names[o]);
+		if (!*m)
+			*m = metrics_counter("integration_rows_total",
+					     "Rows by what became of them.", "partner",
+					     im->a->partner, "table", row_table_name(r->c->table),
+					     "outcome", names[o], NULL);
+		metric_add(*m, n[o]);
+	}
 }
 
 static int store(struct import *im, struct rows *r, const struct page *p)
 {
 	struct attempt *a = im->a;
 	const struct row **ptrs = mem_alloc((r->n + 1) * sizeof(*ptrs));
-	char(*why)[SINK_WHY_MAX] = mem_zalloc((r->n + 1) * sizeof(*why));
+	char(*why)[SINK_WHY_MAX] = NULL;
 	int rc;
 
 	r->outcomes = mem_zalloc((r->n + 1) * sizeof(*r->outcomes));
 	for (int i = 0; i < r->n; i++)
 		ptrs[i] = &r->v[i];
-	rc = sink_rows(a->worker->sink, r->c->table, r->c->columns, ptrs, r->n, r->outcomes, why,
+	rc = sink_rows(a->worker->sink, r->c->table, r->c->columns, ptrs, r->n, r->outcomes, &why,
 		       attempt_deadline_ms(a), &a->err);
 	for (int i = 0; rc == 0 && i < r->n; i++) {
-		struct fault f = { r->items[i], r->v[i].external_id, NULL, "row", why[i] };
+		struct fault f = { r->items[i], r->v[i].external_id, NULL, "row",
+				   why ? why[i] : "" };
 
 		count(im, r->outcomes[i]);
 		if (r->outcomes[i] == ROW_FAILED)
@@ -257,6 +272,7 @@ static int push_parents(struct import *im, const struct manifest_collection *c, 
 
 	cJSON_AddStringToObject(args, "collection", c->name);
 	cJSON_AddItemToObject(args, "parents", parents);
+	cJSON_AddStringToObject(args, "import", import_id(a));
 	job_print(&payload, task_of(c->table), a->integration->id, args,
 		  im->run.root_id ? im->run.root_id : im->run.id, a->job_id);
 	struct queue_push push = { .lane = c->lane,
@@ -344,7 +360,7 @@ static int page_rows(struct import *im, struct rows *r, const struct page *p, co
 		     struct arena *arena)
 {
 	struct budget *memory = &im->a->memory;
-	int rc = rows_grow(im, r, p, p->n + 1);
+	int rc = rows_grow(im, r, p, p->n ? p->n : 1);
 	int64_t mapped;
 
 	for (int i = 0; rc == 0 && i < p->n; i++)
@@ -365,7 +381,7 @@ int import_page(struct import *im, const struct page *p, const char *parent_id)
 	struct rows r = { .c = im->collection };
 	int rc;
 
-	/* The sink copies what is text in the rows, which is no more than what came. */
+	/* The statement that writes them copies what is text in the rows, which is no more than what came. */
 	if (budget_take(&im->a->memory, p->text_bytes)) {
 		rc = page_rows(im, &r, p, parent_id, arena);
 		budget_give(&im->a->memory, p->text_bytes);

@@ -23,7 +23,8 @@ if most <= 0 then return {0, length} end
 
 local time = redis.call('TIME')
 local born = format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-local id = format('%x-', time[1] * 1000000 + time[2])
+-- With %d: printing a double as one is what would cost most here.
+local head = format('1%%014d %%s %x-%%x 0 0 %s\n', time[1] * 1000000 + time[2], born)
 local moved, seq, seen, ring = 0, nil, {}, {}
 while moved < most and room > 0 do
 	local raw = redis.call('RPOP', KEYS[1], math.min(5, most - moved))
@@ -35,8 +36,7 @@ while moved < most and room > 0 do
 		local integration = hint(payload)
 		seq = seq + 1
 		add[2 * j - 1] = integration
-		add[2 * j] = format('1%014.0f ', seq) .. integration .. ' ' .. id .. format('%x', seq)
-			.. ' 0 0 ' .. born .. '\n' .. payload
+		add[2 * j] = format(head, seq, integration, seq) .. payload
 		room = room - #payload
 		if not seen[integration] then
 			seen[integration] = true

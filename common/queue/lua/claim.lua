@@ -9,7 +9,7 @@
 -- need not travel.  The ring is visited in turn, a quantum of jobs each; whoever is at its cap, paused or
 -- out of jobs leaves it.  Caps come from control only: with caps in arguments, a rolling
 -- upgrade would strand an integration that the other version never puts back.
-local min, ceil = math.min, math.ceil
+local min, ceil, format = math.min, math.ceil, string.format
 local control = redis.call('HMGET', KEYS[12], 'gen', 'partner', 'default')
 if not control[2] then return {'none'} end
 if ARGV[7] ~= '1' and redis.call('EXISTS', KEYS[1], KEYS[2], KEYS[3]) > 0 then
@@ -39,10 +39,11 @@ local function take(lane, integration, room)
 	redis.call('ZREM', ready, unpack(got))
 	local o, f = #out, #flight
 	out[o + 1], out[o + 2], out[o + 3] = lane, integration, k
-	local before, after = ARGV[2] .. ':', ':' .. lane .. ':' .. integration
+	-- format with %d: Lua's own way from number to text costs three times as much.
+	local lease = string.gsub(ARGV[2], '%%', '%%%%') .. ':%d:' .. lane .. ':' .. integration
 	for j = 1, k do
 		local member = got[j]
-		flight[f + 2 * j - 1] = before .. number .. after
+		flight[f + 2 * j - 1] = format(lease, number)
 		flight[f + 2 * j] = member
 		out[o + 3 + j] = member
 		number = number + 1

@@ -5,7 +5,8 @@
 --   op again   bytes = header                       back into ready, before new jobs
 --      delay   bytes = header, number = due ms
 --      dead    bytes = letter, number = failed_at ms
---      child   bytes = " I HEADER\nPAYLOAD", number = run_at ms, 0 = now
+--      child   number = run_at ms, 0 = now; bytes = children alike, packed: how many, then of each its
+--              length and " I HEADER\nPAYLOAD"; numbers are 4 bytes, the highest first
 --      outbox  bytes = entry, for another partner's slot
 --      key     lane = index in KEYS, integration = D succeeded, X freed or W waits, number = life
 --              ms, bytes = the job's id; unique.lua has the value's form
@@ -105,6 +106,30 @@ local function settle_key(name, fate, life, id)
 	end
 end
 
+-- Many alike are one op, and a number is printed for ten of them: half of a child's cost is Lua's handling
+-- of texts, the other half Redis' sorted set.
+local digits = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
+local function bear(op_at, seq)
+	local _, lane, integration, number, bytes = unpack(ARGV, op_at, op_at + 4)
+	local list, score, before = delayed, number, 'D' .. lane .. ' '
+	if number == '0' then
+		lane = tonumber(lane)
+		list, score, before = ready[lane], integration, ''
+		rings[lane][integration] = true
+	end
+	local count, from = struct.unpack('>I4', bytes)
+	local k, tens, rest = #list, nil, nil
+	for _ = 1, count do
+		seq = seq + 1
+		local last = seq % 10
+		if last == 0 or not tens then tens = before .. format('1%013d', (seq - last) / 10) end
+		rest, from = struct.unpack('>I4c0', bytes, from)
+		list[k + 1], list[k + 2] = score, tens .. digits[last] .. rest
+		k = k + 2
+	end
+	return seq
+end
+
 local at = 1
 while ARGV[at] do
 	local lease, integration, nops = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
@@ -128,18 +153,10 @@ if #held == 0 then return out end
 -- The first write is one that a full Redis allows; what follows then may not be refused.
 each('HDEL', KEYS[1], held)
 if #children > 0 then
-	local seq = redis.call('INCRBY', KEYS[13], #children) - #children
-	for j = 1, #children do
-		local _, lane, integration, number, bytes = unpack(ARGV, children[j], children[j] + 4)
-		local member = format('1%014.0f', seq + j) .. bytes
-		if number == '0' then
-			lane = tonumber(lane)
-			push(ready[lane], integration, member)
-			rings[lane][integration] = true
-		else
-			push(delayed, number, 'D' .. lane .. ' ' .. member)
-		end
-	end
+	local count = 0
+	for j = 1, #children do count = count + struct.unpack('>I4', ARGV[children[j] + 4]) end
+	local seq = redis.call('INCRBY', KEYS[13], count) - count
+	for j = 1, #children do seq = bear(children[j], seq) end
 end
 for lane = 1, 3 do
 	each('ZADD', KEYS[3 + lane], ready[lane])

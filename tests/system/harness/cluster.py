@@ -119,8 +119,8 @@ class Cluster:
         return {"queue": name, "ready": 0, "delayed": 0, "held": 0, "in_flight": 0, "dead": 0, "oldest_age_s": 0}
 
     def busy(self, partners=("guesty", "longshore")):
-        """What is not done yet, straight from Redis: cheap enough to poll."""
-        with self.redis.client.pipeline(transaction=False) as pipe:
+        """What is not done yet, straight from Redis: cheap enough to poll.  In one transaction, or a job that moves is missed."""
+        with self.redis.client.pipeline(transaction=True) as pipe:
             for p in partners:
                 for lane in (":high", "", ":low"):
                     pipe.llen(f"queue:{{{p}}}{lane}")
