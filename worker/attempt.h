@@ -41,7 +41,9 @@ struct attempt {
 	int64_t run_id; /* of an import; 0 = none yet */
 	int64_t step;   /* how far a task without a checkpoint has got */
 	int small; /* pages of at most so many items, after one that was too large; 0: as the manifest says */
-	int64_t fanned;    /* children that a fan-out has queued so far */
+	int64_t fanned; /* children that a fan-out has queued so far */
+	/* Of a fan-out: step and fanned once the children it made are queued; only the settlement that queues them writes these. */
+	int64_t next_step, next_fanned;
 	bool auth_refused; /* it met a 401 with a fresh token once */
 	bool unclean;      /* a page may be stored without what hangs on it being queued */
 	/* Of its run and its outcome (runs.h, outcome.h). */

@@ -177,6 +177,9 @@ static bool is_ours(const char *word, size_t n)
 static void header_extend(const struct attempt *a, struct job_header *h, struct buf *extra)
 {
 	const char *end = h->extra + h->extra_len, *next;
+	/* A place beyond children goes only with them: an attempt that comes to fail clears them, and goes_on. */
+	int64_t step = a->goes_on && a->next_step ? a->next_step : a->step;
+	int64_t fanned = a->goes_on && a->next_fanned ? a->next_fanned : a->fanned;
 
 	for (const char *p = h->extra; p < end; p = next) {
 		next = memchr(p + 1, ' ', (size_t)(end - p - 1));
@@ -189,12 +192,12 @@ static void header_extend(const struct attempt *a, struct job_header *h, struct 
 		buf_puts(extra, RAN_AUTH "1");
 	if (a->run_id)
 		buf_printf(extra, RAN_RUN "%lld", (long long)a->run_id);
-	if (a->step)
-		buf_printf(extra, RAN_AT "%lld", (long long)a->step);
+	if (step)
+		buf_printf(extra, RAN_AT "%lld", (long long)step);
 	if (a->small)
 		buf_printf(extra, RAN_SMALL "%d", a->small);
-	if (a->fanned)
-		buf_printf(extra, RAN_FANNED "%lld", (long long)a->fanned);
+	if (fanned)
+		buf_printf(extra, RAN_FANNED "%lld", (long long)fanned);
 	h->extra = extra->data;
 	h->extra_len = extra->len;
 }

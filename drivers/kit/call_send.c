@@ -86,23 +86,36 @@ static int decode(const struct caller *c, const struct http_response *h, struct 
 	return hooks->decode_body(buf_str(&h->body), h->body.len, out, err);
 }
 
-static void over(const struct call_result *r, const struct exchange *x, size_t tree,
-		 struct err *why)
+#define FEWER "ask for fewer fields, lower \"size\" of the manifest's pagination"
+
+/* A body that was not read to its end: of more than is left to the job, or than is read of any answer. */
+static void over_body(const struct call_result *r, const struct exchange *x, struct err *why)
 {
 	const struct budget *m = r->memory;
-	char what[120];
+	size_t most = body_max(m);
 
-	if (tree)
-		snprintf(what, sizeof(what),
-			 "takes %zu KiB in memory, its %zu KiB of text beside them", tree >> 10,
-			 r->http.body.len >> 10);
+	if (most == DOOR_BODY_MAX_BYTES)
+		err_set(why, 0, ERR_MEMORY, "answer size",
+			"the answer of %s %s is longer than %zu KiB, the most that is read of one: " FEWER,
+			x->spec->method, x->spec->endpoint, most >> 10);
 	else
-		snprintf(what, sizeof(what), "is longer than %zu KiB", body_max(m) >> 10);
+		err_set(why, 0, ERR_MEMORY, "job memory",
+			"the answer of %s %s is longer than %zu KiB; a job may hold %lld KiB and held %lld: " FEWER
+			", or raise --job-memory",
+			x->spec->method, x->spec->endpoint, most >> 10, (long long)m->limit >> 10,
+			(long long)m->held >> 10);
+}
+
+static void over_tree(const struct call_result *r, const struct exchange *x, size_t tree,
+		      struct err *why)
+{
+	const struct budget *m = r->memory;
+
 	err_set(why, 0, ERR_MEMORY, "job memory",
-		"the answer of %s %s %s; a job may hold %lld KiB and held %lld: ask for fewer fields, "
-		"lower \"size\" of the manifest's pagination, or raise --job-memory",
-		x->spec->method, x->spec->endpoint, what, (long long)m->limit >> 10,
-		(long long)(m->held - r->body_bytes) >> 10);
+		"the answer of %s %s takes %zu KiB in memory, its %zu KiB of text beside them; a job may "
+		"hold %lld KiB and held %lld: " FEWER ", or raise --job-memory",
+		x->spec->method, x->spec->endpoint, tree >> 10, r->http.body.len >> 10,
+		(long long)m->limit >> 10, (long long)(m->held - r->body_bytes) >> 10);
 }
 
 /* NULL and a text where there is a body that is not what it should be. */
@@ -135,7 +148,7 @@ static cJSON *parse(const struct caller *c, const struct exchange *x, struct cal
 	if (rc == 0 && budget_take(r->memory, (int64_t)tree))
 		r->tree_bytes = (uint32_t)tree;
 	if (rc == -ENOMEM)
-		over(r, x, tree, why);
+		over_tree(r, x, tree, why);
 	else if (rc < 0)
 		err_set(why, 0, ERR_DATA, "json",
 			"the answer is not the JSON that was expected: line %d, column %d: %s",
@@ -186,9 +199,8 @@ void exchange_read(struct caller *c, const struct exchange *x, struct call_resul
 	struct err unread = { 0 };
 
 	r->json = parse(c, x, r, &unread);
-	if (r->http.failure && !strcmp(r->http.failure, "too_large") &&
-	    body_max(r->memory) < DOOR_BODY_MAX_BYTES)
-		over(r, x, 0, &unread);
+	if (r->memory && r->http.failure && !strcmp(r->http.failure, "too_large"))
+		over_body(r, x, &unread);
 	memset(out, 0, sizeof(*out));
 	classify(c->driver->manifest, &r->http, r->json, x->at_token_url,
 		 redis_now_ms(c->door->redis), out);

@@ -83,6 +83,26 @@ def test_a_fan_out_pauses_at_the_bound_and_queues_each_child_once_whoever_dies(c
     assert cluster.dead() == []
 
 
+def test_no_settlement_queues_thousands_of_children(cluster):
+    sandbox = cluster.sandbox(listings=1, clean=True, limits="none")
+    add_companies(cluster, sandbox, 1200)
+    # One company with very many accounts, too.
+    cluster.sql("INSERT INTO integrations (company_id, partner, base_url) SELECT %s, 'guesty', %s FROM generate_series(1, 600)",
+                cluster.company_id, sandbox.url + "/v1")
+    cluster.scheduler()
+    worker = cluster.worker(partners="longshore")
+    cluster.push({"task": "import_all_resources", "id": "all"}, "queue:{longshore}")
+    wait_until(lambda: waiting(cluster, "guesty") == 1800, 40, cluster.describe)
+    cluster.wait_idle(20, ("longshore",))
+    queued = [json.loads(m.split(b"\n", 1)[1])["integration_id"]
+              for m in cluster.redis.client.zrange("ready:{guesty}:normal", 0, -1)]
+    assert len(queued) == len(set(queued)) == 1800
+    assert len(re.findall(r"event=job_goes_on .*job=all\b", worker.log_text())) == 2, "500, 500, 200"
+    assert len(re.findall(r"event=job_goes_on .*task=import_company", worker.log_text())) == 1, "500, 101"
+    assert cluster.one("SELECT total FROM runs WHERE task = 'import_all_resources'") == 1200
+    assert cluster.one("SELECT total FROM runs WHERE task = 'import_company_resources' AND total > 1") == 601
+
+
 def test_a_partner_whose_lane_is_full_holds_up_no_other(cluster):
     folder = cluster.folder / "drivers" / "calm"
     shutil.copytree(ROOT / "drivers" / "guesty", folder)

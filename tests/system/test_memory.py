@@ -25,9 +25,9 @@ def test_a_process_over_a_gibibyte_raises_an_alert_that_resolves_itself(cluster)
         return cluster.sql("SELECT scope, severity, what, todo FROM alerts WHERE kind = 'process_memory' AND state = %s", state)
 
     def own():
-        (epoch,) = cluster.redis.client.zrange("workers:{longshore}", 0, -1)
-        info = cluster.redis.client.get("worker:{longshore}:" + epoch.decode())
-        return info and json.loads(info).get("rss_bytes")
+        for epoch in cluster.redis.client.zrange("workers:{longshore}", 0, -1):
+            info = cluster.redis.client.get("worker:{longshore}:" + epoch.decode())
+            return info and json.loads(info).get("rss_bytes")
 
     assert 1 << 20 < wait_until(own, 10 * SLOWER, cluster.describe) < 8 * GIB
     assert "process_resident_memory_bytes" in scheduler.get("/metrics").text

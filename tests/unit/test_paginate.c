@@ -489,6 +489,56 @@ static void body_memory(void)
 	bench_close(&b);
 }
 
+/* 17 MiB where more than five are asked for. */
+static void answer_long(struct httpd_request *q, int number)
+{
+	int limit = query_int(q, "limit", 25);
+	struct buf out = BUF_INIT;
+
+	buf_puts(&out, "{\"results\":");
+	append_things(&out, query_int(q, "skip", 0), limit);
+	if (limit > 5) {
+		buf_reserve(&out, 17 << 20);
+		memset(out.data + out.len, ' ', 17 << 20);
+		out.len += 17 << 20;
+	}
+	buf_puts(&out, "}");
+	httpd_reply(q, 200, "application/json", out.data, out.len);
+	buf_clear(&out);
+}
+
+/* What is read of one answer is bounded for all: smaller pages help there too. */
+static void body_long_answer(void)
+{
+	static const char offset[] = OFFSET("") THINGS("/things", "results", "");
+	struct budget memory = { .limit = INT64_C(512) << 20 };
+	struct pager_options o = { 0 };
+	struct err err = { 0 };
+	struct page page;
+	struct pager *p;
+	struct bench b;
+
+	scan_defaults(8);
+	partner.answer = answer_long;
+	redis_run("FLUSHALL", NULL);
+	bench_open(&b, "", offset, NULL, 5, 5000);
+	b.caller.memory = &memory;
+	p = pager_of(&b, &o);
+	OK(pager_next(p, &page, &err) == -EREMOTEIO && err.class == ERR_MEMORY);
+	OK(strstr(err.text, "the most that is read") && !strstr(err.text, "--job-memory"));
+	page_clear(&page);
+	OK(pager_shrink(p) && pager_next(p, &page, &err) == 1 && page.n == 5);
+	page_clear(&page);
+	OK(memory.held == 0);
+	pager_free(p);
+	bench_close(&b);
+}
+
+static void test_long_answer(void **state)
+{
+	assert_int_equal(on_loop(body_long_answer), 0);
+}
+
 static void test_memory(void **state)
 {
 	assert_int_equal(on_loop(body_memory), 0);
@@ -770,6 +820,7 @@ int main(void)
 		ON_LOOP(test_page),
 		ON_LOOP(test_smaller),
 		ON_LOOP(test_memory),
+		ON_LOOP(test_long_answer),
 		ON_LOOP(test_resume),
 		ON_LOOP(test_foreign_state),
 		ON_LOOP(test_since),

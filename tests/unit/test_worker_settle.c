@@ -30,7 +30,7 @@ static struct {
 	const char *exchange;
 	int64_t run_id, step;
 	int children;
-	int64_t put_off_ms;
+	int64_t put_off_ms, next_step;
 	int page_size;
 	bool goes_on, waits, loses_lease, unclean;
 } plan;
@@ -42,6 +42,8 @@ static int task_plan(struct attempt *a)
 	if (plan.goes_on)
 		attempt_continue(a);
 	a->page_size = plan.page_size;
+	a->next_step = plan.next_step;
+	a->next_fanned = plan.next_step ? a->fanned + plan.children : 0;
 	if (plan.put_off_ms)
 		attempt_put_off(a, plan.put_off_ms);
 	if (plan.run_id)
@@ -344,8 +346,18 @@ static void body_put_off(void)
 	OK(count("ZCARD", "ready:{acme}:low") == 3);
 	OK(printed("{outcome=\"put_off\",partner=\"acme\",task=\"plan\"} 1"));
 
-	/* one that fails after it asked for that is a failure, and queues none of them */
+	/* a place beyond children is written with them */
+	plan.step = 0;
+	plan.next_step = 77;
+	run_payload(JOB, strlen(JOB), 0, " ran=1 at=41 fanned=6\n");
+	OK(is_delayed(0) && strstr(left.words, " at=77") && strstr(left.words, " fanned=9"));
+
+	/* one that fails after it asked for that queues none of them, and stays where it was */
 	plan.rc = -EREMOTEIO;
+	plan.err.class = ERR_TRANSIENT;
+	run_payload(JOB, strlen(JOB), 0, " ran=1 at=41 fanned=6\n");
+	OK(is_delayed(1) && strstr(left.words, " at=41") && strstr(left.words, " fanned=6"));
+	OK(count("ZCARD", "ready:{acme}:low") == 0);
 	plan.err.class = ERR_CLIENT;
 	run_job(JOB, 2);
 	OK(is_dead() && count("ZCARD", "ready:{acme}:low") == 0);

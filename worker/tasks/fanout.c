@@ -49,15 +49,14 @@ static int64_t root_of(const struct attempt *a)
 	return a->job.run_id ? a->job.run_id : a->run_id;
 }
 
-/* All waits are over when the step moves: an attempt that fails must leave the header as it was. */
 static int end(struct attempt *a, bool more, bool full, int64_t step, int64_t queued)
 {
 	int rc = write_run(a, more ? "running" : "done", a->fanned + queued);
 
 	if (rc < 0)
 		return rc;
-	a->step = step;
-	a->fanned += queued;
+	a->next_step = step;
+	a->next_fanned = a->fanned + queued;
 	if (more && full)
 		attempt_put_off(a, room_pause_ms(queued > 0));
 	else if (more)
