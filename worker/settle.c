@@ -361,9 +361,6 @@ static bool written(struct attempt *a, enum job_end end)
 	}
 	a->goes_on = false;
 	attempt_children_clear(a);
-	/* Without its children it has got no further than when it began. */
-	a->step = header_number(&a->lease.header, RAN_AT);
-	a->fanned = header_number(&a->lease.header, RAN_FANNED);
 	if (rc == -ECANCELED) {
 		a->err.class = ERR_CANCELLED;
 		give_back(a, "job_handed_back", "handed_back");

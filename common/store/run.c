@@ -64,8 +64,8 @@ static int next_block(struct pg *p, struct err *err)
 }
 
 /* By the index of started_at: what began since one job did. */
-int run_of_job(struct pg *p, const char *task, const char *job_id, int64_t since_ms, int64_t *id,
-	       bool *done, struct err *err)
+int run_find(struct pg *p, const char *task, const char *job_id, int64_t since_ms, int64_t *id,
+	     bool *done, struct err *err)
 {
 	struct pg_params params;
 	PGresult *res = NULL;

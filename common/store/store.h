@@ -120,8 +120,8 @@ struct run {
 int run_new_id(struct pg *p, int64_t *id, struct err *err) __attribute__((warn_unused_result));
 /* The row that an attempt at this job left which died before it could say so: the newest that began since then.  *id 0: none.
  * *done: it had ended, all but for the settlement.  Waits. */
-int run_of_job(struct pg *p, const char *task, const char *job_id, int64_t since_ms, int64_t *id,
-	       bool *done, struct err *err) __attribute__((warn_unused_result));
+int run_find(struct pg *p, const char *task, const char *job_id, int64_t since_ms, int64_t *id,
+	     bool *done, struct err *err) __attribute__((warn_unused_result));
 /* Inserts or overwrites whole rows by id, n at once, in one statement (worker/sink batches
  * them). Fills one pg_statement-shaped pair; the caller sends it. */
 const char *run_upsert_sql(void);

@@ -346,13 +346,13 @@ static void runs_body(struct pg *p)
 		  " extract(epoch FROM finished_at)::int) FROM runs ORDER BY id LIMIT 1",
 		  "done 1 2 3 4 5 6 7 8 9 5");
 	CHECK_SQL(p, "SELECT percent FROM run_progress WHERE total = 40", "25.0");
-	CHECK(run_of_job(p, "import_media", "day", 2000, &id, &done, &err) == 0);
+	CHECK(run_find(p, "import_media", "day", 2000, &id, &done, &err) == 0);
 	CHECK(id == v[1].id && !done);
-	CHECK(run_of_job(p, "import_resources", "night", 900, &id, &done, &err) == 0);
+	CHECK(run_find(p, "import_resources", "night", 900, &id, &done, &err) == 0);
 	CHECK(id == v[0].id && done);
-	CHECK(run_of_job(p, "import_resources", "night", 1001, &id, &done, &err) == 0);
+	CHECK(run_find(p, "import_resources", "night", 1001, &id, &done, &err) == 0);
 	CHECK(id == 0 && !done); /* that one was of an earlier push */
-	CHECK(run_of_job(p, "import_media", "night", 0, &id, &done, &err) == 0 && id == 0);
+	CHECK(run_find(p, "import_media", "night", 0, &id, &done, &err) == 0 && id == 0);
 }
 
 static void test_runs(void **state)

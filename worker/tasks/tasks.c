@@ -58,8 +58,8 @@ int task_run(struct attempt *a)
 
 	/* One that died ('0': given back or reaped) had no settlement to leave it in. */
 	if (!a->run_id && a->lease.member[0] == '0')
-		rc = run_of_job(a->worker->pg, a->job.task, a->job_id, a->lease.header.born_ms,
-				&a->run_id, &a->run_told, &a->err);
+		rc = run_find(a->worker->pg, a->job.task, a->job_id, a->lease.header.born_ms,
+			      &a->run_id, &a->run_told, &a->err);
 	if (rc < 0 || a->run_id)
 		return rc;
 	return run_new_id(a->worker->pg, &a->run_id, &a->err);
