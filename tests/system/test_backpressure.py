@@ -126,6 +126,10 @@ def test_a_partner_whose_lane_is_full_holds_up_no_other(cluster):
     for integration in (*busy, calm):
         assert cluster.one("SELECT count(*) FROM runs WHERE task = 'import_resources' AND integration_id = %s",
                            integration) == 1
+    # All of it, the rest that was put off too, is one run.
+    ended = "SELECT ended, descendants_done AS n FROM runs WHERE task = 'import_company_resources' AND root_id = id"
+    wait_until(lambda: [r["ended"] for r in cluster.sql(ended)] == ["done"], 10 * SLOWER, lambda: str(cluster.sql(ended)))
+    assert cluster.sql(ended)[0]["n"] >= 5
 
 
 def photos_by_call(cluster):
