@@ -31,7 +31,7 @@ from torture import job_ends
 
 FAIL_BIN = BIN.parent.parent / "fail" / "bin"
 LISTINGS, PAGE, RESERVATIONS = 24, 10, 12
-TABLES = "resources, transactions, media, runs, dead_letters, rejected_items, checkpoints, alerts, token_mints"
+TABLES = "resources, transactions, media, runs, dead_letters, rejected_items, checkpoints, alerts, token_mints, outcomes"
 # Where: "worker" is the process that runs the jobs, "supervisor" its parent, which has something to do only when one died.
 Point = namedtuple("Point", "role name when nth")
 
@@ -89,7 +89,8 @@ class Lane:
         retried, throttled = (self.items["acct-3"][n]["id"] for n in (3, 5))
         s.fault(match=f"/v1/listings/{retried}", status=500, times=1)
         s.fault(match=f"/v1/listings/{throttled}", status=429, retry_after=4, times=1)
-        jobs = [({"id": "company", "task": "import_company_resources", "args": {"company_id": self.company}}, "longshore")]
+        jobs = [({"id": "company", "task": "import_company_resources", "record": True, "result_ttl": 600,
+                  "args": {"company_id": self.company, "on_done": {"task": "noop"}}}, "longshore")]
         jobs += [({"id": f"noop{n}", "task": "noop"}, q) for n, q in enumerate(("guesty:high", "guesty", "guesty:low", "longshore"))]
         jobs += [({"id": "later", "task": "noop", "run_at": now + 700}, "guesty"),
                  ({"id": "unknown", "task": "no_such_task"}, "guesty"),
@@ -147,7 +148,8 @@ class Lane:
     def is_drained(self):
         self.hurry()
         self.replace_dead()
-        return self.cluster.busy() == 0 and self.cluster.one(
+        open_runs = [k for k in self.cluster.redis.client.scan_iter(count=1000) if k.startswith((b"run:", b"ended:"))]
+        return not open_runs and self.cluster.busy() == 0 and self.cluster.one(
             "SELECT count(*) FROM dead_letters") == 2 and self.cluster.redis.client.zcard("dead:{guesty}") == 2
 
     def run(self, point=None, first=()):
@@ -260,6 +262,27 @@ class Lane:
                     wrong.append(f"{len(jobs)} jobs {task} of {account}: a child was {'doubled' if jobs else 'lost'}")
         for r in c.sql("SELECT task, job_id, state FROM runs WHERE state <> 'done' AND job_id <> 'missing'"):
             wrong.append(f"the run of {r['task']} {r['job_id']} stays {r['state']}")
+        self.check_company(wrong)
+
+    def check_company(self, wrong):
+        """Its run ended once, after all its parts; on_done was queued and done; whoever asked for the outcome has it."""
+        c = self.cluster
+        runs = c.sql("SELECT r.id, r.ended, r.ended_at, r.on_done_at, r.descendants_done AS n, max(p.finished_at) AS last"
+                     " FROM runs r JOIN runs p ON p.root_id = r.id AND p.id <> r.id WHERE r.job_id = 'company' GROUP BY r.id")
+        if [r["ended"] for r in runs] != ["done"] or not runs[0]["on_done_at"]:
+            wrong.append(f"the company's run has not ended once: {runs}")
+            return
+        (run,) = runs
+        if run["last"] > run["ended_at"] or run["n"] < 2 * len(self.accounts):
+            wrong.append(f"the company's run ended early: {run}")
+        ends = job_ends([p for p in self.started if "worker" in p.name])
+        if (f"run-{run['id']}-done", "job_done") not in ends:
+            wrong.append("the company's on_done was not done")
+        if c.sql("SELECT state FROM outcomes WHERE job_id = 'company'") != [{"state": "done"}]:
+            wrong.append("the company's outcome is not on record")
+        result = json.loads(c.redis.client.get("result:{longshore}:company") or "{}")
+        if result.get("state") != "done" or result.get("run_id") != run["id"]:
+            wrong.append(f"the company's result is {result}")
 
     def check_keys(self, wrong):
         names, client = documented_keys(), self.cluster.redis.client
@@ -269,7 +292,7 @@ class Lane:
                 wrong.append(f"{key} is not in common/README.md")
             elif all(k.has_ttl for k in known) and client.ttl(key) == -1:
                 wrong.append(f"{key} has no end")
-            elif re.match(r"(queue|ready|ring|flight|busy|outbox|delayed):", key):
+            elif re.match(r"(queue|ready|ring|flight|busy|outbox|delayed|run|ended):", key):
                 wrong.append(f"{key} is left over")
 
     def check_doctor(self, wrong):
