@@ -55,6 +55,10 @@ def resident_kib(pid):
     return status_kib(pid, "VmRSS")
 
 
+def open_files(pid):
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
 # ---- the servers ---------------------------------------------------------------------------------
 
 class Servers:

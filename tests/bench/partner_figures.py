@@ -2,7 +2,8 @@
 
 import json
 
-from measuring import Drain, Failed, per_s
+from harness import Worker, wait_until
+from measuring import Drain, Failed, open_files, per_s, resident_kib
 
 INTEGRATIONS = 20
 ROWS_A_JOB = 5
@@ -32,6 +33,28 @@ def import_round(s, ids, n, concurrency, fresh):
     return result
 
 
+def waiting_round(s, ids, n):
+    """Memory of jobs that have all sent their call and wait for a partner that takes 4 s."""
+    s.flush()
+    s.sql("TRUNCATE resources, runs")
+    s.sandbox.settings(latency_ms=4000)
+    worker = Worker(s.folder, s.env(), "worker", concurrency=n, partners="bench", log_level="warn").start()
+    try:
+        (pid,) = wait_until(worker.children, 10, "the worker's process")
+        wait_until(lambda: s.redis.client.zcard("workers:{longshore}"), 10, "the first beat")
+        before, sockets = resident_kib(pid), open_files(s.sandbox.pid)
+        push_imports(s, ids, n, ROWS_A_JOB)
+        wait_until(lambda: open_files(s.sandbox.pid) - sockets >= n, 10, "a connection of each call")
+        after = resident_kib(pid)
+        if s.redis.client.hlen("flight:{bench}") < n:
+            raise Failed("the first jobs have ended before the last ones waited")
+        wait_until(lambda: not s.redis.client.hlen("flight:{bench}"), 20, "the jobs to end")
+    finally:
+        worker.stop()
+        s.sandbox.settings(latency_ms=100)
+    return {"kib_a_job": (after - before) / n}
+
+
 def imports(s, f):
     s.longshore("company", "add", "Bench")
     ids = [int(s.longshore("integration", "add", "--company", "Bench", "--partner", "bench", "--base-url",
@@ -54,6 +77,10 @@ def imports(s, f):
               f"libcurl alone; worker {m['worker_us']:.0f}, Redis {m['redis_us']:.0f}, Postgres {m['postgres_us']:.0f}, "
               f"sandbox {m['sandbox_us']:.0f} us a job; {m['in_flight']:.0f} in flight; peak {m['peak_kib'] / 1024:.0f} MiB, "
               f"{each:.1f} KiB a job in flight")
+    for n in (1000, 5000):
+        m = f.measure(f"{n} waiting", lambda: waiting_round(s, ids, n))
+        f.row(f"memory of a job that waits for its partner, {n:,} at once", f"{m['kib_a_job']:.1f} KiB",
+              note="resident memory of the worker, less that before the first job")
     s.redis.client.flushall()
 
 
