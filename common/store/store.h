@@ -70,6 +70,11 @@ struct partner_state {
 		int cap;
 	} * over;
 	int n_over; /* paused or auth_broken integrations: cap 0; settings.in_flight: that */
+	struct {
+		int64_t integration;
+		char *environment, *base_url; /* base_url NULL: the manifest's */
+	} * homes;
+	int n_homes; /* integrations that call another host than the manifest's production */
 };
 void partner_state_clear(struct partner_state *s);
 int partner_state_get(struct pg *p, const char *partner, struct partner_state *out, struct err *err)

@@ -1,0 +1,207 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/queue/breaker_impl.h"
+
+/* ---- the index ---- */
+
+void breaker_list_clear(struct breaker_list *l)
+{
+	free(l->v);
+	*l = (struct breaker_list){ 0 };
+}
+
+const struct breaker_seen *breaker_find(const struct breaker_list *l, const char *host)
+{
+	for (int i = 0; i < l->n; i++)
+		if (strcmp(l->v[i].host, host) == 0)
+			return &l->v[i];
+	return NULL;
+}
+
+static void host_key(const struct queue *q, const char *host, char out[BREAKER_KEY_MAX])
+{
+	snprintf(out, BREAKER_KEY_MAX, "breaker:{%s}:%s", q->partner, host);
+}
+
+static int read_details(struct queue *q, struct breaker_seen *s, int64_t deadline_ms,
+			struct err *err)
+{
+	char key[BREAKER_KEY_MAX];
+	redisReply *r = NULL;
+	int rc;
+
+	host_key(q, s->host, key);
+	rc = redis_callv(q->r, &r, deadline_ms, err, "HMGET", key, "since", "failures", "opens",
+			 "hand", "why", NULL);
+	if (rc < 0)
+		return rc;
+	if (reply_is(r, REDIS_REPLY_ARRAY) && r->elements == 5) {
+		s->since_ms = reply_int(r->element[0]);
+		s->failures = (int)reply_int(r->element[1]);
+		s->opens = (int)reply_int(r->element[2]);
+		s->by_hand = reply_int(r->element[3]) == 1;
+		snprintf(s->why, sizeof(s->why), "%s",
+			 r->element[4]->str ? r->element[4]->str : "");
+	}
+	freeReplyObject(r);
+	return 0;
+}
+
+int breaker_list(struct queue *q, bool details, struct breaker_list *out, int64_t deadline_ms,
+		 struct err *err)
+{
+	struct breaker_list l = { 0 };
+	redisReply *r = NULL;
+	int rc = redis_callv(q->r, &r, deadline_ms, err, "HGETALL", q->keys.breakers, NULL);
+
+	if (rc < 0)
+		return rc;
+	if (reply_is(r, REDIS_REPLY_ARRAY) && r->elements > 1)
+		l.v = mem_zalloc(r->elements / 2 * sizeof(*l.v));
+	for (size_t i = 0; l.v && i + 1 < r->elements; i += 2) {
+		struct breaker_seen *s = &l.v[l.n++];
+
+		snprintf(s->host, sizeof(s->host), "%s", r->element[i]->str);
+		breaker_entry_parse(r->element[i + 1]->str, &s->state, &s->until_ms);
+	}
+	freeReplyObject(r);
+	for (int i = 0; i < l.n && rc == 0 && details; i++)
+		rc = read_details(q, &l.v[i], deadline_ms, err);
+	if (rc < 0) {
+		breaker_list_clear(&l);
+		return rc;
+	}
+	*out = l;
+	return 0;
+}
+
+/* ---- hosts ---- */
+
+int breaker_host(struct queue *q, int64_t integration, char out[BREAKER_HOST_MAX],
+		 int64_t deadline_ms, struct err *err)
+{
+	redisReply *r = NULL;
+	char own[32];
+	int rc;
+
+	snprintf(own, sizeof(own), "host:%lld", (long long)integration);
+	rc = redis_callv(q->r, &r, deadline_ms, err, "HMGET", q->keys.control, own, "host", NULL);
+	if (rc < 0)
+		return rc;
+	out[0] = '\0';
+	if (integration && reply_is(r, REDIS_REPLY_ARRAY) && r->elements == 2) {
+		const redisReply *host = r->element[0]->str ? r->element[0] : r->element[1];
+
+		snprintf(out, BREAKER_HOST_MAX, "%s", host->str ? host->str : "");
+	}
+	freeReplyObject(r);
+	return 0;
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void each_once(char **v, int *n)
+{
+	int kept = 0;
+
+	if (*n)
+		qsort(v, (size_t)*n, sizeof(*v), by_text);
+	for (int i = 0; i < *n; i++) {
+		if (kept && strcmp(v[kept - 1], v[i]) == 0)
+			free(v[i]);
+		else
+			v[kept++] = v[i];
+	}
+	*n = kept;
+}
+
+static bool is_host(const char *field)
+{
+	return strcmp(field, "host") == 0 || strncmp(field, "host:", 5) == 0;
+}
+
+int breaker_hosts(struct queue *q, char ***out, int *n, int64_t deadline_ms, struct err *err)
+{
+	redisReply *control = NULL, *index = NULL;
+	char **v;
+	int found = 0;
+	int rc = redis_callv(q->r, &control, deadline_ms, err, "HGETALL", q->keys.control, NULL);
+
+	if (rc == 0)
+		rc = redis_callv(q->r, &index, deadline_ms, err, "HKEYS", q->keys.breakers, NULL);
+	if (rc < 0) {
+		freeReplyObject(control);
+		return rc;
+	}
+	v = mem_zalloc((control->elements + index->elements + 1) * sizeof(*v));
+	for (size_t i = 0; i + 1 < control->elements; i += 2)
+		if (is_host(control->element[i]->str))
+			v[found++] = mem_strdup(control->element[i + 1]->str);
+	for (size_t i = 0; i < index->elements; i++)
+		v[found++] = mem_strdup(index->element[i]->str);
+	freeReplyObject(control);
+	freeReplyObject(index);
+	each_once(v, &found);
+	*out = v;
+	*n = found;
+	return 0;
+}
+
+/* ---- by hand, and by time ---- */
+
+static int set(struct queue *q, const char *host, const char *op, int64_t ms, const char *why,
+	       int64_t deadline_ms, struct err *err)
+{
+	char key[BREAKER_KEY_MAX];
+	redisReply *reply = NULL;
+	struct redis_args a;
+	bool walk;
+	int rc;
+
+	if (strlen(host) >= BREAKER_HOST_MAX)
+		return err_set(err, -EINVAL, ERR_INTERNAL, "breaker", "the host's name is too long");
+	host_key(q, host, key);
+	redis_args_init(&a);
+	redis_arg(&a, key);
+	redis_arg(&a, q->keys.breakers);
+	redis_arg(&a, host);
+	redis_arg(&a, op);
+	redis_arg_int(&a, ms);
+	redis_arg(&a, why);
+	rc = redis_call_script(q->r, &lua_breaker_set, 2, &a, &reply, deadline_ms, err);
+	redis_args_clear(&a);
+	if (rc < 0)
+		return rc;
+	walk = reply_is(reply, REDIS_REPLY_ARRAY) && reply->elements == 3 &&
+	       reply_int(reply->element[2]) == 1;
+	freeReplyObject(reply);
+	return walk ? queue_open(q, deadline_ms, err) : 0;
+}
+
+int breaker_open(struct queue *q, const char *host, int64_t for_ms, const char *why,
+		 int64_t deadline_ms, struct err *err)
+{
+	return set(q, host, "open", for_ms, why, deadline_ms, err);
+}
+
+int breaker_close(struct queue *q, const char *host, int64_t slow_start_ms, int64_t deadline_ms,
+		  struct err *err)
+{
+	return set(q, host, "close", slow_start_ms, "closed by hand", deadline_ms, err);
+}
+
+int breaker_tick(struct queue *q, const struct breaker_list *l, int64_t deadline_ms, struct err *err)
+{
+	int rc = 0;
+
+	for (int i = 0; i < l->n && rc == 0; i++)
+		rc = set(q, l->v[i].host, "tick", 0, "", deadline_ms, err);
+	return rc;
+}
