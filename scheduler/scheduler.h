@@ -35,6 +35,8 @@ int upkeep_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* admit, promote, reap, relay, control: per partner */
 int letters_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* dead letters into Postgres */
+int breakers_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* breakers by time, their alerts, catching up */
 int watch_start(struct scheduler *s) __attribute__((warn_unused_result)); /* alerts */
 int pages_start(struct scheduler *s, struct httpd *h)
 	__attribute__((warn_unused_result)); /* /healthz /readyz /metrics */

@@ -69,12 +69,21 @@ int breaker_list(struct queue *q, bool details, struct breaker_list *out, int64_
 		 struct err *err) __attribute__((warn_unused_result));
 void breaker_list_clear(struct breaker_list *l);
 const struct breaker_seen *breaker_find(const struct breaker_list *l, const char *host); /* NULL */
-/* Waits.  The host that an integration calls, as control has it; "" if it is not known. */
-int breaker_host(struct queue *q, int64_t integration, char out[BREAKER_HOST_MAX],
-		 int64_t deadline_ms, struct err *err) __attribute__((warn_unused_result));
-/* Waits.  All hosts that control knows, those of breakers among them or not; the caller's (free each, and it). */
-int breaker_hosts(struct queue *q, char ***out, int *n, int64_t deadline_ms, struct err *err)
-	__attribute__((warn_unused_result));
+/* Who calls which host, as control has it. */
+struct breaker_homes {
+	char *host; /* of most; NULL = unknown */
+	struct {
+		int64_t integration;
+		char *host;
+	} * v; /* of the others, by integration */
+	int n;
+};
+int breaker_homes(struct queue *q, struct breaker_homes *out, int64_t deadline_ms, struct err *err)
+	__attribute__((warn_unused_result)); /* waits */
+void breaker_homes_clear(struct breaker_homes *h);
+const char *breaker_home(const struct breaker_homes *h, int64_t integration); /* NULL: unknown */
+/* All hosts, each once, in order; the caller's (free each, and it). */
+void breaker_hosts(const struct breaker_homes *h, const struct breaker_list *l, char ***out, int *n);
 
 /* Waits.  By hand.  for_ms 0: until it is closed by hand; then a probe decides. */
 int breaker_open(struct queue *q, const char *host, int64_t for_ms, const char *why,

@@ -81,25 +81,63 @@ int breaker_list(struct queue *q, bool details, struct breaker_list *out, int64_
 
 /* ---- hosts ---- */
 
-int breaker_host(struct queue *q, int64_t integration, char out[BREAKER_HOST_MAX],
-		 int64_t deadline_ms, struct err *err)
+void breaker_homes_clear(struct breaker_homes *h)
 {
-	redisReply *r = NULL;
-	char own[32];
-	int rc;
+	for (int i = 0; i < h->n; i++)
+		free(h->v[i].host);
+	free(h->v);
+	free(h->host);
+	*h = (struct breaker_homes){ 0 };
+}
 
-	snprintf(own, sizeof(own), "host:%lld", (long long)integration);
-	rc = redis_callv(q->r, &r, deadline_ms, err, "HMGET", q->keys.control, own, "host", NULL);
+static int by_integration(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+int breaker_homes(struct queue *q, struct breaker_homes *out, int64_t deadline_ms, struct err *err)
+{
+	struct breaker_homes h = { 0 };
+	redisReply *r = NULL;
+	int rc = redis_callv(q->r, &r, deadline_ms, err, "HGETALL", q->keys.control, NULL);
+
 	if (rc < 0)
 		return rc;
-	out[0] = '\0';
-	if (integration && reply_is(r, REDIS_REPLY_ARRAY) && r->elements == 2) {
-		const redisReply *host = r->element[0]->str ? r->element[0] : r->element[1];
+	h.v = mem_zalloc((r->elements / 2 + 1) * sizeof(*h.v));
+	for (size_t i = 0; i + 1 < r->elements; i += 2) {
+		const char *field = r->element[i]->str, *host = r->element[i + 1]->str;
 
-		snprintf(out, BREAKER_HOST_MAX, "%s", host->str ? host->str : "");
+		if (strcmp(field, "host") == 0)
+			h.host = mem_strdup(host);
+		if (strncmp(field, "host:", 5) != 0)
+			continue;
+		h.v[h.n].integration = strtoll(field + 5, NULL, 10);
+		h.v[h.n++].host = mem_strdup(host);
 	}
 	freeReplyObject(r);
+	if (h.n)
+		qsort(h.v, (size_t)h.n, sizeof(*h.v), by_integration);
+	*out = h;
 	return 0;
+}
+
+const char *breaker_home(const struct breaker_homes *h, int64_t integration)
+{
+	int low = 0, high = h->n;
+
+	while (low < high) {
+		int mid = (low + high) / 2;
+
+		if (h->v[mid].integration < integration)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low < h->n && h->v[low].integration == integration)
+		return h->v[low].host;
+	return integration ? h->host : NULL;
 }
 
 static int by_text(const void *a, const void *b)
@@ -122,36 +160,19 @@ static void each_once(char **v, int *n)
 	*n = kept;
 }
 
-static bool is_host(const char *field)
+void breaker_hosts(const struct breaker_homes *h, const struct breaker_list *l, char ***out, int *n)
 {
-	return strcmp(field, "host") == 0 || strncmp(field, "host:", 5) == 0;
-}
+	char **v = mem_zalloc((size_t)(h->n + l->n + 2) * sizeof(*v));
 
-int breaker_hosts(struct queue *q, char ***out, int *n, int64_t deadline_ms, struct err *err)
-{
-	redisReply *control = NULL, *index = NULL;
-	char **v;
-	int found = 0;
-	int rc = redis_callv(q->r, &control, deadline_ms, err, "HGETALL", q->keys.control, NULL);
-
-	if (rc == 0)
-		rc = redis_callv(q->r, &index, deadline_ms, err, "HKEYS", q->keys.breakers, NULL);
-	if (rc < 0) {
-		freeReplyObject(control);
-		return rc;
-	}
-	v = mem_zalloc((control->elements + index->elements + 1) * sizeof(*v));
-	for (size_t i = 0; i + 1 < control->elements; i += 2)
-		if (is_host(control->element[i]->str))
-			v[found++] = mem_strdup(control->element[i + 1]->str);
-	for (size_t i = 0; i < index->elements; i++)
-		v[found++] = mem_strdup(index->element[i]->str);
-	freeReplyObject(control);
-	freeReplyObject(index);
-	each_once(v, &found);
+	*n = 0;
+	if (h->host)
+		v[(*n)++] = mem_strdup(h->host);
+	for (int i = 0; i < h->n; i++)
+		v[(*n)++] = mem_strdup(h->v[i].host);
+	for (int i = 0; i < l->n; i++)
+		v[(*n)++] = mem_strdup(l->v[i].host);
+	each_once(v, n);
 	*out = v;
-	*n = found;
-	return 0;
 }
 
 /* ---- by hand, and by time ---- */

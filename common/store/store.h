@@ -182,6 +182,27 @@ int alert_raise(struct pg *p, const char *kind, const char *severity /* warning 
 	__attribute__((warn_unused_result));
 int alert_resolve(struct pg *p, const char *kind, const char *scope, struct err *err)
 	__attribute__((warn_unused_result));
+/* All open ones of a kind but those of these scopes (an array of text, which is taken). */
+int alert_resolve_others(struct pg *p, const char *kind, struct pg_array *scopes, struct err *err)
+	__attribute__((warn_unused_result));
+
+/* ---- catchup.c: imports that were left out while a partner could not be called ---- */
+int catchup_owe(struct pg *p, const int64_t *ids, int n, struct err *err)
+	__attribute__((warn_unused_result));
+/* Those of all auth_broken integrations; fn is told how many there are of each partner. */
+typedef void (*catchup_count_fn)(const char *partner, int64_t n, void *arg);
+int catchup_owe_broken(struct pg *p, catchup_count_fn fn, void *arg, struct err *err)
+	__attribute__((warn_unused_result));
+struct catchup {
+	int64_t integration, since_us;
+	char *partner, *environment, *base_url;
+};
+/* Owed to active integrations, at most 1,000; freed with catchup_free. */
+int catchup_due(struct pg *p, struct catchup **out, int *n, struct err *err)
+	__attribute__((warn_unused_result));
+int catchup_paid(struct pg *p, const struct catchup *c, struct err *err)
+	__attribute__((warn_unused_result));
+void catchup_free(struct catchup *v, int n);
 
 /* ---- health.c: the view integration_health ---- */
 typedef void (*health_fn)(const char *health /* healthy | degraded | down | paused | new */,

@@ -334,12 +334,12 @@ static void body_claim_behind(void)
 	struct queue_depth d = { 0 };
 	struct breaker_list l = { 0 };
 	struct claim_result r;
-	char host[BREAKER_HOST_MAX];
+	struct breaker_homes h = { 0 };
 
 	control_of_two_hosts(q);
-	CHECK(breaker_host(q, 1, host, soon(), NULL) == 0 && strcmp(host, HOST) == 0);
-	CHECK(breaker_host(q, 2, host, soon(), NULL) == 0 && strcmp(host, "sandbox.example") == 0);
-	CHECK(breaker_host(q, 0, host, soon(), NULL) == 0 && strcmp(host, "") == 0);
+	CHECK(breaker_homes(q, &h, soon(), NULL) == 0 && strcmp(breaker_home(&h, 1), HOST) == 0);
+	CHECK(strcmp(breaker_home(&h, 2), "sandbox.example") == 0 && !breaker_home(&h, 0));
+	breaker_homes_clear(&h);
 	CHECK(breaker_open(q, HOST, 0, "by a test", soon(), NULL) == 0);
 	push_many("queue:{p}", 1, 5);
 	push_many("queue:{p}:high", 3, 5);

@@ -6,6 +6,7 @@
 #include "common/io/loop.h"
 #include "common/store/store.h"
 #include "worker/sink.h"
+#include "worker/tasks/owed.h"
 #include "worker/tasks/tasks.h"
 
 static int write_run(struct attempt *a, const char *state, int64_t children)
@@ -39,6 +40,8 @@ int task_import_all(struct attempt *a)
 	if (rc == 0)
 		rc = task_run(a);
 	if (rc == 0)
+		rc = owed_broken(a);
+	if (rc == 0)
 		rc = company_ids_due(a->worker->pg, &ids, &n, &a->err);
 	for (int i = 0; rc == 0 && i < n; i++) {
 		cJSON *args = cJSON_CreateObject();
@@ -56,14 +59,22 @@ int task_import_all(struct attempt *a)
 struct company_fan {
 	struct attempt *a;
 	const char *mode;
-	int n;
+	struct owed owed;
+	int n, rc;
 };
 
 static void add_integration(const struct integration *i, void *arg)
 {
 	struct company_fan *f = arg;
-	cJSON *args = cJSON_CreateObject();
+	cJSON *args;
 
+	if (f->rc == 0)
+		f->rc = owed_check(f->a, &f->owed, i);
+	if (f->rc != 0) {
+		f->rc = f->rc < 0 ? f->rc : 0;
+		return;
+	}
+	args = cJSON_CreateObject();
 	cJSON_AddStringToObject(args, "mode", f->mode);
 	attempt_child(f->a, i->partner, LANE_NORMAL, "import_resources", i->id, args,
 		      root_of(f->a));
@@ -87,5 +98,8 @@ int task_import_company(struct attempt *a)
 	if (rc == 0)
 		rc = integration_each(a->worker->pg, company, NULL, "active", add_integration, &f,
 				      &a->err);
+	if (rc == 0)
+		rc = f.rc < 0 ? f.rc : owed_write(a, &f.owed);
+	owed_clear(&f.owed);
 	return rc == 0 ? write_run(a, "done", f.n) : rc;
 }
