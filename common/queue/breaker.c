@@ -26,6 +26,8 @@ struct breaker {
 	int64_t until_ms; /* Redis' clock */
 	bool listed;      /* somebody has seen a failure lately: successes count */
 	bool in_a_row;    /* failures that a success of ours ends */
+	int telling;      /* reports that Redis has not answered yet */
+	int streak;       /* our own failures since our last success */
 	bool seen;        /* by the refresh that is being read */
 	struct {
 		int64_t slot;
@@ -210,17 +212,20 @@ static void report(struct breaker *b, const char *outcome, const char *token, co
 	int rc = 0;
 
 	report_args(b, outcome, token, why, &a);
+	b->telling++;
 	if (co_is_cancelled())
 		redis_send_script(r, &lua_breaker, 2, &a, NULL, NULL);
 	else
 		rc = redis_call_script(r, &lua_breaker, 2, &a, &reply,
 				       loop_now_ms() + REDIS_WAIT_MS, &err);
 	redis_args_clear(&a);
-	if (rc < 0 || !reply_is(reply, REDIS_REPLY_ARRAY) || reply->elements != 5) {
-		freeReplyObject(reply);
+	b->telling--;
+	b->listed = true; /* the next refresh sets right what is not said here */
+	if (rc < 0 || !reply_is(reply, REDIS_REPLY_ARRAY) || reply->elements != 5 ||
+	    (b->telling && b->state == BREAKER_OPEN && reply->element[0]->len == strlen("closed"))) {
+		freeReplyObject(reply); /* nothing, or older than what is being told */
 		return;
 	}
-	b->listed = true;
 	b->state = breaker_state_parse(reply->element[0]->str, reply->element[0]->len);
 	b->until_ms = reply_int(reply->element[1]);
 	b->in_a_row = reply_int(reply->element[3]) > 0;
@@ -373,6 +378,11 @@ int breaker_enter(struct breaker *b, int64_t probe_ms, struct breaker_pass *out,
 	return ask_probe(b, probe_ms, out, err);
 }
 
+int breaker_stands(const struct breaker *b, const struct breaker_pass *pass, struct err *err)
+{
+	return b->state == BREAKER_CLOSED || pass->token[0] ? 0 : refuse(b, err);
+}
+
 void breaker_leave(struct breaker *b, const struct breaker_rules *rules, struct breaker_pass *pass,
 		   enum breaker_outcome outcome, const char *why)
 {
@@ -386,8 +396,15 @@ void breaker_leave(struct breaker *b, const struct breaker_rules *rules, struct 
 	} else if (b->state != BREAKER_CLOSED) {
 		return; /* under way when it opened */
 	} else if (outcome == BREAKER_FAILED) {
+		if (++b->streak >= rules->failures) {
+			/* Enough by ourselves: the calls that are next in line need not wait for Redis to say so. */
+			b->state = BREAKER_OPEN;
+			b->until_ms = redis_now_ms(b->partner->all->r) + rules->open_ms;
+			b->streak = 0;
+		}
 		report(b, "failed", "", why);
 	} else if (outcome == BREAKER_OK) {
+		b->streak = 0;
 		count_ok(b);
 		if (b->in_a_row)
 			tell_ok(b);
@@ -401,12 +418,18 @@ bool breaker_is_closed(const struct breaker *b)
 
 int breaker_allows(const struct breaker *b, const struct breaker_rules *rules, int all)
 {
-	int64_t left = b->until_ms - redis_now_ms(b->partner->all->r), n;
+	int64_t left = b->until_ms - redis_now_ms(b->partner->all->r);
+	int64_t whole = rules->slow_start_ms;
+	int steps = 1;
 
-	if (b->state != BREAKER_CLOSED || left <= 0 || rules->slow_start_ms <= 0)
+	if (b->state != BREAKER_CLOSED || left <= 0 || whole <= 0)
 		return all;
-	n = all * (rules->slow_start_ms - left) / rules->slow_start_ms;
-	return n < 1 ? 1 : n < all ? (int)n : all;
+	/* Doubling: whatever the partner bore before, the first steps are small ones. */
+	while (steps < 30 && all >> steps)
+		steps++;
+	if (left > whole)
+		left = whole;
+	return 1 << (steps * (whole - left) / (whole + 1));
 }
 
 /* ---- the outside ---- */

@@ -42,6 +42,9 @@ enum breaker_outcome { BREAKER_OK, BREAKER_FAILED, BREAKER_NOTHING };
  * A probe that is not over after probe_ms is another's to make. */
 int breaker_enter(struct breaker *b, int64_t probe_ms, struct breaker_pass *out, struct err *err)
 	__attribute__((warn_unused_result));
+/* It may have opened while the call waited for something else.  0, or -EAGAIN as above; breaker_leave follows anyway. */
+int breaker_stands(const struct breaker *b, const struct breaker_pass *pass, struct err *err)
+	__attribute__((warn_unused_result));
 /* Waits for Redis where there is something to tell.  why: of a failure. */
 void breaker_leave(struct breaker *b, const struct breaker_rules *rules, struct breaker_pass *pass,
 		   enum breaker_outcome outcome, const char *why);

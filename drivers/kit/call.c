@@ -21,7 +21,8 @@ struct going {
 	struct route *route;
 	bool with_auth;
 	uint64_t version; /* of the credential that was sent */
-	bool sent;        /* and the call ended one way or the other */
+	struct guard guard;
+	bool sent; /* and the call ended one way or the other */
 };
 
 /* The job's clock stands still while it waits for a permit; the worker may move the deadline meanwhile, so that
@@ -115,6 +116,11 @@ static int once(struct going *g, struct call_result *r, struct err *err)
 	bool taken = false;
 	int rc = permit_and_credential(g, &permit, &taken, &auth, err);
 
+	if (rc == 0) {
+		rc = guard_stands(&g->guard, err);
+		if (rc < 0 && taken)
+			limiter_refund(g->c->door->limiter, &permit);
+	}
 	if (rc < 0) {
 		secret_free_buf(&auth);
 		return rc;
@@ -145,13 +151,16 @@ static int probe_first(struct going *g, struct err *err)
 	struct call_spec spec = {
 		.endpoint = path, .method = "GET", .path = path, .repeatable = true
 	};
-	struct going probe = { g->c, &spec, g->route, g->with_auth, 0, false };
+	struct going probe = {
+		.c = g->c, .spec = &spec, .route = g->route, .with_auth = g->with_auth
+	};
 	struct call_result r;
 	int rc;
 
 	if (!path)
 		return 0;
 	call_result_init(&r);
+	probe.guard = g->guard;
 	rc = once(&probe, &r, err);
 	g->sent = probe.sent;
 	call_result_clear(&r);
@@ -163,19 +172,18 @@ static int probe_first(struct going *g, struct err *err)
 /* Once through the door. 0, or as call() */
 static int go(struct going *g, struct call_result *r, struct err *err)
 {
-	struct guard guard;
-	int rc = guard_enter(g->c, g->route, g->spec, &guard, err);
+	int rc = guard_enter(g->c, g->route, g->spec, &g->guard, err);
 
 	if (rc < 0)
 		return rc;
 	g->sent = false;
-	if (guard_probes(&guard))
+	if (guard_probes(&g->guard))
 		rc = probe_first(g, err);
 	if (rc == 0) {
 		memset(err, 0, sizeof(*err));
 		rc = once(g, r, err);
 	}
-	guard_leave(&guard, g->route, g->sent, rc, err);
+	guard_leave(&g->guard, g->route, g->sent, rc, err);
 	return rc;
 }
 
@@ -250,8 +258,10 @@ static int refused(struct going *g, struct call_result *r, struct err *err)
 
 int call(struct caller *c, const struct call_spec *spec, struct call_result *r, struct err *err)
 {
-	struct going g = { c, spec, NULL,
-			   !spec->no_auth && c->driver->manifest->auth.kind != AUTH_NONE, 0, false };
+	struct going g = { .c = c,
+			   .spec = spec,
+			   .with_auth = !spec->no_auth &&
+					c->driver->manifest->auth.kind != AUTH_NONE };
 	struct err e = { 0 };
 	int rc;
 

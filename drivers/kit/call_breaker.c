@@ -86,6 +86,15 @@ int guard_enter(struct caller *c, struct route *r, const struct call_spec *spec,
 	return rc;
 }
 
+int guard_stands(const struct guard *g, struct err *err)
+{
+	int rc = 0;
+
+	for (int i = 0; i < g->n && rc == 0; i++)
+		rc = breaker_stands(g->b[i], &g->pass[i], err);
+	return rc;
+}
+
 bool guard_probes(const struct guard *g)
 {
 	for (int i = 0; i < g->n; i++)

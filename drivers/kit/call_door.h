@@ -122,6 +122,8 @@ int permit_take(struct caller *c, struct route *r, struct permit *out, bool *tak
 /* Waits where a breaker is not closed.  -EAGAIN: held (err). */
 int guard_enter(struct caller *c, struct route *r, const struct call_spec *spec, struct guard *out,
 		struct err *err) __attribute__((warn_unused_result));
+int guard_stands(const struct guard *g, struct err *err)
+	__attribute__((warn_unused_result)); /* before it is sent; as guard_enter, without waiting */
 bool guard_probes(const struct guard *g);
 /* Waits where there is something to tell.  sent: the partner had it in its hands; rc and err are the call's. */
 void guard_leave(struct guard *g, const struct route *r, bool sent, int rc, const struct err *err);
