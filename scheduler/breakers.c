@@ -32,7 +32,7 @@ struct part {
 static struct {
 	struct scheduler *s;
 	struct part parts[SCHEDULER_PARTNERS_MAX]; /* by index in s->queues */
-	uint64_t told;                             /* what stands in alerts, as a hash; 0: unknown */
+	uint64_t told; /* what stands in alerts, as a hash; 0: unknown */
 	int64_t told_ms, caught_up_ms;
 } self;
 
@@ -248,9 +248,9 @@ int breakers_start(struct scheduler *s)
 {
 	self.s = s;
 	for (int i = 0; i < s->n_queues; i++)
-		self.parts[i].state =
-			metrics_gauge("integration_breaker_state",
-				      "0 closed, 1 half open, 2 open; the worst of the partner's hosts.",
-				      "partner", queue_partner(s->queues[i]), NULL);
+		self.parts[i].state = metrics_gauge(
+			"integration_breaker_state",
+			"0 closed, 1 half open, 2 open; the worst of the partner's hosts.",
+			"partner", queue_partner(s->queues[i]), NULL);
 	return scheduler_spawn(s, "breakers", run, s);
 }

@@ -19,9 +19,9 @@ enum breaker_state { BREAKER_CLOSED, BREAKER_HALF_OPEN, BREAKER_OPEN }; /* as th
 const char *breaker_state_name(enum breaker_state s);
 
 struct breaker_rules {
-	int failures;  /* in a row */
-	double share;  /* of failures over the window … */
-	int calls;     /* … of so many calls at least */
+	int failures; /* in a row */
+	double share; /* of failures over the window … */
+	int calls;    /* … of so many calls at least */
 	int64_t window_ms, open_ms, open_max_ms, slow_start_ms;
 };
 
@@ -86,7 +86,8 @@ int breaker_homes(struct queue *q, struct breaker_homes *out, int64_t deadline_m
 void breaker_homes_clear(struct breaker_homes *h);
 const char *breaker_home(const struct breaker_homes *h, int64_t integration); /* NULL: unknown */
 /* All hosts, each once, in order; the caller's (free each, and it). */
-void breaker_hosts(const struct breaker_homes *h, const struct breaker_list *l, char ***out, int *n);
+void breaker_hosts(const struct breaker_homes *h, const struct breaker_list *l, char ***out,
+		   int *n);
 
 /* Waits.  By hand.  for_ms 0: until it is closed by hand; then a probe decides. */
 int breaker_open(struct queue *q, const char *host, int64_t for_ms, const char *why,

@@ -187,7 +187,8 @@ static int set(struct queue *q, const char *host, const char *op, int64_t ms, co
 	int rc;
 
 	if (strlen(host) >= BREAKER_HOST_MAX)
-		return err_set(err, -EINVAL, ERR_INTERNAL, "breaker", "the host's name is too long");
+		return err_set(err, -EINVAL, ERR_INTERNAL, "breaker",
+			       "the host's name is too long");
 	host_key(q, host, key);
 	redis_args_init(&a);
 	redis_arg(&a, key);
@@ -218,7 +219,8 @@ int breaker_close(struct queue *q, const char *host, int64_t slow_start_ms, int6
 	return set(q, host, "close", slow_start_ms, "closed by hand", deadline_ms, err);
 }
 
-int breaker_tick(struct queue *q, const struct breaker_list *l, int64_t deadline_ms, struct err *err)
+int breaker_tick(struct queue *q, const struct breaker_list *l, int64_t deadline_ms,
+		 struct err *err)
 {
 	int rc = 0;
 

@@ -136,7 +136,8 @@ struct queue_control {
 		int cap;
 	} * over;
 	int n_over; /* others than the default; 0 = paused */
-	const char *host; /* that integrations call; NULL = unknown: no breaker holds them in the ring */
+	const char *
+		host; /* that integrations call; NULL = unknown: no breaker holds them in the ring */
 	struct {
 		int64_t integration;
 		char *host;

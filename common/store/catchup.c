@@ -44,11 +44,12 @@ int catchup_owe_broken(struct pg *p, catchup_count_fn fn, void *arg, struct err 
 int catchup_due(struct pg *p, struct catchup **out, int *n, struct err *err)
 {
 	PGresult *res = NULL;
-	int rc = query(p,
-		       "SELECT id, partner, environment, base_url,"
-		       " (extract(epoch FROM catch_up_since) * 1000000)::int8 FROM integrations"
-		       " WHERE catch_up_since IS NOT NULL AND status = 'active' ORDER BY id LIMIT 1000",
-		       NULL, &res, err);
+	int rc = query(
+		p,
+		"SELECT id, partner, environment, base_url,"
+		" (extract(epoch FROM catch_up_since) * 1000000)::int8 FROM integrations"
+		" WHERE catch_up_since IS NOT NULL AND status = 'active' ORDER BY id LIMIT 1000",
+		NULL, &res, err);
 	struct catchup *v;
 
 	if (rc < 0)

@@ -260,8 +260,8 @@ int call(struct caller *c, const struct call_spec *spec, struct call_result *r, 
 {
 	struct going g = { .c = c,
 			   .spec = spec,
-			   .with_auth = !spec->no_auth &&
-					c->driver->manifest->auth.kind != AUTH_NONE };
+			   .with_auth =
+				   !spec->no_auth && c->driver->manifest->auth.kind != AUTH_NONE };
 	struct err e = { 0 };
 	int rc;
 

@@ -73,9 +73,9 @@ struct route {
 	int scope_of[HELD_SCOPES];          /* index into limits.scopes, -1: none */
 	bool bounded;                       /* there is something to ask the limiter for */
 	int64_t held_until_ms[HELD_SCOPES]; /* as this process told the limiter; Redis' clock */
-	struct breaker *breaker; /* of the host; NULL: none */
+	struct breaker *breaker;            /* of the host; NULL: none */
 	struct breaker *groups[BREAKER_GROUPS_MAX];
-	int unhinted;                       /* 429s in a row that did not say for how long */
+	int unhinted; /* 429s in a row that did not say for how long */
 	struct manifest_limit_header *seen;
 	int n_seen; /* names in lower case, owned */
 };
@@ -122,8 +122,8 @@ int permit_take(struct caller *c, struct route *r, struct permit *out, bool *tak
 /* Waits where a breaker is not closed.  -EAGAIN: held (err). */
 int guard_enter(struct caller *c, struct route *r, const struct call_spec *spec, struct guard *out,
 		struct err *err) __attribute__((warn_unused_result));
-int guard_stands(const struct guard *g, struct err *err)
-	__attribute__((warn_unused_result)); /* before it is sent; as guard_enter, without waiting */
+int guard_stands(const struct guard *g, struct err *err) __attribute__((
+	warn_unused_result)); /* before it is sent; as guard_enter, without waiting */
 bool guard_probes(const struct guard *g);
 /* Waits where there is something to tell.  sent: the partner had it in its hands; rc and err are the call's. */
 void guard_leave(struct guard *g, const struct route *r, bool sent, int rc, const struct err *err);

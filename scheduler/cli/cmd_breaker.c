@@ -33,13 +33,15 @@ char *breaker_reason(const char *partner, const struct breaker_seen *b)
 	char iso[CLOCK_ISO_MAX];
 
 	if (b->state == BREAKER_HALF_OPEN)
-		return mem_printf("the breaker of %s for %s is half open: one job probes, the others"
-				  " follow if it succeeds (%s)",
-				  partner, b->host, b->why);
+		return mem_printf(
+			"the breaker of %s for %s is half open: one job probes, the others"
+			" follow if it succeeds (%s)",
+			partner, b->host, b->why);
 	if (!b->until_ms)
-		return mem_printf("the breaker of %s for %s is open until `longshore breaker close`%s:"
-				  " %s",
-				  partner, b->host, by, b->why);
+		return mem_printf(
+			"the breaker of %s for %s is open until `longshore breaker close`%s:"
+			" %s",
+			partner, b->host, by, b->why);
 	return mem_printf("the breaker of %s for %s is open until %s%s, then one job probes: %s",
 			  partner, b->host, clock_iso(b->until_ms, iso), by, b->why);
 }
@@ -136,9 +138,9 @@ static struct breaker_seen of_host(const struct hosts *h, const char *host)
 
 static int no_host(struct cli *c, const struct hosts *h, const char *partner)
 {
-	const char *near = c->n_words > 1 ? config_nearest(c->words[1], (const char *const *)h->v,
-							   h->n)
-					  : NULL;
+	const char *near = c->n_words > 1
+				   ? config_nearest(c->words[1], (const char *const *)h->v, h->n)
+				   : NULL;
 
 	if (h->n == 0)
 		return cli_fail(c, EXIT_NOT_FOUND,
@@ -198,9 +200,9 @@ static int open_one(struct cli *c, const struct driver **d, struct hosts *h, con
 /* ---- the commands ---- */
 
 static const struct out_column columns[] = {
-	{ "PARTNER", "partner", false }, { "HOST", "host", false },
-	{ "STATE", "state", false },     { "SINCE", "since", false },
-	{ "UNTIL", "until", false },     { "IN A ROW", "opens", true },
+	{ "PARTNER", "partner", false },  { "HOST", "host", false },
+	{ "STATE", "state", false },      { "SINCE", "since", false },
+	{ "UNTIL", "until", false },      { "IN A ROW", "opens", true },
 	{ "FAILURES", "failures", true }, { "WHY", "why", false },
 };
 

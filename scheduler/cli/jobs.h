@@ -19,8 +19,8 @@ struct view {
 	const char *partner; /* borrowed */
 	struct queue *queue;
 	struct shares shares;
-	int64_t in_flight, now_ms; /* Redis' clock */
-	int servers;               /* live processes that serve the partner */
+	int64_t in_flight, now_ms;    /* Redis' clock */
+	int servers;                  /* live processes that serve the partner */
 	struct breaker_list breakers; /* what is not simply closed */
 	struct breaker_homes homes;
 };

@@ -25,7 +25,8 @@ static int enter(struct breaker *b, struct breaker_pass *pass)
 	int rc = breaker_enter(b, 5000, pass, &err);
 
 	CHECK(rc == 0 || rc == -EAGAIN);
-	CHECK(rc == 0 || (err.class == ERR_HOLD && err.retry_after_ms > 0 && strstr(err.text, HOST)));
+	CHECK(rc == 0 ||
+	      (err.class == ERR_HOLD && err.retry_after_ms > 0 && strstr(err.text, HOST)));
 	return rc;
 }
 
@@ -202,22 +203,27 @@ static void body_one_probe(void)
 	struct breakers *all[PROCESSES];
 	struct breaker *b[PROCESSES];
 	struct breaker_pass pass[PROCESSES];
-	int64_t wait_ms = 150;
+	struct breaker_rules rules = quick;
+	int64_t wait_ms = 400;
+
+	rules.open_ms = wait_ms;
+	rules.open_max_ms = 1200;
 
 	for (int i = 0; i < PROCESSES; i++) {
 		all[i] = breakers_new(conn);
 		b[i] = breaker_of(all[i], "p", HOST);
 	}
-	CHECK(calls(b[0], BREAKER_FAILED, 5) == 5);
-	/* open 150, 300, 500 (not 600), 500 */
+	for (int i = 0; i < 5; i++)
+		CHECK(call_with(b[0], &rules, BREAKER_FAILED) == 0);
+	/* open 400, 800, 1200 (not 1600), 1200 */
 	for (int round = 0; round < 4; round++) {
 		int probes = 0, who = 0;
 
 		CHECK(enter(b[1], &pass[1]) == -EAGAIN);
-		pass_ms(wait_ms - 60);
+		pass_ms(wait_ms - 200);
 		for (int i = 0; i < PROCESSES; i++)
 			CHECK(enter(b[i], &pass[i]) == -EAGAIN);
-		pass_ms(80);
+		pass_ms(220);
 		for (int i = 0; i < PROCESSES; i++) {
 			if (enter(b[i], &pass[i]) == 0 && pass[i].token[0]) {
 				probes++;
@@ -225,8 +231,8 @@ static void body_one_probe(void)
 			}
 		}
 		CHECK(probes == 1);
-		breaker_leave(b[who], &quick, &pass[who], BREAKER_FAILED, "status 503");
-		wait_ms = wait_ms * 2 < 500 ? wait_ms * 2 : 500;
+		breaker_leave(b[who], &rules, &pass[who], BREAKER_FAILED, "status 503");
+		wait_ms = wait_ms * 2 < 1200 ? wait_ms * 2 : 1200;
 	}
 	CHECK(field_is("opens", "5"));
 	for (int i = 0; i < PROCESSES; i++)
@@ -289,7 +295,7 @@ static void body_slow_start(void)
 	CHECK(first >= 1 && first <= 2);
 	pass_ms(1000);
 	later = breaker_allows(b, &quick, 40);
-	CHECK(later >= 8 && later <= 16);
+	CHECK(later >= 4 && later <= 16);
 	pass_ms(1050);
 	CHECK(breaker_allows(b, &quick, 40) == 40);
 	/* Once that went well a failure begins with the short time again. */
@@ -305,11 +311,9 @@ static void body_slow_start(void)
 static void control_of_two_hosts(struct queue *q)
 {
 	char other[] = "sandbox.example";
-	struct queue_control c = { .generation = 1,
-				   .partner_cap = 100,
-				   .default_cap = 10,
-				   .host = HOST,
-				   .n_hosts = 1 };
+	struct queue_control c = {
+		.generation = 1, .partner_cap = 100, .default_cap = 10, .host = HOST, .n_hosts = 1
+	};
 
 	c.hosts = mem_zalloc(sizeof(*c.hosts));
 	c.hosts[0].integration = 2;
@@ -449,11 +453,11 @@ TEST(forgotten)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(in_a_row),   cmocka_unit_test(shared),
-		cmocka_unit_test(share),      cmocka_unit_test(window),
-		cmocka_unit_test(healthy),    cmocka_unit_test(one_probe),
-		cmocka_unit_test(lost_probe), cmocka_unit_test(no_verdict),
-		cmocka_unit_test(slow_start), cmocka_unit_test(claim_behind),
+		cmocka_unit_test(in_a_row),    cmocka_unit_test(shared),
+		cmocka_unit_test(share),       cmocka_unit_test(window),
+		cmocka_unit_test(healthy),     cmocka_unit_test(one_probe),
+		cmocka_unit_test(lost_probe),  cmocka_unit_test(no_verdict),
+		cmocka_unit_test(slow_start),  cmocka_unit_test(claim_behind),
 		cmocka_unit_test(claim_probe), cmocka_unit_test(forgotten),
 	};
 
