@@ -178,7 +178,8 @@ static int queue_index(const char *partner)
 	return -1;
 }
 
-/* At most once: the mark that it is owed goes after the push, whose id is made of the mark. */
+/* At most once: the mark that it is owed goes after the push, whose id is made of the mark.  The clock's own imports, whose ids
+ * begin with beat-, are never too old to run. */
 static int catch_up(const struct catchup *c, struct queue *q, struct err *err)
 {
 	struct buf payload = BUF_INIT;
@@ -187,7 +188,7 @@ static int catch_up(const struct catchup *c, struct queue *q, struct err *err)
 	bool fresh = false;
 	int rc;
 
-	snprintf(id, sizeof(id), "catchup-%lld-%lld", (long long)c->integration,
+	snprintf(id, sizeof(id), "beat-catchup-%lld-%lld", (long long)c->integration,
 		 (long long)c->since_us);
 	buf_printf(&payload, "{\"task\":\"import_resources\",\"integration_id\":%lld}",
 		   (long long)c->integration);

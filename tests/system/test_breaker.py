@@ -78,8 +78,8 @@ def test_an_outage_costs_no_retries_and_few_calls(cluster, fragile):
     failed = [e for e in during if e["status"] == 503]
     first = failed[0]["at_us"]
     probes = [e for e in failed if e["at_us"] > first + 1_500_000 * SLOWER]
-    # Each of four processes may find it out for itself, with as many calls as an integration may have under way.
-    assert len(failed) - len(probes) <= 4 * 12, [e["at_us"] - first for e in failed]
+    # Each of four processes may find it out for itself, with as many calls as an integration may have under way: within ms.
+    assert len(failed) - len(probes) <= 4 * (12 + 3), [e["at_us"] - first for e in failed]
     assert len(probes) == 2, [e["at_us"] - first for e in failed]
     assert max(e["in_flight"] for e in probes) == 1
     assert retries(workers) == [], "no retry was used"
