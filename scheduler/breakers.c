@@ -17,6 +17,7 @@
 #include "drivers/kit/call.h"
 #include "scheduler/scheduler.h"
 
+#define FIRST 1 /* queue: {longshore}'s jobs call nobody */
 #define LOOK_MS 1000
 #define STEP_MS 5000
 #define ALERT_AGAIN_MS 60000 /* an alert that lasts is told anew so often */
@@ -98,7 +99,7 @@ static uint64_t news(void)
 {
 	uint64_t h = 1;
 
-	for (int i = 0; i < self.s->n_queues; i++) {
+	for (int i = FIRST; i < self.s->n_queues; i++) {
 		const struct breaker_list *l = &self.parts[i].now;
 
 		for (int k = 0; k < l->n; k++) {
@@ -118,7 +119,7 @@ static int tell(struct err *err)
 	int rc = 0;
 
 	pg_array_init(&open, PG_TEXT);
-	for (int i = 0; i < self.s->n_queues && rc == 0; i++) {
+	for (int i = FIRST; i < self.s->n_queues && rc == 0; i++) {
 		const struct breaker_list *l = &self.parts[i].now;
 
 		for (int k = 0; k < l->n && rc == 0; k++) {
@@ -142,7 +143,7 @@ static void alerts(void)
 	uint64_t now = news();
 	struct err err = { 0 };
 
-	for (int i = 0; i < self.s->n_queues; i++)
+	for (int i = FIRST; i < self.s->n_queues; i++)
 		if (!self.parts[i].known)
 			return;
 	if (now == self.told && (now == 1 || loop_now_ms() - self.told_ms < ALERT_AGAIN_MS))
@@ -172,7 +173,7 @@ static bool is_open(int queue, const struct driver *d, const struct catchup *c)
 
 static int queue_index(const char *partner)
 {
-	for (int i = 0; i < self.s->n_queues; i++)
+	for (int i = FIRST; i < self.s->n_queues; i++)
 		if (strcmp(queue_partner(self.s->queues[i]), partner) == 0)
 			return i;
 	return -1;
@@ -232,7 +233,7 @@ static void run(void *arg)
 	struct scheduler *s = arg;
 
 	do {
-		for (int i = 0; i < s->n_queues && redis_is_up(s->redis); i++)
+		for (int i = FIRST; i < s->n_queues && redis_is_up(s->redis); i++)
 			look(&self.parts[i], s->queues[i]);
 		if (!leader_is_me(s)) {
 			self.told = 0;
@@ -241,14 +242,14 @@ static void run(void *arg)
 			catch_up_all();
 		}
 	} while (scheduler_sleep(s, LOOK_MS) == 0);
-	for (int i = 0; i < s->n_queues; i++)
+	for (int i = FIRST; i < s->n_queues; i++)
 		breaker_list_clear(&self.parts[i].now);
 }
 
 int breakers_start(struct scheduler *s)
 {
 	self.s = s;
-	for (int i = 0; i < s->n_queues; i++)
+	for (int i = FIRST; i < s->n_queues; i++)
 		self.parts[i].state = metrics_gauge(
 			"integration_breaker_state",
 			"0 closed, 1 half open, 2 open; the worst of the partner's hosts.",

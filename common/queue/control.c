@@ -177,7 +177,7 @@ static int count_call(struct queue *q, const struct redis_args *a, int64_t sum[4
 struct holds {
 	const redisReply *control;
 	struct breaker_list shut;
-	bool default_cap_0, default_shut;
+	bool default_cap_0, default_shut, any_shut;
 };
 
 static const redisReply *control_field(const redisReply *control, const char *field)
@@ -210,7 +210,7 @@ static int by_integration(const void *a, const void *b)
 }
 
 /* Each once, in order; the caller's. */
-static struct named *named_of(const redisReply *control, size_t *n)
+static struct named *named_of(const redisReply *control, bool hosts, size_t *n)
 {
 	struct named *v = mem_zalloc((control->elements / 2 + 1) * sizeof(*v));
 	size_t all = 0, kept = 0;
@@ -219,7 +219,7 @@ static struct named *named_of(const redisReply *control, size_t *n)
 		const char *f = control->element[i]->str;
 		bool host = strncmp(f, "host:", 5) == 0;
 
-		if (!host && (*f < '0' || *f > '9'))
+		if (host ? !hosts : *f < '0' || *f > '9')
 			continue;
 		v[all].integration = strtoll(host ? f + 5 : f, NULL, 10);
 		*(host ? &v[all].host : &v[all].cap) = control->element[i + 1];
@@ -302,7 +302,7 @@ static int held_count(struct queue *q, const struct holds *h, struct queue_depth
 
 	if (all == 0)
 		return 0;
-	v = named_of(h->control, &n);
+	v = named_of(h->control, h->any_shut, &n);
 	for (size_t at = 0; rc == 0 && !none && at < n;)
 		rc = count_slice(q, h, v, n, &at, !most, sum, deadline_ms, err);
 	free(v);
@@ -335,6 +335,8 @@ int queue_depth(struct queue *q, struct queue_depth *out, int64_t deadline_ms, s
 	if (rc == 0 && reply_is(control, REDIS_REPLY_ARRAY)) {
 		h.control = control;
 		h.default_cap_0 = control_number(control, "default", 1) == 0;
+		for (int i = 0; i < h.shut.n; i++)
+			h.any_shut = h.any_shut || h.shut.v[i].state != BREAKER_CLOSED;
 		h.default_shut = is_shut(&h, control_field(control, "host"));
 		rc = held_count(q, &h, &d, deadline_ms, err);
 	}
