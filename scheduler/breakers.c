@@ -20,6 +20,7 @@
 #define FIRST 1 /* queue: {longshore}'s jobs call nobody */
 #define LOOK_MS 1000
 #define STEP_MS 5000
+#define ALERTS_MAX 200       /* our own network may be what is down: more of them say no more */
 #define ALERT_AGAIN_MS 60000 /* an alert that lasts is told anew so often */
 #define CATCH_UP_MS 3000
 #define CATCH_UP_TTL_MS (24LL * 3600 * 1000)
@@ -55,7 +56,7 @@ static void look(struct part *p, struct queue *q)
 
 	p->known = false;
 	breaker_list_clear(&p->now);
-	if (breaker_list(q, true, &p->now, dl, &err) < 0 ||
+	if (breaker_list(q, false, &p->now, dl, &err) < 0 ||
 	    (p->now.n && breaker_tick(q, &p->now, dl, &err) < 0)) {
 		log_event(LOG_WARN, "breakers_not_read", LS("partner", queue_partner(q)),
 			  LS("reason", err.text));
@@ -72,12 +73,14 @@ static void scope_of(const struct queue *q, const struct breaker_seen *b, char o
 	snprintf(out, 300, "%s %s", queue_partner(q), b->host);
 }
 
-static int raise_one(const struct queue *q, const struct breaker_seen *b, struct err *err)
+static int raise_one(struct queue *q, struct breaker_seen *b, struct err *err)
 {
 	const struct driver *d = driver_find(self.s->drivers, queue_partner(q));
 	bool critical = !d || d->manifest->critical;
 	char scope[300], what[500], todo[400], until[CLOCK_ISO_MAX];
 
+	if (breaker_details(q, b, loop_now_ms() + STEP_MS, err) < 0)
+		return -EAGAIN;
 	scope_of(q, b, scope);
 	if (b->state == BREAKER_HALF_OPEN)
 		snprintf(what, sizeof(what), "%s is called again with one call at a time: %s",
@@ -106,7 +109,8 @@ static uint64_t news(void)
 			if (l->v[k].state == BREAKER_CLOSED)
 				continue;
 			h = crypto_hash64(l->v[k].host, strlen(l->v[k].host), h + (uint64_t)i);
-			h = crypto_hash64(&l->v[k].since_ms, sizeof(l->v[k].since_ms), h);
+			if (l->v[k].state == BREAKER_OPEN)
+				h = crypto_hash64(&l->v[k].until_ms, sizeof(l->v[k].until_ms), h);
 		}
 	}
 	return h;
@@ -116,16 +120,16 @@ static uint64_t news(void)
 static int tell(struct err *err)
 {
 	struct pg_array open;
-	int rc = 0;
+	int rc = 0, told = 0;
 
 	pg_array_init(&open, PG_TEXT);
 	for (int i = FIRST; i < self.s->n_queues && rc == 0; i++) {
-		const struct breaker_list *l = &self.parts[i].now;
+		struct breaker_list *l = &self.parts[i].now;
 
 		for (int k = 0; k < l->n && rc == 0; k++) {
 			char scope[300];
 
-			if (l->v[k].state == BREAKER_CLOSED)
+			if (l->v[k].state == BREAKER_CLOSED || ++told > ALERTS_MAX)
 				continue;
 			scope_of(self.s->queues[i], &l->v[k], scope);
 			pg_array_text(&open, scope, strlen(scope));

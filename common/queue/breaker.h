@@ -70,6 +70,9 @@ struct breaker_list {
 /* Waits.  Those that are not simply closed, from the partner's index.  details: the rest of their fields too. */
 int breaker_list(struct queue *q, bool details, struct breaker_list *out, int64_t deadline_ms,
 		 struct err *err) __attribute__((warn_unused_result));
+/* Waits.  The rest of one's fields. */
+int breaker_details(struct queue *q, struct breaker_seen *s, int64_t deadline_ms, struct err *err)
+	__attribute__((warn_unused_result));
 void breaker_list_clear(struct breaker_list *l);
 const struct breaker_seen *breaker_find(const struct breaker_list *l, const char *host); /* NULL */
 /* Who calls which host, as control has it. */

@@ -27,8 +27,7 @@ static void host_key(const struct queue *q, const char *host, char out[BREAKER_K
 	snprintf(out, BREAKER_KEY_MAX, "breaker:{%s}:%s", q->partner, host);
 }
 
-static int read_details(struct queue *q, struct breaker_seen *s, int64_t deadline_ms,
-			struct err *err)
+int breaker_details(struct queue *q, struct breaker_seen *s, int64_t deadline_ms, struct err *err)
 {
 	char key[BREAKER_KEY_MAX];
 	redisReply *r = NULL;
@@ -70,7 +69,7 @@ int breaker_list(struct queue *q, bool details, struct breaker_list *out, int64_
 	}
 	freeReplyObject(r);
 	for (int i = 0; i < l.n && rc == 0 && details; i++)
-		rc = read_details(q, &l.v[i], deadline_ms, err);
+		rc = breaker_details(q, &l.v[i], deadline_ms, err);
 	if (rc < 0) {
 		breaker_list_clear(&l);
 		return rc;
@@ -219,12 +218,24 @@ int breaker_close(struct queue *q, const char *host, int64_t slow_start_ms, int6
 	return set(q, host, "close", slow_start_ms, "closed by hand", deadline_ms, err);
 }
 
+/* Those whose fields Redis may have forgotten are looked for every five seconds. */
+static bool is_due(const struct breaker_seen *s, int i, int64_t now_ms)
+{
+	if (s->state == BREAKER_HALF_OPEN)
+		return true;
+	if (s->until_ms)
+		return now_ms >= s->until_ms;
+	return (now_ms / 1000 + i) % 5 == 0;
+}
+
 int breaker_tick(struct queue *q, const struct breaker_list *l, int64_t deadline_ms,
 		 struct err *err)
 {
+	int64_t now_ms = redis_now_ms(q->r);
 	int rc = 0;
 
 	for (int i = 0; i < l->n && rc == 0; i++)
-		rc = set(q, l->v[i].host, "tick", 0, "", deadline_ms, err);
+		if (is_due(&l->v[i], i, now_ms))
+			rc = set(q, l->v[i].host, "tick", 0, "", deadline_ms, err);
 	return rc;
 }

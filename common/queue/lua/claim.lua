@@ -32,36 +32,54 @@ local bytes, flight = 0, {}
 local out = {'ok', control[1] or '0', control[2], 0, 0, 0, 0}
 local passed = false
 
--- host -> 'shut', or 'probe': one job may go.  nil: no breaker holds anybody.
-local shut
-local breakers = redis.call('HGETALL', KEYS[15])
-if #breakers > 0 then
+-- host -> 'shut', 'probe' (one job may go) or 'well', as far as it was asked for.  nil: there are no breakers.
+local shut = redis.call('EXISTS', KEYS[15]) == 1 and {}
+local now = 0
+if shut then
 	local time = redis.call('TIME')
-	local now = time[1] * 1000 + math.floor(time[2] / 1000)
-	for j = 1, #breakers, 2 do
-		local state, till = string.match(breakers[j + 1], '^(%S+) (%d+)$')
-		if state == 'open' or state == 'half_open' then
-			till = tonumber(till)
-			shut = shut or {}
-			shut[breakers[j]] = (now < till or state == 'open' and till == 0) and 'shut' or 'probe'
-			shut.probe_until = format('half_open %.0f', now + 5000)
+	now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function ask(hosts)
+	local names, seen = {}, {}
+	for j = 1, #hosts do
+		local host = hosts[j]
+		if host ~= '' and not shut[host] and not seen[host] then
+			seen[host] = true
+			names[#names + 1] = host
+		end
+	end
+	if #names == 0 then return end
+	local entries = redis.call('HMGET', KEYS[15], unpack(names))
+	for j = 1, #names do
+		local state, till = string.match(entries[j] or '', '^(%S+) (%d+)$')
+		till = tonumber(till or '0')
+		if state ~= 'open' and state ~= 'half_open' then
+			shut[names[j]] = 'well'
+		elseif now < till or state == 'open' and till == 0 then
+			shut[names[j]] = 'shut'
+		else
+			shut[names[j]] = 'probe'
 		end
 	end
 end
 
 -- Of these, up to `most` who may run; who may not leaves the ring.  Of a host that is to be probed: one.
 local function behind_none(ring, ids, most)
-	local names, run, leave, probes = {}, {}, {}, {}
+	local names, run, leave, probes, taken = {}, {}, {}, {}, {}
 	for j = 1, #ids do names[j] = 'host:' .. ids[j] end
 	local hosts = redis.call('HMGET', KEYS[12], unpack(names))
+	for j = 1, #ids do hosts[j] = ids[j] ~= '0' and (hosts[j] or control[4]) or '' end
+	ask(hosts)
 	for j = 1, #ids do
-		local host = ids[j] ~= '0' and (hosts[j] or control[4]) or ''
-		if shut[host] == 'shut' then
+		local host = hosts[j]
+		local state = shut[host]
+		if state == 'shut' then
 			leave[#leave + 1] = ids[j]
-		elseif #run < most and not (shut[host] and probes[host]) then
+		elseif #run < most and not (state == 'probe' and taken[host]) then
 			run[#run + 1] = ids[j]
-			if shut[host] then
-				probes[host] = true
+			if state == 'probe' then
+				taken[host] = true
 				probes[ids[j]] = host
 			end
 		end
@@ -117,7 +135,7 @@ local function look(lane)
 		if want > 0 then got = take(lane, integration, want) end
 		if probed and got > 0 then
 			shut[probed] = 'shut'
-			redis.call('HSET', KEYS[15], probed, shut.probe_until)
+			redis.call('HSET', KEYS[15], probed, format('half_open %.0f', now + 5000))
 		end
 		if got > 0 then
 			n = n - got
