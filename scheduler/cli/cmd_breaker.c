@@ -4,6 +4,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "drivers/kit/control.h"
 #include "scheduler/cli/jobs.h"
 
 static int64_t for_ms;
@@ -266,14 +267,33 @@ int cmd_breaker_show(struct cli *c)
 	return out_object(c, row);
 }
 
+/* Who calls which host, as of now: an integration may have been added a moment ago. */
+static int mirror(struct cli *c)
+{
+	const struct driver *d;
+	struct err err = { 0 };
+	int rc = cli_driver(c, c->words[0], &d);
+
+	if (rc == 0)
+		rc = cli_redis(c);
+	if (rc == 0)
+		rc = cli_pg(c);
+	if (rc || !d)
+		return rc;
+	rc = control_mirror(c->redis, c->pg, d, c->words[0], false, cli_deadline(), &err);
+	return rc < 0 ? cli_error(c, rc, &err, c->command->name) : 0;
+}
+
 static int change(struct cli *c, bool opened)
 {
 	const struct driver *d;
 	struct err err = { 0 };
 	struct hosts h;
 	const char *host;
-	int rc = open_one(c, &d, &h, &host);
+	int rc = mirror(c);
 
+	if (rc == 0)
+		rc = open_one(c, &d, &h, &host);
 	if (rc)
 		return rc;
 	if (opened)

@@ -437,9 +437,46 @@ static void body_forgotten(void)
 	finish_all(q, &r);
 	CHECK(calls(b, BREAKER_OK, 1) == 1);
 	breakers_free(all);
+
+	/* The other way round: who calls finds it out at his first failure. */
+	CHECK(breaker_open(q, HOST, 0, "by a test", soon(), NULL) == 0);
+	freeReplyObject(plain("DEL breaker:{p}"));
+	all = breakers_new(conn);
+	b = breaker_of(all, "p", HOST);
+	CHECK(calls(b, BREAKER_FAILED, 5) == 1 && plain_int("HLEN breaker:{p}") == 1);
+	breakers_free(all);
 	queue_free(q);
 }
 
+/* Who closed it died before its jobs were let in: that is made good at the end of the slow start. */
+static void body_healed(void)
+{
+	struct queue *q = queue_new(conn, "p", "e");
+	struct breaker_list l = { 0 };
+	struct claim_result r;
+
+	control_of_two_hosts(q);
+	CHECK(breaker_open(q, HOST, 0, "by a test", soon(), NULL) == 0);
+	push_many("queue:{p}", 1, 3);
+	r = claim(q, 10);
+	CHECK(r.n == 0);
+	result_clear(&r);
+	CHECK(breaker_close(q, HOST, 300, soon(), NULL) == 0);
+	CHECK(plain_int("DEL ring:{p}:normal") == 1);
+	r = claim(q, 10);
+	CHECK(r.n == 0);
+	result_clear(&r);
+	pass_ms(350);
+	CHECK(breaker_list(q, false, &l, soon(), NULL) == 0 && l.n == 1);
+	CHECK(breaker_tick(q, &l, soon(), NULL) == 0);
+	breaker_list_clear(&l);
+	r = claim(q, 10);
+	CHECK(r.n == 3);
+	finish_all(q, &r);
+	queue_free(q);
+}
+
+TEST(healed)
 TEST(in_a_row)
 TEST(shared)
 TEST(share)
@@ -462,6 +499,7 @@ int main(void)
 		cmocka_unit_test(lost_probe),  cmocka_unit_test(no_verdict),
 		cmocka_unit_test(slow_start),  cmocka_unit_test(claim_behind),
 		cmocka_unit_test(claim_probe), cmocka_unit_test(forgotten),
+		cmocka_unit_test(healed),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

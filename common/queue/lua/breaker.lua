@@ -36,7 +36,11 @@ local function open()
 end
 
 if state ~= 'closed' then
-	if token == '' or b[5] ~= token then return {state, till, opens, failures, 0} end
+	if token == '' or b[5] ~= token then
+		-- Whoever did not know of it has an index that was lost.
+		redis.call('HSETNX', KEYS[2], host, state .. ' ' .. text(till))
+		return {state, till, opens, failures, 0}
+	end
 	if outcome == 'failed' then
 		failures = failures + 1
 		return open()
