@@ -36,7 +36,9 @@ int upkeep_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* admit, promote, reap, relay, control: per partner */
 int letters_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* dead letters into Postgres */
-int runs_start(struct scheduler *s) __attribute__((warn_unused_result));  /* the end of runs */
+int runs_start(struct scheduler *s) __attribute__((warn_unused_result)); /* the end of runs */
+int breakers_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* breakers by time, their alerts, catching up */
 int watch_start(struct scheduler *s) __attribute__((warn_unused_result)); /* alerts */
 int standing_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* alerts that last as long as their cause */

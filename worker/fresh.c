@@ -120,12 +120,17 @@ static int is_stale(struct attempt *a, bool *out)
 {
 	int64_t now = redis_now_ms(a->worker->redis), resumed = 0;
 	int64_t since = fresh_waits_since(a);
+	struct buf host = BUF_INIT;
 	int rc;
 
 	*out = false;
 	if (is_ours(a) || now - since <= FRESH_STALE_MS)
 		return 0;
-	rc = resumed_ms(a->worker->pg, a->partner, a->job.integration_id, &resumed, &a->err);
+	if (a->driver && a->integration)
+		call_host(a->driver, a->integration, &host);
+	rc = resumed_ms(a->worker->pg, a->partner, a->job.integration_id, buf_str(&host), &resumed,
+			&a->err);
+	buf_clear(&host);
 	if (rc == 0)
 		*out = now - (resumed > since ? resumed : since) > FRESH_STALE_MS;
 	return rc;

@@ -43,10 +43,11 @@ static int stranded_slice(struct queue *q, int lane, bool repair, char after[24]
 	redis_arg(&a, q->keys.busy);
 	redis_arg(&a, q->keys.ready[lane]);
 	redis_arg(&a, q->keys.ring[lane]);
+	redis_arg(&a, q->keys.breakers);
 	redis_arg(&a, after);
 	redis_arg_int(&a, STRANDED_SLICE);
 	redis_arg(&a, repair ? "1" : "0");
-	int rc = redis_call_script(q->r, &lua_stranded, 4, &a, &reply, loop_now_ms() + LOOK_STEP_MS,
+	int rc = redis_call_script(q->r, &lua_stranded, 5, &a, &reply, loop_now_ms() + LOOK_STEP_MS,
 				   err);
 	redis_args_clear(&a);
 	if (rc < 0)

@@ -131,6 +131,7 @@ static int claim_call(struct queue *q, int want, bool force, redisReply **reply,
 	redis_arg(&a, q->keys.control);
 	redis_arg(&a, q->worker);
 	redis_arg(&a, q->keys.fence);
+	redis_arg(&a, q->keys.breakers);
 	redis_arg_int(&a, want);
 	redis_arg(&a, q->epoch);
 	redis_arg_int(&a, q->next_number);
@@ -140,7 +141,7 @@ static int claim_call(struct queue *q, int want, bool force, redisReply **reply,
 	redis_arg(&a, force ? "1" : "0");
 	/* Whatever becomes of the answer, these numbers are used up. */
 	q->next_number += want;
-	int rc = redis_call_script(q->r, &lua_claim, 14, &a, reply, deadline_ms, err);
+	int rc = redis_call_script(q->r, &lua_claim, 15, &a, reply, deadline_ms, err);
 	redis_args_clear(&a);
 	if (rc < 0 && rc != -EPROTO) {
 		q->lost_claim = true;

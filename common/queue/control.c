@@ -4,14 +4,36 @@
 
 #include "common/base/id.h"
 #include "common/base/mem.h"
+#include "common/queue/breaker.h"
 #include "common/queue/impl.h"
 
 #define OPEN_SLICE 200 /* integrations a script looks at */
 #define COUNT_SLICE 400
 
+/* "host:7" as field names, kept in `names` until the command was sent. */
+static void host_args(struct redis_args *a, const struct queue_control *c, struct buf *names)
+{
+	size_t at = 0;
+
+	if (c->host) {
+		redis_arg(a, "host");
+		redis_arg(a, c->host);
+	}
+	for (int i = 0; i < c->n_hosts; i++) {
+		buf_printf(names, "host:%lld", (long long)c->hosts[i].integration);
+		buf_putc(names, '\0');
+	}
+	for (int i = 0; i < c->n_hosts; i++) {
+		redis_arg(a, names->data + at);
+		redis_arg(a, c->hosts[i].host);
+		at += strlen(names->data + at) + 1;
+	}
+}
+
 static int control_write(struct queue *q, const struct queue_control *c, const char *token,
 			 bool *changed, int64_t deadline_ms, struct err *err)
 {
+	struct buf names = BUF_INIT;
 	struct redis_args a;
 	redisReply *reply = NULL;
 
@@ -25,8 +47,10 @@ static int control_write(struct queue *q, const struct queue_control *c, const c
 		redis_arg_int(&a, c->over[i].integration);
 		redis_arg_int(&a, c->over[i].cap);
 	}
+	host_args(&a, c, &names);
 	int rc = redis_call_script(q->r, &lua_control, 1, &a, &reply, deadline_ms, err);
 	redis_args_clear(&a);
+	buf_clear(&names);
 	if (rc < 0)
 		return rc;
 	*changed = reply_int(reply) == 1;
@@ -61,6 +85,27 @@ static int open_slice(struct queue *q, int lane, char after[24], const char *tok
 	return 0;
 }
 
+/* Whoever may run goes into the rings; the last slice ends the change that `token` began. */
+static int open_all(struct queue *q, const char *token, int64_t deadline_ms, struct err *err)
+{
+	int rc = 0;
+
+	for (int lane = LANE_HIGH; rc == 0 && lane <= LANE_LOW; lane++) {
+		char after[24] = "-1";
+
+		while (rc == 0 && after[0])
+			rc = open_slice(q, lane, after, lane == LANE_LOW ? token : "", deadline_ms,
+					err);
+	}
+	queue_wrote(q->partner);
+	return rc;
+}
+
+int queue_open(struct queue *q, int64_t deadline_ms, struct err *err)
+{
+	return open_all(q, "", deadline_ms, err);
+}
+
 int queue_control_set(struct queue *q, const struct queue_control *c, int64_t deadline_ms,
 		      struct err *err)
 {
@@ -76,16 +121,7 @@ int queue_control_set(struct queue *q, const struct queue_control *c, int64_t de
 	id_new(token);
 	int rc = control_write(q, c, token, &changed, deadline_ms, err);
 	/* Cut short here, the token stays in control, and whoever sets it next walks again. */
-	for (int lane = LANE_HIGH; rc == 0 && changed && lane <= LANE_LOW; lane++) {
-		char after[24] = "-1";
-
-		while (rc == 0 && after[0])
-			rc = open_slice(q, lane, after, lane == LANE_LOW ? token : "", deadline_ms,
-					err);
-	}
-	if (changed)
-		queue_wrote(q->partner);
-	return rc;
+	return rc == 0 && changed ? open_all(q, token, deadline_ms, err) : rc;
 }
 
 /* ---- looking ---- */
@@ -137,24 +173,97 @@ static int count_call(struct queue *q, const struct redis_args *a, int64_t sum[4
 	return 0;
 }
 
-/* Ready jobs of the integrations whose cap is (not) 0: of control's fields from *at on, one slice. */
-static int count_slice(struct queue *q, const redisReply *control, size_t *at, bool paused,
-		       int64_t sum[4], int64_t deadline_ms, struct err *err)
+/* Who is held: cap 0, or behind a breaker that is not closed. */
+struct holds {
+	const redisReply *control;
+	struct breaker_list shut;
+	bool default_cap_0, default_shut, any_shut;
+};
+
+static const redisReply *control_field(const redisReply *control, const char *field)
+{
+	for (size_t i = 0; i + 1 < control->elements; i += 2) {
+		if (strcmp(control->element[i]->str, field) == 0)
+			return control->element[i + 1];
+	}
+	return NULL;
+}
+
+static bool is_shut(const struct holds *h, const redisReply *host)
+{
+	const struct breaker_seen *s = host ? breaker_find(&h->shut, host->str) : NULL;
+
+	return s && s->state != BREAKER_CLOSED;
+}
+
+/* An integration that control names: by its cap, by its host, or both. */
+struct named {
+	int64_t integration;
+	const redisReply *cap, *host;
+};
+
+static int by_integration(const void *a, const void *b)
+{
+	const struct named *x = a, *y = b;
+
+	return (x->integration > y->integration) - (x->integration < y->integration);
+}
+
+/* Each once, in order; the caller's. */
+static struct named *named_of(const redisReply *control, bool hosts, size_t *n)
+{
+	struct named *v = mem_zalloc((control->elements / 2 + 1) * sizeof(*v));
+	size_t all = 0, kept = 0;
+
+	for (size_t i = 0; i + 1 < control->elements; i += 2) {
+		const char *f = control->element[i]->str;
+		bool host = strncmp(f, "host:", 5) == 0;
+
+		if (host ? !hosts : *f < '0' || *f > '9')
+			continue;
+		v[all].integration = strtoll(host ? f + 5 : f, NULL, 10);
+		*(host ? &v[all].host : &v[all].cap) = control->element[i + 1];
+		all++;
+	}
+	if (all)
+		qsort(v, all, sizeof(*v), by_integration);
+	for (size_t i = 0; i < all; i++) {
+		struct named *last = kept ? &v[kept - 1] : NULL;
+
+		if (!last || last->integration != v[i].integration) {
+			v[kept++] = v[i];
+			continue;
+		}
+		last->cap = last->cap ? last->cap : v[i].cap;
+		last->host = last->host ? last->host : v[i].host;
+	}
+	*n = kept;
+	return v;
+}
+
+static bool holds_named(const struct holds *h, const struct named *n)
+{
+	if (n->cap ? reply_int(n->cap) == 0 : h->default_cap_0)
+		return true;
+	return n->host ? is_shut(h, n->host) : h->default_shut;
+}
+
+/* Ready jobs of those that are held (or not): of v from *at on, one slice. */
+static int count_slice(struct queue *q, const struct holds *h, const struct named *v, size_t n,
+		       size_t *at, bool held, int64_t sum[4], int64_t deadline_ms, struct err *err)
 {
 	struct redis_args a;
-	int n = 0, rc = 0;
+	int asked = 0, rc = 0;
 
 	redis_args_init(&a);
 	args_lanes(&a, q->keys.ready);
-	for (; *at + 1 < control->elements && n < COUNT_SLICE; *at += 2) {
-		const redisReply *f = control->element[*at], *v = control->element[*at + 1];
-
-		if (f->str[0] < '0' || f->str[0] > '9' || (reply_int(v) == 0) != paused)
+	for (; *at < n && asked < COUNT_SLICE; ++*at) {
+		if (holds_named(h, &v[*at]) != held)
 			continue;
-		redis_arg_bytes(&a, f->str, f->len);
-		n++;
+		redis_arg_int(&a, v[*at].integration);
+		asked++;
 	}
-	if (n > 0)
+	if (asked > 0)
 		rc = count_call(q, &a, sum, deadline_ms, err);
 	redis_args_clear(&a);
 	return rc;
@@ -162,11 +271,9 @@ static int count_slice(struct queue *q, const redisReply *control, size_t *at, b
 
 static int64_t control_number(const redisReply *control, const char *field, int64_t fallback)
 {
-	for (size_t i = 0; i + 1 < control->elements; i += 2) {
-		if (strcmp(control->element[i]->str, field) == 0)
-			return reply_int(control->element[i + 1]);
-	}
-	return fallback;
+	const redisReply *value = control_field(control, field);
+
+	return value ? reply_int(value) : fallback;
 }
 
 static int zero_count(struct queue *q, int64_t sum[4], int64_t deadline_ms, struct err *err)
@@ -181,26 +288,30 @@ static int zero_count(struct queue *q, int64_t sum[4], int64_t deadline_ms, stru
 	return rc;
 }
 
-/* A paused partner holds all; a default of 0 all but those with a cap of their own and jobs of no integration. */
-static int held_count(struct queue *q, const redisReply *control, struct queue_depth *d,
+/* A paused partner holds all; where integrations are held unless control says otherwise, all but those and the jobs of none. */
+static int held_count(struct queue *q, const struct holds *h, struct queue_depth *d,
 		      int64_t deadline_ms, struct err *err)
 {
 	int64_t all = d->ready[LANE_HIGH] + d->ready[LANE_NORMAL] + d->ready[LANE_LOW];
+	bool none = control_number(h->control, "partner", 1) == 0;
+	bool most = h->default_cap_0 || h->default_shut;
 	int64_t sum[4] = { 0 };
-	bool none = control_number(control, "partner", 1) == 0;
-	bool paused = control_number(control, "default", 1) > 0;
+	struct named *v;
+	size_t n;
 	int rc = 0;
 
 	if (all == 0)
 		return 0;
-	for (size_t at = 0; rc == 0 && !none && at + 1 < control->elements;)
-		rc = count_slice(q, control, &at, paused, sum, deadline_ms, err);
-	if (rc == 0 && !none && !paused)
+	v = named_of(h->control, h->any_shut, &n);
+	for (size_t at = 0; rc == 0 && !none && at < n;)
+		rc = count_slice(q, h, v, n, &at, !most, sum, deadline_ms, err);
+	free(v);
+	if (rc == 0 && !none && most)
 		rc = zero_count(q, sum, deadline_ms, err);
 	if (rc < 0)
 		return rc;
 	for (int lane = LANE_HIGH; lane <= LANE_LOW; lane++) {
-		int64_t held = paused && !none ? sum[lane] : d->ready[lane] - sum[lane];
+		int64_t held = !most && !none ? sum[lane] : d->ready[lane] - sum[lane];
 
 		/* Both were counted apart: jobs came and went in between. */
 		d->held_in[lane] = held < 0 ? 0 : held > d->ready[lane] ? d->ready[lane] : held;
@@ -212,17 +323,25 @@ static int held_count(struct queue *q, const redisReply *control, struct queue_d
 int queue_depth(struct queue *q, struct queue_depth *out, int64_t deadline_ms, struct err *err)
 {
 	struct queue_depth d = { 0 };
+	struct holds h = { 0 };
 	redisReply *control = NULL;
 	int rc = depth_read(q, &d, deadline_ms, err);
 
 	if (rc == 0)
 		rc = redis_callv(q->r, &control, deadline_ms, err, "HGETALL", q->keys.control,
 				 NULL);
-	if (rc < 0)
-		return rc;
-	if (reply_is(control, REDIS_REPLY_ARRAY))
-		rc = held_count(q, control, &d, deadline_ms, err);
+	if (rc == 0)
+		rc = breaker_list(q, false, &h.shut, deadline_ms, err);
+	if (rc == 0 && reply_is(control, REDIS_REPLY_ARRAY)) {
+		h.control = control;
+		h.default_cap_0 = control_number(control, "default", 1) == 0;
+		for (int i = 0; i < h.shut.n; i++)
+			h.any_shut = h.any_shut || h.shut.v[i].state != BREAKER_CLOSED;
+		h.default_shut = is_shut(&h, control_field(control, "host"));
+		rc = held_count(q, &h, &d, deadline_ms, err);
+	}
 	freeReplyObject(control);
+	breaker_list_clear(&h.shut);
 	if (rc == 0)
 		*out = d;
 	return rc;

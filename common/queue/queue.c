@@ -56,6 +56,7 @@ void queue_keys_init(struct queue_keys *k, const char *partner)
 	key(k->delayed, "delayed", partner, "");
 	key(k->dead, "dead", partner, "");
 	key(k->outbox, "outbox", partner, "");
+	key(k->breakers, "breaker", partner, "");
 }
 
 void args_lanes(struct redis_args *a, const char keys[4][KEY_MAX])

@@ -136,10 +136,20 @@ struct queue_control {
 		int cap;
 	} * over;
 	int n_over; /* others than the default; 0 = paused */
+	const char *
+		host; /* that integrations call; NULL = unknown: no breaker holds them in the ring */
+	struct {
+		int64_t integration;
+		char *host;
+	} * hosts;
+	int n_hosts; /* others than `host` */
 };
 /* Waits.  Replaces the whole hash and puts back into the ring whoever may run again. */
 int queue_control_set(struct queue *q, const struct queue_control *c, int64_t deadline_ms,
 		      struct err *err) __attribute__((warn_unused_result));
+/* Waits.  Puts into the rings whoever may run: what held some of them has ended. */
+int queue_open(struct queue *q, int64_t deadline_ms, struct err *err)
+	__attribute__((warn_unused_result));
 
 /* ---- looking ---- */
 struct queue_depth {

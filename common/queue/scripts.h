@@ -6,6 +6,9 @@
 
 extern struct redis_script lua_acquire;
 extern struct redis_script lua_admit;
+extern struct redis_script lua_breaker;
+extern struct redis_script lua_breaker_probe;
+extern struct redis_script lua_breaker_set;
 extern struct redis_script lua_bury;
 extern struct redis_script lua_claim;
 extern struct redis_script lua_control;

@@ -24,6 +24,19 @@ int alert_raise(struct pg *p, const char *kind, const char *severity, const char
 		&params, NULL, err);
 }
 
+int alert_resolve_others(struct pg *p, const char *kind, struct pg_array *scopes, struct err *err)
+{
+	struct pg_params params;
+
+	pg_params_init(&params);
+	pg_text(&params, kind);
+	pg_array_param(&params, scopes);
+	return query(p,
+		     "UPDATE alerts SET state = 'resolved', resolved_at = now() WHERE kind = $1 AND"
+		     " state = 'open' AND scope <> ALL ($2)",
+		     &params, NULL, err);
+}
+
 int alert_resolve(struct pg *p, const char *kind, const char *scope, struct err *err)
 {
 	struct pg_params params;

@@ -26,8 +26,8 @@ int run_newer_exists(struct pg *p, int64_t integration_id, const char *task, con
 	return 0;
 }
 
-int resumed_ms(struct pg *p, const char *partner, int64_t integration_id, int64_t *out,
-	       struct err *err)
+int resumed_ms(struct pg *p, const char *partner, int64_t integration_id, const char *host,
+	       int64_t *out, struct err *err)
 {
 	struct pg_params params;
 	PGresult *res = NULL;
@@ -35,11 +35,15 @@ int resumed_ms(struct pg *p, const char *partner, int64_t integration_id, int64_
 	pg_params_init(&params);
 	pg_text(&params, partner);
 	pg_int(&params, integration_id);
-	int rc = query(p,
-		       "SELECT (extract(epoch FROM greatest("
-		       "(SELECT paused_at FROM partner_states WHERE partner = $1),"
-		       " (SELECT status_since FROM integrations WHERE id = $2))) * 1000)::int8",
-		       &params, &res, err);
+	pg_text(&params, host);
+	int rc = query(
+		p,
+		"SELECT (extract(epoch FROM greatest("
+		"(SELECT paused_at FROM partner_states WHERE partner = $1),"
+		" (SELECT status_since FROM integrations WHERE id = $2),"
+		" (SELECT coalesce(resolved_at, now()) FROM alerts WHERE kind = 'breaker_open'"
+		" AND scope = $1 || ' ' || $3))) * 1000)::int8",
+		&params, &res, err);
 	if (rc < 0)
 		return rc;
 	*out = pg_get_int(res, 0, 0);

@@ -9,6 +9,11 @@ void partner_state_clear(struct partner_state *s)
 {
 	free(s->pause_reason);
 	free(s->over);
+	for (int i = 0; i < s->n_homes; i++) {
+		free(s->homes[i].environment);
+		free(s->homes[i].base_url);
+	}
+	free(s->homes);
 	*s = (struct partner_state){ 0 };
 }
 
@@ -23,6 +28,21 @@ static const char over_sql[] =
 	" FROM integrations WHERE partner = $1"
 	" AND (status <> 'active' OR settings->>'in_flight' ~ '^[0-9]{1,9}$') ORDER BY id";
 
+static const char homes_sql[] =
+	"SELECT id, environment, base_url FROM integrations WHERE partner = $1"
+	" AND (base_url IS NOT NULL OR environment <> 'production') ORDER BY id";
+
+static void read_homes(const PGresult *r, struct partner_state *out)
+{
+	out->n_homes = PQntuples(r);
+	out->homes = mem_alloc(sizeof(*out->homes) * (size_t)(out->n_homes + 1));
+	for (int i = 0; i < out->n_homes; i++) {
+		out->homes[i].integration = pg_get_int(r, i, 0);
+		out->homes[i].environment = query_dup(r, i, 1);
+		out->homes[i].base_url = query_dup(r, i, 2);
+	}
+}
+
 static void read_over(const PGresult *r, struct partner_state *out)
 {
 	out->n_over = PQntuples(r);
@@ -36,15 +56,16 @@ static void read_over(const PGresult *r, struct partner_state *out)
 int partner_state_get(struct pg *p, const char *partner, struct partner_state *out, struct err *err)
 {
 	struct pg_params params;
-	struct pg_statement st[3] = { { ensure_sql, &params },
+	struct pg_statement st[4] = { { ensure_sql, &params },
 				      { state_sql, &params },
-				      { over_sql, &params } };
-	PGresult *res[3] = { NULL, NULL, NULL };
+				      { over_sql, &params },
+				      { homes_sql, &params } };
+	PGresult *res[4] = { NULL, NULL, NULL, NULL };
 	int rc;
 
 	pg_params_init(&params);
 	pg_text(&params, partner);
-	rc = pg_exec_all(p, st, 3, res, query_deadline(), err);
+	rc = pg_exec_all(p, st, 4, res, query_deadline(), err);
 	pg_params_clear(&params);
 	if (rc == 0) {
 		*out = (struct partner_state){
@@ -53,8 +74,9 @@ int partner_state_get(struct pg *p, const char *partner, struct partner_state *o
 			.pause_reason = query_dup(res[1], 0, 2),
 		};
 		read_over(res[2], out);
+		read_homes(res[3], out);
 	}
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 4; i++)
 		PQclear(res[i]);
 	return rc;
 }

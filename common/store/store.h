@@ -63,10 +63,9 @@ int integration_touch_success(struct pg *p, int64_t id, struct err *err)
 int companies_due(struct pg *p, int64_t after, int limit, int64_t **ids, int *n, struct err *err)
 	__attribute__((warn_unused_result));
 /* Active integrations of a company, after < id <= until, in order of id, at most limit. partner
- * NULL: of any. */
-typedef void (*due_fn)(int64_t id, const char *partner, void *arg);
+ * NULL: of any.  fn is told id, partner, environment and base_url, nothing else. */
 int integrations_due(struct pg *p, int64_t company_id, const char *partner, int64_t after,
-		     int64_t until, int limit, due_fn fn, void *arg, struct err *err)
+		     int64_t until, int limit, integration_fn fn, void *arg, struct err *err)
 	__attribute__((warn_unused_result));
 
 /* ---- partner.c: what the control hashes in Redis mirror ---- */
@@ -79,6 +78,11 @@ struct partner_state {
 		int cap;
 	} * over;
 	int n_over; /* paused or auth_broken integrations: cap 0; settings.in_flight: that */
+	struct {
+		int64_t integration;
+		char *environment, *base_url; /* base_url NULL: the manifest's */
+	} * homes;
+	int n_homes; /* integrations that call another host than the manifest's production */
 };
 void partner_state_clear(struct partner_state *s);
 int partner_state_get(struct pg *p, const char *partner, struct partner_state *out, struct err *err)
@@ -194,6 +198,27 @@ int alert_raise(struct pg *p, const char *kind, const char *severity /* warning 
 	__attribute__((warn_unused_result));
 int alert_resolve(struct pg *p, const char *kind, const char *scope, struct err *err)
 	__attribute__((warn_unused_result));
+/* All open ones of a kind but those of these scopes (an array of text, which is taken). */
+int alert_resolve_others(struct pg *p, const char *kind, struct pg_array *scopes, struct err *err)
+	__attribute__((warn_unused_result));
+
+/* ---- catchup.c: imports that were left out while a partner could not be called ---- */
+int catchup_owe(struct pg *p, const int64_t *ids, int n, struct err *err)
+	__attribute__((warn_unused_result));
+/* Those of all auth_broken integrations; fn is told how many there are of each partner. */
+typedef void (*catchup_count_fn)(const char *partner, int64_t n, void *arg);
+int catchup_owe_broken(struct pg *p, catchup_count_fn fn, void *arg, struct err *err)
+	__attribute__((warn_unused_result));
+struct catchup {
+	int64_t integration, since_us;
+	char *partner, *environment, *base_url;
+};
+/* Owed to active integrations, at most 1,000; freed with catchup_free. */
+int catchup_due(struct pg *p, struct catchup **out, int *n, struct err *err)
+	__attribute__((warn_unused_result));
+int catchup_paid(struct pg *p, const struct catchup *c, struct err *err)
+	__attribute__((warn_unused_result));
+void catchup_free(struct catchup *v, int n);
 
 /* ---- poison.c: raises and resolves the alerts of kind poison, by the letters that are dead ---- */
 int alert_poison(struct pg *p, struct err *err) __attribute__((warn_unused_result));

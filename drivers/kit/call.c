@@ -21,6 +21,8 @@ struct going {
 	struct route *route;
 	bool with_auth;
 	uint64_t version; /* of the credential that was sent */
+	struct guard guard;
+	bool sent; /* and the call ended one way or the other */
 };
 
 /* The job's clock stands still while it waits for a permit; the worker may move the deadline meanwhile, so that
@@ -100,8 +102,8 @@ static int permit_and_credential(struct going *g, struct permit *permit, bool *t
 	return -EAGAIN;
 }
 
-/* Once through the door. 0, or as call() */
-static int go(struct going *g, struct call_result *r, struct err *err)
+/* Once, behind the breaker. 0, or as call() */
+static int once(struct going *g, struct call_result *r, struct err *err)
 {
 	const struct manifest *m = g->c->driver->manifest;
 	struct buf auth = BUF_INIT;
@@ -114,6 +116,11 @@ static int go(struct going *g, struct call_result *r, struct err *err)
 	bool taken = false;
 	int rc = permit_and_credential(g, &permit, &taken, &auth, err);
 
+	if (rc == 0) {
+		rc = guard_stands(&g->guard, err);
+		if (rc < 0 && taken)
+			limiter_refund(g->c->door->limiter, &permit);
+	}
 	if (rc < 0) {
 		secret_free_buf(&auth);
 		return rc;
@@ -126,6 +133,7 @@ static int go(struct going *g, struct call_result *r, struct err *err)
 	if (taken)
 		limiter_release(g->c->door->limiter, &permit);
 	if (rc == 0) {
+		g->sent = true;
 		exchange_read(g->c, &x, r, err);
 		route_feedback(g->c, g->route, &r->http, err);
 		rc = err->class == ERR_NONE         ? 0
@@ -133,6 +141,49 @@ static int go(struct going *g, struct call_result *r, struct err *err)
 						    : -EREMOTEIO;
 	}
 	secret_free_buf(&auth);
+	return rc;
+}
+
+/* The manifest's own cheap call goes before the job's.  0: the partner is there, whatever it answered. */
+static int probe_first(struct going *g, struct err *err)
+{
+	const char *path = g->route->driver->manifest->breaker.probe;
+	struct call_spec spec = {
+		.endpoint = path, .method = "GET", .path = path, .repeatable = true
+	};
+	struct going probe = {
+		.c = g->c, .spec = &spec, .route = g->route, .with_auth = g->with_auth
+	};
+	struct call_result r;
+	int rc;
+
+	if (!path)
+		return 0;
+	call_result_init(&r);
+	probe.guard = g->guard;
+	rc = once(&probe, &r, err);
+	g->sent = probe.sent;
+	call_result_clear(&r);
+	if (rc == -EREMOTEIO && g->sent && err->class != ERR_TRANSIENT)
+		rc = 0;
+	return rc;
+}
+
+/* Once through the door. 0, or as call() */
+static int go(struct going *g, struct call_result *r, struct err *err)
+{
+	int rc = guard_enter(g->c, g->route, g->spec, &g->guard, err);
+
+	if (rc < 0)
+		return rc;
+	g->sent = false;
+	if (guard_probes(&g->guard))
+		rc = probe_first(g, err);
+	if (rc == 0) {
+		memset(err, 0, sizeof(*err));
+		rc = once(g, r, err);
+	}
+	guard_leave(&g->guard, g->route, g->sent, rc, err);
 	return rc;
 }
 
@@ -207,8 +258,10 @@ static int refused(struct going *g, struct call_result *r, struct err *err)
 
 int call(struct caller *c, const struct call_spec *spec, struct call_result *r, struct err *err)
 {
-	struct going g = { c, spec, NULL,
-			   !spec->no_auth && c->driver->manifest->auth.kind != AUTH_NONE, 0 };
+	struct going g = { .c = c,
+			   .spec = spec,
+			   .with_auth =
+				   !spec->no_auth && c->driver->manifest->auth.kind != AUTH_NONE };
 	struct err e = { 0 };
 	int rc;
 
@@ -220,6 +273,7 @@ int call(struct caller *c, const struct call_spec *spec, struct call_result *r, 
 			rc = refused(&g, r, &e);
 		else if (rc == -EREMOTEIO)
 			rc = quick_retry(&g, r, &e);
+		rc = guard_judge(g.route, spec, rc, &e);
 		route_put(g.route);
 	}
 	if (err)

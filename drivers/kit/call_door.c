@@ -31,6 +31,7 @@ struct door *door_new(const struct door_options *o)
 	d->keyring = o->keyring;
 	d->permit_wait_ms = o->permit_wait_ms > 0 ? o->permit_wait_ms : DOOR_PERMIT_WAIT_MS;
 	d->limiter = limiter_new(o->redis, o->epoch);
+	d->breakers = breakers_new(o->redis);
 	d->auth = auth_store_new(o->redis, o->pg, o->keyring, o->epoch);
 	return d;
 }
@@ -63,6 +64,7 @@ void door_free(struct door *d)
 	}
 	auth_store_free(d->auth);
 	limiter_free(d->limiter);
+	breakers_free(d->breakers);
 	free(d);
 }
 

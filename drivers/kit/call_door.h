@@ -22,6 +22,13 @@
 
 struct endpoint;
 
+/* What one call has passed: the breaker of its host, and of its group of endpoints. */
+struct guard {
+	struct breaker *b[2];
+	struct breaker_pass pass[2];
+	int n;
+};
+
 /* One a partner: the pool, and the handles of its series. */
 struct door_partner {
 	struct door_partner *next;
@@ -39,6 +46,7 @@ struct door {
 	int64_t permit_wait_ms;
 	struct limiter *limiter;
 	struct auth_store *auth;
+	struct breakers *breakers;
 	struct door_partner *partners;
 	struct idmap routes; /* integration -> struct route */
 };
@@ -65,7 +73,9 @@ struct route {
 	int scope_of[HELD_SCOPES];          /* index into limits.scopes, -1: none */
 	bool bounded;                       /* there is something to ask the limiter for */
 	int64_t held_until_ms[HELD_SCOPES]; /* as this process told the limiter; Redis' clock */
-	int unhinted;                       /* 429s in a row that did not say for how long */
+	struct breaker *breaker;            /* of the host; NULL: none */
+	struct breaker *groups[BREAKER_GROUPS_MAX];
+	int unhinted; /* 429s in a row that did not say for how long */
 	struct manifest_limit_header *seen;
 	int n_seen; /* names in lower case, owned */
 };
@@ -108,6 +118,18 @@ void route_limits_seen(const struct route *r, const struct http_response *h, str
 /* Waits.  -EAGAIN: held (err).  *taken false: nothing limits this call. */
 int permit_take(struct caller *c, struct route *r, struct permit *out, bool *taken, struct err *err)
 	__attribute__((warn_unused_result));
+
+/* Waits where a breaker is not closed.  -EAGAIN: held (err). */
+int guard_enter(struct caller *c, struct route *r, const struct call_spec *spec, struct guard *out,
+		struct err *err) __attribute__((warn_unused_result));
+int guard_stands(const struct guard *g, struct err *err) __attribute__((
+	warn_unused_result)); /* before it is sent; as guard_enter, without waiting */
+bool guard_probes(const struct guard *g);
+/* Waits where there is something to tell.  sent: the partner had it in its hands; rc and err are the call's. */
+void guard_leave(struct guard *g, const struct route *r, bool sent, int rc, const struct err *err);
+/* A failure behind a breaker that is open by now is no failure of the job's: it waits.  Returns rc, or -EAGAIN. */
+int guard_judge(const struct route *r, const struct call_spec *spec, int rc, struct err *err);
+void route_breakers(struct route *r, const struct caller *c);
 
 void door_count(struct door_partner *p, const char *endpoint, const struct http_response *h);
 void call_result_init(struct call_result *r);

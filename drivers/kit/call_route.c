@@ -259,6 +259,7 @@ int route_get(struct caller *c, struct route **out, struct err *err)
 		if (!fresh)
 			return -EINVAL;
 		fresh->partner = door_partner(c->door, c->driver->manifest);
+		route_breakers(fresh, c);
 		if (!r && routes->n >= DOOR_ROUTES_MAX)
 			idmap_sweep(routes, drop_route, NULL);
 		else

@@ -96,6 +96,19 @@ void call_base_url(const struct driver *d, const struct integration *i, struct b
 	roots_clear(&r);
 }
 
+void call_host(const struct driver *d, const struct integration *i, struct buf *out)
+{
+	struct roots r;
+	const char *base, *host;
+
+	roots_init(&r, d, i);
+	base = buf_str(&r.base);
+	host = strstr(base, "://");
+	host = host ? host + 3 : base;
+	buf_append(out, host, strcspn(host, "/"));
+	roots_clear(&r);
+}
+
 /* Credentials go with a call: an address that an answer brought must be one of the partner's. */
 static int absolute_url(const struct route *r, const char *url, struct buf *out, struct err *err)
 {

@@ -1,10 +1,53 @@
 #include "drivers/kit/control.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/mem.h"
 #include "common/queue/queue.h"
 #include "common/store/store.h"
+#include "drivers/kit/call.h"
+
+static char *host_of(const struct driver *d, char *environment, char *base_url)
+{
+	struct integration i = { .environment = environment, .base_url = base_url };
+	struct buf host = BUF_INIT;
+
+	call_host(d, &i, &host);
+	if (host.len)
+		return buf_detach(&host);
+	buf_clear(&host);
+	return NULL;
+}
+
+/* Whose jobs a breaker holds.  Most integrations call the host of the manifest's production. */
+static void fill_hosts(struct queue_control *c, const struct partner_state *s,
+		       const struct driver *d)
+{
+	static char production[] = "production";
+
+	c->host = host_of(d, production, NULL);
+	c->hosts = mem_alloc(sizeof(*c->hosts) * (size_t)(s->n_homes + 1));
+	for (int i = 0; i < s->n_homes; i++) {
+		char *host = host_of(d, s->homes[i].environment, s->homes[i].base_url);
+
+		if (!host || (c->host && strcmp(host, c->host) == 0)) {
+			free(host);
+			continue;
+		}
+		c->hosts[c->n_hosts].integration = s->homes[i].integration;
+		c->hosts[c->n_hosts++].host = host;
+	}
+}
+
+static void control_clear(struct queue_control *c)
+{
+	free(c->over);
+	free((char *)c->host);
+	for (int i = 0; i < c->n_hosts; i++)
+		free(c->hosts[i].host);
+	free(c->hosts);
+}
 
 static void fill(struct queue_control *c, const struct partner_state *s, const struct driver *d)
 {
@@ -23,6 +66,8 @@ static void fill(struct queue_control *c, const struct partner_state *s, const s
 		c->over[i].integration = s->over[i].integration;
 		c->over[i].cap = s->over[i].cap;
 	}
+	if (d)
+		fill_hosts(c, s, d);
 }
 
 int control_mirror(struct redis *r, struct pg *p, const struct driver *d, const char *partner,
@@ -44,7 +89,7 @@ int control_mirror(struct redis *r, struct pg *p, const struct driver *d, const 
 	q = queue_new(r, partner, NULL);
 	rc = queue_control_set(q, &control, deadline_ms, err);
 	queue_free(q);
-	free(control.over);
+	control_clear(&control);
 	partner_state_clear(&state);
 	return rc;
 }

@@ -9,6 +9,7 @@
 
 #include "common/base/err.h"
 #include "common/base/json.h"
+#include "common/queue/breaker.h"
 #include "common/store/rows.h"
 
 enum auth_kind { AUTH_NONE, AUTH_API_KEY, AUTH_BASIC, AUTH_BEARER, AUTH_OAUTH2_CLIENT };
@@ -140,6 +141,20 @@ struct manifest_collection {
 	struct manifest_paging paging; /* own, or the manifest's */
 };
 
+#define BREAKER_GROUPS_MAX 8
+/* Endpoints that break by themselves: a path of the API, and whatever is below it. */
+struct manifest_group {
+	const char *name;
+	const char *const *endpoints;
+	int n_endpoints;
+};
+struct manifest_breaker {
+	struct breaker_rules rules;
+	const char *probe; /* path of a cheap GET, or NULL: the next call */
+	const struct manifest_group *groups;
+	int n_groups;
+};
+
 struct manifest {
 	const char *partner, *title, *path;         /* path: the file */
 	const char *base_production, *base_sandbox; /* sandbox may be NULL */
@@ -160,6 +175,8 @@ struct manifest {
 	struct manifest_paging paging;
 	const struct manifest_collection *collections;
 	int n_collections;
+	bool critical; /* false: a failure degrades to what is cached */
+	struct manifest_breaker breaker;
 	bool decode_body; /* hooks.decode_body: the C of the folder turns bodies into JSON */
 	const char *const *settings;
 	int n_settings; /* {cfg.X} names in use: what integration add --set may carry */

@@ -154,6 +154,37 @@ static void check_limit_headers(struct manifest_reader *r)
 	}
 }
 
+/* ---- breaker ---- */
+
+static void check_api_path(struct manifest_reader *r, const char *path, const char *value)
+{
+	if (value && (value[0] != '/' || value[strcspn(value, " \t\r\n{}")]))
+		reader_problem_at(r, path, "expected a path such as \"/status\", found \"%s\"",
+				  value);
+}
+
+static void check_breaker(struct manifest_reader *r)
+{
+	const struct manifest_breaker *b = &r->owner->m.breaker;
+
+	check_api_path(r, "breaker.probe", b->probe);
+	if (b->rules.open_ms > b->rules.open_max_ms)
+		reader_problem_at(r, "breaker.open", "is longer than \"open_max\"");
+	if (b->n_groups > BREAKER_GROUPS_MAX)
+		reader_problem_at(r, "breaker.groups", "more than %d groups", BREAKER_GROUPS_MAX);
+	for (int i = 0; i < b->n_groups; i++) {
+		const struct manifest_group *g = &b->groups[i];
+		const char *path = arena_printf(r->arena, "breaker.groups.%s", g->name);
+
+		if (!manifest_name_is_valid(g->name))
+			reader_problem_at(r, path, "a name is 1 to 40 of a-z, 0-9 and _");
+		for (int k = 0; k < g->n_endpoints; k++)
+			if (g->endpoints[k][0] != '/')
+				reader_problem_at(r, path, "\"%s\": a path begins with /",
+						  g->endpoints[k]);
+	}
+}
+
 /* ---- pagination ---- */
 
 enum { ON_OFFSET = 1 << PAGING_OFFSET, ON_PAGE = 1 << PAGING_PAGE, ON_CURSOR = 1 << PAGING_CURSOR };
@@ -215,6 +246,7 @@ void manifest_check(struct manifest_reader *r)
 	check_auth(r);
 	check_limits(r);
 	check_limit_headers(r);
+	check_breaker(r);
 	if (m->total_ms && m->connect_ms > m->total_ms)
 		reader_problem_at(r, "api.timeout", "\"connect\" is longer than \"total\"");
 	manifest_check_paging(r, &m->paging, "pagination");

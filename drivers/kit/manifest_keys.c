@@ -257,6 +257,42 @@ static const struct key_table limit_header_table = { TABLE(limit_header_keys),
 						     .size = sizeof(struct manifest_limit_header) };
 #undef AT
 
+/* ---- breaker ---- */
+
+#define AT(member) .at = offsetof(struct manifest_group, member)
+#define COUNT(member) .n_at = offsetof(struct manifest_group, member)
+
+static const struct manifest_key group_keys[] = {
+	{ "endpoints", KEY_TEXTS, AT(endpoints), COUNT(n_endpoints), .flags = KEY_REQUIRED },
+};
+static const struct key_table group_table = { TABLE(group_keys),
+					      .size = sizeof(struct manifest_group),
+					      .name_at = offsetof(struct manifest_group, name) };
+#undef AT
+#undef COUNT
+
+#define AT(member) .at = offsetof(struct manifest_breaker, member)
+#define COUNT(member) .n_at = offsetof(struct manifest_breaker, member)
+
+static const struct manifest_key breaker_keys[] = {
+	{ "failures", KEY_INT, AT(rules.failures), .fallback = "5", .min = 1, .max = 1000000 },
+	{ "share", KEY_SHARE, AT(rules.share), .fallback = "0.5" },
+	{ "calls", KEY_INT, AT(rules.calls), .fallback = "20", .min = 1, .max = 1000000 },
+	{ "window", KEY_DURATION, AT(rules.window_ms), .fallback = "\"60s\"", .min = SECOND_MS,
+	  .max = DAY_MS },
+	{ "open", KEY_DURATION, AT(rules.open_ms), .fallback = "\"60s\"", .min = 100,
+	  .max = DAY_MS },
+	{ "open_max", KEY_DURATION, AT(rules.open_max_ms), .fallback = "\"10m\"", .min = 100,
+	  .max = DAY_MS },
+	{ "slow_start", KEY_DURATION, AT(rules.slow_start_ms), .fallback = "\"30s\"",
+	  .max = DAY_MS },
+	{ "probe", KEY_TEXT, AT(probe) },
+	{ "groups", KEY_NAMED, AT(groups), COUNT(n_groups), .of = &group_table },
+};
+static const struct key_table breaker_table = { TABLE(breaker_keys) };
+#undef AT
+#undef COUNT
+
 /* ---- pagination ---- */
 
 #define AT(member) .at = offsetof(struct manifest_paging, member)
@@ -344,7 +380,7 @@ static const struct manifest_key manifest_keys[] = {
 	{ "partner", KEY_TEXT, AT(partner), .flags = KEY_REQUIRED },
 	{ "manifest", KEY_FORMAT, .flags = KEY_REQUIRED, .min = 1, .max = 1 },
 	{ "title", KEY_TEXT, AT(title) },
-	LATER("critical"),
+	{ "critical", KEY_BOOL, AT(critical), .fallback = "true" },
 	{ "api", KEY_OBJECT, .of = &api_table },
 	{ "auth", KEY_OBJECT, AT(auth), .of = &auth_table },
 	{ "limits", KEY_LIST, AT(limits), COUNT(n_limits), .of = &limit_table },
@@ -355,6 +391,7 @@ static const struct manifest_key manifest_keys[] = {
 		  "[\"retry-after\", \"x-retry-after\", \"ratelimit-reset\", \"x-ratelimit-retry-after\", "
 		  "\"x-ratelimit-reset\", \"x-rate-limit-reset\"]" },
 	{ "errors", KEY_LIST, AT(errors), COUNT(n_errors), .of = &error_table },
+	{ "breaker", KEY_OBJECT, AT(breaker), .of = &breaker_table },
 	{ "pagination", KEY_OBJECT, AT(paging), .of = &manifest_pagination,
 	  .fallback = "{\"kind\": \"none\"}" },
 	{ "jobs", KEY_OBJECT, .of = &jobs_table },

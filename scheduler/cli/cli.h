@@ -146,6 +146,10 @@ int cmd_run_show(struct cli *c);
 int cmd_worker_list(struct cli *c);
 int cmd_worker_show(struct cli *c);
 int cmd_doctor(struct cli *c);
+int cmd_breaker_list(struct cli *c);
+int cmd_breaker_show(struct cli *c);
+int cmd_breaker_open(struct cli *c);
+int cmd_breaker_close(struct cli *c);
 int cmd_pause(struct cli *c);
 int cmd_resume(struct cli *c);
 
@@ -159,6 +163,7 @@ int options_dead_filter(struct config_option *out);
 int options_queue_purge(struct config_option *out);
 int options_job_list(struct config_option *out);
 int options_run_list(struct config_option *out);
+int options_breaker_open(struct config_option *out);
 int options_doctor(struct config_option *out);
 
 #endif

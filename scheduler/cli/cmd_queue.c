@@ -112,7 +112,7 @@ static bool gather(const struct job_seen *j, void *arg)
 static cJSON *describe(const struct view *v, const struct queue_name *name,
 		       const struct partner_state *state, cJSON *lanes)
 {
-	cJSON *o = cJSON_CreateObject(), *why = cJSON_CreateArray();
+	cJSON *o = cJSON_CreateObject(), *why = cJSON_CreateArray(), *breakers;
 
 	json_add_text(o, "queue", name->partner);
 	cJSON_AddBoolToObject(o, "paused", state->paused);
@@ -127,6 +127,9 @@ static cJSON *describe(const struct view *v, const struct queue_name *name,
 		json_add_int(o, "integration_cap", v->shares.default_cap);
 	}
 	view_reasons(v, 0, why);
+	breakers = cJSON_AddArrayToObject(o, "breakers");
+	for (int i = 0; i < v->breakers.n; i++)
+		cJSON_AddItemToArray(breakers, breaker_row(name->partner, &v->breakers.v[i]));
 	cJSON_AddItemToObject(o, "why", why);
 	add_lanes(o, lanes, name);
 	add_shares(o, v);

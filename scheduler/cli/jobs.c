@@ -63,6 +63,10 @@ int view_open(struct cli *c, const char *partner, struct view *out)
 	if (rc == 0)
 		rc = queue_depth(v.queue, &d, cli_deadline(), &err);
 	if (rc == 0)
+		rc = breaker_list(v.queue, true, &v.breakers, cli_deadline(), &err);
+	if (rc == 0)
+		rc = breaker_homes(v.queue, &v.homes, cli_deadline(), &err);
+	if (rc == 0)
 		rc = fleet_each(c->redis, count_server, &s, cli_deadline(), &err);
 	if (rc < 0) {
 		view_close(&v);
@@ -78,6 +82,8 @@ void view_close(struct view *v)
 {
 	queue_free(v->queue);
 	free(v->shares.v);
+	breaker_list_clear(&v->breakers);
+	breaker_homes_clear(&v->homes);
 	*v = (struct view){ 0 };
 }
 
@@ -104,10 +110,34 @@ static void reason(cJSON *to, const char *fmt, ...)
 	buf_clear(&b);
 }
 
+/* That of the host it calls, unless it is closed; NULL. */
+static const struct breaker_seen *shut(const struct view *v, int64_t integration)
+{
+	const char *host = breaker_home(&v->homes, integration);
+	const struct breaker_seen *b = host ? breaker_find(&v->breakers, host) : NULL;
+
+	return b && b->state != BREAKER_CLOSED ? b : NULL;
+}
+
+static void breaker_reasons(const struct view *v, int64_t integration, cJSON *reasons)
+{
+	for (int i = 0; i < v->breakers.n; i++) {
+		const struct breaker_seen *b = &v->breakers.v[i];
+		char *text;
+
+		if (integration ? b != shut(v, integration) : b->state == BREAKER_CLOSED)
+			continue;
+		text = breaker_reason(v->partner, b);
+		cJSON_AddItemToArray(reasons, cJSON_CreateString(text));
+		free(text);
+	}
+}
+
 bool view_holds(const struct view *v, int64_t integration)
 {
 	return !v->shares.no_control &&
-	       (v->shares.partner_cap == 0 || view_share(v, integration).cap == 0);
+	       (v->shares.partner_cap == 0 || view_share(v, integration).cap == 0 ||
+		shut(v, integration));
 }
 
 void view_reasons(const struct view *v, int64_t integration, cJSON *reasons)
@@ -132,6 +162,7 @@ void view_reasons(const struct view *v, int64_t integration, cJSON *reasons)
 			       "integration %lld is at its cap: %lld of %lld jobs in flight",
 			       (long long)integration, (long long)s.busy, (long long)s.cap);
 	}
+	breaker_reasons(v, integration, reasons);
 	if (v->servers == 0)
 		reason(reasons, "no live worker serves %s", v->partner);
 }

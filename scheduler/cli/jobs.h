@@ -2,6 +2,7 @@
 #ifndef SCHEDULER_CLI_JOBS_H
 #define SCHEDULER_CLI_JOBS_H
 
+#include "common/queue/breaker.h"
 #include "common/queue/look.h"
 #include "scheduler/cli/cli.h"
 
@@ -18,8 +19,10 @@ struct view {
 	const char *partner; /* borrowed */
 	struct queue *queue;
 	struct shares shares;
-	int64_t in_flight, now_ms; /* Redis' clock */
-	int servers;               /* live processes that serve the partner */
+	int64_t in_flight, now_ms;    /* Redis' clock */
+	int servers;                  /* live processes that serve the partner */
+	struct breaker_list breakers; /* what is not simply closed */
+	struct breaker_homes homes;
 };
 /* Waits.  Raw pushes are admitted first, so that they are seen.  0 or an exit code. */
 int view_open(struct cli *c, const char *partner, struct view *out)
@@ -30,7 +33,11 @@ struct share_seen view_share(const struct view *v, int64_t integration);
 
 /* Why a ready job does not run; every reason that there is, the first one first.  Empty: nothing is in its way. */
 void view_reasons(const struct view *v, int64_t integration, cJSON *reasons);
-bool view_holds(const struct view *v, int64_t integration); /* paused: it or its partner */
+bool view_holds(const struct view *v,
+		int64_t integration); /* paused: it or its partner; or behind a breaker */
+/* "guesty's breaker of HOST is open until …"; the caller's. */
+char *breaker_reason(const char *partner, const struct breaker_seen *b);
+cJSON *breaker_row(const char *partner, const struct breaker_seen *b);
 
 const char *place_name(enum job_place p);
 /* A row: id, queue, task, integration_id, state, age_s, attempts, worker, since, due, why. */

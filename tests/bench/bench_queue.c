@@ -134,6 +134,7 @@ static void append_claim(redisContext *c, int64_t first)
 	redis_arg(&a, key("control", NULL));
 	redis_arg(&a, key("worker", EPOCH));
 	redis_arg(&a, key("fence", NULL));
+	redis_arg(&a, key("breaker", NULL));
 	redis_arg_int(&a, BATCH);
 	redis_arg(&a, EPOCH);
 	redis_arg_int(&a, first);
@@ -141,7 +142,7 @@ static void append_claim(redisContext *c, int64_t first)
 	redis_arg_int(&a, 20);
 	redis_arg(&a, "123");
 	redis_arg(&a, "0");
-	bench_script(c, &lua_claim, 14, &a);
+	bench_script(c, &lua_claim, 15, &a);
 	redis_args_clear(&a);
 }
 

@@ -117,6 +117,11 @@ def test_every_script_runs_on_a_cluster(cluster, three_nodes, partner, fanned):
     cluster.push({"task": "noop", "id": "only", "unique": "once"}, queue)  # unique
     worker.wait_for_log(r"event=job_done job=only\b", 20 * SLOWER)
 
+    host = sandbox.url.split("//")[1]
+    cluster.longshore("breaker", "open", partner, host, "--for", "1s")  # breaker_set; breaker_probe and breaker by the job
+    cluster.push({"task": "import_resource", "id": "probe", "integration_id": integration, "args": {"external_id": item}}, queue)
+    worker.wait_for_log(r"event=job_done job=probe\b", 20 * SLOWER)
+
     sandbox.settings(latency_ms=3000)
     cluster.push({"task": "import_resource", "id": "reaped", "integration_id": integration, "args": {"external_id": item}}, queue)
     wait_until(lambda: node.client.hlen(f"flight:{{{partner}}}"), 20 * SLOWER, cluster.describe)

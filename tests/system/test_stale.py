@@ -91,6 +91,23 @@ def test_age_does_not_count_while_the_partner_was_paused(cluster):
     assert runs(cluster) == 1 and "event=job_stale" not in worker.log_text()
 
 
+def test_age_does_not_count_behind_an_open_breaker(cluster):
+    integration, worker = started(cluster)
+    sandbox = next(p for p in cluster.processes if p.name == "sandbox1")
+    # Who calls which host is written with the caps, which the first claim finds missing.
+    cluster.push({"task": "noop"})
+    cluster.wait_idle(20)
+    host = sandbox.url.split("//")[1]
+    cluster.longshore("breaker", "open", "guesty", host)
+    wait_until(lambda: cluster.one("SELECT count(*) FROM alerts WHERE kind = 'breaker_open' AND state = 'open'"), 20 * SLOWER,
+               cluster.describe)
+    push_old(cluster, {"task": "import_resources", "integration_id": integration}, 2 * HOUR_MS)
+    wait_until(lambda: cluster.queue()["held"] == 1, 15 * SLOWER, cluster.describe)
+    cluster.longshore("breaker", "close", "guesty", host)
+    cluster.wait_idle(30)
+    assert runs(cluster) == 1 and "event=job_stale" not in worker.log_text()
+
+
 def test_an_import_older_than_the_last_success_is_superseded(cluster):
     integration, worker = started(cluster)
     other = cluster.integration(next(p for p in cluster.processes if p.name == "sandbox1"), "acct-2")

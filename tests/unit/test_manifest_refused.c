@@ -89,7 +89,14 @@ static void wrong_names(void **state)
 
 static const char *const refused[][2] = {
 	{ ", \"partner\": \"p\"", "partner: given twice" },
-	{ ", \"critical\": null", "\"critical\" is not supported yet" },
+	{ ", \"critical\": 1", "critical: expected true or false" },
+	{ ", \"breaker\": {\"probe\": \"status\"}", "breaker.probe: expected a path" },
+	{ ", \"breaker\": {\"open\": \"1h\"}", "breaker.open: is longer than \"open_max\"" },
+	{ ", \"breaker\": {\"failures\": 0}", "breaker.failures: expected 1 to 1000000, found 0" },
+	{ ", \"breaker\": {\"share\": 1.5}", "breaker.share: expected a number over 0, at most 1" },
+	{ ", \"breaker\": {\"groups\": {\"r\": {\"endpoints\": [\"x\"]}}}",
+	  "a path begins with /" },
+	{ ", \"breaker\": {\"groups\": {\"r\": {}}}", "breaker.groups.r.endpoints: missing" },
 	{ ", \"title\": \"\"", "title: expected text, found \"\"" },
 	{ ", \"auth\": {\"kind\": \"oauth2_client_credentials\"}", "auth.token_url: missing" },
 	{ ", \"auth\": {\"kind\": \"none\", \"token_url\": \"https://h/t\"}",

@@ -201,6 +201,15 @@ static void partner_body(struct pg *p)
 	CHECK(partner_set_paused(p, "guesty", true, "maintenance", &err) == 0);
 	CHECK(partner_state_get(p, "guesty", &s, &err) == 0);
 	CHECK(s.paused && strcmp(s.pause_reason, "maintenance") == 0 && s.generation == 2);
+	CHECK(s.n_homes == 0);
+	partner_state_clear(&s);
+	ask(p, "UPDATE integrations SET environment = 'sandbox' WHERE status = 'auth_broken'");
+	ask(p,
+	    "UPDATE integrations SET base_url = 'http://h/v1' WHERE settings->>'in_flight' = '5'");
+	CHECK(partner_state_get(p, "guesty", &s, &err) == 0 && s.n_homes == 2);
+	CHECK(s.homes[0].integration == paused && !s.homes[0].base_url &&
+	      strcmp(s.homes[0].environment, "sandbox") == 0);
+	CHECK(s.homes[1].integration == capped && strcmp(s.homes[1].base_url, "http://h/v1") == 0);
 	partner_state_clear(&s);
 }
 
@@ -514,6 +523,62 @@ static void alert_body(struct pg *p)
 	CHECK_SQL(p, sql, "resolved critical 2 w2");
 	CHECK(alert_raise(p, "auth", "warning", "integration:1", "w3", "t", &err) == 0);
 	CHECK_SQL(p, sql, "open warning 1 w3");
+	struct pg_array kept;
+
+	CHECK(alert_raise(p, "breaker_open", "critical", "p one", "w", "t", &err) == 0);
+	CHECK(alert_raise(p, "breaker_open", "critical", "p two", "w", "t", &err) == 0);
+	pg_array_init(&kept, PG_TEXT);
+	pg_array_text(&kept, "p two", 5);
+	CHECK(alert_resolve_others(p, "breaker_open", &kept, &err) == 0);
+	sql = "SELECT string_agg(scope, ',' ORDER BY scope) FROM alerts WHERE state = 'open'";
+	CHECK_SQL(p, sql, "integration:1,p two");
+	pg_array_init(&kept, PG_TEXT);
+	CHECK(alert_resolve_others(p, "breaker_open", &kept, &err) == 0);
+	CHECK_SQL(p, sql, "integration:1");
+}
+
+/* ---- what is owed ---- */
+static void count_owed(const char *partner, int64_t n, void *arg)
+{
+	CHECK(strcmp(partner, "guesty") == 0);
+	*(int64_t *)arg += n;
+}
+
+static void catchup_body(struct pg *p)
+{
+	struct err err = { 0 };
+	struct catchup *v = NULL;
+	int64_t company, ids[2], broken = 0;
+	int n = 0;
+
+	prepare(p);
+	CHECK(company_add(p, "A", &company, &err) == 0);
+	ids[0] = add_integration(p, "A", "guesty", "{}");
+	ids[1] = add_integration(p, "A", "guesty", "{}");
+	add_integration(p, "A", "guesty", "{}");
+	CHECK(catchup_owe(p, NULL, 0, &err) == 0);
+	CHECK(catchup_owe(p, ids, 1, &err) == 0);
+	CHECK(integration_set_status(p, ids[1], "auth_broken", "x", &err) == 0);
+	CHECK(catchup_owe_broken(p, count_owed, &broken, &err) == 0 && broken == 1);
+	CHECK(catchup_due(p, &v, &n, &err) == 0 && n == 1);
+	CHECK(n == 1 && v[0].integration == ids[0] && strcmp(v[0].partner, "guesty") == 0);
+	/* Owed once, however often it is said; what is owed anew is not paid with the old one. */
+	CHECK(catchup_owe(p, ids, 2, &err) == 0);
+	ask(p, "UPDATE integrations SET catch_up_since = catch_up_since + interval '1 s'");
+	CHECK(catchup_paid(p, &v[0], &err) == 0);
+	catchup_free(v, n);
+	CHECK(integration_set_status(p, ids[1], "active", NULL, &err) == 0);
+	CHECK(catchup_due(p, &v, &n, &err) == 0 && n == 2);
+	for (int i = 0; i < n; i++)
+		CHECK(catchup_paid(p, &v[i], &err) == 0);
+	catchup_free(v, n);
+	CHECK(catchup_due(p, &v, &n, &err) == 0 && n == 0);
+	catchup_free(v, n);
+}
+
+static void test_catching_up(void **state)
+{
+	assert_int_equal(in_coroutine(catchup_body), 0);
 }
 
 static void test_alerts(void **state)
@@ -573,6 +638,7 @@ int main(void)
 		cmocka_unit_test(test_dead_letters),
 		cmocka_unit_test(test_rejected_items),
 		cmocka_unit_test(test_alerts),
+		cmocka_unit_test(test_catching_up),
 		cmocka_unit_test(test_health),
 	};
 

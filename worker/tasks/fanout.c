@@ -16,6 +16,7 @@
 #include "worker/memory.h"
 #include "worker/outcome.h"
 #include "worker/sink.h"
+#include "worker/tasks/owed.h"
 #include "worker/tasks/tasks.h"
 
 #define SLICE 500 /* children of one settlement: its script holds Redis for about 2 ms */
@@ -90,6 +91,8 @@ int task_import_all(struct attempt *a)
 	if (rc == 0)
 		rc = task_run(a);
 	if (rc == 0)
+		rc = step ? 0 : owed_broken(a);
+	if (rc == 0)
 		rc = room_in(a, LONGSHORE_PARTNER, LANE_NORMAL, &room);
 	take = share_of(room);
 	if (rc == 0) /* one more than is taken, to know whether there are more */
@@ -107,8 +110,8 @@ int task_import_all(struct attempt *a)
 
 /* ---- import_company_resources ---- */
 struct due {
-	int64_t id;
-	char *partner; /* in the attempt's arena */
+	struct integration
+		i; /* id, partner, environment and base_url alone; in the attempt's arena */
 };
 
 /* Of one partner's integrations in this slice. */
@@ -124,16 +127,21 @@ struct company {
 	int64_t id, after, until;
 	struct due due[SLICE + 1];
 	struct fan *fans;
+	struct owed owed;
 	int n_due, n_fans, queued;
 };
 
-static void add_due(int64_t id, const char *partner, void *arg)
+static void add_due(const struct integration *i, void *arg)
 {
 	struct company *c = arg;
-	struct due *d = &c->due[c->n_due++];
+	struct arena *arena = c->a->arena;
 
-	d->id = id;
-	d->partner = arena_strdup(c->a->arena, partner);
+	c->due[c->n_due++].i =
+		(struct integration){ .id = i->id,
+				      .partner = arena_strdup(arena, i->partner),
+				      .environment = arena_strdup(arena, i->environment),
+				      .base_url = i->base_url ? arena_strdup(arena, i->base_url)
+							      : NULL };
 }
 
 static int fan_of(struct company *c, const char *partner, struct fan **out)
@@ -160,10 +168,10 @@ static void add_integration(struct company *c, const struct due *d)
 	cJSON *args = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(args, "mode", c->mode);
-	attempt_child(c->a, d->partner, LANE_NORMAL, "import_resources", d->id, args,
+	attempt_child(c->a, d->i.partner, LANE_NORMAL, "import_resources", d->i.id, args,
 		      root_of(c->a));
 	cJSON_Delete(args);
-	room_take(d->partner, LANE_NORMAL, 1);
+	room_take(d->i.partner, LANE_NORMAL, 1);
 	c->queued++;
 }
 
@@ -192,7 +200,7 @@ static int queue_slice(struct company *c, int n, int *stopped)
 
 	*stopped = n;
 	for (int i = 0; i < n; i++) {
-		rc = fan_of(c, c->due[i].partner, &f);
+		rc = fan_of(c, c->due[i].i.partner, &f);
 		if (rc < 0)
 			return rc;
 		f->postponed = f->postponed || f->room <= 0;
@@ -202,8 +210,13 @@ static int queue_slice(struct company *c, int n, int *stopped)
 		}
 		if (f->postponed)
 			continue;
+		rc = owed_check(c->a, &c->owed, &c->due[i].i);
+		if (rc < 0)
+			return rc;
+		f->last = c->due[i].i.id;
+		if (rc > 0)
+			continue;
 		add_integration(c, &c->due[i]);
-		f->last = c->due[i].id;
 		f->room--;
 	}
 	return 0;
@@ -215,17 +228,19 @@ static int fan_out(struct company *c)
 	bool more = c->n_due > SLICE;
 
 	if (more)
-		c->until = c->due[SLICE - 1].id;
+		c->until = c->due[SLICE - 1].i.id;
 	rc = queue_slice(c, n, &stopped);
+	if (rc == 0)
+		rc = owed_write(c->a, &c->owed);
 	if (rc < 0)
 		return rc;
 	if (stopped < n)
-		return end(c->a, true, true, stopped ? c->due[stopped - 1].id : c->after,
+		return end(c->a, true, true, stopped ? c->due[stopped - 1].i.id : c->after,
 			   c->queued);
 	for (int i = 0; i < c->n_fans; i++)
 		if (c->fans[i].postponed)
 			add_rest(c, &c->fans[i]);
-	return end(c->a, more, false, n ? c->due[n - 1].id : c->after, c->queued);
+	return end(c->a, more, false, n ? c->due[n - 1].i.id : c->after, c->queued);
 }
 
 /* A number that Longshore itself wrote; fallback where it is not there. */
@@ -253,6 +268,7 @@ static int company_fan(struct attempt *a, int64_t id, const char *mode)
 			      &a->err);
 	if (rc == 0)
 		rc = fan_out(c);
+	owed_clear(&c->owed);
 	free(c->fans);
 	free(c);
 	return rc;

@@ -1,5 +1,5 @@
 -- claim: ready -> in flight, fairly and within the caps.
--- KEYS 1-3 queue  4-6 ready  7-9 ring  10 flight  11 busy  12 control  13 worker  14 fence
+-- KEYS 1-3 queue  4-6 ready  7-9 ring  10 flight  11 busy  12 control  13 worker  14 fence  15 breakers
 -- ARGV 1 most jobs (<= 500)  2 epoch  3 first number of the lease ids  4 heartbeat ms  5 quantum
 --      6 order of the lanes ("123")  7 "1": claim although raw pushes wait
 -- -> {'none'}       control is missing: nothing was done
@@ -9,8 +9,10 @@
 -- need not travel.  The ring is visited in turn, a quantum of jobs each; whoever is at its cap, paused or
 -- out of jobs leaves it.  Caps come from control only: with caps in arguments, a rolling
 -- upgrade would strand an integration that the other version never puts back.
+-- Behind an open breaker nobody runs: those integrations leave the ring too, until it closes.  When its time is over one
+-- job goes ahead, to probe.  control says which host an integration calls.
 local min, ceil, format = math.min, math.ceil, string.format
-local control = redis.call('HMGET', KEYS[12], 'gen', 'partner', 'default')
+local control = redis.call('HMGET', KEYS[12], 'gen', 'partner', 'default', 'host')
 if not control[2] then return {'none'} end
 if ARGV[7] ~= '1' and redis.call('EXISTS', KEYS[1], KEYS[2], KEYS[3]) > 0 then
 	local bits = 0
@@ -29,6 +31,62 @@ local full = n
 local bytes, flight = 0, {}
 local out = {'ok', control[1] or '0', control[2], 0, 0, 0, 0}
 local passed = false
+
+-- host -> 'shut', 'probe' (one job may go) or 'well', as far as it was asked for.  nil: there are no breakers.
+local shut = redis.call('EXISTS', KEYS[15]) == 1 and {}
+local now = 0
+if shut then
+	local time = redis.call('TIME')
+	now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function ask(hosts)
+	local names, seen = {}, {}
+	for j = 1, #hosts do
+		local host = hosts[j]
+		if host ~= '' and not shut[host] and not seen[host] then
+			seen[host] = true
+			names[#names + 1] = host
+		end
+	end
+	if #names == 0 then return end
+	local entries = redis.call('HMGET', KEYS[15], unpack(names))
+	for j = 1, #names do
+		local state, till = string.match(entries[j] or '', '^(%S+) (%d+)$')
+		till = tonumber(till or '0')
+		if state ~= 'open' and state ~= 'half_open' then
+			shut[names[j]] = 'well'
+		elseif now < till or state == 'open' and till == 0 then
+			shut[names[j]] = 'shut'
+		else
+			shut[names[j]] = 'probe'
+		end
+	end
+end
+
+-- Of these, up to `most` who may run; who may not leaves the ring.  Of a host that is to be probed: one.
+local function behind_none(ring, ids, most)
+	local names, run, leave, probes, taken = {}, {}, {}, {}, {}
+	for j = 1, #ids do names[j] = 'host:' .. ids[j] end
+	local hosts = redis.call('HMGET', KEYS[12], unpack(names))
+	for j = 1, #ids do hosts[j] = ids[j] ~= '0' and (hosts[j] or control[4]) or '' end
+	ask(hosts)
+	for j = 1, #ids do
+		local host = hosts[j]
+		local state = shut[host]
+		if state == 'shut' then
+			leave[#leave + 1] = ids[j]
+		elseif #run < most and not (state == 'probe' and taken[host]) then
+			run[#run + 1] = ids[j]
+			if state == 'probe' then
+				taken[host] = true
+				probes[ids[j]] = host
+			end
+		end
+	end
+	if #leave > 0 then redis.call('ZREM', ring, unpack(leave)) end
+	return run, probes
+end
 
 -- Takes up to `room` of the integration's oldest jobs; returns how many it got.
 local function take(lane, integration, room)
@@ -60,8 +118,12 @@ end
 local function look(lane)
 	local ring = KEYS[6 + lane]
 	local visits = ceil(n / quantum)
-	local ids = redis.call('ZRANGE', ring, 0, visits - 1)
+	local ids, probes = redis.call('ZRANGE', ring, 0, shut and 199 or visits - 1), nil
 	if #ids == 0 then return false end
+	if shut then
+		ids, probes = behind_none(ring, ids, visits)
+		if #ids == 0 then return true end
+	end
 	-- All there are fit in: equal shares are as fair, and take fewer looks.
 	local share = #ids < visits and ceil(n / #ids) or quantum
 	local busy = redis.call('HMGET', KEYS[11], unpack(ids))
@@ -73,8 +135,13 @@ local function look(lane)
 		local mine = tonumber(busy[j] or '0')
 		local room = n
 		if integration ~= '0' then room = tonumber(caps[j] or default) - mine end
-		local want, got = min(share, room, n), 0
+		local probed = probes and probes[integration]
+		local want, got = probed and min(room, n, 1) or min(share, room, n), 0
 		if want > 0 then got = take(lane, integration, want) end
+		if probed and got > 0 then
+			shut[probed] = 'shut'
+			redis.call('HSET', KEYS[15], probed, format('half_open %.0f', now + 5000))
+		end
 		if got > 0 then
 			n = n - got
 			taken[#taken + 1] = integration

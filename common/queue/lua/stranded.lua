@@ -1,5 +1,5 @@
--- stranded: who has ready jobs, is below its cap, and stands in no ring.  There must be none; puts them in if asked to.
--- KEYS 1 control  2 busy  3 ready  4 ring, of one lane
+-- stranded: who has ready jobs, is below its cap, behind no breaker, and stands in no ring.  There must be none; puts them in if asked to.
+-- KEYS 1 control  2 busy  3 ready  4 ring, of one lane  5 breakers
 -- ARGV 1 integration to begin after (-1 = from the start)  2 most integrations  3 "1": repair
 -- -> {stranded, last integration looked at, or "" at the end}
 local format = string.format
@@ -14,15 +14,24 @@ while #ids < tonumber(ARGV[2]) do
 	after = format('%.0f', tonumber(first[2]))
 	ids[#ids + 1] = after
 end
+local function shut(host)
+	local state = host and redis.call('HGET', KEYS[5], host)
+	return state and string.find(state, '^closed') == nil
+end
 local stranded = 0
 if #ids > 0 then
 	local default = tonumber(redis.call('HGET', KEYS[1], 'default') or '0')
 	local caps = redis.call('HMGET', KEYS[1], unpack(ids))
 	local busy = redis.call('HMGET', KEYS[2], unpack(ids))
+	local names = {}
+	for j = 1, #ids do names[j] = 'host:' .. ids[j] end
+	local hosts = redis.call('HMGET', KEYS[1], unpack(names))
+	local host = redis.call('HGET', KEYS[1], 'host')
 	local newest = redis.call('ZRANGE', KEYS[4], -1, -1, 'WITHSCORES')
 	local turn = tonumber(newest[2] or '0')
 	for j = 1, #ids do
 		local may = ids[j] == '0' or tonumber(busy[j] or '0') < tonumber(caps[j] or default)
+			and not shut(hosts[j] or host)
 		if may and not redis.call('ZSCORE', KEYS[4], ids[j]) then
 			stranded = stranded + 1
 			turn = turn + 1
