@@ -26,7 +26,7 @@ int companies_due(struct pg *p, int64_t after, int limit, int64_t **ids, int *n,
 }
 
 int integrations_due(struct pg *p, int64_t company_id, const char *partner, int64_t after,
-		     int64_t until, int limit, integration_fn fn, void *arg, struct err *err)
+		     int64_t until, int limit, due_fn fn, void *arg, struct err *err)
 {
 	struct pg_params params;
 	PGresult *res = NULL;
@@ -38,22 +38,15 @@ int integrations_due(struct pg *p, int64_t company_id, const char *partner, int6
 	pg_int(&params, after);
 	pg_int(&params, until);
 	pg_int(&params, limit);
-	rc = query(
-		p,
-		"SELECT id, partner, environment, base_url FROM integrations WHERE company_id = $1 AND"
-		" ($2::text IS NULL OR partner = $2) AND id > $3 AND id <= $4 AND"
-		" status = 'active' ORDER BY id LIMIT $5",
-		&params, &res, err);
+	rc = query(p,
+		   "SELECT id, partner FROM integrations WHERE company_id = $1 AND"
+		   " ($2::text IS NULL OR partner = $2) AND id > $3 AND id <= $4 AND"
+		   " status = 'active' ORDER BY id LIMIT $5",
+		   &params, &res, err);
 	if (rc < 0)
 		return rc;
-	for (int i = 0; i < PQntuples(res); i++) {
-		struct integration due = { .id = pg_get_int(res, i, 0),
-					   .partner = (char *)pg_get(res, i, 1),
-					   .environment = (char *)pg_get(res, i, 2),
-					   .base_url = (char *)pg_get(res, i, 3) };
-
-		fn(&due, arg);
-	}
+	for (int i = 0; i < PQntuples(res); i++)
+		fn(pg_get_int(res, i, 0), pg_get(res, i, 1), arg);
 	PQclear(res);
 	return 0;
 }

@@ -63,9 +63,10 @@ int integration_touch_success(struct pg *p, int64_t id, struct err *err)
 int companies_due(struct pg *p, int64_t after, int limit, int64_t **ids, int *n, struct err *err)
 	__attribute__((warn_unused_result));
 /* Active integrations of a company, after < id <= until, in order of id, at most limit. partner
- * NULL: of any.  fn is told id, partner, environment and base_url, nothing else. */
+ * NULL: of any. */
+typedef void (*due_fn)(int64_t id, const char *partner, void *arg);
 int integrations_due(struct pg *p, int64_t company_id, const char *partner, int64_t after,
-		     int64_t until, int limit, integration_fn fn, void *arg, struct err *err)
+		     int64_t until, int limit, due_fn fn, void *arg, struct err *err)
 	__attribute__((warn_unused_result));
 
 /* ---- partner.c: what the control hashes in Redis mirror ---- */

@@ -90,8 +90,8 @@ int task_import_all(struct attempt *a)
 
 	if (rc == 0)
 		rc = task_run(a);
-	if (rc == 0)
-		rc = step ? 0 : owed_broken(a);
+	if (rc == 0 && step == 0)
+		rc = owed_broken(a);
 	if (rc == 0)
 		rc = room_in(a, LONGSHORE_PARTNER, LANE_NORMAL, &room);
 	take = share_of(room);
@@ -110,8 +110,8 @@ int task_import_all(struct attempt *a)
 
 /* ---- import_company_resources ---- */
 struct due {
-	struct integration
-		i; /* id, partner, environment and base_url alone; in the attempt's arena */
+	int64_t id;
+	char *partner; /* in the attempt's arena */
 };
 
 /* Of one partner's integrations in this slice. */
@@ -131,17 +131,13 @@ struct company {
 	int n_due, n_fans, queued;
 };
 
-static void add_due(const struct integration *i, void *arg)
+static void add_due(int64_t id, const char *partner, void *arg)
 {
 	struct company *c = arg;
-	struct arena *arena = c->a->arena;
+	struct due *d = &c->due[c->n_due++];
 
-	c->due[c->n_due++].i =
-		(struct integration){ .id = i->id,
-				      .partner = arena_strdup(arena, i->partner),
-				      .environment = arena_strdup(arena, i->environment),
-				      .base_url = i->base_url ? arena_strdup(arena, i->base_url)
-							      : NULL };
+	d->id = id;
+	d->partner = arena_strdup(c->a->arena, partner);
 }
 
 static int fan_of(struct company *c, const char *partner, struct fan **out)
@@ -168,10 +164,10 @@ static void add_integration(struct company *c, const struct due *d)
 	cJSON *args = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(args, "mode", c->mode);
-	attempt_child(c->a, d->i.partner, LANE_NORMAL, "import_resources", d->i.id, args,
+	attempt_child(c->a, d->partner, LANE_NORMAL, "import_resources", d->id, args,
 		      root_of(c->a));
 	cJSON_Delete(args);
-	room_take(d->i.partner, LANE_NORMAL, 1);
+	room_take(d->partner, LANE_NORMAL, 1);
 	c->queued++;
 }
 
@@ -200,7 +196,7 @@ static int queue_slice(struct company *c, int n, int *stopped)
 
 	*stopped = n;
 	for (int i = 0; i < n; i++) {
-		rc = fan_of(c, c->due[i].i.partner, &f);
+		rc = fan_of(c, c->due[i].partner, &f);
 		if (rc < 0)
 			return rc;
 		f->postponed = f->postponed || f->room <= 0;
@@ -210,10 +206,10 @@ static int queue_slice(struct company *c, int n, int *stopped)
 		}
 		if (f->postponed)
 			continue;
-		rc = owed_check(c->a, &c->owed, &c->due[i].i);
+		rc = owed_check(c->a, &c->owed, c->due[i].id, c->due[i].partner);
 		if (rc < 0)
 			return rc;
-		f->last = c->due[i].i.id;
+		f->last = c->due[i].id;
 		if (rc > 0)
 			continue;
 		add_integration(c, &c->due[i]);
@@ -224,23 +220,28 @@ static int queue_slice(struct company *c, int n, int *stopped)
 
 static int fan_out(struct company *c)
 {
-	int n = c->n_due < SLICE ? c->n_due : SLICE, stopped, rc;
+	int n = c->n_due < SLICE ? c->n_due : SLICE, stopped, rc = 0;
 	bool more = c->n_due > SLICE;
 
+	/* Before lanes are looked at: what waits between that and taking their room would let others in. */
+	for (int i = 0; i < n && rc == 0; i++)
+		rc = owed_look(c->a, &c->owed, c->due[i].partner);
+	if (rc < 0)
+		return rc;
 	if (more)
-		c->until = c->due[SLICE - 1].i.id;
+		c->until = c->due[SLICE - 1].id;
 	rc = queue_slice(c, n, &stopped);
 	if (rc == 0)
 		rc = owed_write(c->a, &c->owed);
 	if (rc < 0)
 		return rc;
 	if (stopped < n)
-		return end(c->a, true, true, stopped ? c->due[stopped - 1].i.id : c->after,
+		return end(c->a, true, true, stopped ? c->due[stopped - 1].id : c->after,
 			   c->queued);
 	for (int i = 0; i < c->n_fans; i++)
 		if (c->fans[i].postponed)
 			add_rest(c, &c->fans[i]);
-	return end(c->a, more, false, n ? c->due[n - 1].i.id : c->after, c->queued);
+	return end(c->a, more, false, n ? c->due[n - 1].id : c->after, c->queued);
 }
 
 /* A number that Longshore itself wrote; fallback where it is not there. */
