@@ -3,11 +3,13 @@
 #   make                          release build in build/release/
 #   make MODE=debug               -O0, assertions, in build/debug/
 #   make SAN=address,undefined    sanitizers, in build/san-address-undefined/
+#   make FAIL=1                   with places to die at (common/base/failpoint.h), in build/fail/
 #
 # One file, not recursive.  Sources are found by folder, so a new file or partner edits nothing here.
 
 MODE ?= release
 SAN ?=
+FAIL ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 CC = gcc
@@ -25,6 +27,10 @@ else
 VARIANT := release
 OPT := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
 LINKOPT := -Wl,-z,relro,-z,now
+endif
+ifneq ($(FAIL),)
+VARIANT := $(if $(SAN),$(VARIANT)-,)fail
+OPT += -DLONGSHORE_FAILPOINTS
 endif
 
 B := build/$(VARIANT)
@@ -72,7 +78,7 @@ crash_worker := $(B)/test/crash-worker
 all_src := $(lib_src) $(gen_src) $(worker_src) $(scheduler_src) $(cli_src) $(sandbox_src) $(unit_src) \
 	$(fuzz_src) $(bench_src) worker/main.c scheduler/main.c tests/fuzz/driver.c tests/system/crash_tasks.c
 
-.PHONY: all deps deps-test run test unit fuzz system torture lint check bench install clean units
+.PHONY: all deps deps-test run test unit fuzz system torture failpoints cancelled walked lint check bench install clean units
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -158,12 +164,25 @@ unit: units
 fuzz: units
 	@tests/run-fuzz $(B)/fuzz
 
+# What the walk over every step kills; the other programs are those of the release.
+walked: $(BIN)/longshore-worker $(BIN)/longshore-scheduler
+
 system: deps-test all $(crash_worker)
+	@$(if $(SAN),,$(MAKE) -s FAIL=1 walked)
 	@LONGSHORE_BIN=$(CURDIR)/$(BIN) tests/run-system
 
 # SECONDS=60 SEED=n: everything dies around thousands of jobs, then a ledger says what became of each.
 torture: deps-test all
 	@LONGSHORE_BIN=$(CURDIR)/$(BIN) $(PYTHON) -B tests/system/torture.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
+
+# SEED=n: a process dies before and after each Redis, Postgres and HTTP step of a job's life, one by one; about ten minutes.
+failpoints: deps-test all
+	@$(MAKE) -s FAIL=1 walked
+	@LONGSHORE_BIN=$(CURDIR)/$(BIN) $(PYTHON) -B tests/system/failpoints.py $(if $(SEED),--seed $(SEED))
+
+# 100,000 jobs are unwound while they wait, and nothing of them is left.
+cancelled: deps-test all
+	@LONGSHORE_CANCELLED=100000 LONGSHORE_BIN=$(CURDIR)/$(BIN) tests/run-system -n 0 -s tests/system/test_cancelled.py
 
 bench: deps-test all $(benches)
 	@tests/bench/run $(B)

@@ -138,8 +138,11 @@ static void on_hup(int signo, void *arg)
 
 static void print_co(const char *name, const char *why, int64_t waiting_ms, void *data, void *arg)
 {
-	log_event(LOG_INFO, "coroutine", LS("name", name), LS("waits_for", why),
-		  LI("since_ms", waiting_ms));
+	log_write(LOG_INFO, "coroutine", /* asked for by name: whatever --log-level says */
+		  (const struct log_kv[]){ LS("name", name),
+					   LS("waits_for", why),
+					   LI("since_ms", waiting_ms),
+					   { 0 } });
 }
 
 static void on_usr1(int signo, void *arg)
@@ -187,7 +190,8 @@ static void start(void *arg)
 	if (wait_for_servers(s) < 0)
 		return;
 	if (leader_start(s) < 0 || upkeep_start(s) < 0 || beat_start(s) < 0 ||
-	    letters_start(s) < 0 || breakers_start(s) < 0 || watch_start(s) < 0) {
+	    letters_start(s) < 0 || runs_start(s) < 0 || breakers_start(s) < 0 ||
+	    watch_start(s) < 0 || standing_start(s) < 0) {
 		fail("out of memory for coroutines", EXIT_FAILED);
 		return;
 	}
@@ -259,7 +263,7 @@ static void close_all(struct scheduler *s)
 /* 0, or an exit code after one clear line. */
 static int load_settings(struct scheduler *s, int argc, char **argv)
 {
-	struct config_option options[CONFIG_COMMON_COUNT + 2], *own = options + CONFIG_COMMON_COUNT;
+	struct config_option options[CONFIG_COMMON_COUNT + 3], *own = options + CONFIG_COMMON_COUNT;
 	enum log_level level;
 	int rest, rc;
 
@@ -278,10 +282,20 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 					.type = CONFIG_DURATION_MS,
 					.fallback = "4h",
 					.out = &s->import_every_ms };
+	own[2] = (struct config_option){ .name = "lane-bound",
+					 .env = "LONGSHORE_LANE_BOUND",
+					 .value_name = "N",
+					 .help = "jobs in a lane at which starts by the clock are"
+						 " skipped, and an alert is raised",
+					 .type = CONFIG_INT,
+					 .fallback = "10000",
+					 .min = 1,
+					 .max = 100000000,
+					 .out = &s->lane_bound };
 	rc = config_load(
 		"longshore-scheduler",
 		"longshore-scheduler [flags]: starts what is due, promotes, reaps, watches",
-		options, CONFIG_COMMON_COUNT + 2, argc, argv, &common.config_file, &rest);
+		options, CONFIG_COMMON_COUNT + 3, argc, argv, &common.config_file, &rest);
 	if (rc != 0)
 		return rc;
 	if (rest < argc) {

@@ -3,6 +3,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/metrics.h"
+#include "common/base/rss.h"
 #include "common/io/loop.h"
 #include "scheduler/scheduler.h"
 
@@ -79,6 +80,7 @@ static void fill(struct scheduler *s)
 					 "partner", p, NULL),
 			   look->depth.dead);
 	}
+	rss_watch();
 	metric_set(metrics_gauge("longshore_loop_lag_seconds",
 				 "Longest time one turn of the loop took.", NULL),
 		   loop_lag_ms(&who) / 1000.0);

@@ -19,6 +19,7 @@ struct scheduler {
 	struct queue *queues[SCHEDULER_PARTNERS_MAX]; /* one a partner, longshore's first */
 	int n_queues;
 	int64_t import_every_ms; /* 0: no beat */
+	int64_t lane_bound;      /* Q13 */
 	bool stopping;
 };
 
@@ -37,7 +38,10 @@ int letters_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* dead letters into Postgres */
 int breakers_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* breakers by time, their alerts, catching up */
+int runs_start(struct scheduler *s) __attribute__((warn_unused_result));  /* the end of runs */
 int watch_start(struct scheduler *s) __attribute__((warn_unused_result)); /* alerts */
+int standing_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* alerts that last as long as their cause */
 int pages_start(struct scheduler *s, struct httpd *h)
 	__attribute__((warn_unused_result)); /* /healthz /readyz /metrics */
 /* Waits ms, or less when the scheduler stops. 0 | -ECANCELED. */

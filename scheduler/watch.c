@@ -3,7 +3,7 @@
  *
  *   no_worker       nobody alive serves a queue that has jobs that could run (critical)
  *   queue_depth     over 5,000 could run (critical), over 1,000 (warning)
- *   lane_bound      a lane holds over 10,000 jobs, held ones too: it costs Redis' memory, and our own producers stop (critical)
+ *   lane_bound      a lane holds over --lane-bound (10,000) jobs, held ones too: it costs Redis' memory, and our own producers stop (critical)
  *   unserved_list   a list named like a queue that nobody serves: queue:{gusty}, queue:guesty */
 #include <errno.h>
 #include <stdio.h>
@@ -26,7 +26,6 @@
 #define STEP_MS 5000
 #define DEPTH_WARN 1000
 #define DEPTH_CRITICAL 5000
-#define LANE_BOUND 10000
 
 struct watch {
 	struct scheduler *s;
@@ -123,15 +122,15 @@ static void look_depth(struct watch *w, int i, int64_t ready)
 static void look_bound(struct watch *w, int i, enum lane lane, int64_t all)
 {
 	static const char *const suffix[] = { "", ":high", "", ":low" };
-	int over = all > LANE_BOUND;
+	int over = all > w->s->lane_bound;
 	char scope[64], what[200];
 
 	snprintf(scope, sizeof(scope), "%s%s", queue_partner(w->s->queues[i]), suffix[lane]);
 	if (!over && w->bound[i][lane] != 0)
 		resolve_alert(w, "lane_bound", scope);
 	if (over && w->bound[i][lane] != 1) {
-		snprintf(what, sizeof(what), "%lld jobs wait in %s, over the bound of %d",
-			 (long long)all, scope, LANE_BOUND);
+		snprintf(what, sizeof(what), "%lld jobs wait in %s, over the bound of %lld",
+			 (long long)all, scope, (long long)w->s->lane_bound);
 		raise_alert(
 			w, "lane_bound", "critical", scope, what,
 			"see `longshore queue show` for who has them and what holds them; stop the pusher, resume what is paused, or `longshore queue purge`");

@@ -7,6 +7,7 @@
 #include "common/io/co.h"
 #include "common/io/loop.h"
 #include "worker/pool.h"
+#include "worker/runs.h"
 #include "worker/settle.h"
 
 /* The header is followed by a newline, which ends the last number too. */
@@ -39,11 +40,20 @@ void attempt_child(struct attempt *a, const char *partner, enum lane lane, const
 	c->push.lane = lane;
 	c->push.integration = integration_id;
 	job_print(&c->payload, task, integration_id, args, run_id, a->job_id);
+	c->kin = runs_home(a, run_id);
+	if (c->kin)
+		job_print_run_home(&c->payload, runs_home(a, run_id));
 }
 
 void attempt_continue(struct attempt *a)
 {
 	a->goes_on = true;
+}
+
+void attempt_put_off(struct attempt *a, int64_t ms)
+{
+	a->goes_on = true;
+	a->later_ms = ms;
 }
 
 bool attempt_ran_before(const struct attempt *a)

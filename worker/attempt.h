@@ -23,21 +23,33 @@ struct attempt {
 		integration; /* borrowed from the process's cache, held for the attempt; NULL for tasks without */
 	struct caller caller;
 	struct arena *arena;
+	struct budget memory; /* what it holds, and may hold at most (Q9) */
+	int page_size; /* of the page it works on, 0: the partner decides: what smaller is measured by */
 	struct err err;
 	struct buf
 		exchange; /* HTTP exchange for a dead letter, JSON; set by whoever saw the failure */
 	int64_t started_ms; /* loop_now_ms */
 	struct attempt_child *children;
 	int n_children;       /* queued by the settlement */
-	bool goes_on;         /* attempt_continue */
+	bool goes_on;         /* attempt_continue, attempt_put_off */
+	int64_t later_ms;     /* goes_on: not before this has passed */
 	struct job_keys keys; /* n = 0 for most */
 	const char *
 		skipped; /* not run at all, as this outcome: duplicate, replaced, stale, superseded */
+	bool run_told; /* the run's row was written by an attempt that died before it was settled */
 	/* Kept in the job's header from attempt to attempt. */
-	int64_t run_id;    /* of an import; 0 = none yet */
-	int64_t step;      /* how far a task without a checkpoint has got */
+	int64_t run_id; /* of an import; 0 = none yet */
+	int64_t step;   /* how far a task without a checkpoint has got */
+	int small; /* pages of at most so many items, after one that was too large; 0: as the manifest says */
+	int64_t fanned; /* children that a fan-out has queued so far */
+	/* Of a fan-out: step and fanned once the children it made are queued; only the settlement that queues them writes these. */
+	int64_t next_step, next_fanned;
 	bool auth_refused; /* it met a 401 with a fresh token once */
 	bool unclean;      /* a page may be stored without what hangs on it being queued */
+	/* Of its run and its outcome (runs.h, outcome.h). */
+	bool asks;         /* args.on_done is right */
+	bool spawned;      /* it queued children while it ran */
+	struct buf result; /* figures of the task's own, a JSON object; "" = none */
 };
 
 /* Queues a child with the settlement, all or nothing with it; of an attempt that fails nothing is queued.  args is copied;
@@ -46,6 +58,8 @@ void attempt_child(struct attempt *a, const char *partner, enum lane lane, const
 		   int64_t integration_id, const cJSON *args, int64_t run_id);
 /* This very job goes on in a new attempt, no retry used: what a task asks for at its soft limit, after storing its place; then it returns 0. */
 void attempt_continue(struct attempt *a);
+/* As attempt_continue, in ms and with the children made so far: what a fan-out asks for that finds its lane full. */
+void attempt_put_off(struct attempt *a, int64_t ms);
 /* An earlier attempt at this job may have left a checkpoint. */
 bool attempt_ran_before(const struct attempt *a);
 /* Running time (without permits waited for) is over the soft limit, or the process is stopping: store your place, attempt_continue, return 0. */

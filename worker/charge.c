@@ -9,7 +9,9 @@
 #include "common/base/id.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/metrics.h"
 #include "common/io/co.h"
+#include "worker/outcome.h"
 #include "worker/settle.h"
 
 static bool own_fault(int signo)
@@ -138,7 +140,14 @@ static struct settlement *bury(struct attempt *a, const struct crash *c, const s
 	char id[ID_LEN + 1];
 
 	snprintf(w.epoch, sizeof(w.epoch), "%s", c->epoch);
+	struct job_header header = a->lease.header;
+
 	a->worker = &w;
+	/* A payload that the parser survived there, it survives here. */
+	if (c->oncpu.task[0] &&
+	    job_parse(a->lease.payload, a->lease.payload_len, &a->job, &a->err) < 0)
+		log_event(LOG_WARN, "payload_not_read", LS("reason", a->err.text));
+	a->run_id = header_number(&header, RAN_RUN);
 	a->job.task = c->oncpu.task;
 	snprintf(a->job_id, sizeof(a->job_id), "%s",
 		 c->oncpu.job_id[0] ? c->oncpu.job_id : a->lease.header.id);
@@ -147,8 +156,12 @@ static struct settlement *bury(struct attempt *a, const struct crash *c, const s
 	letter_print(a, id, now, &letter);
 	log_event(LOG_ERROR, "job_dead", LS("job", a->job_id), LS("task", c->oncpu.task),
 		  LS("class", err_class_name(ERR_POISON)), LS("error", a->err.text));
+	struct queue *q = a->lease.queue;
 	struct settlement *s = settlement_new(&a->lease, SETTLE_DEAD);
+	a->lease.queue = q;
+	a->lease.header = header;
 	settlement_set_letter(s, now, id, letter.data, letter.len);
+	outcome_settle(a, s, JOB_DEAD);
 	buf_clear(&letter);
 	return s;
 }
@@ -168,6 +181,16 @@ static struct settlement *again(struct attempt *a, const struct crash *c, const 
 	return s;
 }
 
+/* As worker/settle.c counts its outcomes: here, since the process that would have is dead. */
+static void count_dead(struct queue *q, const struct crash *c)
+{
+	const char *task = task_find(c->oncpu.task) ? c->oncpu.task : "unknown";
+
+	metric_add(metrics_counter("integration_tasks_total", "Attempts by outcome.", "partner",
+				   queue_partner(q), "task", task, "outcome", "dead", NULL),
+		   1);
+}
+
 int charge(struct queue *q, struct redis *r, const struct crash *c, int64_t deadline_ms,
 	   struct err *err)
 {
@@ -175,18 +198,22 @@ int charge(struct queue *q, struct redis *r, const struct crash *c, int64_t dead
 	struct attempt a = { .worker = &w };
 	struct buf words = BUF_INIT;
 	struct settlement *s;
-	bool held = false;
+	bool held = false, dies;
 	int rc = queue_lease_find(q, c->oncpu.lease, &a.lease, deadline_ms, err);
 
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
 	words_print(&a.lease.header, c->epoch, &words);
 	a.lease.header.crashes++;
-	s = a.lease.header.crashes >= POISON_CRASHES ? bury(&a, c, &words) : again(&a, c, &words);
+	dies = a.lease.header.crashes >= POISON_CRASHES;
+	s = dies ? bury(&a, c, &words) : again(&a, c, &words);
 	buf_clear(&words);
+	job_clear(&a.job);
 	rc = settle_and_wait(q, s, deadline_ms, &held);
 	if (rc < 0)
 		return err_set(err, rc, ERR_INTERNAL, "redis", "Redis did not answer in time");
+	if (held && dies)
+		count_dead(q, c);
 	if (!held)
 		log_event(LOG_INFO, "crash_not_charged", LS("job", c->oncpu.job_id),
 			  LS("reason", "the job was settled or given back already"));

@@ -152,7 +152,9 @@ int fresh_check(struct attempt *a)
 
 	if ((!import && !is_one_of(fans, a->job.task)) || header_number(&a->lease.header, RAN_RUN))
 		return 0;
-	if (import)
+	/* The later success may be its own: one that was given back may have died between that and its settlement, and
+	 * owes its children. */
+	if (import && a->lease.member[0] != '0')
 		rc = is_superseded(a, &old);
 	if (rc == 0 && old) {
 		shed(a, "superseded", "job_superseded",

@@ -19,7 +19,7 @@ struct entry {
 	struct completion done;
 	bool orphan;
 	int rc;
-	struct err err;
+	struct err *err; /* NULL until there is one: it is most of a kilobyte */
 };
 
 struct batch {
@@ -46,12 +46,15 @@ static void entry_end(const struct lot_kind *kind, struct entry *e, int rc, cons
 	kind->free_item(e->item);
 	e->item = NULL;
 	e->rc = rc;
-	if (err)
-		e->err = *err;
-	if (e->orphan)
+	if (e->orphan) {
 		free(e);
-	else
-		completion_done(&e->done);
+		return;
+	}
+	if (err) {
+		e->err = mem_new(struct err);
+		*e->err = *err;
+	}
+	completion_done(&e->done);
 }
 
 /* Values that don't fit, broken rules, and (54) what is too large for an index: of some row, not of the statement. */
@@ -231,8 +234,9 @@ int lot_add(struct lot *l, void *item, int64_t deadline_ms, struct err *err)
 		return rc;
 	}
 	rc = e->rc;
-	if (rc < 0 && err)
-		*err = e->err;
+	if (rc < 0 && err && e->err)
+		*err = *e->err;
+	free(e->err);
 	free(e);
 	return rc;
 }

@@ -12,6 +12,7 @@
 #include "common/base/id.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/rss.h"
 #include "common/io/co.h"
 #include "common/io/http.h"
 #include "common/io/loop.h"
@@ -20,6 +21,7 @@
 #include "worker/pool.h"
 #include "worker/run.h"
 #include "worker/sink.h"
+#include "worker/waits.h"
 
 #define BEAT_MS 1000
 #define FLEET_MS 2000 /* worker:{longshore}:EPOCH lives 8 s */
@@ -32,6 +34,7 @@ static struct {
 	bool pool_up;
 	struct co *start, *beat;
 	char host[64];
+	int64_t rss_bytes;
 } self;
 
 /* ---- heartbeats ---- */
@@ -41,11 +44,14 @@ static void print_info(struct buf *out)
 	json_quote(out, self.host, strlen(self.host));
 	buf_printf(
 		out,
-		",\"pid\":%d,\"version\":\"%s\",\"in_flight\":%d,\"concurrency\":%d,\"partners\":[",
-		(int)getpid(), LONGSHORE_VERSION, pool_running(), (int)self.s->concurrency);
+		",\"pid\":%d,\"version\":\"%s\",\"in_flight\":%d,\"concurrency\":%d,\"rss_bytes\":%lld,\"partners\":[",
+		(int)getpid(), LONGSHORE_VERSION, pool_running(), (int)self.s->concurrency,
+		(long long)self.rss_bytes);
 	for (int i = 0; i < self.s->n_names; i++)
 		buf_printf(out, "%s\"%s\"", i ? "," : "", self.s->names[i]);
-	buf_puts(out, "],\"tasks\":");
+	buf_puts(out, "],\"waits\":");
+	waits_print(out);
+	buf_puts(out, ",\"tasks\":");
 	run_print_tasks(out);
 	buf_putc(out, '}');
 }
@@ -68,6 +74,7 @@ static void measure(void)
 	int64_t lag = loop_lag_ms(&who);
 
 	getrusage(RUSAGE_SELF, &ru);
+	self.rss_bytes = rss_watch();
 	metric_set(metrics_gauge("longshore_worker_max_rss_bytes", "Peak resident memory.", NULL),
 		   ru.ru_maxrss * 1024.0);
 	metric_set(metrics_gauge("longshore_loop_lag_seconds",
@@ -188,6 +195,8 @@ static int make_worker(struct err *err)
 	w->drivers = self.s->drivers;
 	w->soft_limit_ms = self.s->soft_limit_ms;
 	w->hard_limit_ms = self.s->hard_limit_ms;
+	w->lane_bound = self.s->lane_bound;
+	w->job_memory_bytes = self.s->job_memory_mib << 20;
 	for (int i = 0; i < self.s->n_names; i++)
 		self.queues[i] = queue_new(w->redis, self.s->names[i], w->epoch);
 	return 0;
@@ -239,18 +248,9 @@ static void on_term(int signo, void *arg)
 		loop_stop();
 }
 
-static void print_co(const char *name, const char *why, int64_t waiting_ms, void *data, void *arg)
-{
-	const struct attempt *a = data;
-
-	log_event(LOG_WARN, "coroutine", LS("name", name), LS("waits_for", why),
-		  LI("since_ms", waiting_ms), LS("job", a ? a->job_id : NULL),
-		  LS("task", a ? a->job.task : NULL));
-}
-
 static void on_usr1(int signo, void *arg)
 {
-	co_each(print_co, NULL);
+	waits_log();
 }
 
 static void close_all(void)

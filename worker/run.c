@@ -13,6 +13,7 @@
 #include "worker/fresh.h"
 #include "worker/integrations.h"
 #include "worker/keys.h"
+#include "worker/runs.h"
 #include "worker/settle.h"
 
 #define ELSEWHERE_MS \
@@ -127,7 +128,9 @@ static int check_time(struct attempt *a)
 		a->err.retry_after_ms = a->job.run_at_ms - now;
 		return err_set(&a->err, -EAGAIN, ERR_HOLD, "run_at", "not before its run_at");
 	}
-	if (a->job.expires_in_s && now - fresh_waits_since(a) > a->job.expires_in_s * 1000)
+	/* A fan-out that has begun goes on, or it would leave children out. */
+	if (a->job.expires_in_s && !a->fanned &&
+	    now - fresh_waits_since(a) > a->job.expires_in_s * 1000)
 		return err_set(&a->err, -EINVAL, ERR_EXPIRED, "expires_in",
 			       "waited longer than its expires_in of %lld s",
 			       (long long)a->job.expires_in_s);
@@ -168,7 +171,9 @@ static int start_task(struct attempt *a)
 		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "wrong queue",
 			       "task \"%s\" calls a partner: push it to that partner's queue",
 			       t->name);
-	rc = keys_take(a);
+	rc = runs_check(a);
+	if (rc == 0)
+		rc = keys_take(a);
 	if (rc == 0 && !a->skipped)
 		rc = check_time(a);
 	if (rc == 0 && !a->skipped && t->needs_integration)
@@ -179,7 +184,8 @@ static int start_task(struct attempt *a)
 		return rc;
 	a->caller = (struct caller){ .door = a->worker->door,
 				     .driver = a->driver,
-				     .integration = a->integration };
+				     .integration = a->integration,
+				     .memory = &a->memory };
 	return a->lease.header.crashes ? run_suspect(a, t) : t->run(a);
 }
 
@@ -207,6 +213,9 @@ static void prepare(struct attempt *a)
 	snprintf(a->job_id, sizeof(a->job_id), "%s", a->lease.header.id);
 	a->run_id = header_number(&a->lease.header, RAN_RUN);
 	a->step = header_number(&a->lease.header, RAN_AT);
+	a->small = (int)header_number(&a->lease.header, RAN_SMALL);
+	a->memory.limit = a->worker->job_memory_bytes;
+	a->fanned = header_number(&a->lease.header, RAN_FANNED);
 	a->auth_refused = header_number(&a->lease.header, RAN_AUTH);
 	/* One that died ('0': given back or reaped) could not say how it left things. */
 	a->unclean = a->lease.member[0] == '0' || header_number(&a->lease.header, RAN) > 1;
@@ -221,6 +230,7 @@ static void release(struct attempt *a)
 	job_clear(&a->job);
 	lease_clear(&a->lease);
 	buf_clear(&a->exchange);
+	buf_clear(&a->result);
 	arena_free(a->arena);
 }
 

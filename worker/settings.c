@@ -100,19 +100,25 @@ static void fill_options(struct settings *s, struct config_option *o)
 		{ "grace", "LONGSHORE_GRACE", "DURATION",
 		  "time that running jobs get to finish after TERM", CONFIG_DURATION_MS, "30s", 0,
 		  3600000, &s->grace_ms },
+		{ "job-memory", "LONGSHORE_JOB_MEMORY", "MIB",
+		  "MiB that one job may hold: over it smaller pages, then a dead letter",
+		  CONFIG_INT, "512", 1, 1 << 20, &s->job_memory_mib },
+		{ "lane-bound", "LONGSHORE_LANE_BOUND", "N",
+		  "jobs in a lane at which fan-outs pause", CONFIG_INT, "10000", 1, 100000000,
+		  &s->lane_bound },
 	};
 	memcpy(o, own, sizeof(own));
 }
 
 int settings_load(struct settings *s, int argc, char **argv)
 {
-	struct config_option options[CONFIG_COMMON_COUNT + 7];
+	struct config_option options[CONFIG_COMMON_COUNT + 9];
 	enum log_level level;
 	int rest, rc;
 
 	config_common_options(&s->common, options);
 	fill_options(s, options + CONFIG_COMMON_COUNT);
-	rc = config_load("longshore-worker", USAGE, options, CONFIG_COMMON_COUNT + 7, argc, argv,
+	rc = config_load("longshore-worker", USAGE, options, CONFIG_COMMON_COUNT + 9, argc, argv,
 			 &s->common.config_file, &rest);
 	if (rc != 0)
 		return rc;

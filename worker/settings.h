@@ -14,6 +14,7 @@ struct settings {
 	int64_t concurrency, processes;
 	const char *metrics; /* HOST:PORT; "" = none */
 	int64_t soft_limit_ms, hard_limit_ms, grace_ms;
+	int64_t lane_bound, job_memory_mib;
 	const char *names
 		[WORKER_PARTNERS_MAX]; /* the partners served, borrowed from the drivers or `partners` */
 	char *list;                    /* what names were cut from */

@@ -13,10 +13,11 @@
 #include "common/io/loop.h"
 #include "common/store/store.h"
 #include "worker/integrations.h"
+#include "worker/outcome.h"
 #include "worker/pool.h"
 
 /* ---- the table: what a class leads to (E2) ---- */
-enum policy { RETRY, WAIT, BURY, AUTH, DISCARD, HAND_BACK };
+enum policy { RETRY, WAIT, BURY, AUTH, DISCARD, HAND_BACK, SHRINK };
 static const struct {
 	enum policy policy;
 	int64_t base_ms,
@@ -35,12 +36,14 @@ static const struct {
 	[ERR_BAD_JOB] = { BURY, 0, 0, false },
 	[ERR_HOLD] = { WAIT, 1000, 0, false },
 	[ERR_CANCELLED] = { HAND_BACK, 0, 0, false },
+	[ERR_MEMORY] = { SHRINK, 1000, 0, false },
 };
 #define NETWORK_BASE_MS 30000
 #define NETWORK_MAX_MS (15 * 60000)
 #define DEFAULT_RETRIES 3
 #define HOLD_MIN_MS 100 /* a job that is held again and again costs little */
 #define STORE_WAIT_MS 5000
+#define SMALLER 10 /* a page that was too large is asked for in so many */
 #define HOLD_MAX_MS \
 	(24LL * 3600 * 1000) /* a partner that says "in 40 years" is asked again tomorrow */
 
@@ -63,24 +66,34 @@ static void add_children(struct attempt *a, struct settlement *s)
 
 		c->push.payload = c->payload.data;
 		c->push.len = c->payload.len;
-		settlement_add_child(s, c->partner, &c->push);
+		if (c->kin)
+			settlement_add_kin(s, c->partner, &c->push);
+		else
+			settlement_add_child(s, c->partner, &c->push);
 	}
 }
 
 /* An outcome is told once, where it is decided. */
 static void count(const struct attempt *a, const char *outcome)
 {
+	static struct metrics_kept outcomes, durations;
 	const char *partner = queue_partner(a->lease.queue);
 	/* A task that nobody knows must not make a label of what outsiders wrote. */
-	const char *task = a->job.task && task_find(a->job.task) ? a->job.task : "unknown";
-	double seconds = (loop_now_ms() - a->started_ms) / 1000.0;
+	const struct task *t = a->job.task ? task_find(a->job.task) : NULL;
+	const char *task = t ? t->name : "unknown";
+	struct metric **total = metrics_keep(&outcomes, partner, t, outcome),
+		      **time = metrics_keep(&durations, partner, t, NULL);
 
-	metric_add(metrics_counter("integration_tasks_total", "Attempts by outcome.", "partner",
-				   partner, "task", task, "outcome", outcome, NULL),
-		   1);
-	metric_observe(metrics_histogram("integration_task_duration_seconds", "Time of an attempt.",
-					 "partner", partner, "task", task, NULL),
-		       seconds);
+	if (!*total)
+		*total =
+			metrics_counter("integration_tasks_total", "Attempts by outcome.",
+					"partner", partner, "task", task, "outcome", outcome, NULL);
+	if (!*time)
+		*time = metrics_histogram("integration_task_duration_seconds",
+					  "Time of an attempt.", "partner", partner, "task", task,
+					  NULL);
+	metric_add(*total, 1);
+	metric_observe(*time, (loop_now_ms() - a->started_ms) / 1000.0);
 }
 
 static void log_outcome(const struct attempt *a, enum log_level level, const char *event,
@@ -117,9 +130,11 @@ static void hand_over(struct attempt *a, struct settlement *s)
 static struct settlement *settlement_of(struct attempt *a, enum settle_kind kind)
 {
 	struct queue *q = a->lease.queue;
+	struct job_header h = a->lease.header;
 	struct settlement *s = settlement_new(&a->lease, kind);
 
 	a->lease.queue = q;
+	a->lease.header = h; /* what it borrows lives until the settlement is handed over */
 	settlement_set_keys(s, &a->keys,
 			    kind == SETTLE_DELAY                 ? KEY_WAITS
 			    : kind == SETTLE_DONE && !a->skipped ? KEY_SUCCEEDED
@@ -127,8 +142,12 @@ static struct settlement *settlement_of(struct attempt *a, enum settle_kind kind
 	return s;
 }
 
+static bool written(struct attempt *a, enum job_end end);
+
 static void bury(struct attempt *a)
 {
+	if (!written(a, JOB_DEAD))
+		return;
 	int64_t now = redis_now_ms(a->worker->redis);
 	struct buf letter = BUF_INIT;
 	char id[ID_LEN + 1];
@@ -139,13 +158,14 @@ static void bury(struct attempt *a)
 	count(a, "dead");
 	struct settlement *s = settlement_of(a, SETTLE_DEAD);
 	settlement_set_letter(s, now, id, letter.data, letter.len);
+	outcome_settle(a, s, JOB_DEAD);
 	hand_over(a, s);
 	buf_clear(&letter);
 }
 
 static bool is_ours(const char *word, size_t n)
 {
-	static const char *const ours[] = { RAN, RAN_AUTH, RAN_RUN, RAN_AT };
+	static const char *const ours[] = { RAN, RAN_AUTH, RAN_RUN, RAN_AT, RAN_FANNED, RAN_SMALL };
 
 	for (size_t i = 0; i < ARRAY_LEN(ours); i++)
 		if (n >= strlen(ours[i]) && !memcmp(word, ours[i], strlen(ours[i])))
@@ -157,6 +177,9 @@ static bool is_ours(const char *word, size_t n)
 static void header_extend(const struct attempt *a, struct job_header *h, struct buf *extra)
 {
 	const char *end = h->extra + h->extra_len, *next;
+	/* A place beyond children goes only with them: an attempt that comes to fail clears them, and goes_on. */
+	int64_t step = a->goes_on && a->next_step ? a->next_step : a->step;
+	int64_t fanned = a->goes_on && a->next_fanned ? a->next_fanned : a->fanned;
 
 	for (const char *p = h->extra; p < end; p = next) {
 		next = memchr(p + 1, ' ', (size_t)(end - p - 1));
@@ -169,10 +192,21 @@ static void header_extend(const struct attempt *a, struct job_header *h, struct 
 		buf_puts(extra, RAN_AUTH "1");
 	if (a->run_id)
 		buf_printf(extra, RAN_RUN "%lld", (long long)a->run_id);
-	if (a->step)
-		buf_printf(extra, RAN_AT "%lld", (long long)a->step);
+	if (step)
+		buf_printf(extra, RAN_AT "%lld", (long long)step);
+	if (a->small)
+		buf_printf(extra, RAN_SMALL "%d", a->small);
+	if (fanned)
+		buf_printf(extra, RAN_FANNED "%lld", (long long)fanned);
 	h->extra = extra->data;
 	h->extra_len = extra->len;
+}
+
+/* The children of a job that goes on: its run knows them from here. */
+static void add_kin(struct attempt *a, struct settlement *s)
+{
+	add_children(a, s);
+	outcome_settle(a, s, JOB_DONE);
 }
 
 /* Into the delayed set; charged or not is in `attempts`. */
@@ -188,6 +222,8 @@ static void delay(struct attempt *a, int attempts, int64_t ms, const char *outco
 	struct settlement *s = settlement_of(a, SETTLE_DELAY);
 	settlement_set_header(s, &h);
 	settlement_set_due(s, redis_now_ms(a->worker->redis) + ms);
+	if (a->goes_on)
+		add_kin(a, s);
 	hand_over(a, s);
 	buf_clear(&extra);
 }
@@ -204,7 +240,7 @@ static void give_back(struct attempt *a, const char *event, const char *outcome)
 	struct settlement *s = settlement_of(a, SETTLE_AGAIN);
 	settlement_set_header(s, &h);
 	if (a->goes_on)
-		add_children(a, s);
+		add_kin(a, s);
 	hand_over(a, s);
 	buf_clear(&extra);
 }
@@ -218,6 +254,20 @@ static void retry(struct attempt *a)
 		bury(a);
 	else
 		delay(a, attempts + 1, backoff_ms(&a->err, attempts), "retry");
+}
+
+/* More than it may hold: once more with pages of a tenth; then, or where nothing can be smaller, that is that.  The attempt
+ * that asks for smaller pages halves them by itself as far as it must. */
+static void shrink(struct attempt *a)
+{
+	bool again = !header_number(&a->lease.header, RAN_SMALL) && a->page_size > 1;
+
+	if (!again) {
+		bury(a);
+		return;
+	}
+	a->small = a->page_size > SMALLER ? a->page_size / SMALLER : 1;
+	delay(a, a->lease.header.attempts, table[a->err.class].base_ms, "retry");
 }
 
 static void wait_for(struct attempt *a)
@@ -261,18 +311,27 @@ static void raise_alert(struct attempt *a)
 
 static void done(struct attempt *a, const char *outcome)
 {
+	enum job_end end = a->skipped ? JOB_DROPPED : JOB_DONE;
+
+	if (!written(a, end))
+		return;
 	log_outcome(a, LOG_INFO, "job_done", 0);
 	count(a, outcome);
 	struct settlement *s = settlement_of(a, SETTLE_DONE);
 	add_children(a, s);
+	outcome_settle(a, s, end);
 	hand_over(a, s);
 }
 
 /* Why was logged where it was found out. */
 static void skip(struct attempt *a)
 {
+	if (!written(a, JOB_DROPPED))
+		return;
 	count(a, a->skipped);
-	hand_over(a, settlement_of(a, SETTLE_DONE));
+	struct settlement *s = settlement_of(a, SETTLE_DONE);
+	outcome_settle(a, s, JOB_DROPPED);
+	hand_over(a, s);
 }
 
 /* Redis or Postgres is away, or refuses for now: no fault of the job's, however long it takes.  A partner's
@@ -288,6 +347,28 @@ static void hold_for_store(struct attempt *a)
 	a->err.class = ERR_HOLD;
 	if (a->err.retry_after_ms < STORE_WAIT_MS)
 		a->err.retry_after_ms = STORE_WAIT_MS;
+}
+
+/* What Postgres is to know of an end it knows before the job goes; false: it could not be told, and the job waits. */
+static bool written(struct attempt *a, enum job_end end)
+{
+	struct err first = a->err;
+	int rc = outcome_write(a, end);
+
+	if (rc == 0) {
+		a->err = first;
+		return true;
+	}
+	a->goes_on = false;
+	attempt_children_clear(a);
+	if (rc == -ECANCELED) {
+		a->err.class = ERR_CANCELLED;
+		give_back(a, "job_handed_back", "handed_back");
+	} else {
+		hold_for_store(a);
+		wait_for(a);
+	}
+	return false;
 }
 
 /* Writers wait for a store that is away until their time is over. */
@@ -316,6 +397,14 @@ static void complete(struct attempt *a, int rc)
 			a->job.task ? a->job.task : "job", strerror(-rc));
 }
 
+static void go_on(struct attempt *a)
+{
+	if (a->later_ms)
+		delay(a, a->lease.header.attempts, a->later_ms, "put_off");
+	else
+		give_back(a, "job_goes_on", "continued");
+}
+
 /* An attempt that is done: its children are queued with it. */
 static void settle_done(struct attempt *a)
 {
@@ -323,8 +412,8 @@ static void settle_done(struct attempt *a)
 		skip(a);
 	else if (!a->goes_on)
 		done(a, "done");
-	else
-		give_back(a, "job_goes_on", "continued");
+	else if (written(a, JOB_DONE))
+		go_on(a);
 }
 
 void settle(struct attempt *a, int rc)
@@ -344,6 +433,9 @@ void settle(struct attempt *a, int rc)
 		break;
 	case WAIT:
 		wait_for(a);
+		break;
+	case SHRINK:
+		shrink(a);
 		break;
 	case BURY:
 		bury(a);

@@ -2,6 +2,7 @@
 #ifndef WORKER_SETTLE_H
 #define WORKER_SETTLE_H
 
+#include "common/queue/run.h"
 #include "worker/attempt.h"
 
 struct attempt_child {
@@ -9,14 +10,17 @@ struct attempt_child {
 	struct queue_push
 		push; /* payload and len are set from the buffer below when it is settled */
 	struct buf payload;
+	bool kin; /* it joins the job's run */
 };
 void attempt_children_clear(struct attempt *a);
 
 /* Words in a job's header that outlive an attempt; a number follows each but the last. */
-#define RAN " ran="       /* 1: it ran before: look for a checkpoint; 2: and was unclean */
-#define RAN_AUTH " auth=" /* 1: it met a 401 with a fresh token once */
-#define RAN_RUN " run="   /* the run it belongs to */
-#define RAN_AT " at="     /* where it goes on, for tasks without a checkpoint */
+#define RAN " ran="           /* 1: it ran before: look for a checkpoint; 2: and was unclean */
+#define RAN_AUTH " auth="     /* 1: it met a 401 with a fresh token once */
+#define RAN_RUN RUN_HEADER    /* the run it belongs to */
+#define RAN_AT " at="         /* where it goes on, for tasks without a checkpoint */
+#define RAN_SMALL " small="   /* items a page, after one that took too much memory */
+#define RAN_FANNED " fanned=" /* children that it has queued */
 #define RAN_CRASH \
 	" crash=" /* epochs of the processes that died while it was on the CPU, by commas */
 int64_t header_number(const struct job_header *h, const char *word); /* 0: not there */

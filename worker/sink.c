@@ -19,23 +19,29 @@
  * multiplying, for a commit costs a sync of the disk however few rows it has. */
 #define UNDER_WAY_MAX 2
 
-/* One sink_rows: its rows copied into one block, so that a cancelled job's memory is not needed. */
+/* One sink_rows.  Its rows are the caller's while it waits; one that stops waiting leaves copies (thousands of jobs
+ * wait here at once, and few are cancelled). */
 struct request {
 	struct completion done;
 	bool orphan;
 	int pending; /* rows without an outcome */
 	int rc;
-	struct err err;
 	int n;
-	size_t bytes; /* of strings */
-	enum row_outcome *outcomes;
+	struct err *err;           /* NULL until there is one */
+	size_t bytes;              /* of strings */
 	char (*why)[SINK_WHY_MAX]; /* NULL until the first failure */
+	const struct row *const *rows;
+	struct copies *copies; /* NULL while the caller waits */
+	enum row_outcome outcomes[];
+};
+
+struct copies {
+	const struct row **ptrs;
 	struct row *rows;
 	char *strings;
 };
 
 struct place { /* a row in a batch */
-	const struct row *row;
 	struct request *request;
 	int index;
 };
@@ -55,7 +61,6 @@ struct bucket { /* gathering, by table and set of columns: one or two a collecti
 struct batch {                 /* under way */
 	struct bucket *bucket; /* NULL: the sink is gone, and this only waits for its answer */
 	struct place *places;
-	const struct row **rows;
 	int n;
 	bool again_sent; /* an earlier sending may have been carried out */
 	struct loop_timer *again;
@@ -101,31 +106,52 @@ static char *copy_row(struct row *to, const struct row *from, const struct row_c
 static struct request *request_new(enum row_table t, uint64_t set, const struct row *const *rows,
 				   int n)
 {
-	struct request *q = mem_new(struct request);
+	struct request *q = mem_zalloc(sizeof(*q) + n * sizeof(q->outcomes[0]));
 	int n_cols;
 	const struct row_column *cols = row_columns(t, &n_cols);
-	size_t bytes = 0;
 
 	for (int i = 0; i < n; i++)
-		bytes += text_bytes(rows[i], cols, n_cols, set);
+		q->bytes += text_bytes(rows[i], cols, n_cols, set);
 	q->n = q->pending = n;
-	q->bytes = bytes;
-	q->rows = mem_alloc(n * sizeof(*q->rows));
-	q->strings = mem_alloc(bytes);
-	q->outcomes = mem_zalloc(n * sizeof(*q->outcomes));
-	char *at = q->strings;
-	for (int i = 0; i < n; i++)
-		at = copy_row(&q->rows[i], rows[i], cols, n_cols, set, at);
+	q->rows = rows;
 	return q;
+}
+
+/* The caller is about to leave, its rows with it. */
+static void request_detach(struct request *q, enum row_table t, uint64_t set)
+{
+	struct copies *c = mem_new(struct copies);
+	int n_cols;
+	const struct row_column *cols = row_columns(t, &n_cols);
+	char *at = c->strings = mem_alloc(q->bytes);
+
+	c->rows = mem_alloc(q->n * sizeof(*c->rows));
+	c->ptrs = mem_alloc(q->n * sizeof(*c->ptrs));
+	for (int i = 0; i < q->n; i++) {
+		at = copy_row(&c->rows[i], q->rows[i], cols, n_cols, set, at);
+		c->ptrs[i] = &c->rows[i];
+	}
+	q->rows = c->ptrs;
+	q->copies = c;
+	q->orphan = true;
 }
 
 static void request_free(struct request *q)
 {
-	free(q->rows);
-	free(q->strings);
-	free(q->outcomes);
+	if (q->copies) {
+		free(q->copies->ptrs);
+		free(q->copies->rows);
+		free(q->copies->strings);
+		free(q->copies);
+	}
+	free(q->err);
 	free(q->why);
 	free(q);
+}
+
+static const struct row *row_of(const struct place *p)
+{
+	return p->request->rows[p->index];
 }
 
 static void row_end(const struct place *p, enum row_outcome outcome, const char *why)
@@ -148,9 +174,13 @@ static void row_end(const struct place *p, enum row_outcome outcome, const char 
 
 static void row_error(const struct place *p, int rc, const struct err *err)
 {
-	p->request->rc = rc;
+	struct request *q = p->request;
+
+	q->rc = rc;
+	if (err && !q->err)
+		q->err = mem_new(struct err);
 	if (err)
-		p->request->err = *err;
+		*q->err = *err;
 	row_end(p, ROW_FAILED, err ? err->text : NULL);
 }
 
@@ -167,9 +197,6 @@ static struct batch *batch_new(struct bucket *b, const struct place *places, int
 	t->n = n;
 	t->places = mem_alloc(n * sizeof(*places));
 	memcpy(t->places, places, n * sizeof(*places));
-	t->rows = mem_alloc(n * sizeof(*t->rows));
-	for (int i = 0; i < n; i++)
-		t->rows[i] = places[i].row;
 	t->next = s->batches;
 	t->back = &s->batches;
 	if (t->next)
@@ -196,7 +223,6 @@ static void batch_free(struct batch *t)
 		batch_unlink(t);
 	loop_timer_free(t->again);
 	free(t->places);
-	free(t->rows);
 	free(t);
 }
 
@@ -215,11 +241,23 @@ static bool wanted(const struct batch *t)
 	return false;
 }
 
+/* As they are now: those of a request that was left have moved.  The caller's to free. */
+static const struct row **batch_rows(const struct batch *t)
+{
+	const struct row **rows = mem_alloc(t->n * sizeof(*rows));
+
+	for (int i = 0; i < t->n; i++)
+		rows[i] = row_of(&t->places[i]);
+	return rows;
+}
+
 static void batch_done(struct batch *t, const PGresult *res)
 {
 	enum row_outcome *out = mem_alloc(t->n * sizeof(*out));
+	const struct row **rows = batch_rows(t);
 
-	row_upsert_outcomes(res, t->rows, t->n, out);
+	row_upsert_outcomes(res, rows, t->n, out);
+	free(rows);
 	for (int i = 0; i < t->n; i++) {
 		/* As old as what stands there: most likely it is what stands there, from the first sending. */
 		if (t->again_sent && out[i] == ROW_STALE)
@@ -273,10 +311,12 @@ static void on_answer(int rc, PGresult **results, int n, const struct err *err, 
 static void batch_send(void *arg)
 {
 	struct batch *t = arg;
+	const struct row **rows = batch_rows(t);
 	struct pg_params params;
 
 	pg_params_init(&params);
-	row_upsert_params(t->bucket->table, t->bucket->columns, t->rows, t->n, &params);
+	row_upsert_params(t->bucket->table, t->bucket->columns, rows, t->n, &params);
+	free(rows);
 	struct pg_statement st = { row_upsert_sql(t->bucket->table, t->bucket->columns), &params };
 	pg_send(t->bucket->sink->pg, &st, 1, on_answer, t);
 	pg_params_clear(&params);
@@ -285,7 +325,7 @@ static void batch_send(void *arg)
 /* ---- gathering ---- */
 static int by_key(const void *a, const void *b)
 {
-	return row_compare(((const struct place *)a)->row, ((const struct place *)b)->row);
+	return row_compare(row_of(a), row_of(b));
 }
 
 static bool same_key(const struct row *a, const struct row *b)
@@ -309,7 +349,7 @@ static void flush(struct bucket *b)
 	stale = mem_alloc(total * sizeof(*stale));
 	qsort(b->places, total, sizeof(*b->places), by_key);
 	for (int i = 0; i < total; i++) {
-		if (kept && same_key(b->places[kept - 1].row, b->places[i].row))
+		if (kept && same_key(row_of(&b->places[kept - 1]), row_of(&b->places[i])))
 			stale[n_stale++] = b->places[i];
 		else
 			b->places[kept++] = b->places[i];
@@ -356,7 +396,7 @@ static void bucket_add(struct bucket *b, struct request *q)
 		b->places = mem_realloc(b->places, b->cap * sizeof(*b->places));
 	}
 	for (int i = 0; i < q->n; i++)
-		b->places[b->n++] = (struct place){ &q->rows[i], q, i };
+		b->places[b->n++] = (struct place){ q, i };
 	b->bytes += q->bytes;
 	if (b->n >= ROWS_FLUSH || b->bytes >= BYTES_FLUSH)
 		flush(b);
@@ -365,27 +405,31 @@ static void bucket_add(struct bucket *b, struct request *q)
 }
 
 int sink_rows(struct sink *s, enum row_table t, uint64_t columns, const struct row *const *rows,
-	      int n, enum row_outcome *outcomes, char (*why)[SINK_WHY_MAX], int64_t deadline_ms,
+	      int n, enum row_outcome *outcomes, char (**why)[SINK_WHY_MAX], int64_t deadline_ms,
 	      struct err *err)
 {
 	struct request *q;
 	int rc;
 
+	if (why)
+		*why = NULL;
 	if (n == 0)
 		return 0;
 	q = request_new(t, columns, rows, n);
 	bucket_add(bucket_of(s, t, columns), q);
 	rc = completion_wait(&q->done, "rows", deadline_ms);
 	if (rc < 0 && !q->done.done) {
-		q->orphan = true;
+		request_detach(q, t, columns);
 		return rc;
 	}
 	rc = q->rc;
-	if (rc < 0 && err)
-		*err = q->err;
+	if (rc < 0 && err && q->err)
+		*err = *q->err;
 	memcpy(outcomes, q->outcomes, n * sizeof(*outcomes));
-	if (why && q->why)
-		memcpy(why, q->why, n * sizeof(*why));
+	if (why) {
+		*why = q->why;
+		q->why = NULL;
+	}
 	request_free(q);
 	return rc;
 }
@@ -432,5 +476,7 @@ void sink_free(struct sink *s)
 	free(s->buckets);
 	lot_free(s->runs);
 	lot_free(s->rejected);
+	lot_free(s->roots);
+	lot_free(s->outcomes);
 	free(s);
 }

@@ -7,7 +7,9 @@
 #ifndef WORKER_SINK_H
 #define WORKER_SINK_H
 
+#include "common/store/outcome.h"
 #include "common/store/rows.h"
+#include "common/store/run_end.h"
 #include "common/store/store.h"
 
 struct sink;
@@ -16,14 +18,19 @@ struct sink *sink_new(struct pg *p);
 void sink_free(struct sink *s);
 
 #define SINK_WHY_MAX 160
-/* Waits.  outcomes[i] for rows[i]; why[i] (may be NULL) says why a ROW_FAILED failed.  Rows are copied.  0 | -ETIMEDOUT | -ECANCELED | -EPROTO (all
+/* Waits.  outcomes[i] for rows[i].  why (may be NULL) gets NULL, or, where a row failed, the texts that say why, by row: the
+ * caller's to free.  Rows are borrowed until it returns.  0 | -ETIMEDOUT | -ECANCELED | -EPROTO (all
  * refused: schema or permission). */
 int sink_rows(struct sink *s, enum row_table t, uint64_t columns, const struct row *const *rows,
-	      int n, enum row_outcome *outcomes, char (*why)[SINK_WHY_MAX], int64_t deadline_ms,
+	      int n, enum row_outcome *outcomes, char (**why)[SINK_WHY_MAX], int64_t deadline_ms,
 	      struct err *err) __attribute__((warn_unused_result));
 
 /* Wait.  One row each, gathered with others'. Copied. */
 int sink_run(struct sink *s, const struct run *r, int64_t deadline_ms, struct err *err)
+	__attribute__((warn_unused_result));
+int sink_root(struct sink *s, const struct run_root *r, int64_t deadline_ms, struct err *err)
+	__attribute__((warn_unused_result));
+int sink_outcome(struct sink *s, const struct outcome *o, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));
 int sink_rejected(struct sink *s, const struct rejected *v, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));

@@ -13,7 +13,7 @@ struct sink {
 	struct bucket **buckets;
 	int n_buckets;
 	struct batch *batches; /* under way */
-	struct lot *runs, *rejected;
+	struct lot *runs, *rejected, *roots, *outcomes;
 };
 
 void records_open(struct sink *s); /* makes the lots; sink_free frees them */

@@ -46,7 +46,7 @@ static struct {
 	int exit_code;
 	struct redis *redis;
 	struct queue **queues;
-	char *retired; /* counters of processes that died */
+	char *retired; /* counters of processes that died, and the supervisor's own */
 	struct httpd *http;
 } sup;
 
@@ -378,9 +378,9 @@ int supervisor_main(const struct settings *s, char **argv)
 
 	sup.s = s;
 	sup.argv = argv;
-	metrics_init(NULL);
 	if (loop_init() < 0 || map_pages() < 0)
 		return EXIT_FAILED;
+	metrics_init(sup.retired); /* its own counts beside those of the dead */
 	if (redis_new(&ro, &sup.redis, &err) < 0 || serve_metrics(&err) < 0) {
 		fprintf(stderr, "longshore-worker: %s\n", err.text);
 		return EXIT_MISUSED;

@@ -24,6 +24,7 @@ static const char *const names[ERR_CLASS_COUNT] = {
 	[ERR_BAD_JOB] = "bad_job",
 	[ERR_HOLD] = "hold",
 	[ERR_CANCELLED] = "cancelled",
+	[ERR_MEMORY] = "memory",
 };
 
 const char *err_class_name(enum err_class c)

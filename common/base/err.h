@@ -15,12 +15,13 @@ enum err_class {
 	ERR_AUTH,       /* the credential is refused for good: integration marked, dead letter */
 	ERR_DATA,       /* malformed answer, missing field */
 	ERR_INTERNAL,   /* a fault of ours: alerts */
-	ERR_LIMIT,      /* hard time or memory limit */
+	ERR_LIMIT,      /* hard time limit */
 	ERR_POISON,     /* on two processes that crashed */
 	ERR_EXPIRED,    /* waited past expires_in */
 	ERR_BAD_JOB,    /* not JSON, no task, unknown task or integration …: dead letter */
 	ERR_HOLD, /* no error: waits (limiter, pause, breaker) for retry_after_ms; no retry used */
 	ERR_CANCELLED, /* unwound by shutdown or a lost lease; the job goes back unharmed */
+	ERR_MEMORY, /* a job would hold more than it may: smaller pages once, then a dead letter */
 	ERR_CLASS_COUNT
 };
 

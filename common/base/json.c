@@ -11,6 +11,7 @@
 #include "common/base/mem.h"
 
 #define NUMBER_MAX_CHARS 63 /* cJSON's own buffer */
+#define ROUNDING_BYTES 16   /* of an allocation, its head included */
 
 /* An integer that a double cannot hold: its digits are kept beside the value (see
  * numbers_restore). */
@@ -23,6 +24,7 @@ struct scan {
 	uint64_t objects; /* bit i: level i is an object, not an array */
 	int depth;
 	size_t numbers; /* seen so far */
+	size_t tree;    /* bytes that the tree of it takes */
 	struct buf big; /* of struct big_number */
 	struct json_error *err;
 };
@@ -136,6 +138,7 @@ static int scan_string(struct scan *s)
 
 		if (c == '"') {
 			s->p++;
+			s->tree += (size_t)(s->p - start) + ROUNDING_BYTES;
 			return 0;
 		}
 		if (c == '\\') {
@@ -279,6 +282,7 @@ static int scan_value(struct scan *s)
 	int rc;
 
 	skip_space(s);
+	s->tree += sizeof(cJSON) + ROUNDING_BYTES;
 	c = s->p < s->end ? *s->p : '\0';
 	if (c == '"')
 		return scan_string(s);
@@ -382,6 +386,14 @@ static int build(struct scan *s, cJSON **out)
 
 int json_parse(const char *text, size_t len, size_t max_bytes, cJSON **out, struct json_error *err)
 {
+	size_t tree_bytes;
+
+	return json_parse_within(text, len, max_bytes, SIZE_MAX, &tree_bytes, out, err);
+}
+
+int json_parse_within(const char *text, size_t len, size_t max_bytes, size_t max_tree,
+		      size_t *tree_bytes, cJSON **out, struct json_error *err)
+{
 	struct scan s = { .text = text, .p = text, .end = text + len, .err = err };
 	size_t valid;
 	int rc;
@@ -401,6 +413,11 @@ int json_parse(const char *text, size_t len, size_t max_bytes, cJSON **out, stru
 	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) /* a byte order mark says nothing */
 		s.text = s.p = text + 3;
 	rc = scan_document(&s);
+	if (rc == 0)
+		*tree_bytes = s.tree;
+	if (rc == 0 && s.tree > max_tree)
+		rc = scan_fail(&s, s.text, -ENOMEM, "%zu bytes as a tree, at most %zu are taken",
+			       s.tree, max_tree);
 	if (rc == 0)
 		rc = build(&s, out);
 	buf_clear(&s.big);

@@ -24,6 +24,12 @@ struct json_error {
 int json_parse(const char *text, size_t len, size_t max_bytes, cJSON **out, struct json_error *err)
 	__attribute__((warn_unused_result));
 
+/* As json_parse, and -ENOMEM where the tree would have more than max_tree bytes (a bound from above: nodes,
+ * texts, the allocator's rounding), with *tree_bytes saying how many; filled on success too. */
+int json_parse_within(const char *text, size_t len, size_t max_bytes, size_t max_tree,
+		      size_t *tree_bytes, cJSON **out, struct json_error *err)
+	__attribute__((warn_unused_result));
+
 /* Finds a value by path: `a.b[0].c`, `a[-1]`, `@` the item itself, `x|y` the first that is not
  * null (null if all that are present are). NULL if absent.  Borrowed from `item`. Case-sensitive.
  * Plain keys with no special character are the fast path. */

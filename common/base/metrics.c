@@ -232,6 +232,22 @@ struct metric *metrics_histogram(const char *name, const char *help, ...)
 	return m;
 }
 
+/* The oldest makes room: rare ones are found anew each time. */
+struct metric **metrics_keep(struct metrics_kept *k, const void *a, const void *b, const void *c)
+{
+	unsigned n = k->n < METRICS_KEPT ? k->n : METRICS_KEPT, at;
+
+	for (unsigned i = 0; i < n; i++)
+		if (k->v[i].key[0] == a && k->v[i].key[1] == b && k->v[i].key[2] == c)
+			return &k->v[i].m;
+	at = k->n++ % METRICS_KEPT;
+	k->v[at].key[0] = a;
+	k->v[at].key[1] = b;
+	k->v[at].key[2] = c;
+	k->v[at].m = NULL;
+	return &k->v[at].m;
+}
+
 /* A counter never falls and NaN would stay for ever: both are left out. */
 void metric_add(struct metric *m, double n)
 {

@@ -28,6 +28,19 @@ struct metric *metrics_gauge(const char *name, const char *help, ...) __attribut
 /* Seconds, buckets .005 .01 .025 .05 .1 .25 .5 1 2.5 5 10 30 60 300. */
 struct metric *metrics_histogram(const char *name, const char *help, ...) __attribute__((sentinel));
 
+/* For hot paths with a few series: handles by the addresses of what their labels say, which are
+ * constants or live as long as the process.  The place of a handle; NULL in it: to be found and put
+ * there. */
+#define METRICS_KEPT 32
+struct metrics_kept {
+	struct {
+		const void *key[3];
+		struct metric *m;
+	} v[METRICS_KEPT];
+	unsigned n;
+};
+struct metric **metrics_keep(struct metrics_kept *k, const void *a, const void *b, const void *c);
+
 void metric_add(struct metric *m, double n);
 void metric_set(struct metric *m, double v);
 void metric_observe(struct metric *m, double seconds);

@@ -4,11 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <ucontext.h>
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/io/co_stack.h"
+#include "common/io/co_switch.h"
 #include "common/io/loop.h"
 
 #define LIVE_MAX 16000
@@ -17,8 +17,8 @@
 #define SLICE 32 /* coroutines resumed before other deferred work has its turn */
 
 struct co {
-	ucontext_t context; /* where it stands while it does not run */
-	struct co *next;    /* in the ready list, or in the pool */
+	struct co_context context; /* where it stands while it does not run */
+	struct co *next;           /* in the ready list, or in the pool */
 	struct co *live_prev, *live_next;
 	struct loop_timer *timer;
 	int64_t timer_ms; /* what timer is set to: at the end of the wait, or earlier */
@@ -46,21 +46,20 @@ static struct {
 	struct co *live, *pool;
 	int n_live, n_pool, max_live;
 	bool closes; /* loop_close will empty the pool */
-	ucontext_t loop_context;
+	struct co_context loop_context;
 	void *loop_fake;
 	const void *loop_stack;
 	size_t loop_stack_bytes;
 	void (*on_switch)(void *data, const char *why);
 } all = { .ready_tail = &all.ready, .max_live = LIVE_MAX, .on_switch = switch_unseen };
 
-/* The only two places that change stacks.  Two sigprocmask(2) a pair, 0.4 us: the tricks that do
- * without break _FORTIFY_SOURCE and debuggers, and would save 1 % of a job. */
+/* The only two places that change stacks. */
 static void enter(struct co *co)
 {
 	all.current = co;
 	all.on_switch(co->data, co->why);
 	co_switch_begin(&all.loop_fake, co->stack, CO_STACK_BYTES);
-	swapcontext(&all.loop_context, &co->context);
+	co_context_switch(&all.loop_context, &co->context);
 	co_switch_end(all.loop_fake, NULL, NULL);
 	all.on_switch(NULL, "");
 	all.current = NULL;
@@ -70,7 +69,7 @@ static void leave(struct co *co)
 {
 	co_switch_begin(co->finished ? NULL : &co->fake_stack, all.loop_stack,
 			all.loop_stack_bytes);
-	swapcontext(&co->context, &all.loop_context);
+	co_context_switch(&co->context, &all.loop_context);
 	co_switch_end(co->fake_stack, &all.loop_stack, &all.loop_stack_bytes);
 }
 
@@ -234,20 +233,13 @@ static struct co *create(void)
 
 static void reset(struct co *co)
 {
-	bool fresh = co->context.uc_stack.ss_sp == NULL;
-
-	if (fresh)
-		getcontext(&co->context); /* signal mask and FPU state; a used one has them */
 	co->timer_ms = co->deadline_ms = co->until_ms = CO_NO_DEADLINE;
 	co->why = "";
 	co->data = NULL;
 	co->queued = co->waiting = co->woken = co->cancelled = co->finished = false;
 	co->since_ms = loop_now_ms();
 	co_stack_begin(co->stack);
-	co->context.uc_stack.ss_sp = co->stack;
-	co->context.uc_stack.ss_size = CO_STACK_BYTES;
-	co->context.uc_link = NULL;
-	makecontext(&co->context, first_frame, 0);
+	co_context_make(&co->context, co->stack, CO_STACK_BYTES, first_frame);
 }
 
 struct co *co_spawn(const char *name, void (*fn)(void *arg), void *arg)

@@ -1,4 +1,4 @@
-/* Stackful coroutines on the loop (ucontext, 256 KiB stack and a guard page, pooled).
+/* Stackful coroutines on the loop (256 KiB stack and a guard page, pooled).
  *
  * Rules (README.md has the reasons).  Library callbacks only store a result and co_wake; the loop
  * resumes.  Every wait is `while (!done && rc == 0) rc = co_wait(...)`: wakes may be spurious.

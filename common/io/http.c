@@ -326,11 +326,14 @@ int http_send(struct http_pool *p, const struct http_request *q, struct http_res
 	prepare(t, q, &u, out);
 	set_address(t, s, host);
 	out->sent_at_us = clock_real_us();
+	failpoint_before(t, failpoint_http(q->method, q->url));
 	if (!http_transfer_begin(p, s, t)) {
 		http_transfer_free(t);
 		return failed(out, "network", "libcurl refused the transfer");
 	}
 	rc = completion_wait(&t->done, "http", end_ms);
+	if (rc == 0)
+		failpoint_after(t);
 	if (rc < 0 && t->in_multi)
 		http_transfer_end(t);
 	if (rc < 0)

@@ -266,7 +266,8 @@ static CURL *easy_new(struct transfer *t)
 	curl_easy_setopt(e, CURLOPT_USERAGENT, "longshore");
 	curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, (long)DNS_CACHE_S);
-	curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 4096L);
+	/* libcurl adds a byte to it, and an allocator's next size after 4096 is 5120. */
+	curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 4095L);
 	curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
 	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(e, CURLOPT_WRITEDATA, t);

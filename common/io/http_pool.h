@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/base/failpoint.h"
 #include "common/io/co.h"
 #include "common/io/http.h"
 #include "common/io/http_host.h"
@@ -59,6 +60,7 @@ struct transfer {
 	char address[RESOLVE_ADDR_MAX + HTTP_HOST_NAME_MAX + 16]; /* the same for CURLOPT_RESOLVE */
 	struct curl_slist address_line;
 	char error[CURL_ERROR_SIZE];
+	FAILPOINT_FIELD
 };
 
 struct http_pool {

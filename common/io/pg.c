@@ -79,6 +79,7 @@ static void send_queued(struct pg *p)
 	while (p->queue.head && (c = least_loaded(p))) {
 		struct pg_request *r = pg_queue_pop(&p->queue);
 
+		failpoint_before(r, failpoint_sql(r->kept[r->n - 1].sql));
 		for (int i = 0; i < r->n; i++)
 			pg_conn_statement(c, r->kept[i].sql, r->kept[i].n, r->kept[i].v);
 		pg_request_unkeep(r);
@@ -279,6 +280,7 @@ void pg_send(struct pg *p, const struct pg_statement *st, int n, pg_cb cb, void 
 	start(p);
 	c = p->queue.n ? NULL : least_loaded(p);
 	if (c) {
+		failpoint_before(r, failpoint_sql(st[n - 1].sql));
 		for (int i = 0; i < n; i++)
 			pg_conn_statement(c, st[i].sql, st[i].params ? st[i].params->n : 0,
 					  st[i].params ? st[i].params->v : NULL);

@@ -77,6 +77,7 @@ static void take_sync(struct pg_conn *c)
 	struct pg_request *r = pg_queue_pop(&c->sent);
 
 	c->used_ms = c->pool->last_ok_ms = loop_now_ms();
+	failpoint_after(r);
 	pg_request_end(r, 0, NULL);
 }
 

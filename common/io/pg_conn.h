@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/base/failpoint.h"
 #include "common/base/secret.h"
 #include "common/io/loop.h"
 #include "common/io/pg.h"
@@ -43,6 +44,7 @@ struct pg_request {
 	int64_t since_ms;     /* when it was queued */
 	pg_cb cb;
 	void *arg;
+	FAILPOINT_FIELD
 	PGresult *results[];
 };
 

@@ -14,6 +14,7 @@
 #ifndef COMMON_IO_REDIS_IMPL_H
 #define COMMON_IO_REDIS_IMPL_H
 
+#include "common/base/failpoint.h"
 #include "common/io/loop.h"
 #include "common/io/redis.h"
 #include "common/io/redis_net.h"
@@ -29,6 +30,7 @@ struct redis_request {
 	struct redis_script *script;
 	int tail_args;
 	size_t tail_len;
+	FAILPOINT_FIELD
 	char tail[];
 };
 

@@ -135,6 +135,7 @@ void redis_push(struct redis *r, const struct redis_args *a, redis_cb cb, void *
 
 	if (a->len[0] >= 9)
 		note_subscription(r, a, request);
+	failpoint_before(request, failpoint_command(a->n, a->v, a->len));
 	redis_encode_count(&r->out, a->n);
 	redis_encode_args(&r->out, a);
 	owe(r, request);
@@ -204,6 +205,7 @@ void redis_send_script(struct redis *r, struct redis_script *s, int n_keys,
 	memcpy(request->tail, tail.data, tail.len);
 	request->tail_args = 1 + a->n;
 	request->script = s;
+	failpoint_before(request, failpoint_script(s->name));
 	encode_script(r, "EVALSHA", s->sha, request);
 	owe(r, request);
 	if (tail.cap > OUT_KEPT_BYTES)
@@ -287,6 +289,7 @@ static void answer(struct redis *r, struct redis_request *request, redisReply *r
 		freeReplyObject(reply);
 		return;
 	}
+	failpoint_after(request);
 	if (rc == 0 && request->cb)
 		request->cb(0, reply, NULL, request->arg);
 	else if (request->cb)

@@ -24,7 +24,8 @@
 
 #define KEEP_MS 30000
 #define ADDRESSES_MAX 8
-#define HOST_MAX 254 /* a DNS name's 253 characters and the NUL */
+#define KNOWN_MAX 1024 /* names kept, about 1.5 KB each */
+#define HOST_MAX 254   /* a DNS name's 253 characters and the NUL */
 
 struct lookup {
 	struct lookup *next; /* in the mailbox */
@@ -52,6 +53,7 @@ struct known {
 };
 
 static struct known *all_known;
+static int n_known;
 static struct event *arrival;
 
 /* The one thing that threads and the loop share. fd is -1 while nobody listens. */
@@ -225,6 +227,7 @@ static void close_all(void *arg)
 		all_known = k->next;
 		free_known(k);
 	}
+	n_known = 0;
 }
 
 static int listen_for_answers(void)
@@ -266,12 +269,34 @@ static int ask(struct known *k)
 	return 0;
 }
 
+/* Full: all go that nobody waits for; they are looked up again when they are needed. */
+static void make_room(void)
+{
+	struct known **at = &all_known;
+
+	if (n_known < KNOWN_MAX)
+		return;
+	while (*at) {
+		struct known *k = *at;
+
+		if (k->busy) {
+			at = &k->next;
+			continue;
+		}
+		*at = k->next;
+		free_known(k);
+		n_known--;
+	}
+}
+
 static struct known *find_or_add(const char *host)
 {
 	struct known *k = find(host);
 
 	if (k)
 		return k;
+	make_room();
+	n_known++;
 	k = mem_new(struct known);
 	snprintf(k->host, sizeof(k->host), "%s", host);
 	k->askers_tail = &k->askers;

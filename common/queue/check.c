@@ -102,7 +102,7 @@ static const struct known {
 	{ "seen", true },   { "worker", true },  { "workers", false },  { "role", true },
 	{ "token", true },  { "cred", true },    { "tokenlock", true }, { "tokenfail", true },
 	{ "mints", true },  { "breaker", true }, { "cache", true },     { "unique", true },
-	{ "result", true }, { "idem", true },
+	{ "result", true }, { "idem", true },    { "run", true },       { "ended", false },
 };
 
 static const struct known *known_find(const char *key, size_t n)

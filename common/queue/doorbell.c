@@ -113,14 +113,28 @@ static void flush_later(struct doorbell *d)
 	loop_defer(flush, d);
 }
 
+/* Armed bells are only looked at, one EXISTS for all: with nothing lost, arming them again would be half of what an
+ * idle worker sends. */
 static void on_safety(void *arg)
 {
 	struct doorbell *d = arg;
+	struct bell **armed = mem_alloc((size_t)(d->n ? d->n : 1) * sizeof(*armed));
+	bool tracks = doorbell_can_track(d) && d->tracking;
+	int n = 0;
 
 	for (int i = 0; i < d->n; i++) {
-		if (d->bells[i].state == BELL_ARMED)
-			doorbell_ask(d, &d->bells[i], 0);
+		struct bell *b = &d->bells[i];
+
+		if (b->state != BELL_ARMED)
+			continue;
+		if (tracks && !b->at_cap)
+			armed[n++] = b;
+		else
+			doorbell_ask(d, b, 0);
 	}
+	if (n > 0)
+		doorbell_look(d, armed, n);
+	free(armed);
 	safety_set(d);
 }
 
@@ -141,6 +155,15 @@ static struct bell *bell_of_key(struct doorbell *d, const char *key)
 	return NULL;
 }
 
+/* A public lane was pushed to: what is in it is admitted in the claim's own round trip, not in one more. */
+static void note_raw(struct queue *q, const char *key)
+{
+	for (int lane = LANE_HIGH; lane <= LANE_LOW; lane++) {
+		if (strcmp(key, q->keys.queue[lane]) == 0)
+			q->raw_lanes |= 1u << (lane - 1);
+	}
+}
+
 /* Third element: an array of keys; nil when everything was flushed. */
 static void on_message(struct redis *r, const redisReply *message, void *arg)
 {
@@ -157,6 +180,7 @@ static void on_message(struct redis *r, const redisReply *message, void *arg)
 
 		if (b && (b->state == BELL_ARMED || b->state == BELL_CHECKING)) {
 			b->false_rings = 0;
+			note_raw(b->q, key->str);
 			doorbell_ring(d, b);
 		}
 	}

@@ -13,6 +13,7 @@
 struct check {
 	struct doorbell *d;
 	bool unarmed; /* CACHING was refused: the answer is good, but no message will come */
+	bool looks; /* by the safety's timer, at bells that are armed: work that is there was not announced */
 	int answers;
 	int n;
 	struct bell *bells[];
@@ -109,11 +110,12 @@ static void caching(struct check *c)
 
 static void on_exists(int rc, redisReply *reply, const char *text, void *arg);
 
-static void exists_send(struct doorbell *d, struct bell **bells, int n, bool arm)
+static void exists_send(struct doorbell *d, struct bell **bells, int n, bool arm, bool looks)
 {
 	struct check *c = check_new(d, bells, n);
 	struct redis_args a;
 
+	c->looks = looks;
 	if (arm)
 		caching(c);
 	redis_args_init(&a);
@@ -155,10 +157,10 @@ static void on_exists(int rc, redisReply *reply, const char *text, void *arg)
 			not_there(d, c, rc);
 		else if (c->n == 1)
 			doorbell_ring(d, c->bells[0]);
-		/* All are armed by now; which of them it is, is asked one by one. */
+		/* All are armed by now, unless a look had to find out; which of them it is, is asked one by one. */
 		for (int i = 0; count > 0 && c->n > 1 && i < c->n; i++) {
 			if (c->bells[i]->state != BELL_IDLE)
-				exists_send(d, &c->bells[i], 1, c->unarmed);
+				exists_send(d, &c->bells[i], 1, c->unarmed || c->looks, false);
 		}
 	}
 	check_answered(c);
@@ -208,5 +210,10 @@ void doorbell_check_cap(struct doorbell *d, struct bell *b)
 
 void doorbell_check_work(struct doorbell *d, struct bell **bells, int n)
 {
-	exists_send(d, bells, n, true);
+	exists_send(d, bells, n, true, false);
+}
+
+void doorbell_look(struct doorbell *d, struct bell **bells, int n)
+{
+	exists_send(d, bells, n, false, true);
 }

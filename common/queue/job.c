@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "common/queue/queue.h"
 
 #define SEQ_DIGITS 14
 #define ID_DIGITS_MAX 15 /* scores are doubles: exact to 2^53 */
+#define RESULT_TTL_MAX_S 86400
 #define EXAMPLE "{\"task\":\"import_resources\",\"integration_id\":7}"
 
 static const char *const lane_names[] = {
@@ -258,6 +260,37 @@ static int texts_parse(const cJSON *tree, struct job *j, struct err *err)
 	return rc;
 }
 
+static int run_parse(const cJSON *tree, struct job *j, struct err *err)
+{
+	int rc = text_field(tree, "run_home", &j->run_home, err);
+
+	if (rc == 0 && j->run_home && !queue_name_is_valid(j->run_home))
+		return refuse(err, "\"run_home\" is \"%.60s\"; expected a partner's name",
+			      j->run_home);
+	return rc;
+}
+
+/* What is asked for of its outcome. */
+static int outcome_parse(const cJSON *tree, struct job *j, struct err *err)
+{
+	const cJSON *record = field(tree, "record");
+	int rc = int_field(tree, "result_ttl", 1, &j->result_ttl_s, err);
+
+	if (rc < 0)
+		return rc;
+	if (j->result_ttl_s > RESULT_TTL_MAX_S)
+		return refuse(err, "\"result_ttl\" is %lld; expected seconds, at most %d",
+			      (long long)j->result_ttl_s, RESULT_TTL_MAX_S);
+	if (record && !cJSON_IsBool(record))
+		return refuse(err, "\"record\" is %s; expected true or false", kind_of(record));
+	j->record = cJSON_IsTrue(record);
+	if ((j->record || j->result_ttl_s) && j->id && strlen(j->id) >= JOB_ID_MAX)
+		return refuse(err,
+			      "\"id\" has %zu bytes; with \"result_ttl\" or \"record\" at most %d",
+			      strlen(j->id), JOB_ID_MAX - 1);
+	return 0;
+}
+
 static int tree_parse(const cJSON *tree, struct job *j, struct err *err)
 {
 	if (!cJSON_IsObject(tree))
@@ -274,7 +307,11 @@ static int tree_parse(const cJSON *tree, struct job *j, struct err *err)
 	if (j->args && !cJSON_IsObject(j->args))
 		return refuse(err, "\"args\" is %s; expected an object", kind_of(j->args));
 	int rc = numbers_parse(tree, j, err);
-	return rc == 0 ? texts_parse(tree, j, err) : rc;
+	if (rc == 0)
+		rc = texts_parse(tree, j, err);
+	if (rc == 0)
+		rc = run_parse(tree, j, err);
+	return rc == 0 ? outcome_parse(tree, j, err) : rc;
 }
 
 int job_parse(const char *payload, size_t len, struct job *out, struct err *err)
@@ -347,5 +384,20 @@ void job_print_keys(struct buf *out, const char *unique, bool replace, const cha
 	print_text(out, "unique", unique);
 	print_text(out, "unique_mode", unique && replace ? "replace" : NULL);
 	print_text(out, "idempotency_key", idempotency_key);
+	buf_putc(out, '}');
+}
+
+void job_print_run_home(struct buf *out, const char *run_home)
+{
+	out->len--;
+	print_text(out, "run_home", run_home);
+	buf_putc(out, '}');
+}
+
+void job_print_result_ttl(struct buf *out, int64_t seconds)
+{
+	out->len--;
+	if (seconds)
+		buf_printf(out, ",\"result_ttl\":%lld", (long long)seconds);
 	buf_putc(out, '}');
 }

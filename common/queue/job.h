@@ -57,6 +57,10 @@ struct job {
 	const char *unique, *idempotency_key, *parent, *traceparent; /* NULL = not given */
 	bool unique_replace;                                         /* "unique_mode": "replace" */
 	int64_t run_id;                                              /* 0 = none */
+	const char
+		*run_home; /* partner in whose slot the run's open jobs are; NULL = not counted */
+	int64_t result_ttl_s; /* 0 = no result is kept */
+	bool record;          /* its outcome becomes a row in Postgres */
 };
 /* -EINVAL with ERR_BAD_JOB and a text that says what was found and what is expected: "not JSON: expected a value
  * at line 1 column 3; a job is a JSON object such as {"task":"import_resources","integration_id":7}". Refuses: a first byte \x01,
@@ -68,7 +72,9 @@ void job_clear(struct job *j);
 /* A payload for a child: {"task":…,"integration_id":…,"args":…,"run_id":…,"parent":…}; args may be NULL, numbers 0 are left out. Appends. */
 void job_print(struct buf *out, const char *task, int64_t integration_id, const cJSON *args,
 	       int64_t run_id, const char *parent);
-/* Adds keys (NULL = none) to the job that `out` ends with. */
+/* Add fields (NULL, 0 = none) to the job that `out` ends with. */
+void job_print_run_home(struct buf *out, const char *run_home);
+void job_print_result_ttl(struct buf *out, int64_t seconds);
 void job_print_keys(struct buf *out, const char *unique, bool replace, const char *idempotency_key);
 
 #endif

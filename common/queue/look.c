@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/queue/impl.h"
+#include "common/queue/keys.h"
 
 #define PAGE 32           /* jobs of up to 1 MiB each */
 #define SCAN_COUNT "1000" /* members that Redis compares with an id in one step */
@@ -219,30 +221,78 @@ int queue_look(struct queue *q, enum job_place place, const struct job_filter *f
 
 /* ---- by hand ---- */
 
+/* A job that goes by hand gives up its keys, as one that dies does. */
+static void burial_keys(struct queue *q, const struct burial *v, struct job_header *h,
+			struct job_keys *out)
+{
+	size_t skip = v->place == JOB_DELAYED && v->member_len > 3 ? 3 : 0;
+	const char *payload;
+	size_t len;
+	int64_t integration;
+	struct job job = { 0 };
+
+	out->n = 0;
+	if (job_member_parse(v->member + skip, v->member_len - skip, h, &integration, &payload,
+			     &len) < 0 ||
+	    job_parse(payload, len, &job, NULL) < 0)
+		return; /* what is no job never took a key */
+	job_keys_of(q->partner, &job, out);
+	job_clear(&job);
+}
+
 int queue_bury(struct queue *q, const struct burial *v, int n, bool *gone, struct err *err)
 {
+	struct job_header *heads;
+	struct job_keys *keys;
 	struct redis_args a;
 	redisReply *reply = NULL;
+	bool told = false;
+	int n_keys = 3, rc;
 
 	if (n < 1)
 		return 0;
+	heads = mem_zalloc((size_t)n * sizeof(*heads));
+	keys = mem_zalloc((size_t)n * sizeof(*keys));
 	redis_args_init(&a);
 	redis_arg(&a, v->place == JOB_DELAYED ? q->keys.delayed : q->keys.ready[v->lane]);
 	redis_arg(&a, q->keys.dead);
+	redis_arg(&a, q->keys.outbox);
+	struct buf *entries = mem_zalloc((size_t)n * sizeof(*entries));
 	for (int i = 0; i < n; i++) {
+		burial_keys(q, &v[i], &heads[i], &keys[i]);
+		for (int k = 0; k < keys[i].n; k++, n_keys++)
+			redis_arg(&a, keys[i].v[k].name);
+	}
+	for (int i = 0, key = 4; i < n; key += keys[i++].n) {
+		if (v[i].id)
+			run_entry_print(&entries[i], &v[i].run, v[i].run.root ? "left" : "dead",
+					v[i].id);
 		redis_arg_bytes(&a, v[i].member, v[i].member_len);
 		redis_arg_int(&a, v[i].failed_at_ms);
 		redis_arg_bytes(&a, v[i].letter, v[i].letter_len);
+		redis_arg(&a, buf_str(&entries[i]));
+		redis_arg(&a, heads[i].id);
+		redis_arg_int(&a, key);
+		redis_arg_int(&a, keys[i].n);
+		told = told || v[i].id;
 	}
-	int rc = redis_call_script(q->r, &lua_bury, 2, &a, &reply, loop_now_ms() + LOOK_STEP_MS,
-				   err);
+	rc = redis_call_script(q->r, &lua_bury, n_keys, &a, &reply, loop_now_ms() + LOOK_STEP_MS,
+			       err);
 	redis_args_clear(&a);
-	if (rc < 0)
-		return rc;
-	for (size_t i = 0; i < (size_t)n && i < reply->elements; i++)
+	for (int i = 0; rc == 0 && i < (int)reply->elements && i < n; i++)
 		gone[i] = reply_int(reply->element[i]) == 1;
 	freeReplyObject(reply);
-	return 0;
+	for (int i = 0; i < n; i++)
+		buf_clear(&entries[i]);
+	free(entries);
+	free(heads);
+	free(keys);
+	/* What fails here a scheduler does within a second. */
+	struct err ignored = { 0 };
+	if (rc == 0 && told && queue_relay(q, NULL, loop_now_ms() + LOOK_STEP_MS, &ignored) < 0)
+		log_event(LOG_DEBUG, "relay_put_off", LS("partner", q->partner),
+			  LS("error", ignored.text));
+	return rc;
 }
 
 int queue_hasten(struct queue *q, const struct job_seen *j, struct err *err)

@@ -4,7 +4,7 @@
 #ifndef COMMON_QUEUE_LOOK_H
 #define COMMON_QUEUE_LOOK_H
 
-#include "common/queue/queue.h"
+#include "common/queue/run.h"
 
 #define LOOK_STEP_MS 30000
 
@@ -68,6 +68,8 @@ struct burial {
 	const char *member, *letter;
 	size_t member_len, letter_len;
 	int64_t failed_at_ms;
+	const char *id;     /* the header's, and its run: the run is told; id NULL: it has none */
+	struct run_ref run; /* its strings borrowed */
 };
 int queue_bury(struct queue *q, const struct burial *v, int n, bool *gone, struct err *err)
 	__attribute__((warn_unused_result)); /* all of one place and lane */

@@ -161,6 +161,12 @@ int queue_depth(struct queue *q, struct queue_depth *out, int64_t deadline_ms, s
 	__attribute__((
 		warn_unused_result)); /* waits; O(1) per lane but for held, which is O(paused integrations) */
 
+/* Waits, O(1).  Jobs that wait in a lane, held ones too: what a producer of ours stops at.  Of LONGSHORE_PARTNER those that are
+ * delayed as well, which are mostly fan-outs that were put off.  The partner need not be served here. */
+int queue_waiting(struct redis *r, const char *partner, enum lane lane, int64_t *out,
+		  int64_t deadline_ms, struct err *err) __attribute__((warn_unused_result));
+#define QUEUE_LANE_BOUND 10000 /* --lane-bound */
+
 /* ---- dead letters ---- */
 /* Waits.  Up to max letters with failed_at_ms > after (or equal and id beyond after_id); for each calls fn(id, failed_at_ms, json). */
 typedef void (*dead_fn)(const char *id, int64_t failed_at_ms, const char *json, size_t len,

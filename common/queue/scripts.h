@@ -4,9 +4,32 @@
 
 #include "common/io/redis.h"
 
-extern struct redis_script lua_acquire, lua_admit, lua_beat, lua_breaker, lua_breaker_probe,
-	lua_breaker_set, lua_bury, lua_claim, lua_control, lua_count, lua_depth, lua_enqueue,
-	lua_finish, lua_hold, lua_open, lua_promote, lua_reap, lua_recount, lua_replay, lua_role,
-	lua_settle, lua_stranded, lua_unique;
+extern struct redis_script lua_acquire;
+extern struct redis_script lua_admit;
+extern struct redis_script lua_breaker;
+extern struct redis_script lua_breaker_probe;
+extern struct redis_script lua_breaker_set;
+extern struct redis_script lua_bury;
+extern struct redis_script lua_claim;
+extern struct redis_script lua_control;
+extern struct redis_script lua_count;
+extern struct redis_script lua_depth;
+extern struct redis_script lua_enqueue;
+extern struct redis_script lua_finish;
+extern struct redis_script lua_hold;
+extern struct redis_script lua_mint;
+extern struct redis_script lua_open;
+extern struct redis_script lua_promote;
+extern struct redis_script lua_reap;
+extern struct redis_script lua_recount;
+extern struct redis_script lua_replay;
+extern struct redis_script lua_role;
+extern struct redis_script lua_run;
+extern struct redis_script lua_settle;
+extern struct redis_script lua_shelve;
+extern struct redis_script lua_spawn;
+extern struct redis_script lua_stranded;
+extern struct redis_script lua_unique;
+extern struct redis_script lua_unlock;
 
 #endif

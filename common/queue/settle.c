@@ -163,7 +163,7 @@ static void settle_args(const struct settlement *s, int first_key, struct redis_
 
 	redis_arg(a, l->id);
 	redis_arg(a, strrchr(l->id, ':') + 1);
-	redis_arg_int(a, s->n_children + s->n_keys + (s->kind != SETTLE_DONE));
+	redis_arg_int(a, s->n_child_ops + s->n_keys + s->n_notes + (s->kind != SETTLE_DONE));
 	/* The outcome comes first: settle.lua looks at it to know whether it needs the member. */
 	if (s->kind == SETTLE_AGAIN)
 		op_args(a, "again", l->lane, s->integration, 0, &s->header);
@@ -171,10 +171,14 @@ static void settle_args(const struct settlement *s, int first_key, struct redis_
 		op_args(a, "delay", l->lane, s->integration, s->due_ms, &s->header);
 	else if (s->kind == SETTLE_DEAD)
 		op_args(a, "dead", l->lane, s->integration, s->failed_at_ms, &s->letter);
-	for (const struct child *c = s->children; c; c = c->next)
-		op_args(a, c->outbox ? "outbox" : "child", c->lane, c->integration, c->run_at_ms,
-			&c->bytes);
+	settle_child_args(s, a);
 	settle_key_ops(s, first_key, a);
+	settle_note_ops(s, first_key + s->n_keys, a);
+}
+
+static int keys_of(const struct settlement *s)
+{
+	return s->n_keys + s->n_note_keys;
 }
 
 static void batch_send(struct settle_batch *b)
@@ -197,9 +201,11 @@ static void batch_send(struct settle_batch *b)
 		redis_arg(&a, k->outbox);
 		redis_arg(&a, k->seq);
 		int n_keys = 13;
-		for (int i = 0; i < b->n; n_keys += b->jobs[i++]->n_keys)
+		for (int i = 0; i < b->n; n_keys += keys_of(b->jobs[i++])) {
 			settle_key_names(b->jobs[i], &a);
-		for (int i = 0, key = 14; i < b->n; key += b->jobs[i++]->n_keys)
+			settle_note_names(b->jobs[i], &a);
+		}
+		for (int i = 0, key = 14; i < b->n; key += keys_of(b->jobs[i++]))
 			settle_args(b->jobs[i], key, &a);
 		redis_send_script(b->q->r, &lua_settle, n_keys, &a, batch_answered, b);
 	}
@@ -216,6 +222,8 @@ static void batch_start(struct queue *q, struct settlement **jobs, int n, bool p
 	memcpy(b->jobs, jobs, (size_t)n * sizeof(*b->jobs));
 	b->n = n;
 	b->plain = plain;
+	for (int i = 0; i < n && !plain; i++)
+		settle_children_pack(jobs[i]);
 	b->next = q->batches;
 	b->prev = &q->batches;
 	if (b->next)
@@ -228,7 +236,7 @@ static void batch_start(struct queue *q, struct settlement **jobs, int n, bool p
 
 static bool is_plain(const struct settlement *s)
 {
-	return s->kind == SETTLE_DONE && !s->children && !s->n_keys;
+	return s->kind == SETTLE_DONE && !s->children && !s->n_keys && !s->notes;
 }
 
 static int by_integration(const void *a, const void *b)

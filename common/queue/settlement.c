@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,9 +29,12 @@ void settlement_free(struct settlement *s)
 		buf_clear(&c->bytes);
 		free(c);
 	}
+	free(s->child_ops);
+	buf_clear(&s->packed);
 	buf_clear(&s->header);
 	buf_clear(&s->letter);
 	free(s->keys);
+	settle_notes_free(s);
 	lease_clear(&s->lease);
 	free(s);
 }
@@ -81,6 +85,7 @@ void settlement_add_child(struct settlement *s, const char *partner, const struc
 		id_new(made);
 		id = made;
 	}
+	snprintf(c->id, sizeof(c->id), "%s", id);
 	c->lane = push->lane;
 	c->integration = push->integration;
 	c->run_at_ms = push->run_at_ms > redis_now_ms(q->r) ? push->run_at_ms : 0;

@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "common/base/mem.h"
 #include "common/store/query.h"
 #include "common/store/store.h"
 
@@ -76,25 +75,6 @@ int company_each(struct pg *p, company_fn fn, void *arg, struct err *err)
 	for (int i = 0; i < PQntuples(res); i++)
 		fn(pg_get_int(res, i, 0), pg_get(res, i, 1), pg_get_int(res, i, 2),
 		   pg_get_int(res, i, 3), arg);
-	PQclear(res);
-	return 0;
-}
-
-int company_ids_due(struct pg *p, int64_t **ids, int *n, struct err *err)
-{
-	PGresult *res = NULL;
-	int rc = query(
-		p,
-		"SELECT DISTINCT company_id FROM integrations WHERE company_id IS NOT NULL AND"
-		" status = 'active' ORDER BY 1",
-		NULL, &res, err);
-
-	if (rc < 0)
-		return rc;
-	*n = PQntuples(res);
-	*ids = mem_alloc(sizeof(**ids) * (size_t)(*n ? *n : 1));
-	for (int i = 0; i < *n; i++)
-		(*ids)[i] = pg_get_int(res, i, 0);
 	PQclear(res);
 	return 0;
 }

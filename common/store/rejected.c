@@ -8,12 +8,12 @@ static const char insert_sql[] =
 	" external_id, parent_id, field, reason, item, fingerprint)"
 	" SELECT f.integration_id, f.run_id, f.job_id, f.collection, f.page, f.external_id,"
 	" f.parent_id, f.field, f.reason, f.item::json,"
-	" md5(concat_ws(e'\\x1f', f.integration_id, f.run_id, f.collection,"
+	" md5(concat_ws(e'\\x1f', f.integration_id, coalesce(f.import_id, f.run_id::text), f.collection,"
 	" coalesce(f.external_id, f.page::text), f.parent_id, f.field, f.reason, f.item))::uuid"
 	" FROM unnest($1::int8[], $2::int8[], $3::text[], $4::text[], $5::int8[], $6::text[],"
-	" $7::text[], $8::text[], $9::text[], $10::text[])"
+	" $7::text[], $8::text[], $9::text[], $10::text[], $11::text[])"
 	" AS f (integration_id, run_id, job_id, collection, page, external_id, parent_id, field,"
-	" reason, item)"
+	" reason, item, import_id)"
 	" ON CONFLICT (fingerprint) DO NOTHING";
 
 const char *rejected_insert_sql(void)
@@ -50,6 +50,7 @@ void rejected_insert_params(struct pg_params *out, const struct rejected *v, int
 		FIELD,
 		REASON,
 		ITEM,
+		IMPORT_ID,
 		COUNT
 	};
 	struct pg_array a[COUNT];
@@ -67,6 +68,7 @@ void rejected_insert_params(struct pg_params *out, const struct rejected *v, int
 		add_text(&a[FIELD], v[i].field);
 		add_text(&a[REASON], v[i].reason);
 		add_text(&a[ITEM], v[i].item_json);
+		add_text(&a[IMPORT_ID], v[i].import_id);
 	}
 	for (int c = 0; c < COUNT; c++)
 		pg_array_param(out, &a[c]);

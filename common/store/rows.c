@@ -136,18 +136,24 @@ static void list_columns(struct buf *b, enum row_table t, uint64_t columns, cons
 	}
 }
 
+/* Each array in the select list, not all in one unnest() of FROM: that one is kept in a tuple store
+ * an array first, which is a fifth of an insert. */
 static void list_arrays(struct buf *b, enum row_table t, uint64_t columns)
 {
 	int param = 4;
 
-	buf_puts(b, "unnest($1::int8[], $2::text[], $3::timestamptz[], $4::timestamptz[]");
+	buf_puts(b,
+		 "(SELECT unnest($1::int8[]) AS integration_id, unnest($2::text[]) AS external_id,"
+		 " unnest($3::timestamptz[]) AS partner_updated_at,"
+		 " unnest($4::timestamptz[]) AS observed_at");
 	for (int i = 0; i < tables[t].n; i++) {
+		const struct row_column *c = &tables[t].columns[i];
+
 		if (in_set(columns, i))
-			buf_printf(b, ", $%d::%s", ++param, wire[tables[t].columns[i].type].array);
+			buf_printf(b, ", unnest($%d::%s) AS %s", ++param, wire[c->type].array,
+				   c->name);
 	}
-	buf_puts(b, ") AS f (integration_id, external_id, partner_updated_at, observed_at");
-	list_columns(b, t, columns, "");
-	buf_puts(b, ")");
+	buf_puts(b, ") AS f");
 }
 
 static void list_values(struct buf *b, enum row_table t, uint64_t columns)

@@ -21,7 +21,7 @@ struct row_column {
 	const char *name;
 	enum row_type type;
 };
-#define ROW_COLUMNS_MAX 48
+#define ROW_COLUMNS_MAX 32 /* each is 24 bytes in every row that waits to be written */
 /* All typed columns of a table but keys and the guard's own (external_id partner_updated_at
  * observed_at version … deleted_at); "extra" is the last. The index is the column's number in
  * sets and values. */

@@ -63,6 +63,31 @@ static int next_block(struct pg *p, struct err *err)
 	return rc;
 }
 
+/* By the index of started_at: what began since one job did. */
+int run_find(struct pg *p, const char *task, const char *job_id, int64_t since_ms, int64_t *id,
+	     bool *done, struct err *err)
+{
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc;
+
+	pg_params_init(&params);
+	pg_text(&params, task);
+	pg_text(&params, job_id);
+	pg_int(&params, since_ms);
+	rc = query(p,
+		   "SELECT id, (state = 'done')::int FROM runs WHERE task = $1 AND job_id = $2"
+		   " AND started_at >= to_timestamp($3 / 1000.0) ORDER BY id DESC LIMIT 1",
+		   &params, &res, err);
+	pg_params_clear(&params);
+	if (rc < 0)
+		return rc;
+	*id = PQntuples(res) ? pg_get_int(res, 0, 0) : 0;
+	*done = *id && pg_get_int(res, 0, 1);
+	PQclear(res);
+	return 0;
+}
+
 int run_new_id(struct pg *p, int64_t *id, struct err *err)
 {
 	if (!ids.ready)
@@ -84,23 +109,26 @@ static const char upsert_sql[] =
 	"INSERT INTO runs AS r (id, root_id, integration_id, task, collection, mode, job_id,"
 	" worker, state, note, started_at,"
 	" finished_at, total, processed, added, updated, unchanged, stale, undeleted, deleted,"
-	" failed, pages, calls)"
+	" failed, pages, calls, worker_peak_bytes)"
 	" SELECT DISTINCT ON (f.id) f.id, f.root_id, f.integration_id, f.task, f.collection,"
 	" f.mode, f.job_id, f.worker,"
 	" f.state, f.note, f.started_at, f.finished_at, f.total, f.processed, f.added, f.updated,"
 	" f.unchanged, f.stale,"
-	" f.undeleted, f.deleted, f.failed, f.pages, f.calls"
-	" FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::text[], $5::text[], $6::text[],"
-	" $7::text[], $8::text[],"
-	" $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::int8[],"
-	" $14::int8[], $15::int8[],"
-	" $16::int8[], $17::int8[], $18::int8[], $19::int8[], $20::int8[], $21::int8[],"
-	" $22::int8[], $23::int8[])"
-	" WITH ORDINALITY AS f (id, root_id, integration_id, task, collection, mode, job_id,"
-	" worker, state, note,"
-	" started_at, finished_at, total, processed, added, updated, unchanged, stale, undeleted,"
-	" deleted, failed, pages,"
-	" calls, place) ORDER BY f.id, f.place DESC"
+	" f.undeleted, f.deleted, f.failed, f.pages, f.calls, f.worker_peak_bytes"
+	" FROM (SELECT generate_subscripts($1::int8[], 1) AS place, unnest($1::int8[]) AS id,"
+	" unnest($2::int8[]) AS root_id, unnest($3::int8[]) AS integration_id,"
+	" unnest($4::text[]) AS task, unnest($5::text[]) AS collection,"
+	" unnest($6::text[]) AS mode, unnest($7::text[]) AS job_id,"
+	" unnest($8::text[]) AS worker, unnest($9::text[]) AS state,"
+	" unnest($10::text[]) AS note, unnest($11::timestamptz[]) AS started_at,"
+	" unnest($12::timestamptz[]) AS finished_at, unnest($13::int8[]) AS total,"
+	" unnest($14::int8[]) AS processed, unnest($15::int8[]) AS added,"
+	" unnest($16::int8[]) AS updated, unnest($17::int8[]) AS unchanged,"
+	" unnest($18::int8[]) AS stale, unnest($19::int8[]) AS undeleted,"
+	" unnest($20::int8[]) AS deleted, unnest($21::int8[]) AS failed,"
+	" unnest($22::int8[]) AS pages, unnest($23::int8[]) AS calls,"
+	" unnest($24::int8[]) AS worker_peak_bytes) AS f"
+	" ORDER BY f.id, f.place DESC"
 	" ON CONFLICT (id) DO UPDATE SET root_id = excluded.root_id, integration_id ="
 	" excluded.integration_id,"
 	" task = excluded.task, collection = excluded.collection, mode = excluded.mode, job_id ="
@@ -113,7 +141,8 @@ static const char upsert_sql[] =
 	" stale = excluded.stale,"
 	" undeleted = excluded.undeleted, deleted = excluded.deleted, failed = excluded.failed,"
 	" pages = excluded.pages,"
-	" calls = excluded.calls WHERE r.state <> 'done' OR excluded.state = 'done'";
+	" calls = excluded.calls,"
+	" worker_peak_bytes = greatest(r.worker_peak_bytes, excluded.worker_peak_bytes) WHERE r.state <> 'done' OR excluded.state = 'done'";
 
 const char *run_upsert_sql(void)
 {
@@ -211,6 +240,7 @@ void run_upsert_params(struct pg_params *out, const struct run *v, int n)
 		offsetof(struct run, counts.failed),
 		offsetof(struct run, counts.pages),
 		offsetof(struct run, counts.calls),
+		offsetof(struct run, worker_peak_bytes),
 	};
 
 	add_ids(out, v, n);

@@ -22,9 +22,6 @@ typedef void (*company_fn)(int64_t id, const char *name, int64_t integrations, i
 			   void *arg);
 int company_each(struct pg *p, company_fn fn, void *arg, struct err *err)
 	__attribute__((warn_unused_result)); /* in order of id */
-/* Ids of companies with at least one active integration, in order. *ids is the caller's (free). */
-int company_ids_due(struct pg *p, int64_t **ids, int *n, struct err *err)
-	__attribute__((warn_unused_result));
 
 /* ---- integration.c ---- */
 struct integration {
@@ -58,6 +55,18 @@ int integration_each(struct pg *p, int64_t company_id, const char *partner, cons
 int integration_set_status(struct pg *p, int64_t id, const char *status, const char *reason,
 			   struct err *err) __attribute__((warn_unused_result));
 int integration_touch_success(struct pg *p, int64_t id, struct err *err)
+	__attribute__((warn_unused_result));
+
+/* ---- due.c: what is to be imported, in slices of a fixed order ---- */
+/* Companies with at least one active integration, ids beyond `after`, in order, at most limit.  *ids
+ * is the caller's (free). */
+int companies_due(struct pg *p, int64_t after, int limit, int64_t **ids, int *n, struct err *err)
+	__attribute__((warn_unused_result));
+/* Active integrations of a company, after < id <= until, in order of id, at most limit. partner
+ * NULL: of any. */
+typedef void (*due_fn)(int64_t id, const char *partner, void *arg);
+int integrations_due(struct pg *p, int64_t company_id, const char *partner, int64_t after,
+		     int64_t until, int limit, due_fn fn, void *arg, struct err *err)
 	__attribute__((warn_unused_result));
 
 /* ---- partner.c: what the control hashes in Redis mirror ---- */
@@ -110,9 +119,14 @@ struct run {
 	int64_t total;                   /* -1 unknown */
 	int64_t processed;
 	struct run_counts counts;
+	int64_t worker_peak_bytes; /* most resident memory of the process, as this run saw it */
 };
 /* Ids come in blocks of 200 from the sequence, kept in the process: cheap. */
 int run_new_id(struct pg *p, int64_t *id, struct err *err) __attribute__((warn_unused_result));
+/* The row that an attempt at this job left which died before it could say so: the newest that began since then.  *id 0: none.
+ * *done: it had ended, all but for the settlement.  Waits. */
+int run_find(struct pg *p, const char *task, const char *job_id, int64_t since_ms, int64_t *id,
+	     bool *done, struct err *err) __attribute__((warn_unused_result));
 /* Inserts or overwrites whole rows by id, n at once, in one statement (worker/sink batches
  * them). Fills one pg_statement-shaped pair; the caller sends it. */
 const char *run_upsert_sql(void);
@@ -170,6 +184,9 @@ int deadletter_discard(struct pg *p, const char *const *ids, int n, struct err *
 struct rejected {
 	int64_t integration_id, run_id;
 	const char *collection, *external_id, *parent_id, *field, *reason, *item_json, *job_id;
+	/* The same in all attempts at an import and in all its children, for an attempt that dies may leave no word of
+	 * its run, and children that are queued again; NULL: the run's id serves. */
+	const char *import_id;
 	int page;
 };
 const char *rejected_insert_sql(void);
@@ -203,6 +220,9 @@ int catchup_due(struct pg *p, struct catchup **out, int *n, struct err *err)
 int catchup_paid(struct pg *p, const struct catchup *c, struct err *err)
 	__attribute__((warn_unused_result));
 void catchup_free(struct catchup *v, int n);
+
+/* ---- poison.c: raises and resolves the alerts of kind poison, by the letters that are dead ---- */
+int alert_poison(struct pg *p, struct err *err) __attribute__((warn_unused_result));
 
 /* ---- health.c: the view integration_health ---- */
 typedef void (*health_fn)(const char *health /* healthy | degraded | down | paused | new */,

@@ -5,6 +5,7 @@
 #define DRIVERS_KIT_CALL_H
 
 #include "common/base/arena.h"
+#include "common/base/budget.h"
 #include "common/base/crypto.h"
 #include "common/io/http.h"
 #include "common/io/pg.h"
@@ -33,7 +34,9 @@ struct caller {
 	const struct integration *integration;
 	int64_t permit_waited_ms; /* grows: does not count against the job's time limit (the door moves the coroutine's deadline by it) */
 	int64_t calls;            /* sent */
-	int64_t observed_us;      /* out: when the last request was sent, on Redis' clock */
+	struct budget *
+		memory; /* of the job: answers that would pass it fail with ERR_MEMORY; NULL: no limit */
+	int64_t observed_us; /* out: when the last request was sent, on Redis' clock */
 };
 
 struct call_spec {
@@ -50,10 +53,14 @@ struct call_spec {
 };
 struct call_result {
 	struct http_response http;
-	cJSON *json;         /* parsed body (after decode_body), or NULL when there was none */
-	int64_t observed_us; /* when it was sent, on Redis' clock */
+	cJSON *json;           /* parsed body (after decode_body), or NULL when there was none */
+	int64_t observed_us;   /* when it was sent, on Redis' clock */
+	struct budget *memory; /* what body and tree were taken from */
+	uint32_t body_bytes, tree_bytes; /* bodies have at most 16 MiB, trees of them under 4 GiB */
 };
 void call_result_clear(struct call_result *r);
+/* The body goes, the tree stays. */
+void call_result_drop_body(struct call_result *r);
 
 /* Waits.  0: status and rules say success.  Else -EREMOTEIO (the partner's answer, classified), -EAGAIN (hold: err.class ERR_HOLD or
  * ERR_RATE_LIMIT with retry_after_ms), -ETIMEDOUT, -ECANCELED, -ECONNRESET (Redis or Postgres lost on the way).

@@ -154,11 +154,23 @@ void call_result_init(struct call_result *r)
 	http_response_init(&r->http);
 	r->json = NULL;
 	r->observed_us = 0;
+	r->memory = NULL;
+	r->body_bytes = r->tree_bytes = 0;
 }
 
 void call_result_clear(struct call_result *r)
 {
+	call_result_drop_body(r);
 	http_response_clear(&r->http);
 	cJSON_Delete(r->json);
 	r->json = NULL;
+	budget_give(r->memory, r->tree_bytes);
+	r->tree_bytes = 0;
+}
+
+void call_result_drop_body(struct call_result *r)
+{
+	buf_clear(&r->http.body);
+	budget_give(r->memory, r->body_bytes);
+	r->body_bytes = 0;
 }

@@ -24,6 +24,19 @@ static int request_headers(const struct exchange *x, struct http_header *out)
 	return n;
 }
 
+static size_t body_max(const struct budget *memory)
+{
+	int64_t left = budget_left(memory);
+
+	return left < 1 ? 1 : left < DOOR_BODY_MAX_BYTES ? (size_t)left : DOOR_BODY_MAX_BYTES;
+}
+
+static void hold_body(struct call_result *r)
+{
+	if (budget_take(r->memory, (int64_t)r->http.body.len)) /* body_max saw to it */
+		r->body_bytes = (uint32_t)r->http.body.len;
+}
+
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
 		  struct err *err)
 {
@@ -38,12 +51,14 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		.connect_ms = m->connect_ms,
 		.read_ms = x->read_ms,
 		.total_ms = x->total_ms,
-		.max_body_bytes = DOOR_BODY_MAX_BYTES,
 	};
 	int rc = route_url(x->route, x->spec, x->auth_query ? x->auth_name : NULL, x->auth_query,
 			   &url, err);
 
 	if (rc == 0) {
+		/* A token is for all jobs: its answer counts for none. */
+		r->memory = x->at_token_url ? NULL : c->memory;
+		q.max_body_bytes = body_max(r->memory);
 		q.url = buf_str(&url);
 		q.n_headers = request_headers(x, headers);
 		c->calls++;
@@ -54,6 +69,8 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 				rc == -ECANCELED ? "cancelled while %s %s was under way"
 						 : "the job's time ended while %s %s was under way",
 				x->spec->method, x->spec->endpoint);
+		else
+			hold_body(r);
 	}
 	secret_free_buf(&url); /* may hold a key */
 	return rc;
@@ -69,10 +86,46 @@ static int decode(const struct caller *c, const struct http_response *h, struct 
 	return hooks->decode_body(buf_str(&h->body), h->body.len, out, err);
 }
 
-/* NULL and a text where there is a body that is not what it should be. */
-static cJSON *parse(const struct caller *c, const struct http_response *h, struct err *why)
+#define FEWER "ask for fewer fields, lower \"size\" of the manifest's pagination"
+
+/* A body that was not read to its end: of more than is left to the job, or than is read of any answer. */
+static void over_body(const struct call_result *r, const struct exchange *x, struct err *why)
 {
+	const struct budget *m = r->memory;
+	size_t most = body_max(m);
+
+	if (most == DOOR_BODY_MAX_BYTES)
+		err_set(why, 0, ERR_MEMORY, "answer size",
+			"the answer of %s %s is longer than %zu KiB, the most that is read of one: " FEWER,
+			x->spec->method, x->spec->endpoint, most >> 10);
+	else
+		err_set(why, 0, ERR_MEMORY, "job memory",
+			"the answer of %s %s is longer than %zu KiB; a job may hold %lld KiB and held %lld: " FEWER
+			", or raise --job-memory",
+			x->spec->method, x->spec->endpoint, most >> 10, (long long)m->limit >> 10,
+			(long long)m->held >> 10);
+}
+
+static void over_tree(const struct call_result *r, const struct exchange *x, size_t tree,
+		      struct err *why)
+{
+	const struct budget *m = r->memory;
+
+	err_set(why, 0, ERR_MEMORY, "job memory",
+		"the answer of %s %s takes %zu KiB in memory, its %zu KiB of text beside them; a job may "
+		"hold %lld KiB and held %lld: " FEWER ", or raise --job-memory",
+		x->spec->method, x->spec->endpoint, tree >> 10, r->http.body.len >> 10,
+		(long long)m->limit >> 10, (long long)(m->held - r->body_bytes) >> 10);
+}
+
+/* NULL and a text where there is a body that is not what it should be. */
+static cJSON *parse(const struct caller *c, const struct exchange *x, struct call_result *r,
+		    struct err *why)
+{
+	const struct http_response *h = &r->http;
+	int64_t left = budget_left(r->memory);
 	struct buf decoded = BUF_INIT;
+	size_t tree = 0;
 	const struct buf *text = &h->body;
 	struct json_error bad;
 	cJSON *json = NULL;
@@ -89,8 +142,14 @@ static cJSON *parse(const struct caller *c, const struct http_response *h, struc
 	}
 	if (decoded.len)
 		text = &decoded;
-	rc = json_parse(text->data, text->len, DOOR_BODY_MAX_BYTES, &json, &bad);
-	if (rc < 0)
+	left = left > (int64_t)decoded.len ? left - (int64_t)decoded.len : 0;
+	rc = json_parse_within(text->data, text->len, DOOR_BODY_MAX_BYTES, (size_t)left, &tree,
+			       &json, &bad);
+	if (rc == 0 && budget_take(r->memory, (int64_t)tree))
+		r->tree_bytes = (uint32_t)tree;
+	if (rc == -ENOMEM)
+		over_tree(r, x, tree, why);
+	else if (rc < 0)
 		err_set(why, 0, ERR_DATA, "json",
 			"the answer is not the JSON that was expected: line %d, column %d: %s",
 			bad.line, bad.column, bad.text);
@@ -129,17 +188,26 @@ static void redact_text(struct err *e)
 	secret_free_buf(&text);
 }
 
+static bool is_success(const struct http_response *h)
+{
+	return h->status >= 200 && h->status < 300;
+}
+
 void exchange_read(struct caller *c, const struct exchange *x, struct call_result *r,
 		   struct err *out)
 {
 	struct err unread = { 0 };
 
-	r->json = parse(c, &r->http, &unread);
+	r->json = parse(c, x, r, &unread);
+	if (r->memory && r->http.failure && !strcmp(r->http.failure, "too_large"))
+		over_body(r, x, &unread);
 	memset(out, 0, sizeof(*out));
 	classify(c->driver->manifest, &r->http, r->json, x->at_token_url,
 		 redis_now_ms(c->door->redis), out);
 	/* an error page need not be JSON; a success must be */
-	if (out->class == ERR_NONE && unread.class != ERR_NONE)
+	if (unread.class == ERR_MEMORY && (r->http.failure || is_success(&r->http)))
+		*out = unread;
+	else if (out->class == ERR_NONE && unread.class != ERR_NONE)
 		*out = unread;
 	if (out->class != ERR_NONE)
 		redact_text(out);

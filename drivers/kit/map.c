@@ -24,6 +24,30 @@ struct mapping {
 	struct err *err;
 };
 
+/* Columns that mean something here, by table: found once, not for each item.  -1: the table has none. */
+struct known {
+	bool found;
+	int at[2], on[2], capacity, parent, extra;
+};
+
+static const struct known *known_of(enum row_table t)
+{
+	static struct known tables[ROW_TABLES];
+	struct known *k = &tables[t];
+
+	if (k->found)
+		return k;
+	*k = (struct known){
+		.found = true,
+		.at = { row_column_find(t, "starts_at"), row_column_find(t, "ends_at") },
+		.on = { row_column_find(t, "starts_on"), row_column_find(t, "ends_on") },
+		.capacity = row_column_find(t, "capacity"),
+		.parent = row_column_find(t, "resource_external_id"),
+		.extra = row_column_find(t, "extra")
+	};
+	return k;
+}
+
 static int __attribute__((format(printf, 3, 4)))
 set_aside(struct mapping *x, const char *field, const char *fmt, ...)
 {
@@ -247,7 +271,7 @@ static void map_parent(struct mapping *x)
 	const char *name = c->belongs_collection ? c->belongs_collection : c->each;
 	const char *id =
 		c->belongs_collection ? item_text(&x->from, c->belongs_id) : x->m->parent_id;
-	int column = row_column_find(c->table, "resource_external_id");
+	int column = known_of(c->table)->parent;
 
 	if (!name || !id || column < 0 || !(c->columns >> column & 1))
 		return;
@@ -287,7 +311,7 @@ static void put_whole(struct mapping *x, struct buf *out)
 static void map_extra(struct mapping *x)
 {
 	const struct manifest_collection *c = x->m->collection;
-	int column = row_column_find(c->table, "extra");
+	int column = known_of(c->table)->extra;
 	struct buf text = BUF_INIT;
 	bool whole = false;
 
@@ -316,28 +340,26 @@ static void map_extra(struct mapping *x)
 
 /* ---- what makes no sense ---- */
 
-static const struct row_value *value_of(const struct mapping *x, const char *name)
+static const struct row_value *value_of(const struct mapping *x, int column)
 {
-	enum row_table t = x->m->collection->table;
-	int column = row_column_find(t, name);
-
 	return column >= 0 && x->row.values[column].set ? &x->row.values[column] : NULL;
 }
 
-static int check_order(struct mapping *x, const char *from, const char *to)
+static int check_order(struct mapping *x, const int columns[2], const char *from, const char *to)
 {
-	const struct row_value *a = value_of(x, from), *b = value_of(x, to);
+	const struct row_value *a = value_of(x, columns[0]), *b = value_of(x, columns[1]);
 
 	return a && b && b->v.i < a->v.i ? set_aside(x, to, "before %s", from) : 0;
 }
 
 static int check_domain(struct mapping *x)
 {
-	const struct row_value *capacity = value_of(x, "capacity");
-	int rc = check_order(x, "starts_at", "ends_at");
+	const struct known *k = known_of(x->m->collection->table);
+	const struct row_value *capacity = value_of(x, k->capacity);
+	int rc = check_order(x, k->at, "starts_at", "ends_at");
 
 	if (rc == 0)
-		rc = check_order(x, "starts_on", "ends_on");
+		rc = check_order(x, k->on, "starts_on", "ends_on");
 	if (rc == 0 && capacity && capacity->v.i < 0)
 		rc = set_aside(x, "capacity", "negative");
 	return rc;

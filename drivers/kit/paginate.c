@@ -1,6 +1,7 @@
 #include "drivers/kit/paginate_parts.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,10 +21,12 @@ struct pager {
 	const struct manifest_paging *p;
 	char *parent_id; /* for messages; NULL if none */
 	struct page_query query;
-	int64_t next; /* offset or page number */
-	char *cursor; /* NULL: the first page */
-	int number;   /* pages so far */
-	int largest;  /* page so far: what "short" means where the partner decides the size */
+	int64_t asked; /* items, by the pages so far */
+	int64_t next;  /* offset or page number */
+	char *cursor;  /* NULL: the first page */
+	int number;    /* pages so far */
+	int size;      /* of a page, as is asked for */
+	int largest;   /* page so far: what "short" means where the partner decides the size */
 	int64_t records, total; /* seen; -1 unknown */
 	bool ended;
 	char why_not[160]; /* incomplete: why */
@@ -47,21 +50,77 @@ void page_init(struct page *p, int number)
 	p->total = -1;
 }
 
+/* Pages that are counted begin at whole multiples of their size: the next one must. */
+static void size_set(struct pager *p, int size)
+{
+	int64_t at;
+
+	if (size < 1)
+		size = 1;
+	if (p->p->kind != PAGING_PAGE) {
+		p->size = size;
+		return;
+	}
+	at = (p->next - p->p->first) * p->size;
+	while (at % size)
+		size--;
+	p->next = p->p->first + at / size;
+	p->size = size;
+}
+
+static bool has_size(const struct pager *p)
+{
+	return p->p->kind != PAGING_NONE && p->p->limit_param;
+}
+
+int pager_size(const struct pager *p)
+{
+	return has_size(p) ? p->size : 0;
+}
+
+bool pager_shrink(struct pager *p)
+{
+	if (!has_size(p) || p->size <= 1)
+		return false;
+	size_set(p, p->size / 2);
+	return true;
+}
+
+void pager_resize(struct pager *p, int size)
+{
+	if (has_size(p))
+		size_set(p, size < p->p->size ? size : p->p->size);
+}
+
+/* Smaller pages are more pages: what counts is how many items were asked for. */
+static bool over_max_pages(const struct pager *p)
+{
+	return p->number >= p->p->max_pages && p->asked >= (int64_t)p->p->max_pages * p->p->size;
+}
+
 /* A state of another kind (the manifest was changed) means nothing here: from the start. */
 static void pager_resume(struct pager *p, const cJSON *state)
 {
 	const char *kind = json_str(state, "kind"), *cursor = json_str(state, "cursor"),
 		   *why = json_str(state, "why_not");
-	int64_t pages = 0;
+	int64_t pages = 0, size = 0;
 
 	if (!kind || strcmp(kind, kind_names[p->p->kind]) != 0 ||
 	    json_bool(state, "restart", false))
 		return;
 	(void)json_int(state, "next", &p->next);
+	if (json_int(state, "size", &size) && size > 0 && size <= p->p->size)
+		p->size = (int)size;
 	(void)json_int(state, "records", &p->records);
 	(void)json_int(state, "total", &p->total);
-	if (json_int(state, "pages", &pages) && pages < p->p->max_pages)
+	if (json_int(state, "pages", &pages) && pages >= 0 && pages < INT_MAX)
 		p->number = (int)pages;
+	p->asked = (int64_t)p->number * p->p->size;
+	(void)json_int(state, "asked", &p->asked);
+	if (over_max_pages(p)) {
+		p->number = 0;
+		p->asked = 0;
+	}
 	if (cursor)
 		p->cursor = mem_strdup(cursor);
 	p->ended = json_bool(state, "ended", false);
@@ -82,6 +141,7 @@ int pager_new(struct caller *c, const struct pager_options *o, struct pager **ou
 	p->c = c;
 	p->coll = o->collection;
 	p->p = &o->collection->paging;
+	p->size = p->p->size > 0 ? p->p->size : 1;
 	p->total = -1;
 	p->next = p->p->kind == PAGING_PAGE ? p->p->first : 0;
 	rc = page_query_init(&p->query, c, o, OWN_PARAMS, err);
@@ -92,6 +152,8 @@ int pager_new(struct caller *c, const struct pager_options *o, struct pager **ou
 	p->parent_id = o->parent_id ? mem_strdup(o->parent_id) : NULL;
 	if (o->resume)
 		pager_resume(p, o->resume);
+	if (o->size)
+		pager_resize(p, o->size);
 	*out = p;
 	return 0;
 }
@@ -114,6 +176,9 @@ static void where(const struct pager *p, struct err *err)
 		return;
 	snprintf(err->where, sizeof(err->where), "%s%s%.40s page %d", p->coll->name,
 		 p->parent_id ? " of " : "", p->parent_id ? p->parent_id : "", p->number + 1);
+	if (has_size(p) && p->size < p->p->size)
+		snprintf(err->where + strlen(err->where), sizeof(err->where) - strlen(err->where),
+			 " of %d items", p->size);
 }
 
 static int add_int(struct manifest_pair *v, int n, const char *name, int64_t value,
@@ -159,7 +224,7 @@ static bool stop_says(const struct pager *p, const struct manifest_stop *s, cons
 	case STOP_EMPTY:
 		return out->n == 0;
 	case STOP_SHORT_PAGE: /* but not against the total: some partners give less than was asked for */
-		return out->n < (p->p->limit_param ? p->p->size : p->largest) && !more;
+		return out->n < (p->p->limit_param ? p->size : p->largest) && !more;
 	case STOP_TOTAL:
 		return p->total >= 0 && !more;
 	case STOP_HAS_MORE:
@@ -200,6 +265,7 @@ static void judge(struct pager *p)
 static void advance(struct pager *p, struct page *out, const char *next_cursor)
 {
 	p->number++;
+	p->asked += p->size;
 	p->records += out->n;
 	if (out->n > p->largest)
 		p->largest = out->n;
@@ -246,7 +312,7 @@ static int fetch(struct pager *p, struct page *out, struct err *err)
 	int n = p->query.n, rc;
 
 	if (g->kind != PAGING_NONE && g->limit_param)
-		n = add_int(v, n, g->limit_param, g->size, size);
+		n = add_int(v, n, g->limit_param, p->size, size);
 	if (g->kind == PAGING_OFFSET)
 		n = add_int(v, n, g->offset_param, p->next, next);
 	else if (g->kind == PAGING_PAGE)
@@ -260,10 +326,9 @@ static int fetch(struct pager *p, struct page *out, struct err *err)
 		rc = page_records(out, p->coll, err);
 	if (rc == 0)
 		rc = take(p, out, err);
-	if (rc == 0)
-		buf_clear(
-			&out->result.http
-				 .body); /* the records are in the tree: thousands of jobs hold a page */
+	out->text_bytes = (int64_t)out->result.http.body.len;
+	if (rc == 0) /* the records are in the tree: thousands of jobs hold a page */
+		call_result_drop_body(&out->result);
 	if (rc == -EREMOTEIO || rc == -EBADMSG)
 		call_exchange_print(p->c, &spec, &out->result, &out->exchange);
 	return rc;
@@ -274,10 +339,10 @@ int pager_next(struct pager *p, struct page *out, struct err *err)
 	int rc;
 
 	page_init(out, p->number + 1);
-	if (!p->ended && p->number >= p->p->max_pages && p->p->kind != PAGING_NONE) {
+	if (!p->ended && over_max_pages(p) && p->p->kind != PAGING_NONE) {
 		p->ended = true;
 		snprintf(p->why_not, sizeof(p->why_not), "max_pages: stopped after %d pages",
-			 p->p->max_pages);
+			 p->number);
 	}
 	if (p->ended)
 		return 0;
@@ -311,6 +376,10 @@ cJSON *pager_state(const struct pager *p)
 	cJSON_AddNumberToObject(s, "records", (double)p->records);
 	cJSON_AddNumberToObject(s, "total", (double)p->total);
 	cJSON_AddNumberToObject(s, "pages", p->number);
+	if (p->size != p->p->size)
+		cJSON_AddNumberToObject(s, "size", p->size);
+	if (p->asked != (int64_t)p->number * p->p->size)
+		cJSON_AddNumberToObject(s, "asked", (double)p->asked);
 	if (p->cursor)
 		cJSON_AddStringToObject(s, "cursor", p->cursor);
 	if (p->ended)

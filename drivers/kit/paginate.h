@@ -12,6 +12,7 @@ struct page {
 	int n;               /* borrowed from result.json; array owned by the page */
 	int number;          /* from 1 */
 	int64_t observed_us; /* when its request was sent, Redis' clock */
+	int64_t text_bytes;  /* of its JSON: at most so much text is in its rows */
 	int64_t total;       /* -1 unknown */
 	bool last;
 	struct buf
@@ -25,6 +26,7 @@ struct pager_options {
 	const cJSON *parent;   /* other {parent.X}: an object of the parent's row, or NULL */
 	int64_t since_us;      /* incremental: 0 = full */
 	const cJSON *resume;   /* state of pager_state, or NULL: from the start */
+	int size; /* items a page; 0 = the manifest's; more than that is not asked for */
 };
 int pager_new(struct caller *c, const struct pager_options *o, struct pager **out, struct err *err)
 	__attribute__((warn_unused_result)); /* -EINVAL */
@@ -33,6 +35,12 @@ void pager_free(struct pager *p);
  * failure but -EBADMSG the same page may be asked for again. */
 int pager_next(struct pager *p, struct page *out, struct err *err)
 	__attribute__((warn_unused_result));
+/* How many items a page asks for; 0 where the partner decides. */
+int pager_size(const struct pager *p);
+/* Asks for smaller pages from here on, half the size or less.  false: they can't be smaller. */
+bool pager_shrink(struct pager *p);
+/* Asks for pages of at most size, at most the manifest's: where pages are counted, of a size that fits where they stand. */
+void pager_resize(struct pager *p, int size);
 bool pager_complete(const struct pager *p, const char **why_not); /* after 0 */
 cJSON *pager_state(
 	const struct pager *p); /* where the next page starts, under 1 KiB; the caller's */

@@ -38,6 +38,7 @@ int fetch_item(struct caller *c, const struct manifest_collection *coll, const c
 		spec.path = buf_str(&path);
 		rc = call(c, &spec, &out->result, err);
 		out->observed_us = out->result.observed_us;
+		out->text_bytes = (int64_t)out->result.http.body.len;
 		item = rc == 0 ? item_in(out->result.json, coll) : NULL;
 		if (rc == 0 && !item)
 			rc = err_set(err, -EBADMSG, ERR_DATA, "records",

@@ -59,6 +59,33 @@ static void letter_print(const struct burials *b, const struct view *v, const st
 	cJSON_Delete(job);
 }
 
+/* What its run is told: as a descendant, or as a root that others hang on already. */
+static void bury_run(struct burials *b, const struct view *v, const struct job_seen *j,
+		     struct burial *one)
+{
+	struct job job = { 0 };
+	struct err ignored = { 0 };
+	const char *run = j->header.extra_len ? memmem(j->header.extra, j->header.extra_len,
+						       RUN_HEADER, strlen(RUN_HEADER))
+					      : NULL;
+
+	if (job_parse(j->payload, j->payload_len, &job, &ignored) < 0)
+		return;
+	run_of_job(&job, &one->run);
+	if (!job.run_id && run)
+		one->run = (struct run_ref){ .id = strtoll(run + strlen(RUN_HEADER), NULL, 10),
+					     .home = v->partner,
+					     .root = true };
+	if (one->run.id) {
+		char *keep = b->of[b->n - 1];
+
+		snprintf(keep, sizeof(b->of[0]), "%s", j->header.id);
+		one->id = keep;
+		one->run.home = mem_strdup(one->run.home);
+	}
+	job_clear(&job);
+}
+
 bool burials_add(struct burials *b, const struct view *v, const struct job_seen *j)
 {
 	struct buf letter = BUF_INIT;
@@ -76,6 +103,7 @@ bool burials_add(struct burials *b, const struct view *v, const struct job_seen 
 				.failed_at_ms = v->now_ms,
 				.member_len = j->member_len,
 				.letter_len = letter.len };
+	bury_run(b, v, j, one);
 	one->member = memcpy(mem_alloc(j->member_len + 1), j->member, j->member_len);
 	one->letter = buf_detach(&letter);
 	b->bytes += one->member_len + one->letter_len;
@@ -87,6 +115,7 @@ void burials_clear(struct burials *b)
 	for (int i = 0; i < b->n; i++) {
 		free((char *)b->v[i].member);
 		free((char *)b->v[i].letter);
+		free((char *)b->v[i].run.home);
 	}
 	b->n = 0;
 	b->bytes = 0;

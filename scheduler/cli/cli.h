@@ -141,6 +141,8 @@ int cmd_job_list(struct cli *c);
 int cmd_job_show(struct cli *c);
 int cmd_job_cancel(struct cli *c);
 int cmd_job_retry(struct cli *c);
+int cmd_run_list(struct cli *c);
+int cmd_run_show(struct cli *c);
 int cmd_worker_list(struct cli *c);
 int cmd_worker_show(struct cli *c);
 int cmd_doctor(struct cli *c);
@@ -161,6 +163,7 @@ int options_dead_filter(struct config_option *out);
 int options_queue_purge(struct config_option *out);
 int options_job_list(struct config_option *out);
 int options_breaker_open(struct config_option *out);
+int options_run_list(struct config_option *out);
 int options_doctor(struct config_option *out);
 
 #endif

@@ -7,7 +7,7 @@
 #define LIST_LIMIT 100
 #define BULK 1000 /* letters of one round of a replay by filter */
 
-static const char *class, *partner, *integration, *since;
+static const char *class, *partner, *integration, *since, *state;
 static int64_t limit;
 
 int options_dead_filter(struct config_option *out)
@@ -34,6 +34,11 @@ int options_dead_list(struct config_option *out)
 {
 	int n = options_dead_filter(out);
 
+	out[n++] = (struct config_option){ .name = "state",
+					   .value_name = "S",
+					   .help = "dead, replayed or discarded (default: dead; of"
+						   " class purged or cancelled: discarded)",
+					   .out = &state };
 	out[n] = (struct config_option){ .name = "limit",
 					 .value_name = "N",
 					 .help = "at most so many, newest first",
@@ -45,12 +50,27 @@ int options_dead_list(struct config_option *out)
 	return n + 1;
 }
 
+/* Jobs that a person took out: discarded at once, and of no class that an error has. */
+static bool is_by_hand(const char *name)
+{
+	return name && (!strcmp(name, "purged") || !strcmp(name, "cancelled"));
+}
+
+static int read_state(struct cli *c, struct letter_filter *f)
+{
+	f->state = state ? state : is_by_hand(class) ? "discarded" : NULL;
+	if (state && strcmp(state, "dead") && strcmp(state, "replayed") &&
+	    strcmp(state, "discarded"))
+		return cli_misused(c, "--state: dead, replayed or discarded, not \"%s\"", state);
+	return 0;
+}
+
 static int read_filter(struct cli *c, struct letter_filter *f)
 {
 	int rc = 0;
 
 	*f = (struct letter_filter){ .class = class, .partner = partner, .limit = LIST_LIMIT };
-	if (class && err_class_parse(class) == ERR_CLASS_COUNT)
+	if (class && !is_by_hand(class) && err_class_parse(class) == ERR_CLASS_COUNT)
 		return cli_misused(c, "--class: there is no class \"%s\"", class);
 	if (integration)
 		rc = parse_id(c, "--integration", integration, &f->integration);
@@ -99,6 +119,9 @@ int cmd_dead_list(struct cli *c)
 
 	if (rc)
 		return rc;
+	rc = read_state(c, &f);
+	if (rc)
+		return rc;
 	f.limit = (int)limit;
 	rc = letters_find(c, &f, &found);
 	if (rc == 0) {
@@ -111,8 +134,8 @@ int cmd_dead_list(struct cli *c)
 	return rc;
 }
 
-/* The one that words[0] names. */
-static int find_one(struct cli *c, struct letters *found)
+/* The one that words[0] names; state NULL: dead. */
+static int find_one(struct cli *c, const char *in_state, struct letters *found)
 {
 	struct letter_filter f;
 	int rc = read_filter(c, &f);
@@ -120,6 +143,7 @@ static int find_one(struct cli *c, struct letters *found)
 	if (rc)
 		return rc;
 	f.id = c->words[0];
+	f.state = in_state;
 	rc = letters_find(c, &f, found);
 	if (rc == 0 && found->n == 0)
 		rc = cli_fail(c, EXIT_NOT_FOUND, "no dead letter \"%s\"; see `longshore dead list`",
@@ -130,7 +154,7 @@ static int find_one(struct cli *c, struct letters *found)
 int cmd_dead_show(struct cli *c)
 {
 	struct letters found = { 0 };
-	int rc = find_one(c, &found);
+	int rc = find_one(c, "any", &found);
 
 	if (rc == 0 && found.v[0].tree) {
 		cJSON *o = cJSON_Duplicate(found.v[0].tree, true);
@@ -149,7 +173,7 @@ static int settle_one(struct cli *c, bool replay)
 {
 	struct letters found = { 0 };
 	struct err err = { 0 };
-	int rc = find_one(c, &found);
+	int rc = find_one(c, NULL, &found);
 
 	if (rc == 0) {
 		rc = letter_settle(c, &found.v[0], replay, &err);

@@ -3,10 +3,14 @@
 #include "common/base/id.h"
 #include "common/queue/queue.h"
 #include "common/store/store.h"
-#include "scheduler/cli/cli.h"
+#include "scheduler/cli/push_wait.h"
+
+#define WAIT_MAX_MS (12 * 3600 * 1000LL)
+#define RESULT_MORE_S 600 /* beyond the wait, for whoever asks once more */
 
 static const char *integration, *args_text, *lane_text, *run_at;
 static const char *unique, *unique_mode, *idempotency_key;
+static int64_t wait_ms;
 
 int options_push(struct config_option *out)
 {
@@ -43,7 +47,16 @@ int options_push(struct config_option *out)
 					 .value_name = "KEY",
 					 .help = "not if a job with this key succeeded within 24h",
 					 .out = &idempotency_key };
-	return 7;
+	out[7] = (struct config_option){
+		.name = "wait",
+		.value_name = "DURATION",
+		.help = "wait so long for its result, else say how far it is",
+		.type = CONFIG_DURATION_MS,
+		.fallback = "0",
+		.max = WAIT_MAX_MS,
+		.out = &wait_ms
+	};
+	return 8;
 }
 
 static int read_args(const struct cli *c, cJSON **out)
@@ -85,10 +98,14 @@ static int enqueue(struct cli *c, const char *partner, const struct queue_push *
 	struct err err = { 0 };
 	int rc = queue_enqueue(q, push, 1, cli_deadline(), &err);
 
-	queue_free(q);
 	if (rc < 0)
-		return cli_error(c, rc, &err, "push");
-	return out_value(c, "id", cJSON_CreateString(push->id));
+		rc = cli_error(c, rc, &err, "push");
+	else if (wait_ms)
+		rc = push_wait(c, q, push->id, wait_ms);
+	else
+		rc = out_value(c, "id", cJSON_CreateString(push->id));
+	queue_free(q);
+	return rc;
 }
 
 static int read_push(struct cli *c, struct queue_push *push)
@@ -139,6 +156,8 @@ int cmd_push(struct cli *c)
 		job_print(&payload, c->words[1], push.integration, args, 0, NULL);
 		job_print_keys(&payload, unique, strcmp(unique_mode, "replace") == 0,
 			       idempotency_key);
+		if (wait_ms)
+			job_print_result_ttl(&payload, wait_ms / 1000 + RESULT_MORE_S);
 		push.id = id;
 		push.payload = payload.data;
 		push.len = payload.len;

@@ -48,6 +48,7 @@ cJSON *job_row(const struct view *v, const struct job_seen *j);
 struct burials {
 	struct burial v[100];
 	char id[100][32];
+	char of[100][JOB_ID_MAX]; /* their jobs' own ids, where a run is told */
 	int n;
 	size_t bytes;
 	const char *class, *error; /* of their letters */

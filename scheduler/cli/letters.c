@@ -155,9 +155,11 @@ int letters_find(struct cli *c, const struct letter_filter *f, struct letters *o
 					    .partner = f->partner,
 					    .integration_id = f->integration,
 					    .since_ms = f->since_ms,
+					    .state = f->state,
 					    .limit = f->limit };
+	bool in_redis = !f->state || !strcmp(f->state, "dead") || !strcmp(f->state, "any");
 	struct err err = { 0 };
-	int rc = walk_redis(c, f, out, &err);
+	int rc = in_redis ? walk_redis(c, f, out, &err) : 0;
 
 	if (rc == 0)
 		rc = deadletter_each(c->pg, &stored, take_stored, out, &err);

@@ -23,11 +23,12 @@ void letters_clear(struct letters *l);
 
 struct letter_filter {
 	const char *id, *class, *partner;
+	const char *state; /* NULL: dead; replayed, discarded: Postgres alone knows; any */
 	int64_t integration, since_ms;
 	int limit;
 };
 
-/* Waits. Appends what matches and is in Redis, then what is in Postgres alone (state dead),
+/* Waits. Appends what matches and is in Redis, then what is in Postgres alone,
  * newest first in each, together at most limit. Letters that died after this command began are
  * left for the next one.  0 or an exit code. */
 int letters_find(struct cli *c, const struct letter_filter *f, struct letters *out)

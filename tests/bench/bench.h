@@ -69,6 +69,25 @@ static inline redisReply *bench_reply(redisContext *c)
 	return reply;
 }
 
+/* What Redis itself has used so far, user and system. */
+static inline double bench_redis_cpu_us(redisContext *c)
+{
+	static const char *const fields[] = { "used_cpu_sys:", "used_cpu_user:" };
+	double seconds = 0;
+
+	redisAppendCommand(c, "INFO cpu");
+	redisReply *reply = bench_reply(c);
+	for (int i = 0; i < 2; i++) {
+		const char *at = strstr(reply->str, fields[i]);
+
+		if (!at)
+			bench_die("redis: INFO has no %s", fields[i]);
+		seconds += strtod(at + strlen(fields[i]), NULL);
+	}
+	freeReplyObject(reply);
+	return seconds * 1e6;
+}
+
 static inline void bench_load(redisContext *c, struct redis_script *s)
 {
 	redisAppendCommand(c, "SCRIPT LOAD %s", s->source);

@@ -224,13 +224,15 @@ static int64_t claim_all(redisContext *c)
 
 static void scripts(redisContext *c, int64_t n, const struct buf *payload)
 {
-	double began, admitted, ended, cpu;
+	redisContext *info = bench_redis(c->tcp.port);
+	double began, admitted, ended, cpu, redis;
 
 	bench_load(c, &lua_admit);
 	bench_load(c, &lua_claim);
 	bench_load(c, &lua_finish);
 	freeReplyObject(redisCommand(c, "HSET control:{longshore} gen 1 partner 2000 default 64"));
 	run_list(c, "LPUSH", "queue:{longshore}", payload, n);
+	redis = bench_redis_cpu_us(info);
 	cpu = bench_cpu_us();
 	began = (double)clock_mono_us();
 	admit_all(c);
@@ -238,9 +240,11 @@ static void scripts(redisContext *c, int64_t n, const struct buf *payload)
 	if (claim_all(c) != n)
 		bench_die("other than %lld jobs were finished", (long long)n);
 	ended = (double)clock_mono_us();
-	printf("{\"jobs_per_s\": %.0f, \"admit_per_s\": %.0f, \"claim_finish_per_s\": %.0f, \"cpu_us\": %.2f}\n",
+	printf("{\"jobs_per_s\": %.0f, \"admit_per_s\": %.0f, \"claim_finish_per_s\": %.0f, \"cpu_us\": %.2f, \"redis_us\": %.2f}\n",
 	       (double)n * 1e6 / (ended - began), (double)n * 1e6 / (admitted - began),
-	       (double)n * 1e6 / (ended - admitted), (bench_cpu_us() - cpu) / (double)n);
+	       (double)n * 1e6 / (ended - admitted), (bench_cpu_us() - cpu) / (double)n,
+	       (bench_redis_cpu_us(info) - redis) / (double)n);
+	redisFree(info);
 }
 
 int main(int argc, char **argv)

@@ -1,6 +1,7 @@
 """What a worker makes of jobs that are none: a dead letter with the text kept and a reason; it goes on."""
 
 import base64
+import json
 import re
 
 import pytest
@@ -103,6 +104,25 @@ def test_letters_reach_postgres_and_the_command(two_partners):
     assert (shown["id"], shown["error"]) == (rows[0]["id"], rows[0]["error"])
     assert cluster.longshore.run("dead", "show", "nosuchletter").code == 3
     assert cluster.queue()["dead"] == len(bad)
+
+
+def test_any_number_that_died_within_a_millisecond_is_copied(cluster):
+    """The copy goes in slices of 100, and by the time of death: a slice must not end in the midst of a millisecond."""
+    worker = cluster.worker()
+    cluster.push({"task": "no_such_task"})
+    wait_until(lambda: len(cluster.dead()) == 1, 20 * SLOWER, cluster.describe)
+    assert worker.term() == 0
+    (letter,), now = cluster.dead(), cluster.redis.client.time()
+    at = now[0] * 1000 - 5000
+    died = [at] * 60 + [at + 1] * 250 + [at + 2] * 120 + [at + 3]
+    cluster.redis.client.delete("dead:{guesty}")
+    for n, ms in enumerate(died):
+        cluster.redis.client.zadd("dead:{guesty}", {json.dumps({**letter, "id": f"{n:026}", "failed_at": ms}): ms})
+    cluster.scheduler()
+    wait_until(lambda: cluster.one("SELECT count(*) FROM dead_letters") >= len(died), 20 * SLOWER,
+               lambda: f"{len(died)} letters: {cluster.sql('SELECT count(*) FROM dead_letters')}")
+    assert {r["id"] for r in cluster.sql("SELECT id FROM dead_letters")} == {f"{n:026}" for n in range(len(died))}
+    assert cluster.redis.client.zcard("dead:{guesty}") == len(died), "young ones stay in Redis"
 
 
 def test_replay_and_discard(two_partners):

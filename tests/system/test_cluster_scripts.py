@@ -5,15 +5,14 @@ differ, and so do those of keys that a script might make up.  Every script of co
 """
 
 import hashlib
-import json
 import re
-import shutil
 import subprocess
 
 import pytest
 import redis
 
 from harness import Redis, lease_port, wait_until
+from harness.partners import by_listing, guesty_as
 from harness.process import ROOT, SLOWER
 
 SCRIPTS = sorted((ROOT / "common" / "queue" / "lua").glob("*.lua"))
@@ -53,13 +52,18 @@ def three_nodes(cluster):
 def partner(cluster, three_nodes):
     """Guesty by a name whose slot is on the same node."""
     name = next(f"guesty{n}" for n in range(100) if owns(three_nodes, f"queue:{{guesty{n}}}"))
-    folder = cluster.folder / "drivers" / name
-    shutil.copytree(ROOT / "drivers" / "guesty", folder)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["partner"] = name
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    cluster.drivers = str(folder.parent)
+    folder = cluster.folder / "drivers"
+    guesty_as(name, folder)
+    cluster.drivers = str(folder)
     cluster.longshore.env = cluster.env()
+    return name
+
+
+@pytest.fixture
+def fanned(cluster, three_nodes, partner):
+    """One more, whose pages queue jobs."""
+    name = next(f"byeach{n}" for n in range(100) if owns(three_nodes, f"queue:{{byeach{n}}}"))
+    guesty_as(name, cluster.folder / "drivers", by_listing)
     return name
 
 
@@ -71,19 +75,21 @@ def have_run(node):
 
 
 @pytest.mark.timeout(60 * SLOWER)
-def test_every_script_runs_on_a_cluster(cluster, three_nodes, partner):
+def test_every_script_runs_on_a_cluster(cluster, three_nodes, partner, fanned):
     node = three_nodes
     with pytest.raises(redis.ResponseError):  # what a foreign key meets here
         node.client.eval("return redis.call('GET', '{elsewhere}:key')", 1, "queue:{longshore}")
     sandbox = cluster.sandbox(listings=30, reservations=10, clean=True, latency="20ms")
     integration = cluster.integration(sandbox, partner=partner)
+    cluster.integration(sandbox, account="acct-2", partner=fanned)  # spawn; its ends go home by the outbox: run
     queue = f"queue:{{{partner}}}"
     # One worker a partner: a doorbell listens in one slot (common/README.md).
-    workers = {p: cluster.worker(partners=p) for p in (partner, "longshore")}
+    workers = {p: cluster.worker(partners=p) for p in (partner, fanned, "longshore")}
     cluster.scheduler(import_every="1s")  # enqueue with a seen key, role, relay, children
     for worker in workers.values():
         worker.wait_for_log("event=started", 20 * SLOWER)
-    wait_until(lambda: cluster.one("SELECT count(*) FROM transactions") == 10, 30 * SLOWER, cluster.describe)
+    wait_until(lambda: cluster.one("SELECT count(*) FROM transactions WHERE integration_id = %s", integration) == 10,
+               30 * SLOWER, cluster.describe)
 
     cluster.push({"task": "nonsense", "id": "bad"}, queue)  # settle: dead; then replay
     cluster.push({"task": "noop", "id": "late", "run_at": 1 + 1000 * int(node.client.time()[0] + 2)}, queue)  # promote
@@ -96,6 +102,9 @@ def test_every_script_runs_on_a_cluster(cluster, three_nodes, partner):
     wait_until(lambda: cluster.one("SELECT count(*) FROM dead_letters"), 20 * SLOWER, cluster.describe)
     (letter,) = cluster.longshore("dead", "list", "--json").json()
     cluster.longshore("dead", "replay", letter["id"])
+
+    node.client.lpush(f"outbox:{{{partner}}}", "nonsense")  # shelve
+    wait_until(lambda: cluster.one("SELECT count(*) FROM dead_letters WHERE rule = 'outbox'"), 20 * SLOWER, cluster.describe)
 
     cluster.longshore("integration", "pause", integration)  # control; its jobs are held: count
     cluster.push({"task": "import_resource", "id": "waits", "integration_id": integration, "args": {"external_id": item}}, queue)

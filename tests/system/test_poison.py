@@ -4,23 +4,11 @@ import re
 from datetime import datetime
 
 import pytest
+import requests
 
-from harness import Worker, wait_until
+from harness import lease_port, wait_until
 from harness.leases import busy_is_exact
-from harness.process import BIN, SLOWER
-
-CRASH_WORKER = BIN.parent / "test" / "crash-worker"  # longshore-worker with the tasks of crash_tasks.c
-
-
-def crash_worker(cluster, **flags):
-    assert CRASH_WORKER.exists(), f"make {CRASH_WORKER} (make system does)"
-    env = cluster.env()
-    # The sanitizers would turn these signals into reports and exit codes of their own.
-    env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":handle_segv=0:handle_abort=0"
-    worker = Worker(cluster._folder("worker"), env, cluster._name("worker"), **flags)
-    worker.argv[0] = str(CRASH_WORKER)
-    return cluster.add(worker).start()
-
+from harness.process import SLOWER
 
 def members(cluster, *keys):
     """Headers of what stands in flight and ready: (first letter, id, attempts, crashes, payload)."""
@@ -38,7 +26,7 @@ def deaths(worker):
 
 @pytest.mark.parametrize("how, after, number", [("abort", None, 6), ("write", None, 11), ("deep", "wait", 11)])
 def test_a_job_that_crashes_two_processes_is_a_poison_pill(cluster, how, after, number):
-    worker = crash_worker(cluster)
+    worker = cluster.crash_worker()
     worker.wait_for_log("event=started")
     for n in range(20):
         cluster.push({"task": "wait", "id": f"innocent-{n}", "args": {"ms": 1500 * SLOWER}})
@@ -66,18 +54,29 @@ def test_a_job_that_crashes_two_processes_is_a_poison_pill(cluster, how, after, 
 
 def test_its_letter_is_found_by_the_command_and_can_be_replayed(cluster):
     cluster.scheduler()
-    worker = crash_worker(cluster)
+    address = f"127.0.0.1:{lease_port()}"
+    worker = cluster.crash_worker(metrics=address)
     cluster.push({"task": "crash", "id": "bad"})
     wait_until(lambda: cluster.sql("SELECT 1 FROM dead_letters"), 30 * SLOWER, cluster.describe)
     (row,) = cluster.sql("SELECT * FROM dead_letters")
     assert row["class"] == "poison" and row["task"] == "crash"
+    alert = "SELECT * FROM alerts WHERE kind = 'poison' AND state = '%s'"
+    wait_until(lambda: cluster.sql(alert % "open"), 20 * SLOWER, cluster.describe)
+    (found,) = cluster.sql(alert % "open")
+    assert found["severity"] == "critical" and found["scope"] == "guesty:crash" and row["id"] in found["what"]
+    assert found["since"] == row["failed_at"] and "dead show" in found["todo"]
+    dead = [x for x in requests.get(f"http://{address}/metrics", timeout=5).text.splitlines()
+            if x.startswith("integration_tasks_total{") and 'outcome="dead"' in x]
+    assert dead == ['integration_tasks_total{outcome="dead",partner="guesty",task="crash"} 1'], "counted once"
     cluster.longshore("dead", "replay", row["id"])
     wait_until(lambda: deaths(worker) == 4, 30 * SLOWER, cluster.describe)  # it begins with a clean sheet
     wait_until(lambda: len(cluster.sql("SELECT 1 FROM dead_letters")) == 2, 30 * SLOWER, cluster.describe)
+    cluster.longshore("dead", "discard", "--class", "poison")
+    wait_until(lambda: cluster.sql(alert % "resolved"), 20 * SLOWER, cluster.describe)
 
 
 def test_a_process_killed_from_outside_charges_nobody(cluster):
-    worker = crash_worker(cluster)
+    worker = cluster.crash_worker()
     cluster.push({"task": "crash", "id": "unlucky", "args": {"how": "kill"}})
     wait_until(lambda: deaths(worker) >= 3, 30 * SLOWER, worker.log_tail)
     worker.kill9()
@@ -88,7 +87,7 @@ def test_a_process_killed_from_outside_charges_nobody(cluster):
 
 def test_suspects_run_one_at_a_time(cluster):
     cluster.scheduler()
-    worker = crash_worker(cluster)
+    worker = cluster.crash_worker()
     for n in range(3):
         cluster.push({"task": "crash", "id": f"once-{n}", "args": {"times": 1, "ms": 600}})
     cluster.wait_idle(40)

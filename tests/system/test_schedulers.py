@@ -57,6 +57,22 @@ def test_a_list_that_nobody_serves_is_reported(cluster):
     assert "queue:{gusty}" in alert["what"] and "queue:{guesty}" in alert["what"]
 
 
+def test_the_alert_of_a_list_that_is_gone_resolves_itself(cluster):
+    cluster.push({"task": "noop"}, "queue:{gusty}")
+    cluster.push({"task": "noop"}, "queue:{gustavo}")
+    first = cluster.scheduler()
+    count = "SELECT count(*) FROM alerts WHERE kind = 'unserved_list' AND state = 'open'"
+    wait_until(lambda: cluster.one(count) == 2, 30 * SLOWER, "the alerts")
+    assert first.term() == 0
+    cluster.redis.client.delete("queue:{gusty}")
+    # A look confirms what it finds; what was not confirmed for 5 s is gone.  Another scheduler looks at once.
+    wait_until(lambda: cluster.one("SELECT now() - max(last_seen) > interval '6 s' FROM alerts"), 20, "the alerts to age")
+    cluster.scheduler()
+    wait_until(lambda: cluster.one(count) == 1, 20 * SLOWER, lambda: str(cluster.sql("SELECT * FROM alerts")))
+    assert cluster.one("SELECT scope FROM alerts WHERE state = 'open'") == "queue:{gustavo}"
+    assert cluster.one("SELECT resolved_at IS NOT NULL FROM alerts WHERE scope = 'queue:{gusty}'")
+
+
 MANIFEST = {"partner": "late", "manifest": 1, "api": {"base": {"production": "http://127.0.0.1:1"}},
             "collections": {"things": {"get": "/things", "records": "@", "id": "id", "table": "resources",
                                        "map": {"name": "name"}}}}

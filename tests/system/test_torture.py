@@ -23,12 +23,17 @@ def the_ledger_can_say_no(torture):
     client.hset("flight:{guesty}", mapping={f"nobody:{n}:2:0": "1" for n in range(41)})
     cluster.sql("UPDATE resources SET version = 99 WHERE external_id = (SELECT min(external_id) FROM resources)")
     cluster.sql("UPDATE resources SET name = 'another' WHERE external_id = (SELECT max(external_id) FROM resources)")
+    runs = cluster.sql("SELECT r.id FROM runs r JOIN runs p ON p.root_id = r.id AND p.id <> r.id WHERE r.on_done_at IS NOT NULL"
+                       " GROUP BY r.id ORDER BY r.id")
+    cluster.sql("UPDATE runs SET ended = NULL WHERE id = %s", runs[0]["id"])
+    client.hset("run:{longshore}:999999", "job", "")
     torture.ledger()
+    client.delete("run:{longshore}:999999")
     client.delete("stray:{guesty}", "seen:{guesty}:endless", "busy:{guesty}", "flight:{guesty}")
     found = "\n".join(torture.wrong)
     for words in ("1 jobs were lost: ['never-pushed']", "stray:{guesty} is not in common/README.md", "seen:{guesty}:endless has no end",
                   f"integration {integration}: busy 3, no lease", "41 in flight, the partner may have 40", "busy nil", "version 99",
-                  "'name': ('another'", "flight:{guesty} is left over"):
+                  "'name': ('another'", "flight:{guesty} is left over", f"run {runs[0]['id']} of company-", "run:{longshore}:999999 is left over"):
         assert words in found, f"the ledger did not find: {words}\n{found}"
 
 

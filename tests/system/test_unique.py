@@ -135,3 +135,23 @@ def test_the_command_says_what_is_wrong_with_keys(cluster):
     cluster.push({"task": "noop", "unique": "a", "unique_mode": "newest"})
     wait_until(lambda: len(cluster.dead()) == 1, 20 * SLOWER, cluster.describe)
     assert "reject or replace" in cluster.dead()[0]["error"]
+
+
+def test_a_job_that_is_cancelled_frees_its_keys(cluster):
+    sandbox = cluster.sandbox(listings=5, clean=True, limits="none")
+    integration = cluster.integration(sandbox)
+    cluster.scheduler()
+    worker = cluster.worker()
+    sandbox.fault(match="/v1/listings/missing", status=503)
+    job = {"task": "import_resource", "integration_id": integration, "args": {"external_id": "missing"}, "unique": "one",
+           "idempotency_key": "two"}
+    cluster.push({**job, "id": "first"})
+    worker.wait_for_log(r"event=job_later.*job=first", 20 * SLOWER)
+    wait_until(lambda: cluster.redis.client.zcard("delayed:{guesty}") == 1, 10 * SLOWER, cluster.describe)
+    assert len(keys(cluster)) == 2
+    cluster.longshore("job", "cancel", "first")
+    assert keys(cluster) == []
+    sandbox.clear_faults()
+    cluster.push({**job, "id": "second"})
+    wait_until(lambda: len(cluster.dead()) == 1, 20 * SLOWER, cluster.describe)
+    assert cluster.dead()[0]["job"] == "second", "it ran: the partner does not know the item"

@@ -1,6 +1,8 @@
 """The live view: what waits, what is held and why, what runs where since when; and what a person may do about it."""
 
 import json
+import re
+import signal
 import time
 
 import pytest
@@ -154,9 +156,58 @@ def test_purge_keeps_what_it_takes_in_postgres(still):
     assert still.queue()["ready"] == 2
     rows = still.sql("SELECT letter FROM dead_letters WHERE state = 'discarded' AND class = 'purged'")
     assert sorted(r["letter"]["payload"] for r in rows) == sorted(payloads), "every byte that was pushed"
+    # What was taken out by hand can be listed and shown.
+    for words in (["--class", "purged"], ["--state", "discarded"]):
+        listed = still.longshore("dead", "list", *words, "--limit", "1000", "--json").json()
+        assert len(listed) == 450 and {x["class"] for x in listed} == {"purged"}
+    assert still.longshore("dead", "show", listed[0]["id"], "--json").json()["class"] == "purged"
+    assert still.longshore("dead", "list", "--json").json() == []
+    refused(still.longshore.run("dead", "list", "--state", "buried"), 2, "discarded")
     assert still.longshore("queue", "purge", "guesty", "--yes", "--json").json() == {"purged": 2}
     assert still.busy() == 0 and still.dead() == []
     assert still.one("SELECT count(*) FROM dead_letters WHERE state = 'discarded'") == 452
+
+
+def test_what_each_job_waits_for_and_since_when(cluster):
+    """USR1 tells it of each job; `worker show` in sum, and which jobs those are."""
+    sandbox = cluster.sandbox(listings=4, clean=True, limits="none")
+    one, other = cluster.integration(sandbox, "acct-1"), cluster.integration(sandbox, "acct-2")
+    worker = cluster.worker(log_level="error")  # it speaks up even so
+    sandbox.fault(match="/v1/listings", account=1, delay_ms=20000)
+    sandbox.fault(match="/oauth2/token", delay_ms=20000, skip=1)
+    push(cluster, "for-http", one)
+    wait_until(lambda: sandbox.log(path="/v1/listings"), 20 * SLOWER, cluster.describe)
+    for n in range(2):
+        push(cluster, f"for-token{n}", other)
+
+    def told():
+        since = worker.log_size()
+        worker.signal(signal.SIGUSR1)
+        worker.wait_for_log("event=coroutines ", 10 * SLOWER, since)
+        lines = worker.log_text()[since:].splitlines()
+        return [dict(re.findall(r'(\w+)=("[^"]*"|\S+)', line)) for line in lines]
+
+    def jobs_of(lines):
+        return {line["job"]: line for line in lines if "job" in line}
+    wait_until(lambda: len(jobs_of(told())) == 3, 20 * SLOWER, lambda: str(told()), 0.1)
+    wait_until(lambda: int(jobs_of(told())["for-http"]["since_ms"]) > 1000, 20 * SLOWER, lambda: str(told()), 0.2)
+    lines = told()
+    jobs = jobs_of(lines)
+    assert jobs["for-http"]["waits_for"] == "http" and jobs["for-http"]["task"] == "import_resources"
+    assert jobs["for-http"]["integration"] == str(one) and jobs["for-http"]["partner"] == "guesty"
+    assert jobs["for-http"]["attempt"] == "1" and int(jobs["for-http"]["running_ms"]) >= int(jobs["for-http"]["since_ms"])
+    assert {line["name"] for line in lines if "name" in line} >= {"claimer", "beat", "job"}, "and all that is not a job"
+    assert lines[-1]["event"] == "coroutines" and lines[-1]["jobs"] == "3"
+
+    (listed,) = cluster.longshore("worker", "list", "--json").json()
+
+    def shown():
+        return cluster.longshore("worker", "show", listed["worker"], "--json").json()
+    wait_until(lambda: sum(w["jobs"] for w in shown()["waits"].values()) == 3, 20 * SLOWER, lambda: str(shown()), 0.2)
+    assert shown()["waits"]["http"]["jobs"] >= 1 and shown()["waits"]["http"]["longest_ms"] > 0
+    assert {j["id"] for j in shown()["jobs"]} == {"for-http", "for-token0", "for-token1"}
+    assert "longest_ms" in cluster.longshore("worker", "show", listed["worker"]).out
+    worker.kill9()  # nobody waits for those 20 s
 
 
 def test_a_dead_job_is_told(cluster):

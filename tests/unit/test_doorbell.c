@@ -169,7 +169,7 @@ static void body_silence_is_cheap(void)
 	CHECK(co_sleep("silence", 5000) == 0);
 	long long calls = commands_so_far() - before;
 	printf("commands in 5 s of silence: %lld\n", calls);
-	CHECK(calls < 20);
+	CHECK(calls < 10);
 	CHECK(t.rings[0] == 0 && t.rings[1] == 0);
 	end();
 }

@@ -111,7 +111,7 @@ static void everything_said(void **state)
 	const char *p =
 		"{\"task\":\"import_resources\",\"integration_id\":7,\"args\":{\"mode\":\"full\"},"
 		"\"id\":\"mine\",\"max_retries\":3,\"run_at\":1700000000000,\"expires_in\":300,\"unique\":\"u\","
-		"\"idempotency_key\":\"k\",\"parent\":\"p\",\"run_id\":12,\"traceparent\":\"t\",\"v\":1,\"new\":[]}";
+		"\"idempotency_key\":\"k\",\"parent\":\"p\",\"run_id\":12,\"run_home\":\"guesty\",\"result_ttl\":60,\"record\":true,\"traceparent\":\"t\",\"v\":1,\"new\":[]}";
 	struct job j;
 
 	assert_int_equal(job_parse(p, strlen(p), &j, NULL), 0);
@@ -128,7 +128,26 @@ static void everything_said(void **state)
 	assert_string_equal(j.parent, "p");
 	assert_string_equal(j.traceparent, "t");
 	assert_int_equal(j.run_id, 12);
+	assert_string_equal(j.run_home, "guesty");
+	assert_int_equal(j.result_ttl_s, 60);
+	assert_true(j.record);
 	job_clear(&j);
+}
+
+static void printed_fields(void **state)
+{
+	struct buf b = BUF_INIT;
+
+	job_print(&b, "t", 0, NULL, 4, NULL);
+	job_print_run_home(&b, NULL);
+	job_print_result_ttl(&b, 0);
+	assert_string_equal(buf_str(&b), "{\"task\":\"t\",\"run_id\":4}");
+	job_print_run_home(&b, "guesty");
+	job_print_result_ttl(&b, 60);
+	assert_string_equal(
+		buf_str(&b),
+		"{\"task\":\"t\",\"run_id\":4,\"run_home\":\"guesty\",\"result_ttl\":60}");
+	buf_clear(&b);
 }
 
 static void only_a_task(void **state)
@@ -188,6 +207,14 @@ static void bad_payloads(void **state)
 		{ "{\"task\":\"a\",\"run_at\":\"now\"}", "a text", "an integer" },
 		{ "{\"task\":\"a\",\"expires_in\":0}", "is 0", "a positive integer" },
 		{ "{\"task\":\"a\",\"unique\":1}", "a number", "a text" },
+		{ "{\"task\":\"a\",\"result_ttl\":0}", "is 0", "a positive integer" },
+		{ "{\"task\":\"a\",\"result_ttl\":86401}", "86401", "at most 86400" },
+		{ "{\"task\":\"a\",\"record\":1}", "a number", "true or false" },
+		{ "{\"task\":\"a\",\"run_home\":5}", "a number", "a text" },
+		{ "{\"task\":\"a\",\"run_home\":\"a}:b\"}", "a}:b", "a partner's name" },
+		{ "{\"task\":\"a\",\"record\":true,\"id\":"
+		  "\"0123456789012345678901234567890123456789012345678901234567890123\"}",
+		  "64 bytes", "at most 63" },
 		{ "{\"task\":\"a\",\"id\":\"\"}", "empty", "a text" },
 		{ "\x01{\"task\":\"a\"}", "0x01", "a job is a JSON object" },
 		{ "{\"task\":\"\xff\xfe\"}", "not UTF-8", "a job is a JSON object" },
@@ -243,6 +270,7 @@ int main(void)
 		cmocka_unit_test(member_without_extra),
 		cmocka_unit_test(members_that_are_none),
 		cmocka_unit_test(everything_said),
+		cmocka_unit_test(printed_fields),
 		cmocka_unit_test(only_a_task),
 		cmocka_unit_test(bad_payloads),
 		cmocka_unit_test(too_large),

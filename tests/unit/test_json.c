@@ -204,6 +204,41 @@ static void scalars_as_text(void **state)
 	cJSON_Delete(v);
 }
 
+/* As printf writes them: the shortest of 15 and 17 digits that reads back as the same number. */
+static void check_number(double d)
+{
+	cJSON v = { .type = cJSON_Number, .valuedouble = d };
+	char want[40];
+
+	snprintf(want, sizeof(want), "%.15g", d);
+	if (strtod(want, NULL) != d)
+		snprintf(want, sizeof(want), "%.17g", d);
+	check_text(&v, want);
+}
+
+static void decimals_as_printf_writes_them(void **state)
+{
+	static const double odd[] = {
+		0.5,      -0.25,       112.5,        0.0001,    0.00011,   0.00009,          1e-6,
+		0.000123, 999999999.5, 1000000000.5, 0.1 + 0.2, 1.0 / 3.0, 123456789.123456, 5e-324,
+		1.7e308,  0.3,         -0.7,         100.01,    100.001,   -38.722252
+	};
+	uint64_t x = 42;
+
+	for (size_t i = 0; i < ARRAY_LEN(odd); i++)
+		check_number(odd[i]);
+	for (int i = 0; i < 100000; i++) {
+		static const double tens[] = { 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8 };
+		double n;
+
+		x = x * 6364136223846793005u + 1442695040888963407u;
+		n = (double)(int64_t)(x >> (20 + x % 40)) + 0.5;
+		check_number((i % 2 ? 1 : -1) * (n - 0.5) / tens[i % 8] + 1e-9 * (i % 3 == 0));
+		if (n / 7 != __builtin_trunc(n / 7))
+			check_number(n / 7);
+	}
+}
+
 static void round_trip(const char *text, const char *want)
 {
 	struct buf b = BUF_INIT;
@@ -497,14 +532,55 @@ static void utf8(void **state)
 			 2);
 }
 
+/* What a tree will take is known before it is built: never less than it takes. */
+static void a_tree_is_bounded(void **state)
+{
+	static const char *const texts[] = { "[1,2,3]", "{\"a\":\"b\",\"c\":[true,null,{}]}",
+					     "\"x\"", "[[[[[]]]]]", "{\"id\":9007199254740993}" };
+	cJSON *tree = NULL;
+
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		size_t bytes = 0, again = 0, n = strlen(texts[i]);
+
+		assert_int_equal(json_parse_within(texts[i], n, 100, SIZE_MAX, &bytes, &tree, NULL),
+				 0);
+		assert_true(bytes >= sizeof(cJSON) && bytes < 100 * n);
+		cJSON_Delete(tree);
+		tree = NULL;
+		assert_int_equal(json_parse_within(texts[i], n, 100, bytes, &again, &tree, NULL),
+				 0);
+		cJSON_Delete(tree);
+		tree = NULL;
+		struct json_error err = { 0 };
+		assert_int_equal(json_parse_within(texts[i], n, 100, bytes - 1, &again, &tree,
+						   &err),
+				 -ENOMEM);
+		assert_true(again == bytes && tree == NULL && strstr(err.text, "as a tree"));
+	}
+	/* a million small values: nodes are what counts, not their text */
+	struct buf many = BUF_INIT;
+	size_t bytes = 0;
+	buf_putc(&many, '[');
+	for (int i = 0; i < 100000; i++)
+		buf_puts(&many, i ? ",1" : "1");
+	buf_putc(&many, ']');
+	assert_int_equal(json_parse_within(many.data, many.len, 1 << 20, 1 << 20, &bytes, &tree,
+					   NULL),
+			 -ENOMEM);
+	assert_true(bytes >= 100000 * sizeof(cJSON));
+	buf_clear(&many);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_tree_is_bounded),
 		cmocka_unit_test(takes_json),
 		cmocka_unit_test(refuses_with_the_place),
 		cmocka_unit_test(bounds_of_size_and_depth),
 		cmocka_unit_test(scalars_as_text),
 		cmocka_unit_test(prints_what_it_read),
+		cmocka_unit_test(decimals_as_printf_writes_them),
 		cmocka_unit_test(a_changed_number_loses_its_old_digits),
 		cmocka_unit_test(quotes_anything),
 		cmocka_unit_test(paths),

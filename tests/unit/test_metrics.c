@@ -316,10 +316,32 @@ static void a_trampled_page_is_survived(void **state)
 	free(into);
 }
 
+static void handles_are_kept(void **state)
+{
+	static struct metrics_kept kept;
+	static const char done[] = "done";
+	static const char names[2 * METRICS_KEPT];
+	struct metric **m = metrics_keep(&kept, names, NULL, done), *first;
+	void *page = page_new();
+
+	metrics_init(page);
+	assert_null(*m);
+	first = *m = metrics_counter("kept_total", "Kept.", NULL);
+	assert_ptr_equal(*metrics_keep(&kept, names, NULL, done), first);
+	assert_null(*metrics_keep(&kept, names, NULL, NULL));
+	assert_null(*metrics_keep(&kept, names + 1, NULL, done));
+	for (int i = 2; i < 2 * METRICS_KEPT; i++)
+		*metrics_keep(&kept, names + i, NULL, NULL) = first;
+	assert_null(*metrics_keep(&kept, names, NULL, done)); /* pushed out: found anew */
+	assert_ptr_equal(*metrics_keep(&kept, names + 2 * METRICS_KEPT - 1, NULL, NULL), first);
+	free(page);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whole_text),
+		cmocka_unit_test(handles_are_kept),
 		cmocka_unit_test(the_same_series_is_found_again),
 		cmocka_unit_test(values_that_make_no_sense),
 		cmocka_unit_test(histograms),

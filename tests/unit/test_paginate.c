@@ -1,4 +1,5 @@
 /* Pages of a partner in this process, through the door and a real redis-server. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -362,6 +363,187 @@ static void test_page(void **state)
 	assert_int_equal(on_loop(body_page), 0);
 }
 
+/* ---- smaller pages ---- */
+
+#define PAGED                                                                                  \
+	",\"pagination\":{\"kind\":\"page\",\"page_param\":\"page\",\"limit_param\":\"size\"," \
+	"\"size\":10,\"max_pages\":4}" THINGS("/things", "results", "")
+
+/* One page, whose first record must be where the last one ended. */
+static int next_of(struct pager *p, int *seen)
+{
+	struct err err = { 0 };
+	struct page page;
+	int64_t id = -1;
+	int rc = pager_next(p, &page, &err);
+
+	if (rc > 0 && page.n) {
+		OK(json_int(page.records[0], "id", &id) && id == *seen);
+		*seen += page.n;
+	}
+	page_clear(&page);
+	return rc;
+}
+
+/* Whatever sizes are asked for on the way, each record is seen once. */
+static void resize_between(const char *rest, const int *sizes, int n)
+{
+	struct pager_options o = { 0 };
+	struct pager *p;
+	struct bench b;
+	int seen = 0;
+
+	redis_run("FLUSHALL", NULL);
+	bench_open(&b, "", rest, NULL, 5, 5000);
+	p = pager_of(&b, &o);
+	OK(pager_size(p) == 10);
+	for (int i = 0; next_of(p, &seen) > 0; i++)
+		pager_resize(p, sizes[i % n]);
+	OK(seen == 37 && pager_complete(p, NULL));
+	pager_free(p);
+	bench_close(&b);
+}
+
+/* The state says of what size the pages are that it counts. */
+static void resume_smaller(const char *rest)
+{
+	struct pager_options o = { .size = 4 };
+	struct pager *p;
+	struct bench b;
+	int seen = 0;
+
+	redis_run("FLUSHALL", NULL);
+	bench_open(&b, "", rest, NULL, 5, 5000);
+	p = pager_of(&b, &o);
+	OK(pager_size(p) == 4 && next_of(p, &seen) == 1 && next_of(p, &seen) == 1 && seen == 8);
+	cJSON *state = pager_state(p);
+	pager_free(p);
+	o = (struct pager_options){ .resume = state };
+	p = pager_of(&b, &o);
+	while (next_of(p, &seen) > 0)
+		pager_shrink(p);
+	OK(seen == 37 && pager_complete(p, NULL));
+	cJSON_Delete(state);
+	pager_free(p);
+	bench_close(&b);
+}
+
+static void body_smaller(void)
+{
+	static const char offset[] = OFFSET(",\"max_pages\":4") THINGS("/things", "results", "");
+	static const int mixed[] = { 4, 10, 3, 7 }, ones[] = { 1 };
+
+	scan_defaults(37);
+	partner.answer = answer_offset;
+	resize_between(offset, mixed, 4);
+	resize_between(offset, ones, 1); /* 28 pages: the bound grows as pages shrink */
+	resume_smaller(offset);
+	partner.answer = answer_page;
+	resize_between(PAGED, mixed, 4);
+	resize_between(PAGED, ones, 1);
+	resume_smaller(PAGED);
+}
+
+static void test_smaller(void **state)
+{
+	assert_int_equal(on_loop(body_smaller), 0);
+}
+
+/* What an answer takes is known before it is made a tree, and is given back with the page. */
+static void body_memory(void)
+{
+	static const char offset[] = OFFSET("") THINGS("/things", "results", "");
+	struct budget memory = { .limit = 3000 };
+	struct pager_options o = { 0 };
+	struct err err = { 0 };
+	struct page page;
+	struct pager *p;
+	struct bench b;
+	int rc;
+
+	scan_defaults(20);
+	partner.answer = answer_offset;
+	bench_open(&b, "", offset, NULL, 5, 5000);
+	b.caller.memory = &memory;
+	p = pager_of(&b, &o);
+	rc = pager_next(p, &page, &err);
+	OK(rc == -EREMOTEIO && err.class == ERR_MEMORY && strstr(err.text, "KiB in memory"));
+	OK(strstr(err.where, "things page 1") && page.exchange.len);
+	page_clear(&page);
+	OK(memory.held == 0 && memory.peak > 0 && memory.peak <= memory.limit);
+	while (rc < 0 && pager_shrink(p)) {
+		rc = pager_next(p, &page, &err);
+		if (rc == 1)
+			OK(memory.held > 0 && page.text_bytes > 0);
+		page_clear(&page);
+		OK(memory.held == 0);
+	}
+	OK(rc == 1 && pager_size(p) == 5);
+	/* a body that is longer than what is left is not read to its end */
+	memory.limit = 100;
+	rc = pager_next(p, &page, &err);
+	OK(rc == -EREMOTEIO && err.class == ERR_MEMORY && strstr(err.text, "longer than"));
+	page_clear(&page);
+	OK(memory.held == 0);
+	pager_free(p);
+	bench_close(&b);
+}
+
+/* 17 MiB where more than five are asked for. */
+static void answer_long(struct httpd_request *q, int number)
+{
+	int limit = query_int(q, "limit", 25);
+	struct buf out = BUF_INIT;
+
+	buf_puts(&out, "{\"results\":");
+	append_things(&out, query_int(q, "skip", 0), limit);
+	if (limit > 5) {
+		buf_reserve(&out, 17 << 20);
+		memset(out.data + out.len, ' ', 17 << 20);
+		out.len += 17 << 20;
+	}
+	buf_puts(&out, "}");
+	httpd_reply(q, 200, "application/json", out.data, out.len);
+	buf_clear(&out);
+}
+
+/* What is read of one answer is bounded for all: smaller pages help there too. */
+static void body_long_answer(void)
+{
+	static const char offset[] = OFFSET("") THINGS("/things", "results", "");
+	struct budget memory = { .limit = INT64_C(512) << 20 };
+	struct pager_options o = { 0 };
+	struct err err = { 0 };
+	struct page page;
+	struct pager *p;
+	struct bench b;
+
+	scan_defaults(8);
+	partner.answer = answer_long;
+	redis_run("FLUSHALL", NULL);
+	bench_open(&b, "", offset, NULL, 5, 5000);
+	b.caller.memory = &memory;
+	p = pager_of(&b, &o);
+	OK(pager_next(p, &page, &err) == -EREMOTEIO && err.class == ERR_MEMORY);
+	OK(strstr(err.text, "the most that is read") && !strstr(err.text, "--job-memory"));
+	page_clear(&page);
+	OK(pager_shrink(p) && pager_next(p, &page, &err) == 1 && page.n == 5);
+	page_clear(&page);
+	OK(memory.held == 0);
+	pager_free(p);
+	bench_close(&b);
+}
+
+static void test_long_answer(void **state)
+{
+	assert_int_equal(on_loop(body_long_answer), 0);
+}
+
+static void test_memory(void **state)
+{
+	assert_int_equal(on_loop(body_memory), 0);
+}
+
 /* ---- resuming ---- */
 
 static void resume_after(const char *rest, int pages, int want_records)
@@ -636,6 +818,9 @@ int main(void)
 		ON_LOOP(test_loops),
 		ON_LOOP(test_cursor),
 		ON_LOOP(test_page),
+		ON_LOOP(test_smaller),
+		ON_LOOP(test_memory),
+		ON_LOOP(test_long_answer),
 		ON_LOOP(test_resume),
 		ON_LOOP(test_foreign_state),
 		ON_LOOP(test_since),

@@ -1,6 +1,7 @@
 /* Unique and idempotency keys against a real redis-server: who runs, who waits, who is turned away, and who
  * frees a key. */
 #include "common/queue/keys.h"
+#include "common/queue/look.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -258,6 +259,96 @@ static void body_replace_running(void)
 	queue_free(q);
 }
 
+/* ---- by hand ---- */
+
+/* Copies of what stands in ready or delayed. */
+struct standing {
+	struct burial v[2];
+	char member[2][512];
+	int n;
+};
+
+static bool take_standing(const struct job_seen *j, void *arg)
+{
+	struct standing *t = arg;
+
+	memcpy(t->member[t->n], j->member, j->member_len);
+	t->v[t->n] = (struct burial){ .place = j->place,
+				      .lane = j->lane,
+				      .member = t->member[t->n],
+				      .member_len = j->member_len,
+				      .letter = t->n ? "{\"id\":\"y\"}" : "{\"id\":\"x\"}",
+				      .letter_len = 10,
+				      .failed_at_ms = 7 };
+	return ++t->n < 2;
+}
+
+static void bury_all(struct queue *q, enum job_place place, int n)
+{
+	struct job_filter any = { .integration = -1 };
+	struct standing t = { 0 };
+	bool gone[2] = { false };
+
+	CHECK(queue_look(q, place, &any, take_standing, &t, NULL) >= 0 && t.n == n);
+	CHECK(queue_bury(q, t.v, t.n, gone, NULL) == 0);
+	for (int i = 0; i < n; i++)
+		CHECK(gone[i]);
+	freeReplyObject(plain("DEL dead:{p}"));
+}
+
+/* Cancelled or purged: its keys are free at once, nobody else's. */
+static void body_buried(void)
+{
+	struct queue *q = queue_with_caps();
+	struct held *a = take_one(q, UNIQUE "," IDEM), *b;
+	int64_t later = redis_now_ms(conn) + 3600 * 1000;
+
+	/* one that waits for a retry */
+	CHECK(ask(a, NULL) == KEYS_TAKEN);
+	end(a, SETTLE_DELAY, KEY_WAITS, later);
+	CHECK(is_there(unique_key) && is_there(idem_key));
+	bury_all(q, JOB_DELAYED, 1);
+	CHECK(!is_there(unique_key) && !is_there(idem_key));
+
+	/* one that was given back, and one behind it that never had the key */
+	a = take_one(q, UNIQUE);
+	CHECK(ask(a, NULL) == KEYS_TAKEN);
+	end(a, SETTLE_AGAIN, KEY_FREED, 0);
+	push_raw("queue:{p}", "{\"task\":\"t\"," UNIQUE "}");
+	CHECK(queue_admit(q, 10, &(int){ 0 }, soon(), NULL) == 0);
+	CHECK(value_begins(unique_key, "R "));
+	bury_all(q, JOB_READY, 2);
+	CHECK(!is_there(unique_key));
+
+	/* the same key of another job that runs is left alone */
+	a = take_one(q, UNIQUE);
+	CHECK(ask(a, NULL) == KEYS_TAKEN);
+	push_raw("queue:{p}", "{\"task\":\"t\"," UNIQUE "}");
+	CHECK(queue_admit(q, 10, &(int){ 0 }, soon(), NULL) == 0);
+	bury_all(q, JOB_READY, 1);
+	CHECK(value_begins(unique_key, "R "));
+	end(a, SETTLE_DONE, KEY_FREED, 0);
+
+	/* a follower that is cancelled follows no more; one whose owner is cancelled may run */
+	for (int owner = 0; owner < 2; owner++) {
+		a = take_one(q, REPLACE);
+		b = take_one(q, REPLACE);
+		CHECK(ask(a, NULL) == KEYS_TAKEN && ask(b, NULL) == KEYS_WAIT);
+		if (owner) {
+			end(a, SETTLE_AGAIN, KEY_FREED, 0);
+			bury_all(q, JOB_READY, 1);
+			CHECK(value_begins(unique_key, "W ") && ask(b, NULL) == KEYS_TAKEN);
+			end(b, SETTLE_DONE, KEY_FREED, 0);
+		} else {
+			end(b, SETTLE_DELAY, KEY_WAITS, later);
+			bury_all(q, JOB_DELAYED, 1);
+			end(a, SETTLE_DONE, KEY_FREED, 0);
+		}
+		CHECK(!is_there(unique_key));
+	}
+	queue_free(q);
+}
+
 static void body_idempotent(void)
 {
 	struct queue *q = queue_with_caps();
@@ -358,6 +449,7 @@ TEST(given_back)
 TEST(lost)
 TEST(replace_waiting)
 TEST(replace_running)
+TEST(buried)
 TEST(idempotent)
 TEST(both)
 TEST(many)
@@ -374,6 +466,7 @@ int main(void)
 		cmocka_unit_test(lost),
 		cmocka_unit_test(replace_waiting),
 		cmocka_unit_test(replace_running),
+		cmocka_unit_test(buried),
 		cmocka_unit_test(idempotent),
 		cmocka_unit_test(both),
 		cmocka_unit_test(many),

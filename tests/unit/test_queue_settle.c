@@ -2,6 +2,7 @@
 #include "common/queue/queue.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -176,6 +177,53 @@ static void body_children(void)
 	queue_free(other);
 }
 
+/* Children that go the same way are packed together: each must come out as it went in, in its order. */
+static void body_children_in_order(void)
+{
+	struct queue *q = queue_new(conn, "p", "e");
+	int64_t last[4] = { -1, -1, -1, -1 }, length = 0, n = -1;
+	char payload[400];
+
+	caps_are(q, 1000, 1000);
+	push_many("queue:{p}", 1, 1);
+	struct claim_result r = claim(q, 1);
+	struct settlement *s = settlement_new(&r.leases[0], SETTLE_DONE);
+	free(r.leases);
+	for (int i = 0; i < 300; i++) {
+		struct queue_push child = { .lane = i / 40 % 2 ? LANE_HIGH : LANE_LOW,
+					    .integration = i / 13 % 3 + 1,
+					    .payload = payload };
+
+		memset(payload, '\0',
+		       sizeof(payload)); /* any byte, and none that means something to Lua */
+		child.len = (size_t)snprintf(payload, sizeof(payload), "%d\n", i) + (size_t)i;
+		if (i % 50 == 9)
+			child.run_at_ms = redis_now_ms(conn) + 3600 * 1000;
+		settlement_add_child(s, "p", &child);
+	}
+	queue_settle(q, s, on_settled, NULL);
+	wait_settled(q);
+	CHECK(plain_int("ZCARD delayed:{p}") == 6 && ready_of(q) == 294);
+	r = claim(q, 500);
+	CHECK(r.n == 294);
+	for (int i = 0; i < r.n; i++) {
+		const struct lease *l = &r.leases[i];
+
+		CHECK(sscanf(l->payload, "%" SCNd64, &n) == 1 && n / 13 % 3 + 1 == l->integration &&
+		      l->lane == (n / 40 % 2 ? LANE_HIGH : LANE_LOW));
+		length = (int64_t)l->payload_len - n;
+		CHECK(length == (n < 10 ? 2 : n < 100 ? 3 : 4));
+		if (l->lane == LANE_LOW) {
+			CHECK(n > last[l->integration]);
+			last[l->integration] = n;
+		}
+	}
+	finish_all(q, &r);
+	freeReplyObject(plain("DEL delayed:{p}"));
+	nothing_left("p");
+	queue_free(q);
+}
+
 /* An entry that was delivered and not yet removed is delivered once all the same. */
 static void body_outbox_once(void)
 {
@@ -193,6 +241,15 @@ static void body_outbox_once(void)
 	CHECK(queue_relay(q, &moved, soon(), NULL) == 0);
 	CHECK(moved == 130 && plain_int("LLEN outbox:{p}") == 0);
 	CHECK(ready_of(other) == 129);
+	/* What is none is kept, with its text and the reason; another relay finds nothing to do. */
+	CHECK(plain_int("ZCARD dead:{p}") == 1);
+	redisReply *r = plain("ZRANGE dead:{p} 0 0");
+	CHECK(r->elements == 1 && strstr(r->element[0]->str, "\"class\":\"bad_job\"") &&
+	      strstr(r->element[0]->str, "\"entry\":\"nonsense\"") &&
+	      strstr(r->element[0]->str, "TOKEN TARGET LANE"));
+	freeReplyObject(r);
+	CHECK(queue_relay(q, &moved, soon(), NULL) == 0 && moved == 0);
+	CHECK(plain_int("ZCARD dead:{p}") == 1);
 	CHECK(plain_int("PTTL seen:{other}:01HZ0000000000000000000008") > 3600 * 1000);
 	queue_free(q);
 	queue_free(other);
@@ -296,6 +353,7 @@ TEST(again_and_delay)
 TEST(equal_payloads)
 TEST(lost_lease)
 TEST(children)
+TEST(children_in_order)
 TEST(outbox_once)
 TEST(dead)
 TEST(dead_many)
@@ -303,9 +361,13 @@ TEST(dead_many)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(again_and_delay), cmocka_unit_test(equal_payloads),
-		cmocka_unit_test(lost_lease),      cmocka_unit_test(children),
-		cmocka_unit_test(outbox_once),     cmocka_unit_test(dead),
+		cmocka_unit_test(again_and_delay),
+		cmocka_unit_test(equal_payloads),
+		cmocka_unit_test(lost_lease),
+		cmocka_unit_test(children),
+		cmocka_unit_test(children_in_order),
+		cmocka_unit_test(outbox_once),
+		cmocka_unit_test(dead),
 		cmocka_unit_test(dead_many),
 	};
 

@@ -139,6 +139,27 @@ static void a_coroutine_waits_for_it(void **state)
 	assert_string_equal(got.address, "127.0.0.2");
 }
 
+/* More names than are kept: those that nobody waits for go, and are looked up again. */
+static void many_names_are_not_all_kept(void **state)
+{
+	char name[16];
+
+	for (int round = 0; round < 2; round++) {
+		for (int i = 1; i <= 1100; i += round ? 1099 : 1) {
+			int stop_at = 1;
+
+			memset(&got, 0, sizeof(got));
+			snprintf(name, sizeof(name), "127.%d", i);
+			resolve(name, remember, &stop_at);
+			if (got.calls == 0)
+				loop_run();
+			assert_int_equal(got.rc, 0);
+			assert_int_equal(got.calls, 1);
+		}
+		assert_string_equal(got.address, "127.0.4.76");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -148,6 +169,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_no_name_is_refused, begin, end),
 		cmocka_unit_test(answers_after_the_loop_closed_touch_nothing),
 		cmocka_unit_test_setup_teardown(a_coroutine_waits_for_it, begin, end),
+		cmocka_unit_test_setup_teardown(many_names_are_not_all_kept, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

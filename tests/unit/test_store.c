@@ -137,7 +137,7 @@ static void integration_body(struct pg *p)
 	CHECK(company_add(p, "12", &other, &err) == -EINVAL);
 	CHECK(company_add(p, "Idle", &other, &err) == 0);
 	id = add_integration(p, "Acme's", "guesty", "{\"every\":\"15m\"}");
-	CHECK(company_ids_due(p, &due, &n, &err) == 0 && n == 1 && due[0] == company);
+	CHECK(companies_due(p, 0, 10, &due, &n, &err) == 0 && n == 1 && due[0] == company);
 	free(due);
 	CHECK(integration_set_status(p, id, "paused", "by test", &err) == 0);
 	CHECK(integration_touch_success(p, id, &err) == 0);
@@ -318,15 +318,20 @@ static int send_runs(struct pg *p, const struct run *v, int n)
 
 static void runs_body(struct pg *p)
 {
-	struct run v[3] = {
-		{ .task = "import_resources", .state = "running", .started_ms = 1000, .total = -1 },
-		{ .task = "import_media",
-		  .state = "running",
-		  .started_ms = 2000,
-		  .total = 40,
-		  .processed = 10 }
-	};
+	struct run v[3] = { { .task = "import_resources",
+			      .job_id = "night",
+			      .state = "running",
+			      .started_ms = 1000,
+			      .total = -1 },
+			    { .task = "import_media",
+			      .job_id = "day",
+			      .state = "running",
+			      .started_ms = 2000,
+			      .total = 40,
+			      .processed = 10 } };
 	struct err err = { 0 };
+	int64_t id = -1;
+	bool done = true;
 
 	prepare(p);
 	CHECK(run_new_id(p, &v[0].id, &err) == 0 && run_new_id(p, &v[1].id, &err) == 0);
@@ -350,6 +355,13 @@ static void runs_body(struct pg *p)
 		  " extract(epoch FROM finished_at)::int) FROM runs ORDER BY id LIMIT 1",
 		  "done 1 2 3 4 5 6 7 8 9 5");
 	CHECK_SQL(p, "SELECT percent FROM run_progress WHERE total = 40", "25.0");
+	CHECK(run_find(p, "import_media", "day", 2000, &id, &done, &err) == 0);
+	CHECK(id == v[1].id && !done);
+	CHECK(run_find(p, "import_resources", "night", 900, &id, &done, &err) == 0);
+	CHECK(id == v[0].id && done);
+	CHECK(run_find(p, "import_resources", "night", 1001, &id, &done, &err) == 0);
+	CHECK(id == 0 && !done); /* that one was of an earlier push */
+	CHECK(run_find(p, "import_media", "night", 0, &id, &done, &err) == 0 && id == 0);
 }
 
 static void test_runs(void **state)
@@ -478,6 +490,17 @@ static void rejected_body(struct pg *p)
 		pg_params_clear(&params);
 	}
 	CHECK_SQL(p, "SELECT count(*) FROM rejected_items", "2");
+	for (int i = 0; i < 4;
+	     i++) { /* an import's next attempt has another run, tonight's is another import */
+		v[0].run_id = 7 + i;
+		v[0].import_id = i < 3 ? "last night's" : "tonight's";
+		pg_params_init(&params);
+		rejected_insert_params(&params, v, 1);
+		CHECK(pg_exec(p, rejected_insert_sql(), &params, NULL, loop_now_ms() + 10000,
+			      NULL) == 0);
+		pg_params_clear(&params);
+	}
+	CHECK_SQL(p, "SELECT count(*) FROM rejected_items", "4");
 	CHECK_SQL(p, "SELECT string_agg(pattern, ' | ' ORDER BY pattern) FROM dead_letter_patterns",
 		  "name: missing | no id #");
 }

@@ -153,15 +153,42 @@ static void body_words(void)
 	queue_free(keeper);
 }
 
+/* What others wait for is told of it too: its run, and whoever asked for its result. */
+static void body_told(void)
+{
+	static const char member[] =
+		"000000000000001 0 kid 0 1 5 crash=e0\n"
+		"{\"task\":\"t\",\"run_id\":7,\"run_home\":\"w\",\"result_ttl\":60}";
+	struct queue *q = queue_new(conn, "w", "e1"), *keeper = queue_new(conn, "w", NULL);
+
+	caps_are(q, 100, 100);
+	freeReplyObject(plain("ZADD ready:{w}:normal 0 %b", member, strlen(member)));
+	freeReplyObject(plain("ZADD ring:{w}:normal 1 0"));
+	freeReplyObject(plain("HSET run:{w}:7 kid x"));
+	struct claim_result r = claim(q, 10);
+	CHECK(r.n == 1);
+	crash_of(&r.leases[0], "e1", keeper);
+	CHECK(plain_int("ZCARD dead:{w}") == 1 && plain_int("EXISTS run:{w}:7") == 0);
+	redisReply *end = plain("HGET ended:{w} 7"), *result = plain("GET result:{w}:job-1");
+	CHECK(end->str && strstr(end->str, " 0 1 0"));
+	CHECK(result->str && strstr(result->str, "\"state\":\"dead\"") &&
+	      strstr(result->str, "\"class\":\"poison\""));
+	freeReplyObject(end);
+	freeReplyObject(result);
+	result_clear(&r);
+	queue_free(q);
+	queue_free(keeper);
+}
+
 TEST(twice)
+TEST(told)
 TEST(words)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(only_own_faults),
-		cmocka_unit_test(trampled_pages),
-		cmocka_unit_test(twice),
+		cmocka_unit_test(only_own_faults), cmocka_unit_test(trampled_pages),
+		cmocka_unit_test(twice),           cmocka_unit_test(told),
 		cmocka_unit_test(words),
 	};
 

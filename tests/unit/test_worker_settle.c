@@ -30,6 +30,8 @@ static struct {
 	const char *exchange;
 	int64_t run_id, step;
 	int children;
+	int64_t put_off_ms, next_step;
+	int page_size;
 	bool goes_on, waits, loses_lease, unclean;
 } plan;
 
@@ -39,6 +41,11 @@ static int task_plan(struct attempt *a)
 		attempt_child(a, NULL, LANE_LOW, "plan", 1, NULL, 5);
 	if (plan.goes_on)
 		attempt_continue(a);
+	a->page_size = plan.page_size;
+	a->next_step = plan.next_step;
+	a->next_fanned = plan.next_step ? a->fanned + plan.children : 0;
+	if (plan.put_off_ms)
+		attempt_put_off(a, plan.put_off_ms);
 	if (plan.run_id)
 		a->run_id = plan.run_id;
 	if (plan.step)
@@ -325,6 +332,60 @@ static void body_handed_back(void)
 		run_job(JOB, 2);
 		OK(is_ready(2) && strstr(left.words, " run=77"));
 	}
+}
+
+/* A fan-out whose lane is full: delayed with its place, its children queued by the same script, no retry used. */
+static void body_put_off(void)
+{
+	plan_is(0, ERR_NONE, "", 0);
+	plan.put_off_ms = 4000;
+	plan.children = 3;
+	plan.step = 41;
+	run_job(JOB, 2);
+	OK(is_delayed(2) && due_in(4000) && strstr(left.words, " at=41"));
+	OK(count("ZCARD", "ready:{acme}:low") == 3);
+	OK(printed("{outcome=\"put_off\",partner=\"acme\",task=\"plan\"} 1"));
+
+	/* a place beyond children is written with them */
+	plan.step = 0;
+	plan.next_step = 77;
+	run_payload(JOB, strlen(JOB), 0, " ran=1 at=41 fanned=6\n");
+	OK(is_delayed(0) && strstr(left.words, " at=77") && strstr(left.words, " fanned=9"));
+
+	/* one that fails after it asked for that queues none of them, and stays where it was */
+	plan.rc = -EREMOTEIO;
+	plan.err.class = ERR_TRANSIENT;
+	run_payload(JOB, strlen(JOB), 0, " ran=1 at=41 fanned=6\n");
+	OK(is_delayed(1) && strstr(left.words, " at=41") && strstr(left.words, " fanned=6"));
+	OK(count("ZCARD", "ready:{acme}:low") == 0);
+	plan.err.class = ERR_CLIENT;
+	run_job(JOB, 2);
+	OK(is_dead() && count("ZCARD", "ready:{acme}:low") == 0);
+}
+
+/* More than it may hold: once with pages of a tenth, no retry used; then, or where there are no pages, a dead letter. */
+static void body_memory(void)
+{
+	plan_is(-EREMOTEIO, ERR_MEMORY, "job memory", 0);
+	plan.page_size = 100;
+	run_job(JOB, 2);
+	OK(is_delayed(2) && due_in(1000) && strstr(left.words, " small=10"));
+	plan.page_size = 4;
+	run_job(JOB, 0);
+	OK(is_delayed(0) && strstr(left.words, " small=1"));
+	run_payload(JOB, strlen(JOB), 0, " ran=1 small=10\n");
+	OK(is_dead() && strstr(left.letter, "\"class\":\"memory\""));
+	plan.page_size = 1;
+	run_job(JOB, 0);
+	OK(is_dead());
+	plan.page_size = 0;
+	run_job(JOB, 0);
+	OK(is_dead());
+
+	/* one that waits meanwhile goes on asking for small pages */
+	plan_is(-EAGAIN, ERR_HOLD, "limit", 4321);
+	run_payload(JOB, strlen(JOB), 0, " ran=1 small=10\n");
+	OK(is_delayed(0) && strstr(left.words, " small=10"));
 }
 
 /* Redis or Postgres, as they come from below: no retry is used, whatever the class that came along. */
@@ -761,6 +822,8 @@ TEST(backoff)
 TEST(auth)
 TEST(words)
 TEST(goes_on)
+TEST(put_off)
+TEST(memory)
 TEST(lost_lease)
 TEST(hard_limit)
 TEST(expires)
@@ -842,7 +905,8 @@ int main(void)
 		ON_LOOP(test_lost_lease),     ON_LOOP(test_hard_limit),
 		ON_LOOP(test_expires),        ON_LOOP(test_letter),
 		ON_LOOP(test_binary_letter),  ON_LOOP(test_no_secret),
-		ON_LOOP(test_postgres_away),
+		ON_LOOP(test_postgres_away),  ON_LOOP(test_put_off),
+		ON_LOOP(test_memory),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

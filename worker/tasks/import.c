@@ -9,19 +9,53 @@
 #include "common/base/mem.h"
 #include "common/io/loop.h"
 #include "worker/fresh.h"
+#include "worker/memory.h"
+#include "worker/outcome.h"
 
 #define PROGRESS_MS 1000
 #define TOUCH_MS 5000 /* integrations.last_success: at most so often a process */
 
 /* ---- the run's row ---- */
+static void note_memory(struct import *im)
+{
+	int64_t now = memory_resident();
+
+	if (now > im->run.worker_peak_bytes)
+		im->run.worker_peak_bytes = now;
+}
+
+/* What whoever asked for the outcome is told, beside how it ended. */
+static void tell_result(const struct import *im)
+{
+	const struct run_counts *c = &im->run.counts;
+	struct buf *out = &im->a->result;
+
+	if (!outcome_is_wanted(im->a))
+		return;
+	const struct {
+		const char *name;
+		int64_t n;
+	} v[] = { { "run", im->run.id },         { "processed", im->run.processed },
+		  { "added", c->added },         { "updated", c->updated },
+		  { "unchanged", c->unchanged }, { "stale", c->stale },
+		  { "undeleted", c->undeleted }, { "failed", c->failed },
+		  { "pages", c->pages },         { "calls", c->calls } };
+	buf_reset(out);
+	for (size_t i = 0; i < ARRAY_LEN(v); i++)
+		buf_printf(out, "%s\"%s\":%lld", i ? "," : "{", v[i].name, (long long)v[i].n);
+	buf_printf(out, ",\"complete\":%s}", im->incomplete ? "false" : "true");
+}
+
 static int write_run(struct import *im, const char *state, const char *note)
 {
-	int64_t now = redis_now_ms(im->a->worker->redis);
-
+	/* What it says is what became of the items; this attempt finds them unchanged. */
+	if (im->a->run_told && strcmp(state, "failed") != 0)
+		return 0;
 	im->run.state = state;
 	im->run.note = note;
-	im->run.finished_ms = strcmp(state, "running") ? now : 0;
+	im->run.finished_ms = strcmp(state, "running") ? redis_now_ms(im->a->worker->redis) : 0;
 	im->run.counts.calls = im->calls_before + im->a->caller.calls;
+	note_memory(im);
 	im->run_written_ms = loop_now_ms();
 	return sink_run(im->a->worker->sink, &im->run, attempt_deadline_ms(im->a), &im->a->err);
 }
@@ -48,7 +82,8 @@ static int begin(struct import *im, struct attempt *a)
 	return rc;
 }
 
-/* An integration that was deleted meanwhile has nothing to tell. */
+/* An integration that was deleted meanwhile has nothing to tell.  Marked before the wait: the jobs that end meanwhile
+ * would else all queue up for the lock of that one row. */
 static int touch_success(struct attempt *a)
 {
 	static struct {
@@ -58,11 +93,11 @@ static int touch_success(struct attempt *a)
 
 	if (last[slot].id == a->integration->id && loop_now_ms() - last[slot].at_ms < TOUCH_MS)
 		return 0;
+	last[slot].id = a->integration->id;
+	last[slot].at_ms = loop_now_ms();
 	rc = integration_touch_success(a->worker->pg, a->integration->id, &a->err);
-	if (rc == 0) {
-		last[slot].id = a->integration->id;
-		last[slot].at_ms = loop_now_ms();
-	}
+	if (rc < 0)
+		last[slot].id = 0;
 	return rc == -ENOENT ? 0 : rc;
 }
 
@@ -99,6 +134,8 @@ static int end(struct import *im, int rc)
 			       im->run.note);
 	else if (rc != -ECANCELED && rc != -ECONNRESET && rc != -ESTALE)
 		tell_failure(im);
+	if (!im->yielded)
+		tell_result(im);
 	place_clear(&im->place);
 	return rc;
 }
@@ -135,6 +172,7 @@ static int after_page(struct import *im, struct pager *pg, const struct page *p)
 		im->a->unclean = false;
 	}
 	im->redo = false;
+	note_memory(im);
 	if (rc == 0 && loop_now_ms() - im->run_written_ms >= PROGRESS_MS)
 		rc = write_run(im, "running", NULL);
 	return rc;
@@ -161,12 +199,38 @@ static void yield(struct import *im)
 	attempt_continue(im->a);
 }
 
+/* An attempt that was told to ask for smaller pages goes on until one fits: with pages of one item only an item that is
+ * too large by itself is left. */
+static int next_page(struct import *im, struct pager *pg, struct page *page)
+{
+	struct attempt *a = im->a;
+	int rc;
+
+	if (a->small)
+		pager_resize(pg, a->small); /* what made it smaller lies behind */
+	rc = pager_next(pg, page, &a->err);
+	while (rc < 0 && a->err.class == ERR_MEMORY && a->small && pager_shrink(pg)) {
+		a->page_size = pager_size(pg);
+		log_event(LOG_INFO, "page_shrunk", LS("where", a->err.where),
+			  LI("items", a->page_size), LS("reason", a->err.text));
+		page_clear(page);
+		a->err = (struct err){ 0 };
+		rc = pager_next(pg, page, &a->err);
+	}
+	return rc;
+}
+
 static int walk(struct import *im, struct pager *pg, const char *parent_id)
 {
 	struct page page = { 0 };
+	bool last = false;
 	int rc;
 
-	while ((rc = pager_next(pg, &page, &im->a->err)) > 0) {
+	/* Of parents each is looked at before it begins. */
+	while ((rc = last || parent_id ? 0 : import_room(im, im->collection)) == 0 &&
+	       (rc = next_page(im, pg, &page)) > 0) {
+		/* It is read: the job waits for its rows without the text. */
+		http_response_clear(&page.result.http);
 		if (!attempt_holds_lease(im->a)) {
 			page_clear(&page);
 			return -ESTALE;
@@ -174,7 +238,7 @@ static int walk(struct import *im, struct pager *pg, const char *parent_id)
 		rc = import_page(im, &page, parent_id);
 		if (rc == 0 && !parent_id)
 			rc = after_page(im, pg, &page);
-		bool last = page.last;
+		last = page.last;
 		page_clear(&page);
 		if (rc < 0)
 			return rc;
@@ -206,8 +270,11 @@ static int scan(struct import *im, const struct manifest_collection *c, const ch
 	struct pager_options po = { .collection = c,
 				    .parent_id = parent_id,
 				    .since_us = im->place.asked_us,
-				    .resume = im->place.scan };
+				    .resume = im->place.scan,
+				    .size = a->small };
 	rc = pager_new(&a->caller, &po, &pg, &a->err);
+	if (rc == 0)
+		a->page_size = pager_size(pg);
 	if (rc == 0)
 		rc = walk(im, pg, parent_id);
 	if (rc < 0 || im->yielded)
@@ -226,11 +293,12 @@ out:
 	return rc;
 }
 
-/* What the partner says of this parent alone. */
+/* What the partner says of this parent alone, or has too much of for this parent alone. */
 static bool is_of_parent(const struct attempt *a, int rc)
 {
 	return (rc == -EREMOTEIO || rc == -EBADMSG) &&
-	       (a->err.class == ERR_CLIENT || a->err.class == ERR_DATA);
+	       (a->err.class == ERR_CLIENT || a->err.class == ERR_DATA ||
+		(a->err.class == ERR_MEMORY && a->small));
 }
 
 static int set_parent_aside(struct import *im, const struct manifest_collection *c, const char *id)
@@ -241,7 +309,8 @@ static int set_parent_aside(struct import *im, const struct manifest_collection 
 			      .collection = c->name,
 			      .parent_id = id,
 			      .reason = a->err.text,
-			      .job_id = a->job_id };
+			      .job_id = a->job_id,
+			      .import_id = import_id(a) };
 
 	im->run.counts.failed++;
 	log_event(LOG_WARN, "parent_set_aside", LS("collection", c->name), LS("parent", id),
@@ -264,12 +333,19 @@ static int scan_parents(struct import *im, const struct manifest_collection *c,
 				       "args.parents must be an array of ids (text)");
 		if (at++ < a->step)
 			continue;
+		rc = import_room(im, c);
+		if (rc < 0)
+			return rc;
 		rc = scan(im, c, p->valuestring);
 		if (rc < 0 && is_of_parent(a, rc) && ++refused < n)
 			rc = set_parent_aside(im, c, p->valuestring);
 		if (rc < 0)
 			return rc;
 		a->step = at;
+		if (loop_now_ms() - im->run_written_ms >= PROGRESS_MS)
+			rc = write_run(im, "running", NULL);
+		if (rc < 0)
+			return rc;
 		if (at < n && attempt_should_yield(a)) {
 			yield(im);
 			return 0;

@@ -40,6 +40,14 @@ struct import {
 int import_page(struct import *im, const struct page *p, const char *parent_id)
 	__attribute__((warn_unused_result));
 
+/* bound.c: before a page of `parents`, whose items get jobs of their own.  Waits.  -EAGAIN (ERR_HOLD): a
+ * lane that they go to is full. */
+int import_room(struct import *im, const struct manifest_collection *parents)
+	__attribute__((warn_unused_result));
+
+/* Names the import that this job is, or is a part of: of all its attempts the same.  Borrowed from the attempt. */
+const char *import_id(const struct attempt *a);
+
 /* place.c.  One job at a time scans a collection of an integration: another one that comes
  * meanwhile is held (-EAGAIN, ERR_HOLD) until the first is done or has not moved for long.  All
  * wait; else as checkpoint_get and checkpoint_put. */
@@ -48,6 +56,8 @@ int place_find(struct import *im) __attribute__((warn_unused_result));
 int place_move(struct import *im, cJSON *scan) __attribute__((warn_unused_result));
 /* The scan has ended: the next incremental one starts from what this one covers, if it was complete. */
 int place_end(struct import *im, bool complete) __attribute__((warn_unused_result));
+/* The scan pauses: nobody else may take it for one that lost its turn. */
+void place_keep(struct import *im);
 /* The attempt failed: this job may come back to its place, but others need not wait for it. */
 void place_release(struct import *im);
 void place_clear(struct place *p);

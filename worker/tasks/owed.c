@@ -25,6 +25,7 @@ static void say(const char *partner, const char *reason, int64_t n)
 static int partner_at(struct attempt *a, struct owed *o, const char *name, int *at)
 {
 	struct breaker_list l = { 0 };
+	struct breaker_homes h = { 0 };
 	struct queue *q;
 	int rc, i = 0;
 
@@ -35,37 +36,44 @@ static int partner_at(struct attempt *a, struct owed *o, const char *name, int *
 		return 0;
 	q = queue_new(a->worker->redis, name, NULL);
 	rc = breaker_list(q, false, &l, loop_now_ms() + REDIS_WAIT_MS, &a->err);
+	if (rc == 0 && l.n)
+		rc = breaker_homes(q, &h, loop_now_ms() + REDIS_WAIT_MS, &a->err);
 	queue_free(q);
-	if (rc < 0)
+	if (rc < 0) {
+		breaker_list_clear(&l);
 		return rc;
+	}
 	o->partners = mem_realloc(o->partners, sizeof(*o->partners) * (size_t)(i + 1));
 	memset(&o->partners[i], 0, sizeof(o->partners[i]));
 	snprintf(o->partners[i].partner, sizeof(o->partners[i].partner), "%s", name);
 	o->partners[i].breakers = l;
+	o->partners[i].homes = h;
 	o->n_partners++;
 	return 0;
 }
 
-int owed_check(struct attempt *a, struct owed *o, const struct integration *i)
+int owed_look(struct attempt *a, struct owed *o, const char *partner)
 {
-	const struct driver *d = driver_find(a->worker->drivers, i->partner);
-	const struct breaker_seen *b;
-	struct buf host = BUF_INIT;
-	int at, rc;
+	int at;
 
-	if (!d)
-		return 0;
-	rc = partner_at(a, o, i->partner, &at);
+	return partner_at(a, o, partner, &at);
+}
+
+int owed_check(struct attempt *a, struct owed *o, int64_t integration, const char *partner)
+{
+	const struct breaker_seen *b;
+	const char *host;
+	int at, rc = partner_at(a, o, partner, &at);
+
 	if (rc < 0)
 		return rc;
-	call_host(d, i, &host);
-	b = breaker_find(&o->partners[at].breakers, buf_str(&host));
-	buf_clear(&host);
+	host = breaker_home(&o->partners[at].homes, integration);
+	b = host ? breaker_find(&o->partners[at].breakers, host) : NULL;
 	if (!b || b->state != BREAKER_OPEN)
 		return 0;
 	o->partners[at].left_out++;
 	o->ids = mem_realloc(o->ids, sizeof(*o->ids) * (size_t)(o->n + 1));
-	o->ids[o->n++] = i->id;
+	o->ids[o->n++] = integration;
 	return 1;
 }
 
@@ -81,8 +89,10 @@ int owed_write(struct attempt *a, struct owed *o)
 
 void owed_clear(struct owed *o)
 {
-	for (int i = 0; i < o->n_partners; i++)
+	for (int i = 0; i < o->n_partners; i++) {
 		breaker_list_clear(&o->partners[i].breakers);
+		breaker_homes_clear(&o->partners[i].homes);
+	}
 	free(o->partners);
 	free(o->ids);
 	*o = (struct owed){ 0 };

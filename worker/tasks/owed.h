@@ -10,14 +10,18 @@ struct owed {
 	struct {
 		char partner[64];
 		struct breaker_list breakers;
+		struct breaker_homes homes;
 		int left_out;
 	} * partners; /* those of the integrations so far */
 	int n_partners;
 	int64_t *ids;
 	int n;
 };
-/* Waits.  1: this integration's import is owed, not queued. */
-int owed_check(struct attempt *a, struct owed *o, const struct integration *i)
+/* Waits: looks at a partner's breakers, once.  After that owed_check of its integrations does not wait. */
+int owed_look(struct attempt *a, struct owed *o, const char *partner)
+	__attribute__((warn_unused_result));
+/* 1: this integration's import is owed, not queued.  Waits for a partner that was not looked at. */
+int owed_check(struct attempt *a, struct owed *o, int64_t integration, const char *partner)
 	__attribute__((warn_unused_result));
 /* Waits.  Writes down what is owed, and says it. */
 int owed_write(struct attempt *a, struct owed *o) __attribute__((warn_unused_result));

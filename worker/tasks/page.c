@@ -1,10 +1,14 @@
 /* One page of a collection: items to rows, rows to the sink, bad items set aside, embedded items with them, fan-out queued. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/crypto.h"
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
+#include "worker/room.h"
+#include "worker/runs.h"
 #include "worker/tasks/import.h"
 
 #define PARENTS_A_JOB 50 /* fan-out: parents a child job takes */
@@ -17,31 +21,43 @@ struct rows {
 	int n, cap;
 };
 
-/* A row has over a kilobyte, and thousands of jobs wait with theirs: as many as are expected, no more. */
-static void rows_init(struct rows *r, const struct manifest_collection *c, int expected)
+/* Of one row: here, and what is said of it. */
+#define ROW_HELD_BYTES \
+	(sizeof(struct row) + 2 * sizeof(void *) + sizeof(enum row_outcome) + SINK_WHY_MAX)
+
+static int too_much(struct import *im, const struct page *p, int64_t bytes)
 {
-	memset(r, 0, sizeof(*r));
-	r->c = c;
-	r->cap = expected;
-	r->v = mem_alloc((size_t)expected * sizeof(*r->v));
-	r->items = mem_alloc((size_t)expected * sizeof(*r->items));
+	struct attempt *a = im->a;
+	int rc = err_set(
+		&a->err, -ENOMEM, ERR_MEMORY, "job memory",
+		"the rows of a page of %d items need %lld KiB more; a job may hold %lld KiB and holds %lld: lower "
+		"\"size\" of the manifest's pagination, or raise --job-memory",
+		p->n, (long long)bytes >> 10, (long long)a->memory.limit >> 10,
+		(long long)a->memory.held >> 10);
+
+	snprintf(a->err.where, sizeof(a->err.where), "%s page %d", im->collection->name, p->number);
+	return rc;
 }
 
-static void rows_clear(struct rows *r)
+/* Room for `more` rows; thousands of jobs wait with theirs: as many as are expected, no more. */
+static int rows_grow(struct import *im, struct rows *r, const struct page *p, int more)
 {
+	int64_t bytes = (int64_t)more * (int64_t)ROW_HELD_BYTES;
+
+	if (!budget_take(&im->a->memory, bytes))
+		return too_much(im, p, bytes);
+	r->cap += more;
+	r->v = mem_realloc(r->v, (size_t)r->cap * sizeof(*r->v));
+	r->items = mem_realloc(r->items, (size_t)r->cap * sizeof(*r->items));
+	return 0;
+}
+
+static void rows_clear(struct import *im, struct rows *r)
+{
+	budget_give(&im->a->memory, (int64_t)r->cap * (int64_t)ROW_HELD_BYTES);
 	free(r->v);
 	free(r->items);
 	free(r->outcomes);
-}
-
-static struct row *rows_next(struct rows *r)
-{
-	if (r->n == r->cap) {
-		r->cap = 2 * r->cap;
-		r->v = mem_realloc(r->v, r->cap * sizeof(*r->v));
-		r->items = mem_realloc(r->items, r->cap * sizeof(*r->items));
-	}
-	return &r->v[r->n];
 }
 
 /* ---- set aside ---- */
@@ -49,6 +65,13 @@ struct fault { /* an item that can't be a row */
 	const cJSON *item;
 	const char *id, *parent_id, *field, *reason;
 };
+
+const char *import_id(const struct attempt *a)
+{
+	const char *of = a->job.args ? json_str(a->job.args, "import") : NULL;
+
+	return of ? of : a->lease.header.id;
+}
 
 static int reject(struct import *im, const struct manifest_collection *c, const struct fault *f,
 		  int page)
@@ -67,6 +90,7 @@ static int reject(struct import *im, const struct manifest_collection *c, const 
 			      .reason = f->reason,
 			      .item_json = buf_str(&json),
 			      .job_id = a->job_id,
+			      .import_id = import_id(a),
 			      .page = page };
 	rc = sink_rejected(a->worker->sink, &r, attempt_deadline_ms(a), &a->err);
 	buf_clear(&json);
@@ -85,10 +109,12 @@ static int map_one(struct import *im, struct rows *r, const struct page *p, cons
 				 .index = index,
 				 .arena = arena };
 	struct err err = { 0 };
-	struct row *row = rows_next(r);
 	struct buf id = BUF_INIT;
-	int rc = map_item(&m, item, row, &err);
+	int rc = r->n == r->cap ? rows_grow(im, r, p, r->cap) : 0;
 
+	if (rc < 0)
+		return rc;
+	rc = map_item(&m, item, &r->v[r->n], &err);
 	if (rc == 0) {
 		r->items[r->n++] = item;
 		return 0;
@@ -132,34 +158,41 @@ static void measure(struct import *im, const struct rows *r)
 {
 	static const char *const names[] = { "failed",    "added", "updated",
 					     "unchanged", "stale", "undeleted" };
+	static struct metrics_kept kept;
 	int n[6] = { 0 };
 
 	for (int i = 0; i < r->n; i++)
 		n[r->outcomes[i]]++;
-	for (int o = 0; o < 6; o++)
-		if (n[o])
-			metric_add(metrics_counter("integration_rows_total",
-						   "Rows by what became of them.", "partner",
-						   im->a->partner, "table",
-						   row_table_name(r->c->table), "outcome", names[o],
-						   NULL),
-				   n[o]);
+	for (int o = 0; o < 6; o++) {
+		struct metric **m;
+
+		if (!n[o])
+			continue;
+		m = metrics_keep(&kept, im->a->partner, row_table_name(r->c->table), names[o]);
+		if (!*m)
+			*m = metrics_counter("integration_rows_total",
+					     "Rows by what became of them.", "partner",
+					     im->a->partner, "table", row_table_name(r->c->table),
+					     "outcome", names[o], NULL);
+		metric_add(*m, n[o]);
+	}
 }
 
 static int store(struct import *im, struct rows *r, const struct page *p)
 {
 	struct attempt *a = im->a;
 	const struct row **ptrs = mem_alloc((r->n + 1) * sizeof(*ptrs));
-	char(*why)[SINK_WHY_MAX] = mem_zalloc((r->n + 1) * sizeof(*why));
+	char(*why)[SINK_WHY_MAX] = NULL;
 	int rc;
 
 	r->outcomes = mem_zalloc((r->n + 1) * sizeof(*r->outcomes));
 	for (int i = 0; i < r->n; i++)
 		ptrs[i] = &r->v[i];
-	rc = sink_rows(a->worker->sink, r->c->table, r->c->columns, ptrs, r->n, r->outcomes, why,
+	rc = sink_rows(a->worker->sink, r->c->table, r->c->columns, ptrs, r->n, r->outcomes, &why,
 		       attempt_deadline_ms(a), &a->err);
 	for (int i = 0; rc == 0 && i < r->n; i++) {
-		struct fault f = { r->items[i], r->v[i].external_id, NULL, "row", why[i] };
+		struct fault f = { r->items[i], r->v[i].external_id, NULL, "row",
+				   why ? why[i] : "" };
 
 		count(im, r->outcomes[i]);
 		if (r->outcomes[i] == ROW_FAILED)
@@ -185,10 +218,9 @@ static const char *partner_id(const struct rows *parents, int i)
 static int store_embedded(struct import *im, const struct manifest_collection *e,
 			  const struct rows *parents, const struct page *p, struct arena *arena)
 {
-	struct rows r;
-	int rc = 0;
+	struct rows r = { .c = e };
+	int rc = rows_grow(im, &r, p, 16);
 
-	rows_init(&r, e, 16);
 	for (int i = 0; rc == 0 && i < parents->n; i++) {
 		const cJSON *list = json_path(parents->items[i], e->embedded), *item;
 		int index = 0;
@@ -203,7 +235,7 @@ static int store_embedded(struct import *im, const struct manifest_collection *e
 	}
 	if (rc == 0)
 		rc = store(im, &r, p);
-	rows_clear(&r);
+	rows_clear(im, &r);
 	return rc;
 }
 
@@ -215,22 +247,44 @@ static const char *task_of(enum row_table t)
 				       : "import_media";
 }
 
+/* The same parents of the same job's page have the same name: an attempt that died between this and the checkpoint queued
+ * them already.  Others than then (the page has moved, fewer were due) have another one, and are queued. */
+static void name_of_child(const struct import *im, const cJSON *args, char out[JOB_ID_MAX])
+{
+	struct buf all = BUF_INIT;
+	char hex[41];
+
+	buf_printf(&all, "%s ", im->a->lease.header.id);
+	json_print(args, &all);
+	crypto_sha1_hex(all.data, all.len, hex);
+	snprintf(out, JOB_ID_MAX, "fan-%s", hex);
+	buf_clear(&all);
+}
+
 static int push_parents(struct import *im, const struct manifest_collection *c, cJSON *parents)
 {
 	struct attempt *a = im->a;
 	struct buf payload = BUF_INIT;
 	cJSON *args = cJSON_CreateObject();
+	char name[JOB_ID_MAX];
+	bool fresh = false;
 	int rc;
 
 	cJSON_AddStringToObject(args, "collection", c->name);
 	cJSON_AddItemToObject(args, "parents", parents);
+	cJSON_AddStringToObject(args, "import", import_id(a));
 	job_print(&payload, task_of(c->table), a->integration->id, args,
 		  im->run.root_id ? im->run.root_id : im->run.id, a->job_id);
+	job_print_run_home(&payload, runs_home(a, im->run.root_id ? im->run.root_id : im->run.id));
 	struct queue_push push = { .lane = c->lane,
 				   .integration = a->integration->id,
+				   .id = name,
 				   .payload = payload.data,
 				   .len = payload.len };
-	rc = queue_enqueue(a->lease.queue, &push, 1, attempt_deadline_ms(a), &a->err);
+	name_of_child(im, args, name);
+	rc = runs_spawn(a, &push, &fresh);
+	if (fresh)
+		room_take(a->partner, push.lane, 1);
 	cJSON_Delete(args);
 	buf_clear(&payload);
 	return rc;
@@ -246,7 +300,7 @@ static bool is_due(const struct import *im, const struct manifest_collection *c,
 	return o != ROW_STALE && (!c->when_changed || o != ROW_UNCHANGED);
 }
 
-/* Queued now, not with the settlement: the checkpoint is about to move past this page. Twice does no harm. */
+/* Queued now, not with the settlement: the checkpoint is about to move past this page. */
 static int fan_out(struct import *im, const struct manifest_collection *c,
 		   const struct rows *parents)
 {
@@ -287,26 +341,56 @@ static int hang_on(struct import *im, const struct rows *parents, const struct p
 	return rc;
 }
 
+/* Rows, and what hangs on them.  Waits. */
+static int store_page(struct import *im, struct rows *r, const struct page *p, struct arena *arena)
+{
+	bool unclean = im->a->unclean;
+	int rc;
+
+	im->a->unclean = true;
+	rc = store(im, r, p);
+	if (rc == 0)
+		rc = hang_on(im, r, p, arena);
+	if (rc == 0)
+		im->a->unclean = unclean;
+	return rc;
+}
+
+static int page_rows(struct import *im, struct rows *r, const struct page *p, const char *parent_id,
+		     struct arena *arena)
+{
+	struct budget *memory = &im->a->memory;
+	int rc = rows_grow(im, r, p, p->n ? p->n : 1);
+	int64_t mapped;
+
+	for (int i = 0; rc == 0 && i < p->n; i++)
+		rc = map_one(im, r, p, p->records[i], parent_id, i, arena);
+	if (rc < 0)
+		return rc;
+	mapped = (int64_t)arena_bytes(arena);
+	if (!budget_take(memory, mapped))
+		return too_much(im, p, mapped);
+	rc = store_page(im, r, p, arena);
+	budget_give(memory, mapped);
+	return rc;
+}
+
 int import_page(struct import *im, const struct page *p, const char *parent_id)
 {
 	struct arena *arena = arena_new();
-	bool unclean = im->a->unclean;
-	struct rows r;
-	int rc = 0;
+	struct rows r = { .c = im->collection };
+	int rc;
 
-	rows_init(&r, im->collection, p->n + 1);
-	for (int i = 0; rc == 0 && i < p->n; i++)
-		rc = map_one(im, &r, p, p->records[i], parent_id, i, arena);
-	im->a->unclean = true;
-	if (rc == 0)
-		rc = store(im, &r, p);
-	if (rc == 0)
-		rc = hang_on(im, &r, p, arena);
-	if (rc == 0)
-		im->a->unclean = unclean;
+	/* The statement that writes them copies what is text in the rows, which is no more than what came. */
+	if (budget_take(&im->a->memory, p->text_bytes)) {
+		rc = page_rows(im, &r, p, parent_id, arena);
+		budget_give(&im->a->memory, p->text_bytes);
+	} else {
+		rc = too_much(im, p, p->text_bytes);
+	}
 	im->run.processed += p->n;
 	im->run.counts.pages++;
-	rows_clear(&r);
+	rows_clear(im, &r);
 	arena_free(arena);
 	return rc;
 }

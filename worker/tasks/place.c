@@ -223,14 +223,25 @@ int place_end(struct import *im, bool complete)
 	return rc == -ESTALE ? overtaken(im) : rc;
 }
 
-void place_release(struct import *im)
+/* Without it the checkpoint says what it said before: no reason to fail. */
+static void put_again(struct import *im, int64_t at_ms, const char *event)
 {
 	struct err err = im->a->err;
 
-	if (im->place.written && im->place.scan && put(im, im->place.scan, 0) < 0)
-		log_event(LOG_WARN, "place_not_released", LS("collection", im->collection->name),
+	if (im->place.written && im->place.scan && put(im, im->place.scan, at_ms) < 0)
+		log_event(LOG_WARN, event, LS("collection", im->collection->name),
 			  LS("reason", im->a->err.text));
 	im->a->err = err;
+}
+
+void place_keep(struct import *im)
+{
+	put_again(im, redis_now_ms(im->a->worker->redis), "place_not_kept");
+}
+
+void place_release(struct import *im)
+{
+	put_again(im, 0, "place_not_released");
 }
 
 void place_clear(struct place *p)

@@ -54,7 +54,15 @@ int task_mode(struct attempt *a, const char **mode)
 
 int task_run(struct attempt *a)
 {
-	return a->run_id ? 0 : run_new_id(a->worker->pg, &a->run_id, &a->err);
+	int rc = 0;
+
+	/* One that died ('0': given back or reaped) had no settlement to leave it in. */
+	if (!a->run_id && a->lease.member[0] == '0')
+		rc = run_find(a->worker->pg, a->job.task, a->job_id, a->lease.header.born_ms,
+			      &a->run_id, &a->run_told, &a->err);
+	if (rc < 0 || a->run_id)
+		return rc;
+	return run_new_id(a->worker->pg, &a->run_id, &a->err);
 }
 
 /* For measuring the way of a job without what it does. */

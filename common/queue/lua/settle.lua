@@ -1,14 +1,19 @@
 -- settle: in flight -> gone, ready again, delayed or dead, with the job's children; all or nothing
 -- for each job.  A lease that is not there any more settles nothing.
--- KEYS 1 flight  2 busy  3 control  4-6 ready  7-9 ring  10 delayed  11 dead  12 outbox  13 seq  14… unique, idem
+-- KEYS 1 flight  2 busy  3 control  4-6 ready  7-9 ring  10 delayed  11 dead  12 outbox  13 seq
+--      14… for each job: unique, idem; run and ended; result
 -- ARGV for each job: lease integration nops (op lane integration number bytes)*nops
 --   op again   bytes = header                       back into ready, before new jobs
 --      delay   bytes = header, number = due ms
 --      dead    bytes = letter, number = failed_at ms
---      child   bytes = " I HEADER\nPAYLOAD", number = run_at ms, 0 = now
+--      child   number = run_at ms, 0 = now; bytes = children alike, packed: how many, then of each its
+--              length and " I HEADER\nPAYLOAD"; numbers are 4 bytes, the highest first
 --      outbox  bytes = entry, for another partner's slot
 --      key     lane = index in KEYS, integration = D succeeded, X freed or W waits, number = life
 --              ms, bytes = the job's id; unique.lua has the value's form
+--      run     lane = index of run and ended in KEYS, integration = run, number = 0 descendant, 1 root,
+--              2 root whose end is asked for, bytes = "FATE ID KID…" as run.lua has it
+--      result  lane = index in KEYS, number = life ms, bytes = the value
 -- -> 1 or 0 for each job
 -- The payload never travels back: it is cut out of what stands in flight.
 local format, find, sub = string.format, string.find, string.sub
@@ -47,7 +52,7 @@ redis.call('LLEN', KEYS[12])
 local ready, rings = {{}, {}, {}}, {{}, {}, {}}
 local delayed, dead, outbox = {}, {}, {}
 local held, free, out = {}, {}, {}
-local children, keys = {}, {}
+local children, keys, notes = {}, {}, {}
 
 local function push(list, score, member)
 	list[#list + 1] = score
@@ -75,6 +80,8 @@ local function apply(member, at)
 		outbox[#outbox + 1] = bytes
 	elseif op == 'key' then
 		keys[#keys + 1] = at
+	elseif op == 'run' or op == 'result' then
+		notes[#notes + 1] = at
 	else
 		children[#children + 1] = at
 	end
@@ -105,6 +112,66 @@ local function settle_key(name, fate, life, id)
 	end
 end
 
+-- Many alike are one op, and a number is printed for ten of them: half of a child's cost is Lua's handling
+-- of texts, the other half Redis' sorted set.
+local digits = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
+local function bear(op_at, seq)
+	local _, lane, integration, number, bytes = unpack(ARGV, op_at, op_at + 4)
+	local list, score, before = delayed, number, 'D' .. lane .. ' '
+	if number == '0' then
+		lane = tonumber(lane)
+		list, score, before = ready[lane], integration, ''
+		rings[lane][integration] = true
+	end
+	local count, from = struct.unpack('>I4', bytes)
+	local k, tens, rest = #list, nil, nil
+	for _ = 1, count do
+		seq = seq + 1
+		local last = seq % 10
+		if last == 0 or not tens then tens = before .. format('1%013d', (seq - last) / 10) end
+		rest, from = struct.unpack('>I4c0', bytes, from)
+		list[k + 1], list[k + 2] = score, tens .. digits[last] .. rest
+		k = k + 2
+	end
+	return seq
+end
+
+local function note_end(set, ended, run)
+	local open = redis.call('HLEN', set)
+	if open > 3 then return end
+	local n = redis.call('HMGET', set, 'n done', 'n dead', 'n dropped')
+	for j = 1, 3 do if n[j] then open = open - 1 end end
+	if open > 0 then return end
+	if type(redis.pcall('HLEN', ended)) ~= 'number' then redis.call('DEL', ended) end
+	local time = redis.call('TIME')
+	redis.call('HSET', ended, run, format('%.0f %s %s %s',
+		time[1] * 1000 + math.floor(time[2] / 1000), n[1] or 0, n[2] or 0, n[3] or 0))
+	redis.call('DEL', set)
+end
+
+-- The open jobs of a run that is at home here: this one leaves, or goes on; its children join.
+-- A descendant that is not among them changes nothing, nor does a root on which nothing hangs.
+local function change_run(set, ended, run, who, text)
+	local fate, id, kids = string.match(text, '^(%S+) (%S+)(.*)$')
+	local goes_on = fate == 'goes'
+	local there = redis.pcall(goes_on and 'HEXISTS' or 'HDEL', set, id)
+	if type(there) ~= 'number' then -- of another type: none of ours
+		redis.call('DEL', set)
+		there = 0
+	end
+	if there == 0 and (who == '0' or (who == '1' and kids == '')) then return end
+	if goes_on and there == 0 then kids = kids .. ' ' .. id end
+	if not goes_on and who == '0' then redis.call('HINCRBY', set, 'n ' .. fate, 1) end
+	local fields = {}
+	for kid in string.gmatch(kids, '%S+') do push(fields, kid, '') end
+	if #fields > 0 then
+		each('HSET', set, fields)
+		redis.call('PEXPIRE', set, 2592000000)
+	elseif not goes_on then
+		note_end(set, ended, run)
+	end
+end
+
 local at = 1
 while ARGV[at] do
 	local lease, integration, nops = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
@@ -128,18 +195,10 @@ if #held == 0 then return out end
 -- The first write is one that a full Redis allows; what follows then may not be refused.
 each('HDEL', KEYS[1], held)
 if #children > 0 then
-	local seq = redis.call('INCRBY', KEYS[13], #children) - #children
-	for j = 1, #children do
-		local _, lane, integration, number, bytes = unpack(ARGV, children[j], children[j] + 4)
-		local member = format('1%014.0f', seq + j) .. bytes
-		if number == '0' then
-			lane = tonumber(lane)
-			push(ready[lane], integration, member)
-			rings[lane][integration] = true
-		else
-			push(delayed, number, 'D' .. lane .. ' ' .. member)
-		end
-	end
+	local count = 0
+	for j = 1, #children do count = count + struct.unpack('>I4', ARGV[children[j] + 4]) end
+	local seq = redis.call('INCRBY', KEYS[13], count) - count
+	for j = 1, #children do seq = bear(children[j], seq) end
 end
 for lane = 1, 3 do
 	each('ZADD', KEYS[3 + lane], ready[lane])
@@ -156,6 +215,15 @@ each('LPUSH', KEYS[12], outbox)
 for j = 1, #keys do
 	local _, index, fate, life, id = unpack(ARGV, keys[j], keys[j] + 4)
 	settle_key(KEYS[tonumber(index)], fate, life, id)
+end
+for j = 1, #notes do
+	local op, index, run, number, bytes = unpack(ARGV, notes[j], notes[j] + 4)
+	index = tonumber(index)
+	if op == 'run' then
+		change_run(KEYS[index], KEYS[index + 1], run, number, bytes)
+	else
+		redis.call('SET', KEYS[index], bytes, 'PX', number)
+	end
 end
 for integration, n in pairs(free) do freed(integration, n) end
 return out

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg2.extras
 
 from .daemons import Longshore, Scheduler, Worker
-from .process import ROOT, SLOWER, wait_until
+from .process import BIN, ROOT, SLOWER, wait_until
 from .redis_server import Redis
 from .sandbox import Sandbox
 
@@ -60,6 +60,17 @@ class Cluster:
 
     def worker(self, **flags):
         return self.make_worker(**flags).start()
+
+    def crash_worker(self, **flags):
+        """A worker that knows the tasks of crash_tasks.c as well."""
+        program = BIN.parent / "test" / "crash-worker"
+        assert program.exists(), f"make {program} (make system does)"
+        env = self.env()
+        # The sanitizers would turn these signals into reports and exit codes of their own.
+        env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":handle_segv=0:handle_abort=0"
+        worker = Worker(self._folder("worker"), env, self._name("worker"), **flags)
+        worker.argv[0] = str(program)
+        return self.add(worker).start()
 
     def make_scheduler(self, **flags):
         return self.add(Scheduler(self._folder("scheduler"), self.env(), self._name("scheduler"), **flags))
@@ -119,8 +130,8 @@ class Cluster:
         return {"queue": name, "ready": 0, "delayed": 0, "held": 0, "in_flight": 0, "dead": 0, "oldest_age_s": 0}
 
     def busy(self, partners=("guesty", "longshore")):
-        """What is not done yet, straight from Redis: cheap enough to poll."""
-        with self.redis.client.pipeline(transaction=False) as pipe:
+        """What is not done yet, straight from Redis: cheap enough to poll.  In one transaction, or a job that moves is missed."""
+        with self.redis.client.pipeline(transaction=True) as pipe:
             for p in partners:
                 for lane in (":high", "", ":low"):
                     pipe.llen(f"queue:{{{p}}}{lane}")

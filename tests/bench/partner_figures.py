@@ -1,0 +1,111 @@
+"""Imports through a partner, the sink, the limiter."""
+
+import json
+
+from harness import Worker, wait_until
+from measuring import Drain, Failed, open_files, per_s, resident_kib
+
+INTEGRATIONS = 20
+ROWS_A_JOB = 5
+
+
+def push_imports(s, ids, n, first):
+    """Each job fetches, and stores, rows of its own."""
+    lane = "queue:{bench}"
+    with s.redis.client.pipeline(transaction=False) as p:
+        for i in range(n):
+            p.lpush(lane, json.dumps({"task": "import_resources", "integration_id": ids[i % len(ids)],
+                                      "args": {"collection": "items", "parents": [str(first + ROWS_A_JOB * i)]}}))
+            if i % 1000 == 999:
+                p.execute()
+        p.execute()
+
+
+def import_round(s, ids, n, concurrency, fresh):
+    s.redis.client.flushall()
+    if fresh:
+        s.sql("TRUNCATE resources, runs")
+    push_imports(s, ids, n, ROWS_A_JOB)
+    result = Drain(s, "bench", n, concurrency).run()
+    ((stored, right),) = s.sql("SELECT count(*), count(*) FILTER (WHERE city = 'Lisbon' AND price_minor = 11250) FROM resources")
+    if stored != right or stored != ROWS_A_JOB * n:
+        raise Failed(f"{n} imports stored {stored} rows, {right} of them right")
+    return result
+
+
+def waiting_round(s, ids, n):
+    """Memory of jobs that have all sent their call and wait for a partner that takes 4 s."""
+    s.flush()
+    s.sql("TRUNCATE resources, runs")
+    s.sandbox.settings(latency_ms=4000)
+    worker = Worker(s.folder, s.env(), "worker", concurrency=n, partners="bench", log_level="warn").start()
+    try:
+        (pid,) = wait_until(worker.children, 10, "the worker's process")
+        wait_until(lambda: s.redis.client.zcard("workers:{longshore}"), 10, "the first beat")
+        before, sockets = resident_kib(pid), open_files(s.sandbox.pid)
+        push_imports(s, ids, n, ROWS_A_JOB)
+        wait_until(lambda: open_files(s.sandbox.pid) - sockets >= n, 10, "a connection of each call")
+        after = resident_kib(pid)
+        if s.redis.client.hlen("flight:{bench}") < n:
+            raise Failed("the first jobs have ended before the last ones waited")
+        wait_until(lambda: not s.redis.client.hlen("flight:{bench}"), 20, "the jobs to end")
+    finally:
+        worker.stop()
+        s.sandbox.settings(latency_ms=100)
+    return {"kib_a_job": (after - before) / n}
+
+
+def imports(s, f):
+    s.longshore("company", "add", "Bench")
+    ids = [int(s.longshore("integration", "add", "--company", "Bench", "--partner", "bench", "--base-url",
+                           s.sandbox.bench_url).out.split()[-1]) for _ in range(INTEGRATIONS)]
+    url = f"{s.sandbox.bench_url}/bench/items?rows={ROWS_A_JOB}&start=5"
+    server = f.measure("sandbox", lambda: s.program("bench_http", "sockets", url, 2000, 2))
+    curl = f.measure("curl", lambda: s.program("bench_http", "curl", url, 2000, 2))
+    f.row("sandbox alone, 2,000 under way", per_s(server["requests_per_s"]), note="bare sockets, 100 ms latency")
+    f.row("libcurl alone, 2,000 under way", per_s(curl["requests_per_s"]), per_s(server["requests_per_s"]),
+          curl["requests_per_s"] / server["requests_per_s"], f"client {curl['cpu_us']:.0f} us a request")
+    idle = f.measure("idle", lambda: import_round(s, ids, 20, 1000, True))
+    for concurrency, n, fresh in ((1000, 20_000, True), (2000, 30_000, True), (2000, 30_000, False), (5000, 40_000, True)):
+        kind = "new rows" if fresh else "known rows"
+        if not fresh:
+            import_round(s, ids, n, concurrency, True)
+        m = f.measure(f"imports {concurrency} {kind}", lambda: import_round(s, ids, n, concurrency, fresh))
+        each = (m["peak_kib"] - idle["peak_kib"]) / m["in_flight"]
+        f.row(f"imports, {concurrency:,} jobs at once, {kind}", per_s(m["jobs_per_s"]), per_s(curl["requests_per_s"]),
+              m["jobs_per_s"] / curl["requests_per_s"],
+              f"libcurl alone; worker {m['worker_us']:.0f}, Redis {m['redis_us']:.0f}, Postgres {m['postgres_us']:.0f}, "
+              f"sandbox {m['sandbox_us']:.0f} us a job; {m['in_flight']:.0f} in flight; peak {m['peak_kib'] / 1024:.0f} MiB, "
+              f"{each:.1f} KiB a job in flight")
+    for n in (1000, 5000):
+        m = f.measure(f"{n} waiting", lambda: waiting_round(s, ids, n))
+        f.row(f"memory of a job that waits for its partner, {n:,} at once", f"{m['kib_a_job']:.1f} KiB",
+              note="resident memory of the worker, less that before the first job")
+    s.redis.client.flushall()
+
+
+def sink(s, f):
+    rows = 100_000
+
+    def raw(connections):
+        return lambda: s.program("bench_sink", "raw", s.database, rows, connections)
+
+    one, three = f.measure("raw upserts 1", raw(1)), f.measure("raw upserts 3", raw(3))
+    for what, other in (("added", one), ("updated", one)):
+        f.row(f"raw upserts of 500, {what}", per_s(three[f"{what}_per_s"]), note=f"3 connections; 1: {per_s(other[f'{what}_per_s'])}")
+    for page, coroutines in ((5, 1000), (100, 100)):
+        m = f.measure(f"sink pages of {page}", lambda: s.program("bench_sink", "sink", s.database, rows, page, coroutines))
+        for what in ("added", "updated"):
+            limit = max(one[f"{what}_per_s"], three[f"{what}_per_s"])
+            f.row(f"rows through the sink, pages of {page}, {what}", per_s(m[f"{what}_per_s"]), per_s(limit),
+                  m[f"{what}_per_s"] / limit, f"raw upserts of 500; client {m[f'{what}_cpu_us']:.1f} us a row")
+    s.sql("TRUNCATE resources")
+
+
+def limiter(s, f):
+    script = f.measure("acquire script", lambda: s.program("bench_limiter", "script", s.redis.port, 2))
+    agent = f.measure("limiter", lambda: s.program("bench_limiter", "agent", s.redis.port, 2, 1000))
+    f.row("limiter permits, 3 tiers, 1,000 waiting", per_s(agent["permits_per_s"]), per_s(script["permits_per_s"]),
+          agent["permits_per_s"] / script["permits_per_s"],
+          f"acquire script, one permit a call, pipelined; client {agent['cpu_us']:.1f} us a permit")
+    s.redis.client.flushall()

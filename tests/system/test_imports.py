@@ -1,0 +1,81 @@
+"""Imports that meet, and imports for some parents that go on where they were."""
+
+import json
+import shutil
+import time
+from collections import Counter
+
+import pytest
+
+from harness import wait_until
+from harness.guesty import differences, expected, listing_row, photo_rows
+from harness.process import ROOT, SLOWER
+
+
+def test_two_imports_of_one_integration_both_end(cluster):
+    """They take turns: who finds the other one scanning waits, and neither sends the other back again and again."""
+    sandbox = cluster.sandbox(listings=300, reservations=250, clean=True, limits="none", latency="150ms")
+    integration = cluster.integration(sandbox)
+    cluster.scheduler()
+    worker = cluster.worker(processes=2)
+    worker.wait_for_log("event=started", 20 * SLOWER)
+    ids = ("one", "other")
+    for id in ids:
+        cluster.push({"task": "import_resources", "integration_id": integration, "id": id})
+
+    def is_over():  # who waits for its turn looks again now, not in five seconds
+        client, now = cluster.redis.client, time.time() * 1000
+        late = client.zrangebyscore("delayed:{guesty}", now + 2000, "+inf")
+        if late:
+            client.zadd("delayed:{guesty}", {m: now for m in late}, xx=True)
+        return cluster.busy() == 0
+
+    wait_until(is_over, 40 if SLOWER == 1 else 54, cluster.describe, 0.1)
+    log = worker.log_text()
+    assert "rule=taken" in log, "they met"
+    for id in ids:
+        assert f"event=job_done job={id} " in log or f"event=job_superseded job={id} " in log, log
+    rows = cluster.sql("SELECT * FROM resources WHERE integration_id = %s", integration)
+    assert not differences(rows, expected(sandbox.items("listing"), listing_row)[0])
+    assert cluster.one("SELECT count(*) FROM transactions") == 250 and cluster.dead() == []
+    pages = Counter(e["path"] for e in sandbox.log(path="/v1/listings?"))
+    assert max(pages.values()) <= 4, f"no page again and again: {pages}"
+    states = {r["state"] for r in cluster.sql("SELECT state FROM runs")}
+    assert states == {"done"}
+
+
+@pytest.fixture
+def photos_by_call(cluster, tmp_path):
+    """Guesty as if its photos cost a call each."""
+    folder = tmp_path / "drivers" / "guesty"
+    shutil.copytree(ROOT / "drivers" / "guesty", folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    photos = manifest["collections"]["photos"]
+    del photos["embedded"]
+    photos |= {"get": "/listings/{parent.id}/photos", "records": "data"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    cluster.add_drivers(folder.parent)
+
+
+def test_an_import_for_parents_goes_on_where_it_was(cluster, photos_by_call):
+    """At its soft limit, and given back by a worker that stops: no parent is asked for twice, none is left out."""
+    sandbox = cluster.sandbox(listings=40, clean=True, limits="none", latency="60ms")
+    integration = cluster.integration(sandbox)
+    cluster.scheduler()
+    items = sandbox.items("listing")
+    first = cluster.worker(soft_limit="400ms")
+    cluster.push({"task": "import_media", "integration_id": integration, "id": "photos",
+                  "args": {"collection": "photos", "parents": [i["id"] for i in items]}})
+    wait_until(lambda: first.log_text().count("event=job_goes_on") >= 2, 30 * SLOWER, first.log_tail)
+    assert cluster.busy() == 1, "it is under way"
+    assert first.term() == 0
+    second = cluster.worker(soft_limit="400ms")
+    cluster.wait_idle(40)
+    assert second.log_contains("event=job_done job=photos")
+    asked = Counter(e["path"].split("/")[3] for e in sandbox.log(path="/photos"))
+    assert asked == Counter(i["id"] for i in items), "each parent once"
+    rows = {r["external_id"]: r for r in cluster.sql("SELECT * FROM media WHERE integration_id = %s", integration)}
+    wanted = {r["external_id"] for i in items for r in photo_rows(i["item"])[0] if "external_id" in r}
+    assert set(rows) == wanted and all(r["version"] == 1 for r in rows.values()) and cluster.dead() == []
+    (run,) = cluster.sql("SELECT state, processed FROM runs WHERE task = 'import_media'")
+    assert run["state"] == "done", "all attempts are one run"
