@@ -69,6 +69,14 @@ static bool is_fresh(const struct going *g, const struct permit *permit)
 	       redis_now_ms(g->c->door->redis) - permit->granted_ms <= DOOR_PERMIT_STALE_MS;
 }
 
+static int permit_stale(struct err *err)
+{
+	err_set(err, -EAGAIN, ERR_HOLD, "permit", "permits went stale before they could be used");
+	if (err)
+		err->retry_after_ms = QUICK_RETRY_ROOM_MS;
+	return -EAGAIN;
+}
+
 /* The credential is read after the permit is there: it may have changed while we waited for it. */
 static int permit_and_credential(struct going *g, struct permit *permit, bool *taken,
 				 struct buf *auth, struct err *err)
@@ -94,46 +102,61 @@ static int permit_and_credential(struct going *g, struct permit *permit, bool *t
 		if (rc < 0 && rc != -EAGAIN)
 			return rc;
 	}
-	err_set(err, -EAGAIN, ERR_HOLD, "permit", "permits went stale before they could be used");
-	if (err)
-		err->retry_after_ms = QUICK_RETRY_ROOM_MS;
-	return -EAGAIN;
+	return permit_stale(err);
+}
+
+/* What was not sent (no connection, too old by then) gives its place back. */
+static void permit_end(const struct going *g, struct permit *permit)
+{
+	if (permit->sent)
+		limiter_release(g->c->door->limiter, permit);
+	else
+		limiter_refund(g->c->door->limiter, permit);
+}
+
+/* One request, with a permit and a credential.  -ESTALE: the permit was too old when a connection was there. */
+static int send_once(struct going *g, struct exchange *x, struct call_result *r, struct err *err)
+{
+	const struct manifest *m = g->c->driver->manifest;
+	struct buf auth = BUF_INIT;
+	struct permit permit = { 0 };
+	bool taken = false;
+	int rc = permit_and_credential(g, &permit, &taken, &auth, err);
+
+	if (rc == 0) {
+		if (auth.len && m->auth.place == AUTH_IN_QUERY)
+			x->auth_query = buf_str(&auth);
+		else if (auth.len)
+			x->auth_header = buf_str(&auth);
+		x->permit = taken ? &permit : NULL;
+		rc = exchange_send(g->c, x, r, err);
+		if (taken)
+			permit_end(g, &permit);
+	}
+	secret_free_buf(&auth);
+	return rc;
 }
 
 /* Once through the door. 0, or as call() */
 static int go(struct going *g, struct call_result *r, struct err *err)
 {
 	const struct manifest *m = g->c->driver->manifest;
-	struct buf auth = BUF_INIT;
-	struct permit permit;
 	struct exchange x = { .route = g->route,
 			      .spec = g->spec,
 			      .auth_name = m->auth.name ? m->auth.name : "Authorization",
 			      .total_ms = m->total_ms,
 			      .read_ms = m->read_ms };
-	bool taken = false;
-	int rc = permit_and_credential(g, &permit, &taken, &auth, err);
+	int rc = -ESTALE;
 
-	if (rc < 0) {
-		secret_free_buf(&auth);
+	for (int i = 0; i < PERMIT_TRIES && rc == -ESTALE; i++)
+		rc = send_once(g, &x, r, err);
+	if (rc == -ESTALE)
+		return permit_stale(err);
+	if (rc < 0)
 		return rc;
-	}
-	if (auth.len && m->auth.place == AUTH_IN_QUERY)
-		x.auth_query = buf_str(&auth);
-	else if (auth.len)
-		x.auth_header = buf_str(&auth);
-	rc = exchange_send(g->c, &x, r, err);
-	if (taken)
-		limiter_release(g->c->door->limiter, &permit);
-	if (rc == 0) {
-		exchange_read(g->c, &x, r, err);
-		route_feedback(g->c, g->route, &r->http, err);
-		rc = err->class == ERR_NONE         ? 0
-		     : err->class == ERR_RATE_LIMIT ? -EAGAIN
-						    : -EREMOTEIO;
-	}
-	secret_free_buf(&auth);
-	return rc;
+	exchange_read(g->c, &x, r, err);
+	route_feedback(g->c, g->route, &r->http, err);
+	return err->class == ERR_NONE ? 0 : err->class == ERR_RATE_LIMIT ? -EAGAIN : -EREMOTEIO;
 }
 
 /* Goes again with a permit of its own.  Where it could not be sent the first answer stands. */

@@ -17,7 +17,7 @@
 #define DOOR_BODY_MAX_BYTES (16 * 1024 * 1024)
 #define DOOR_PERMIT_WAIT_MS 3000
 #define DOOR_PERMIT_STALE_MS \
-	60 /* between grant and send; older permits are given back (well under LIMIT_MARGIN_MS) */
+	60 /* between grant and handing over; older permits are given back */
 #define DOOR_TOKEN_TOTAL_MS 30000
 
 struct endpoint;
@@ -84,7 +84,7 @@ int route_url(const struct route *r, const struct call_spec *spec, const char *q
 	__attribute__((warn_unused_result));
 
 /* Waits.  Sends once, without permit or credential of its own; `auth` is the credential's header value (or query
- * value) or NULL.  0: r->http is an exchange that ended. */
+ * value) or NULL.  0: r->http is an exchange that ended.  -ESTALE: the permit was too old when the connection was there. */
 struct exchange {
 	struct route *route;
 	const struct call_spec *spec;
@@ -92,6 +92,7 @@ struct exchange {
 	const char *auth_name;
 	int64_t total_ms, read_ms;
 	bool at_token_url;
+	struct permit *permit; /* NULL: none is needed */
 };
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
 		  struct err *err) __attribute__((warn_unused_result));

@@ -95,7 +95,8 @@ static int add_tiers(struct limit_scope *s, const struct manifest *m, enum limit
 			return err_set(err, -EINVAL, ERR_INTERNAL, "manifest",
 				       "more than %d limits of one scope", LIMIT_TIERS_MAX);
 		s->tiers[s->n_tiers++] =
-			(struct limit_tier){ limit > 1 ? limit : 1, m->limits[i].window_ms };
+			(struct limit_tier){ .limit = limit > 1 ? limit : 1,
+					     .window_ms = m->limits[i].window_ms };
 	}
 	return 0;
 }

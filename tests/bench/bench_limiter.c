@@ -91,7 +91,7 @@ static void set_make(struct limit_set *set)
 	snprintf(s->name, sizeof(s->name), "127.0.0.1:1:agent");
 	s->n_tiers = (int)ARRAY_LEN(windows_ms);
 	for (int i = 0; i < s->n_tiers; i++)
-		s->tiers[i] = (struct limit_tier){ LIMIT, windows_ms[i] };
+		s->tiers[i] = (struct limit_tier){ .limit = LIMIT, .window_ms = windows_ms[i] };
 }
 
 static void run_agent(int64_t port, int64_t seconds, int64_t waiters)
@@ -124,7 +124,9 @@ static void append_acquire(redisContext *c, int64_t number)
 	static const char *const keys[] = { "limit:{bench}:since", "limit:{bench}:script",
 					    "limit:{bench}:script:flight",
 					    "limit:{bench}:script:hold",
-					    "limit:{bench}:script:run" };
+					    "limit:{bench}:script:run",
+					    "limit:{bench}:script:sum",
+					    "limit:{bench}:script:set" };
 	struct redis_args a;
 	char token[32];
 
@@ -135,14 +137,18 @@ static void append_acquire(redisContext *c, int64_t number)
 	redis_arg_int(&a, 1);
 	redis_arg(&a, token);
 	redis_arg(&a, "run");
-	redis_arg_int(&a, LIMIT_MARGIN_MS * 1000);
+	redis_arg_int(&a, 0);
 	redis_arg_int(&a, 1);
 	redis_arg_int(&a, 0);
 	redis_arg_int(&a, 60000);
 	redis_arg_int(&a, (int64_t)ARRAY_LEN(windows_ms));
 	for (size_t i = 0; i < ARRAY_LEN(windows_ms); i++) {
+		redis_arg_int(&a, 0);
 		redis_arg_int(&a, LIMIT);
 		redis_arg_int(&a, windows_ms[i] * 1000);
+		redis_arg_int(&a, limit_margin_ms(windows_ms[i]) * 1000);
+		redis_arg_int(&a, 1);
+		redis_arg_int(&a, 0);
 	}
 	bench_script(c, &lua_acquire, (int)ARRAY_LEN(keys), &a);
 	redis_args_clear(&a);
