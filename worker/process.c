@@ -181,7 +181,8 @@ static int make_worker(struct err *err)
 	if (rc < 0)
 		return rc;
 	dopt = (struct door_options){
-		.redis = w->redis, .pg = w->pg, .keyring = w->keyring, .epoch = w->epoch
+		.redis = w->redis, .pg = w->pg, .keyring = w->keyring, .epoch = w->epoch,
+		.egress = self.s->egress
 	};
 	w->door = door_new(&dopt);
 	w->sink = sink_new(w->pg);

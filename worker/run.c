@@ -179,7 +179,8 @@ static int start_task(struct attempt *a)
 		return rc;
 	a->caller = (struct caller){ .door = a->worker->door,
 				     .driver = a->driver,
-				     .integration = a->integration };
+				     .integration = a->integration,
+				     .high = a->lease.lane == LANE_HIGH };
 	return a->lease.header.crashes ? run_suspect(a, t) : t->run(a);
 }
 

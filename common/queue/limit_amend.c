@@ -62,9 +62,13 @@ static void send_amends(struct limit_agent *a, int scope, const struct amends *m
 	redis_arg(&args, a->keys[scope][1]);
 	tier_args(&args, s);
 	for (int i = 0; i < m->n; i++) {
-		redis_arg_bytes(&args, m->ops.data + i, 1);
+		bool charge = m->ops.data[i] == 'c', ours = !charge || *text - '0' == scope;
+
+		if (ours)
+			redis_arg_bytes(&args, m->ops.data + i, 1);
 		for (int k = 0; k < 3; k++) {
-			redis_arg(&args, text);
+			if (ours)
+				redis_arg(&args, text + (charge && k == 0));
 			text += strlen(text) + 1;
 		}
 	}
@@ -247,6 +251,7 @@ void limiter_charge(struct limiter *l, const struct permit *p, int scope, int64_
 
 	if (!p->agent || !more)
 		return;
+	buf_putc(&window, (char)('0' + scope)); /* cut off by send_amends */
 	buf_putint(&window, window_ms * 1000);
 	limit_amend(p->agent, 'c', buf_str(&window), p->granted_us, more);
 	buf_clear(&window);

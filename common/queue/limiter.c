@@ -68,6 +68,9 @@ static void grant(struct limit_agent *a, struct waiter *w, const char *token, in
 				     .asked_us = asked_us,
 				     .kept_us = asked_us,
 				     .flight = has_flight(a) };
+	for (int i = 0; i < a->n_scopes; i++)
+		for (int k = 0; k < a->scopes[i].n_tiers; k++)
+			w->permit.units[i][k] = a->scopes[i].tiers[k].units;
 	snprintf(w->permit.token, sizeof(w->permit.token), "%s", token);
 	a->permits++;
 	end(a, w, 0);

@@ -63,6 +63,7 @@ struct permit {
 	int64_t asked_us;            /* our clock, when it was asked for: before the grant, so that ages are never too small */
 	int64_t kept_us, touched_us; /* our clock: counted from then at least; said so, not answered yet */
 	int moves;
+	int64_t units[LIMIT_SCOPES_MAX][LIMIT_TIERS_MAX]; /* it took */
 	struct permit *prev, *next; /* of those that wait to be sent */
 	bool waits;
 };

@@ -34,18 +34,20 @@ static void deadline_shift(int64_t ms)
 		co_set_deadline(co, deadline + ms);
 }
 
-int permit_take(struct caller *c, struct route *r, struct permit *out, bool *taken, struct err *err)
+int permit_take(struct caller *c, struct route *r, const char *group, struct permit *out,
+		bool *taken, struct err *err)
 {
+	struct limit_set *set = route_limits_of(r, group);
 	int64_t max = c->door->permit_wait_ms, room = max + QUICK_RETRY_ROOM_MS;
 	int64_t began = clock_mono_ms(), wait_ms = 0, waited;
 	int rc;
 
 	*taken = false;
-	if (!r->bounded && r->held_until_ms[HELD_INTEGRATION] == 0)
+	if (!r->bounded && !group && r->held_until_ms[HELD_INTEGRATION] == 0)
 		return 0;
+	set->high = c->high;
 	deadline_shift(room);
-	rc = limiter_acquire(c->door->limiter, &r->limits, max, out, &wait_ms, NULL, CO_NO_DEADLINE,
-			     err);
+	rc = limiter_acquire(c->door->limiter, set, max, out, &wait_ms, NULL, CO_NO_DEADLINE, err);
 	waited = clock_mono_ms() - began;
 	deadline_shift(waited - room);
 	c->permit_waited_ms += waited;
@@ -60,7 +62,7 @@ int permit_take(struct caller *c, struct route *r, struct permit *out, bool *tak
  * under way has no age. */
 static bool is_fresh(const struct going *g, const struct permit *permit)
 {
-	const struct limit_set *set = &g->route->limits;
+	const struct limit_set *set = route_limits_of(g->route, g->spec->group);
 	int tiers = 0;
 
 	for (int i = 0; i < set->n_scopes; i++)
@@ -88,7 +90,7 @@ static int permit_and_credential(struct going *g, struct permit *permit, bool *t
 		int rc = g->with_auth ? auth_prepare(store, g->c, err) : 0;
 
 		if (rc == 0)
-			rc = permit_take(g->c, g->route, permit, taken, err);
+			rc = permit_take(g->c, g->route, g->spec->group, permit, taken, err);
 		if (rc < 0)
 			return rc;
 		secret_free_buf(auth);
@@ -130,6 +132,8 @@ static int send_once(struct going *g, struct exchange *x, struct call_result *r,
 			x->auth_header = buf_str(&auth);
 		x->permit = taken ? &permit : NULL;
 		rc = exchange_send(g->c, x, r, err);
+		if (rc == 0 && taken)
+			route_charge(g->c, g->route, g->spec->group, &permit, &r->http);
 		if (taken)
 			permit_end(g, &permit);
 	}

@@ -20,6 +20,7 @@ struct door_options {
 	struct keyring *keyring; /* borrowed */
 	const char *epoch;
 	int64_t permit_wait_ms; /* longer waits give the job back; 0 = 3,000 */
+	const char *egress;     /* who shares this host's outgoing address; NULL = the host's name */
 };
 struct door *door_new(const struct door_options *o);
 void door_free(struct door *d);
@@ -31,6 +32,7 @@ struct caller {
 	struct door *door;
 	const struct driver *driver;
 	const struct integration *integration;
+	bool high; /* a person waits for it */
 	int64_t permit_waited_ms; /* grows: does not count against the job's time limit (the door moves the coroutine's deadline by it) */
 	int64_t calls;            /* sent */
 	int64_t observed_us;      /* out: when the last request was sent, on Redis' clock */
@@ -39,6 +41,7 @@ struct caller {
 struct call_spec {
 	const char *endpoint; /* template for metrics and logs: "/listings/{id}" */
 	const char *method;   /* "GET" */
+	const char *group;    /* of endpoints, with limits of its own; NULL: none */
 	const char *path;     /* substituted; or an absolute URL on the partner's hosts */
 	const struct manifest_pair *query;
 	int n_query; /* values substituted already, unescaped */

@@ -37,6 +37,7 @@ struct door {
 	struct pg *pg;
 	struct keyring *keyring;
 	int64_t permit_wait_ms;
+	char *egress;
 	struct limiter *limiter;
 	struct auth_store *auth;
 	struct door_partner *partners;
@@ -51,7 +52,9 @@ struct roots {
 void roots_init(struct roots *out, const struct driver *d, const struct integration *i);
 void roots_clear(struct roots *r);
 
-enum { HELD_PARTNER, HELD_INTEGRATION, HELD_SCOPES };
+enum { HELD_PARTNER, HELD_INTEGRATION, HELD_EGRESS, HELD_SCOPES };
+
+struct group_limits;
 
 struct route {
 	int refs;
@@ -62,6 +65,7 @@ struct route {
 	struct http_header headers[DOOR_HEADERS_MAX]; /* both strings owned */
 	int n_headers;
 	struct limit_set limits;
+	struct group_limits *groups;        /* the same with a group of endpoints beside them */
 	int scope_of[HELD_SCOPES];          /* index into limits.scopes, -1: none */
 	bool bounded;                       /* there is something to ask the limiter for */
 	int64_t held_until_ms[HELD_SCOPES]; /* as this process told the limiter; Redis' clock */
@@ -77,6 +81,15 @@ void route_put(struct route *r);                                             /* 
 struct door_partner *door_partner(struct door *d, const struct manifest *m); /* found or made */
 const char *setting_text(const struct integration *i, const char *name,
 			 struct buf *keep); /* NULL: not set */
+
+/* call_limits.c */
+int route_limits(struct route *r, const struct caller *c, struct err *err)
+	__attribute__((warn_unused_result));
+void route_limits_free(struct route *r);
+struct limit_set *route_limits_of(struct route *r, const char *group); /* NULL: no group */
+/* What the answer says that it cost, where the manifest names a header for it.  Before the permit is released. */
+void route_charge(struct caller *c, struct route *r, const char *group,
+		  const struct permit *permit, const struct http_response *h);
 
 /* The whole URL of a call.  query_name and query_value: the credential, or NULL.  -EINVAL: not on the partner's hosts. */
 int route_url(const struct route *r, const struct call_spec *spec, const char *query_name,
@@ -107,7 +120,8 @@ void route_feedback(struct caller *c, struct route *r, const struct http_respons
 void route_limits_seen(const struct route *r, const struct http_response *h, struct buf *out);
 
 /* Waits.  -EAGAIN: held (err).  *taken false: nothing limits this call. */
-int permit_take(struct caller *c, struct route *r, struct permit *out, bool *taken, struct err *err)
+int permit_take(struct caller *c, struct route *r, const char *group, struct permit *out,
+		bool *taken, struct err *err)
 	__attribute__((warn_unused_result));
 
 void door_count(struct door_partner *p, const char *endpoint, const struct http_response *h);

@@ -42,20 +42,25 @@ static void hold(struct caller *c, struct route *r, int held, int64_t ms, const 
 /* The scope that a partner means: that of its limit with this window, else the widest it has a limit for. */
 static int scope_for(const struct route *r, int64_t window_ms)
 {
+	static const int held_by[] = { [SCOPE_PARTNER] = HELD_PARTNER,
+				       [SCOPE_INTEGRATION] = HELD_INTEGRATION,
+				       [SCOPE_EGRESS] = HELD_EGRESS,
+				       [SCOPE_ENDPOINTS] = HELD_INTEGRATION };
+	static const int wider[] = { [HELD_PARTNER] = 2, [HELD_EGRESS] = 1, [HELD_INTEGRATION] = 0 };
 	const struct manifest *m = r->driver->manifest;
 	int held = HELD_INTEGRATION;
 
 	for (int i = 0; i < m->n_limits; i++) {
-		int is = m->limits[i].scope == SCOPE_PARTNER ? HELD_PARTNER : HELD_INTEGRATION;
+		int is = held_by[m->limits[i].scope];
 
 		if (window_ms > 0 && m->limits[i].window_ms == window_ms)
 			return is;
-		if (is == HELD_PARTNER)
-			held = HELD_PARTNER;
+		if (wider[is] > wider[held])
+			held = is;
 	}
-	return r->scope_of[held] >= 0 ? held
-	       : held == HELD_PARTNER ? HELD_INTEGRATION
-				      : HELD_PARTNER;
+	for (int i = 0; r->scope_of[held] < 0; i++)
+		held = i;
+	return held;
 }
 
 /* Seconds from now, an epoch in s or ms, or a date; -1 where it is none of these. */

@@ -182,10 +182,11 @@ static void body_large_windows_need_no_log(void)
 
 static void body_weights(void)
 {
-	struct limit_set set = one_scope(100, 60000), heavy;
+	static struct limit_set set, heavy;
 	struct permit p;
 
 	begin();
+	set = one_scope(100, 60000);
 	set.scopes[0].tiers[0].charged = true;
 	heavy = set;
 	heavy.scopes[0].tiers[0].units = 30;
@@ -247,9 +248,10 @@ static void body_set_by_hand(void)
 /* A part of each tier is kept for people's work while there is such work, and lent out while there is none. */
 static void body_reserve(void)
 {
-	struct limit_set set = one_scope(10, 60000), high = set;
+	static struct limit_set set, high;
 
 	begin();
+	high = set = one_scope(10, 60000);
 	high.high = true;
 	CHECK(granted_of(&set, 6) == 6);
 	CHECK(granted_of(&high, 1) == 1);
