@@ -62,13 +62,14 @@ static void send_amends(struct limit_agent *a, int scope, const struct amends *m
 	redis_arg(&args, a->keys[scope][1]);
 	tier_args(&args, s);
 	for (int i = 0; i < m->n; i++) {
-		bool charge = m->ops.data[i] == 'c', ours = !charge || *text - '0' == scope;
+		bool marked = strchr("ch", m->ops.data[i]) != NULL,
+		     ours = !marked || *text - '0' == scope;
 
 		if (ours)
 			redis_arg_bytes(&args, m->ops.data + i, 1);
 		for (int k = 0; k < 3; k++) {
 			if (ours)
-				redis_arg(&args, text + (charge && k == 0));
+				redis_arg(&args, text + (marked && k == 0));
 			text += strlen(text) + 1;
 		}
 	}
@@ -244,15 +245,43 @@ void limiter_refund(struct limiter *l, struct permit *p)
 	give_back(l, p, p->moves ? 'x' : 'r');
 }
 
+/* Of one scope alone: its number stands before the text, and is cut off by send_amends. */
+static void amend_scope(const struct permit *p, char op, int scope, const struct buf *text,
+			int64_t number)
+{
+	char *whole = mem_printf("%c%s", '0' + scope, buf_str(text));
+
+	limit_amend(p->agent, op, whole, p->granted_us, number);
+	free(whole);
+}
+
 void limiter_charge(struct limiter *l, const struct permit *p, int scope, int64_t window_ms,
 		    int64_t more)
 {
-	struct buf window = BUF_INIT;
+	struct buf text = BUF_INIT;
 
 	if (!p->agent || !more)
 		return;
-	buf_putc(&window, (char)('0' + scope)); /* cut off by send_amends */
-	buf_putint(&window, window_ms * 1000);
-	limit_amend(p->agent, 'c', buf_str(&window), p->granted_us, more);
-	buf_clear(&window);
+	buf_putint(&text, window_ms * 1000);
+	amend_scope(p, 'c', scope, &text, more);
+	buf_clear(&text);
+}
+
+void limiter_heed(struct limiter *l, const struct permit *p, int scope, int64_t window_ms,
+		  int64_t left, int64_t until_us)
+{
+	struct buf text = BUF_INIT;
+
+	if (!p->agent)
+		return;
+	buf_printf(&text, "%s %lld %lld", p->token, (long long)window_ms * 1000,
+		   (long long)until_us);
+	amend_scope(p, 'h', scope, &text, left);
+	buf_clear(&text);
+}
+
+void limiter_eased(struct limiter *l, const struct permit *p)
+{
+	if (p->agent && p->paced)
+		limit_amend(p->agent, 's', p->token, p->granted_us, 0);
 }

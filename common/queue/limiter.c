@@ -60,14 +60,15 @@ static bool has_flight(const struct limit_agent *a)
 }
 
 static void grant(struct limit_agent *a, struct waiter *w, const char *token, int64_t now_us,
-		  int64_t asked_us)
+		  int64_t asked_us, bool paced)
 {
 	w->permit = (struct permit){ .agent = a,
 				     .granted_ms = now_us / 1000,
 				     .granted_us = now_us,
 				     .asked_us = asked_us,
 				     .kept_us = asked_us,
-				     .flight = has_flight(a) };
+				     .flight = has_flight(a),
+				     .paced = paced };
 	for (int i = 0; i < a->n_scopes; i++)
 		for (int k = 0; k < a->scopes[i].n_tiers; k++)
 			w->permit.units[i][k] = a->scopes[i].tiers[k].units;
@@ -155,7 +156,8 @@ static void answered(struct limit_agent *a, const struct acquire_call *c, const 
 	for (int i = 1; i <= granted; i++) {
 		snprintf(token, sizeof(token), "%s:%d", c->token, i);
 		if (a->first)
-			grant(a, a->first, token, now_us, c->asked_us);
+			grant(a, a->first, token, now_us, c->asked_us,
+			      reply_int(reply->element[5]) > 0);
 		else /* who wanted it was cancelled meanwhile */
 			limit_amend(a, 'r', token, now_us, 0);
 	}
@@ -390,17 +392,24 @@ int limiter_acquire(struct limiter *l, const struct limit_set *set, int64_t max_
 }
 
 int limiter_hold(struct limiter *l, const char *partner, const char *scope_name, int64_t until_ms,
-		 const char *reason, int64_t deadline_ms, struct err *err)
+		 const char *reason, bool refused, int64_t deadline_ms, struct err *err)
 {
+	static const char *const suffix[] = { "hold", "sum", "set" };
+	char *keys[ARRAY_LEN(suffix)];
 	struct redis_args args;
-	char *key = mem_printf("limit:{%s}:%s:hold", partner, scope_name);
+	int rc;
 
 	redis_args_init(&args);
-	redis_arg(&args, key);
+	for (size_t i = 0; i < ARRAY_LEN(suffix); i++) {
+		keys[i] = mem_printf("limit:{%s}:%s:%s", partner, scope_name, suffix[i]);
+		redis_arg(&args, keys[i]);
+	}
 	redis_arg_int(&args, until_ms);
 	redis_arg(&args, reason);
-	int rc = redis_call_script(l->r, &lua_hold, 1, &args, NULL, deadline_ms, err);
+	redis_arg_int(&args, refused);
+	rc = redis_call_script(l->r, &lua_hold, ARRAY_LEN(suffix), &args, NULL, deadline_ms, err);
 	redis_args_clear(&args);
-	free(key);
+	for (size_t i = 0; i < ARRAY_LEN(suffix); i++)
+		free(keys[i]);
 	return rc;
 }

@@ -58,7 +58,7 @@ struct permit {
 	struct limit_agent *agent;
 	char token[48];
 	int64_t granted_ms, granted_us; /* Redis' clock */
-	bool flight, sent;
+	bool flight, sent, paced;
 	/* The limiter's own. */
 	int64_t asked_us;            /* our clock, when it was asked for: before the grant, so that ages are never too small */
 	int64_t kept_us, touched_us; /* our clock: counted from then at least; said so, not answered yet */
@@ -87,9 +87,17 @@ void limiter_release(struct limiter *l, struct permit *p);
 void limiter_refund(struct limiter *l, struct permit *p);
 /* It cost more or less than its tier's units, as the answer said.  Before release.  Does not wait. */
 void limiter_charge(struct limiter *l, const struct permit *p, int scope, int64_t window_ms, int64_t more);
-/* Holds a scope for everyone until then (epoch ms on Redis' clock); never shortens a hold.  Waits for Redis. */
+/* Its answer said that so many units are left of a window, until then (Redis' clock): no more are given out by anyone, less what
+ * was sent meanwhile.  Before release.  Does not wait. */
+void limiter_heed(struct limiter *l, const struct permit *p, int scope, int64_t window_ms,
+		  int64_t left, int64_t until_us);
+/* Its call succeeded: where calls are paced, a little faster.  Before release.  Does not wait. */
+void limiter_eased(struct limiter *l, const struct permit *p);
+/* Holds a scope for everyone until then (epoch ms on Redis' clock); never shortens a hold.  `refused`: the partner said no (429), and
+ * calls are paced from now on: 75 ms apart, half as much again at each further refusal, 10 ms less at each success, until
+ * below 50 ms.  Waits for Redis. */
 int limiter_hold(struct limiter *l, const char *partner, const char *scope_name, int64_t until_ms,
-		 const char *reason, int64_t deadline_ms, struct err *err)
+		 const char *reason, bool refused, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));
 
 int64_t limit_margin_ms(int64_t window_ms);

@@ -116,6 +116,18 @@ static void permit_end(const struct going *g, struct permit *permit)
 		limiter_refund(g->c->door->limiter, permit);
 }
 
+/* What the answer says of the budget, while the permit is still ours. */
+static void permit_learn(const struct going *g, const struct permit *permit,
+			 const struct http_response *h)
+{
+	if (h->status == 0)
+		return;
+	route_charge(g->c, g->route, g->spec->group, permit, h);
+	route_heed(g->c, g->route, g->spec->group, permit, h);
+	if (h->status < 400)
+		limiter_eased(g->c->door->limiter, permit);
+}
+
 /* One request, with a permit and a credential.  -ESTALE: the permit was too old when a connection was there. */
 static int send_once(struct going *g, struct exchange *x, struct call_result *r, struct err *err)
 {
@@ -133,7 +145,7 @@ static int send_once(struct going *g, struct exchange *x, struct call_result *r,
 		x->permit = taken ? &permit : NULL;
 		rc = exchange_send(g->c, x, r, err);
 		if (rc == 0 && taken)
-			route_charge(g->c, g->route, g->spec->group, &permit, &r->http);
+			permit_learn(g, &permit, &r->http);
 		if (taken)
 			permit_end(g, &permit);
 	}

@@ -116,6 +116,18 @@ void exchange_read(struct caller *c, const struct exchange *x, struct call_resul
 /* Waits.  What headers and status said of limits goes to all workers.  Fills out->retry_after_ms of a rate_limit. */
 void route_feedback(struct caller *c, struct route *r, const struct http_response *h,
 		    struct err *out);
+#define HOLD_MAX_MS (24 * 3600 * 1000LL) /* no header is believed beyond */
+void route_hold(struct caller *c, struct route *r, int held, int64_t ms, const char *reason,
+		bool refused);
+/* The scope that a partner means: that of its limit with this window, else the widest it has a limit for. */
+int route_scope_for(const struct route *r, int64_t window_ms);
+
+/* call_remaining.c */
+void route_seen(struct route *r);
+void route_zero_left(struct caller *c, struct route *r, const struct http_response *h); /* waits */
+/* Less is left than our own share leaves: nobody takes more than that.  Before the permit is released; does not wait. */
+void route_heed(struct caller *c, struct route *r, const char *group, const struct permit *permit,
+		const struct http_response *h);
 /* "1s 14/15, 60s 100/120", or empty. */
 void route_limits_seen(const struct route *r, const struct http_response *h, struct buf *out);
 

@@ -1,6 +1,5 @@
 #include "drivers/kit/call_door.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <stdio.h>
@@ -77,31 +76,6 @@ static int route_headers(struct route *r, const struct caller *c, struct err *er
 	if (rc == 0 && !has_header(r, "user-agent"))
 		rc = add_header(r, "User-Agent", mem_strdup("longshore/" LONGSHORE_VERSION), err);
 	return rc;
-}
-
-static char *lower_dup(const char *s)
-{
-	char *d = s ? mem_strdup(s) : NULL;
-
-	for (char *p = d; p && *p; p++)
-		*p = (char)tolower((unsigned char)*p);
-	return d;
-}
-
-static void route_seen(struct route *r)
-{
-	const struct manifest *m = r->driver->manifest;
-
-	if (m->n_limit_headers == 0)
-		return;
-	r->n_seen = m->n_limit_headers;
-	r->seen = mem_zalloc((size_t)m->n_limit_headers * sizeof(*r->seen));
-	for (int i = 0; i < m->n_limit_headers; i++) {
-		r->seen[i].window_ms = m->limit_headers[i].window_ms;
-		r->seen[i].limit = lower_dup(m->limit_headers[i].limit);
-		r->seen[i].remaining = lower_dup(m->limit_headers[i].remaining);
-		r->seen[i].reset = lower_dup(m->limit_headers[i].reset);
-	}
 }
 
 static void route_free(struct route *r)

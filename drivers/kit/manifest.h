@@ -67,9 +67,11 @@ struct manifest_limit {
 	int64_t weight;            /* units a call takes */
 	const char *weight_header; /* says afterwards what it took; NULL: always `weight` */
 };
+enum reset_unit { RESET_GUESSED, RESET_SECONDS, RESET_EPOCH, RESET_EPOCH_MS, RESET_DATE };
 struct manifest_limit_header {
 	int64_t window_ms;
 	const char *limit, *remaining, *reset;
+	enum reset_unit unit;
 };
 
 enum paging_kind { PAGING_NONE, PAGING_OFFSET, PAGING_PAGE, PAGING_CURSOR };

@@ -246,13 +246,17 @@ static const struct key_table limit_table = { TABLE(limit_keys),
 
 #define AT(member) .at = offsetof(struct manifest_limit_header, member)
 
+static const struct key_word reset_words[] = {
+	{ "seconds", RESET_SECONDS }, { "epoch", RESET_EPOCH }, { "epoch_ms", RESET_EPOCH_MS },
+	{ "date", RESET_DATE },	      { NULL, RESET_GUESSED },
+};
 static const struct manifest_key limit_header_keys[] = {
 	{ "window", KEY_DURATION, AT(window_ms), .flags = KEY_REQUIRED, .min = 1,
 	  .max = 31 * DAY_MS },
 	{ "limit", KEY_HEADER, AT(limit) },
 	{ "remaining", KEY_HEADER, AT(remaining) },
 	{ "reset", KEY_HEADER, AT(reset) },
-	LATER("unit"),
+	{ "unit", KEY_WORD, AT(unit), .words = reset_words },
 };
 static const struct key_table limit_header_table = { TABLE(limit_header_keys),
 						     .size = sizeof(struct manifest_limit_header) };

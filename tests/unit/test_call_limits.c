@@ -129,6 +129,104 @@ static void body_unsent_is_refunded(void)
 	bench_close(&b);
 }
 
+/* ---- headers ---- */
+
+static const char *said[6]; /* name, value, … */
+
+static void answer_said(struct httpd_request *q, int number)
+{
+	for (int i = 0; i < 6 && said[i]; i += 2)
+		httpd_add_header(q, said[i], said[i + 1]);
+	reply_json(q, 200, "{}");
+}
+
+/* Calls that still went out after one whose answer said this, of twenty that our own count allows. */
+static int sent_after(int id, const char *limits, const char *name, const char *value,
+		      const char *name2, const char *value2)
+{
+	struct bench b, twin;
+	int n;
+
+	said[0] = name;
+	said[1] = value;
+	said[2] = name2;
+	said[3] = value2;
+	said[4] = NULL;
+	partner.answer = answer_said;
+	bench_open(&b, "", limits, NULL, id, 50);
+	OK(sent_of(&b.caller, NULL, 1) == 1);
+	OK(co_sleep("flush", 30) == 0);
+	said[0] = NULL;
+	bench_twin(&twin, &b, NULL, 50);
+	n = sent_of(&twin.caller, NULL, 21); /* another process knows, too */
+	door_free(twin.door);
+	bench_close(&b);
+	return n;
+}
+
+#define LIMITS ",\"limits\":[{\"rate\":25,\"window\":\"60s\"},{\"rate\":900,\"window\":\"1h\"}]" COLLECTION
+#define HEADERS(more)                                                                          \
+	",\"limits\":[{\"rate\":25,\"window\":\"60s\"}],\"limit_headers\":[{\"window\":\"60s\"," \
+	"\"remaining\":\"X-Left\",\"reset\":\"X-Reset\"" more "}]" COLLECTION
+
+static void body_less_is_left(void)
+{
+	char epoch[32];
+
+	OK(sent_after(41, HEADERS(""), "X-Left", "3", NULL, NULL) == 3);
+	OK(sent_after(42, HEADERS(""), "X-Left", "5", NULL, NULL) == 19); /* no news: 0.8 is ours */
+	OK(sent_after(43, LIMITS, "X-RateLimit-Remaining-Minute", "2", NULL, NULL) == 2);
+	OK(sent_after(44, LIMITS, "x-rate-limit-remaining", "2", "X-Rate-Limit-Limit", "25") == 2);
+	OK(sent_after(45, LIMITS, "RateLimit", "limit=25, remaining=4, reset=30", NULL, NULL) == 4);
+	OK(sent_after(46, LIMITS, "RateLimit-Remaining", "1", "RateLimit-Limit", "25, 25;w=60") == 1);
+	OK(sent_after(47, LIMITS, "X-RateLimit-Remaining", "1", NULL, NULL) == 19); /* of which limit? */
+	OK(sent_after(48, HEADERS(""), "X-Left", "many", NULL, NULL) == 19);
+	/* The reset is near: then there is more. */
+	OK(sent_after(49, HEADERS(""), "X-Left", "3", "X-Reset", "0") == 19);
+	snprintf(epoch, sizeof(epoch), "%lld", (long long)(redis_now_ms(redis) + 30000));
+	OK(sent_after(50, HEADERS(",\"unit\":\"epoch_ms\""), "X-Left", "3", "X-Reset", epoch) == 3);
+}
+
+static void answer_refusing(struct httpd_request *q, int number)
+{
+	if (number == 1)
+		httpd_add_header(q, "Retry-After", "1");
+	reply_json(q, number == 1 ? 429 : 200, "{}");
+}
+
+static int64_t pace_of(const char *scope)
+{
+	redisReply *reply = NULL;
+	char *key = mem_printf("limit:{acme}:127.0.0.1:%d:%s:sum", partner.port, scope);
+	int64_t us = -1;
+
+	if (redis_callv(redis, &reply, loop_now_ms() + PATIENCE_MS, NULL, "HGET", key, "pace",
+			NULL) == 0)
+		us = reply->str ? strtoll(reply->str, NULL, 10) : 0;
+	freeReplyObject(reply);
+	free(key);
+	return us;
+}
+
+/* A refusal widens the interval between calls, successes narrow it until it is gone. */
+static void body_paced(void)
+{
+	struct bench b;
+
+	partner.answer = answer_refusing;
+	bench_open(&b, "", ",\"limits\":[{\"rate\":500,\"window\":\"60s\"}]" COLLECTION, NULL, 51, 5000);
+	OK(get_of(&b.caller, NULL) == -EAGAIN);
+	OK(pace_of("i51") == 75000);
+	OK(sent_of(&b.caller, NULL, 2) == 2);
+	OK(partner.arrivals[2].at_ms - partner.arrivals[1].at_ms >= 60);
+	OK(co_sleep("flush", 30) == 0);
+	OK(pace_of("i51") == 55000);
+	OK(sent_of(&b.caller, NULL, 2) == 2);
+	OK(co_sleep("flush", 30) == 0);
+	OK(pace_of("i51") == 0);
+	bench_close(&b);
+}
+
 #define TEST(name)                                                   \
 	static void name(void **state)                               \
 	{                                                            \
@@ -139,6 +237,8 @@ TEST(egress)
 TEST(weight_told_afterwards)
 TEST(fixed_weight)
 TEST(unsent_is_refunded)
+TEST(less_is_left)
+TEST(paced)
 
 static int setup(void **state)
 {
@@ -167,6 +267,8 @@ int main(void)
 		ON_LOOP(weight_told_afterwards),
 		ON_LOOP(fixed_weight),
 		ON_LOOP(unsent_is_refunded),
+		ON_LOOP(less_is_left),
+		ON_LOOP(paced),
 	};
 
 	return cmocka_run_group_tests(tests, setup, partner_teardown);

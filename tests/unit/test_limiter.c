@@ -246,15 +246,15 @@ static void body_hold(void)
 	int64_t wait_ms = 0, now = redis_now_ms(conn);
 
 	begin();
-	CHECK(limiter_hold(limiter, "p", "host:443:i7", now + 600, "429", soon(), &err) == 0);
-	CHECK(limiter_hold(limiter, "p", "host:443:i7", now + 100, "shorter", soon(), &err) == 0);
+	CHECK(limiter_hold(limiter, "p", "host:443:i7", now + 600, "429", false, soon(), &err) == 0);
+	CHECK(limiter_hold(limiter, "p", "host:443:i7", now + 100, "shorter", false, soon(), &err) == 0);
 	CHECK(acquire(&set, 100, &p, &wait_ms) == -EAGAIN && wait_ms > 400 && wait_ms <= 610);
 	redisReply *reason = plain("GET limit:{p}:host:443:i7:hold");
 	CHECK(reason->type == REDIS_REPLY_STRING && strcmp(reason->str, "429") == 0);
 	freeReplyObject(reason);
 	CHECK(acquire(&set, 2000, &p, &wait_ms) == 0);
 	CHECK(p.granted_ms >= now + 600);
-	CHECK(limiter_hold(limiter, "p", "host:443:i7", now, "past", soon(), &err) == 0);
+	CHECK(limiter_hold(limiter, "p", "host:443:i7", now, "past", false, soon(), &err) == 0);
 	CHECK(plain_int("EXISTS limit:{p}:host:443:i7:hold") == 0);
 	end();
 }

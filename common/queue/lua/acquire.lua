@@ -3,7 +3,7 @@
 -- ARGV 1 want  2 token  3 Redis' run id  4 high lane (1)  5 scopes, then for each scope:
 --      flight cap (0 = none)  flight life ms  tiers  (kind limit window_us margin_us units extra)*tiers
 -- kind 0 exact log | 1 sub-buckets, 60 a window | 2 fixed windows of the clock, extra = guard us | 3 token bucket, extra = burst
--- -> {granted, now us, wait us, why, place, pace us}; why: "" | "tier" | "flight" | "hold" | "pace", place = scope, from 1
+-- -> {granted, now us, wait us, why, place, pace us}; why: "" | "tier" | "header" | "flight" | "hold" | "pace", place = scope, from 1
 -- The log's member is token:1 … token:granted; one log serves all tiers of kind 0 of its scope.  A permit takes `units` of each
 -- other tier.  Windows are longer by their margin, since partners see arrivals, not grants.
 -- Redis' clock may step back: now is never before the newest entry.
@@ -128,7 +128,7 @@ for j = 1, tonumber(ARGV[5]) do
 		sum = KEYS[6 * j], set = KEYS[6 * j + 1],
 		cap = tonumber(ARGV[at]), life = tonumber(ARGV[at + 1]), tiers = {}, longest = 0, log_span = 0, sums = false,
 	}
-	local ask = {'t', 'high', 'pace', 'last'}
+	local ask = {'t', 'high', 'pace', 'last'} -- and of each tier what a header said is left, and until when
 	local own = {}
 	at = at + 3
 	for k = 1, tonumber(ARGV[at - 1]) do
@@ -139,6 +139,9 @@ for j = 1, tonumber(ARGV[5]) do
 		t.span, t.size, t.way = t.window + t.margin, ceil(t.window / PARTS), kinds[t.kind]
 		t.name = letters[t.kind] .. text(t.window) .. ':'
 		own[k] = 'limit:' .. text(t.window)
+		t.left_name = 'c' .. text(t.window) .. ':n'
+		ask[#ask + 1] = t.left_name
+		ask[#ask + 1] = 'c' .. text(t.window) .. ':u'
 		s.tiers[k] = t
 		s.longest = max(s.longest, t.span, t.kind == 3 and t.extra * t.window / t.limit or 0)
 		if t.kind == 0 then s.log_span = max(s.log_span, t.span) else s.sums = true end
@@ -151,6 +154,10 @@ for j = 1, tonumber(ARGV[5]) do
 		end
 	end
 	local v = redis.call('HMGET', s.sum, unpack(ask))
+	for k = 1, #s.tiers do
+		local ends = tonumber(v[4 + 2 * k] or '0')
+		if ends > now then s.tiers[k].left, s.tiers[k].ends = tonumber(v[3 + 2 * k] or '0'), ends end
+	end
 	s.asked, s.pace, s.last = tonumber(v[2] or '0'), tonumber(v[3] or '0'), tonumber(v[4] or '0')
 	if s.log_span > 0 then
 		local newest = redis.call('ZRANGE', s.log, -1, -1, 'WITHSCORES')
@@ -232,6 +239,10 @@ for j = 1, #scopes do
 		local free, us = t.way.room(s, t)
 		if free <= 0 then blocked(us, 'tier', j) end
 		room = min(room, max(free, 0))
+		if t.left then
+			if t.left < t.units then blocked(t.ends - now, 'header', j) end
+			room = min(room, max(floor(t.left / t.units), 0))
+		end
 	end
 	if s.pace > 0 then
 		pace = max(pace, s.pace)
@@ -252,7 +263,11 @@ for j = 1, #scopes do
 		redis.call('ZADD', s.log, unpack(add))
 		redis.call('PEXPIRE', s.log, text(s.log_span / 1000 + 1000))
 	end
-	for k = 1, #s.tiers do s.tiers[k].way.take(s, s.tiers[k], room * s.tiers[k].units) end
+	for k = 1, #s.tiers do
+		local t = s.tiers[k]
+		t.way.take(s, t, room * t.units)
+		if t.left then redis.call('HINCRBY', s.sum, t.left_name, text(-room * t.units)) end
+	end
 	if s.pace > 0 then redis.call('HSET', s.sum, 'last', text(now)) end
 	if s.sums then redis.call('HSET', s.sum, 't', text(now)) end
 	if s.sums or s.pace > 0 then redis.call('PEXPIRE', s.sum, text(s.longest / 1000 + 600000)) end

@@ -4,9 +4,12 @@
 -- op: e it ended | r never sent: refunded in every tier | x as r, but nobody knows whether it was granted
 --     m it was sent (or is still waiting to be) at `number` us: counts from then, not from the grant | n the same once more
 --     c it cost `number` units more, in the tier whose window is `token` us
+--     h a header of its answer said that `number` units are left; token = "TOKEN WINDOW_US UNTIL_US"
+--     s it succeeded while calls are paced: a little faster
 -- -> how many entries of the log were changed
 -- Moves are never into the future and never back.  Counters are lowered for known grants alone: they have no members to tell.
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
+local PACE_STEP_US, PACE_FLOOR_US = 10000, 50000
 local function text(n) return string.format('%.0f', n) end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -86,6 +89,30 @@ for i = at, #ARGV, 4 do
 		if logs then changed = changed + redis.call('ZADD', KEYS[1], 'XX', 'GT', 'CH', text(sent), token) end
 		if sent > granted then
 			for _, t in ipairs(tiers) do move(t, granted, sent, op == 'n') end
+		end
+	elseif op == 'h' then
+		local permit, window, ends = string.match(token, '^(%S+) (%d+) (%d+)$')
+		local c = 'c' .. window .. ':'
+		local v = redis.call('HMGET', KEYS[2], c .. 'a', c .. 'n', c .. 'u')
+		-- Calls granted after this one have not been counted by the partner when it answered; older answers know less.
+		local mine = redis.call('ZSCORE', KEYS[3], permit)
+		local later = mine and redis.call('ZCOUNT', KEYS[3], '(' .. mine, '+inf')
+			or logs and redis.call('ZCOUNT', KEYS[1], '(' .. text(granted), '+inf') or 0
+		local left = max(number - later, 0)
+		local said = tonumber(v[1] or '0')
+		if said == granted and tonumber(v[3] or '0') > now then left = min(left, tonumber(v[2] or '0')) end
+		if said <= granted and tonumber(ends) > now then
+			redis.call('HSET', KEYS[2], c .. 'a', text(granted), c .. 'n', text(left), c .. 'u', ends)
+			if redis.call('PTTL', KEYS[2]) < (tonumber(ends) - now) / 1000 then
+				redis.call('PEXPIRE', KEYS[2], text((tonumber(ends) - now) / 1000 + 600000))
+			end
+		end
+	elseif op == 's' then
+		local pace = tonumber(redis.call('HGET', KEYS[2], 'pace') or '0') - PACE_STEP_US
+		if pace < PACE_FLOOR_US then
+			redis.call('HDEL', KEYS[2], 'pace', 'last')
+		else
+			redis.call('HSET', KEYS[2], 'pace', text(pace))
 		end
 	elseif op == 'c' then
 		for _, t in ipairs(tiers) do
