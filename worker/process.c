@@ -47,6 +47,10 @@ static void print_info(struct buf *out)
 		buf_printf(out, "%s\"%s\"", i ? "," : "", self.s->names[i]);
 	buf_puts(out, "],\"tasks\":");
 	run_print_tasks(out);
+	buf_puts(out, ",\"egress\":");
+	json_quote(out, door_egress(self.w.door), strlen(door_egress(self.w.door)));
+	buf_puts(out, ",\"permits_awaited\":");
+	door_print_waiting(self.w.door, out);
 	buf_putc(out, '}');
 }
 

@@ -121,7 +121,8 @@ static int scope_sign(const struct limit_scope *s, char *out, size_t room)
 
 	for (int k = 0; k < s->n_tiers; k++) {
 		if (s->tiers[k].units > 1)
-			n += snprintf(out + n, room - (size_t)n, " %lld", (long long)s->tiers[k].units);
+			n += snprintf(out + n, room - (size_t)n, " %lld",
+				      (long long)s->tiers[k].units);
 	}
 	return n;
 }

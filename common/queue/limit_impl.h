@@ -46,7 +46,7 @@ struct limit_agent {
 	struct loop_timer *timer;
 	int64_t next_ms; /* nobody gets one before; 0 = unknown */
 	int64_t flight_poll_ms, used_ms;
-	int64_t old_us;  /* a permit may be this old when its call goes out */
+	int64_t old_us; /* a permit may be this old when its call goes out */
 	bool high;
 	struct amends amends;
 	bool dirty; /* in the limiter's list of those with something to say */
@@ -63,13 +63,14 @@ struct acquire_call {
 
 struct limiter {
 	struct redis *r;
-	int refs; /* its owner's, and each amend under way */
+	int refs;        /* its owner's, and each amend under way */
 	char prefix[12]; /* of tokens: this process */
 	uint64_t calls;
 	struct limit_agent *buckets[LIMIT_BUCKETS], *dirty;
 	struct loop_timer *flush, *touch;
 	struct permit *unsent;
-	int64_t told_us, unsure_us; /* our clock: amends sent until then were heard; some of before then were perhaps not */
+	int64_t told_us,
+		unsure_us; /* our clock: amends sent until then were heard; some of before then were perhaps not */
 	int64_t swept_ms;
 };
 
@@ -79,7 +80,8 @@ void agent_free(struct limit_agent *a);
 void tier_args(struct redis_args *args, const struct limit_scope *s);
 
 /* limit_amend.c */
-void limit_amend(struct limit_agent *a, char op, const char *token, int64_t granted_us, int64_t number);
+void limit_amend(struct limit_agent *a, char op, const char *token, int64_t granted_us,
+		 int64_t number);
 void limit_flush(void *limiter); /* sends what is to be said */
 void limit_touch(void *limiter); /* the timer of those unsent */
 

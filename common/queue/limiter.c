@@ -90,7 +90,8 @@ static int64_t row_ms(const struct limit_agent *a, int place)
 	for (int i = 0; i < a->n_scopes; i++) {
 		for (int k = 0; k < a->scopes[i].n_tiers; k++) {
 			const struct limit_tier *t = &a->scopes[i].tiers[k];
-			int64_t calls = calls_of(t), ms = calls > 0 ? place / calls * t->window_ms : 0;
+			int64_t calls = calls_of(t),
+				ms = calls > 0 ? place / calls * t->window_ms : 0;
 
 			if (ms > most)
 				most = ms;
@@ -242,12 +243,13 @@ void tier_args(struct redis_args *args, const struct limit_scope *s)
 		redis_arg_int(args, kind || t->units < 2 ? t->limit : t->limit / t->units);
 		redis_arg_int(args, t->window_ms * 1000);
 		/* of a bucket the time between two calls is what matters, not the window its rate is told in */
-		redis_arg_int(args, limit_margin_ms(t->kind == LIMIT_BUCKET ? t->window_ms / t->limit
-									    : t->window_ms) *
-					    1000);
+		redis_arg_int(args,
+			      limit_margin_ms(t->kind == LIMIT_BUCKET ? t->window_ms / t->limit
+								      : t->window_ms) *
+				      1000);
 		redis_arg_int(args, kind && t->units > 1 ? t->units : 1);
-		redis_arg_int(args, t->kind == LIMIT_BUCKET ? t->burst
-							    : LIMIT_FIXED_GUARD_MS * 1000);
+		redis_arg_int(args,
+			      t->kind == LIMIT_BUCKET ? t->burst : LIMIT_FIXED_GUARD_MS * 1000);
 	}
 }
 

@@ -22,7 +22,8 @@
  * in place of a log: never over, at most a sixtieth under. */
 #define LIMIT_LOG_CALLS 500
 #define LIMIT_LOG_WINDOW_MS 10000
-#define LIMIT_FIXED_GUARD_MS 1000 /* how far the partner's clock may be from Redis', for kind fixed */
+#define LIMIT_FIXED_GUARD_MS \
+	1000 /* how far the partner's clock may be from Redis', for kind fixed */
 #define LIMIT_TIERS_MAX 6
 #define LIMIT_SCOPES_MAX 4
 
@@ -34,9 +35,9 @@ enum limit_kind {
 struct limit_tier {
 	int64_t limit, window_ms; /* limit: the share is taken off already */
 	enum limit_kind kind;
-	int64_t burst;    /* LIMIT_BUCKET */
-	int64_t units;    /* a call takes; 0 = 1 */
-	bool charged;     /* units are corrected afterwards (limiter_charge), or differ between calls */
+	int64_t burst; /* LIMIT_BUCKET */
+	int64_t units; /* a call takes; 0 = 1 */
+	bool charged; /* units are corrected afterwards (limiter_charge), or differ between calls */
 };
 struct limit_scope {
 	char name
@@ -60,11 +61,12 @@ struct permit {
 	int64_t granted_ms, granted_us; /* Redis' clock */
 	bool flight, sent, paced;
 	/* The limiter's own. */
-	int64_t asked_us;            /* our clock, when it was asked for: before the grant, so that ages are never too small */
-	int64_t kept_us, touched_us; /* our clock: counted from then at least; said so, not answered yet */
+	int64_t asked_us; /* our clock, when it was asked for: before the grant, so that ages are never too small */
+	int64_t kept_us,
+		touched_us; /* our clock: counted from then at least; said so, not answered yet */
 	int moves;
 	int64_t units[LIMIT_SCOPES_MAX][LIMIT_TIERS_MAX]; /* it took */
-	struct permit *prev, *next; /* of those that wait to be sent */
+	struct permit *prev, *next;                       /* of those that wait to be sent */
 	bool waits;
 };
 
@@ -86,7 +88,8 @@ void limiter_release(struct limiter *l, struct permit *p);
 /* It was never sent: frees its place in every tier.  Does not wait. */
 void limiter_refund(struct limiter *l, struct permit *p);
 /* It cost more or less than its tier's units, as the answer said.  Before release.  Does not wait. */
-void limiter_charge(struct limiter *l, const struct permit *p, int scope, int64_t window_ms, int64_t more);
+void limiter_charge(struct limiter *l, const struct permit *p, int scope, int64_t window_ms,
+		    int64_t more);
 /* Its answer said that so many units are left of a window, until then (Redis' clock): no more are given out by anyone, less what
  * was sent meanwhile.  Before release.  Does not wait. */
 void limiter_heed(struct limiter *l, const struct permit *p, int scope, int64_t window_ms,
@@ -99,6 +102,33 @@ void limiter_eased(struct limiter *l, const struct permit *p);
 int limiter_hold(struct limiter *l, const char *partner, const char *scope_name, int64_t until_ms,
 		 const char *reason, bool refused, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));
+
+/* ---- looking (limit_usage.c) ---- */
+struct limit_usage {
+	int64_t now_us;               /* Redis' clock */
+	int64_t hold_ms;              /* nobody gets a permit for so long; 0 = not held */
+	int64_t in_flight;            /* calls */
+	int64_t pace_us;              /* between calls, since a refusal; 0 = not paced */
+	int64_t refusals, refused_ms; /* 429s met, and when the last; 0 = none */
+	char hold_why[100], refused_why[100];
+	struct {
+		int64_t limit,
+			used;    /* in force now: what was set by hand, or the manifest's share */
+		int64_t wait_us; /* until there is room for a call; 0 = now */
+		int64_t told_left, told_until_us; /* by a header; -1 = none */
+	} tiers[LIMIT_TIERS_MAX];
+};
+/* Waits.  Reads only. */
+int limit_usage(struct redis *r, const char *partner, const struct limit_scope *s,
+		struct limit_usage *out, int64_t deadline_ms, struct err *err)
+	__attribute__((warn_unused_result));
+/* Waits.  From the next permit on, in every process; 0 = the manifest's again. */
+int limit_set(struct redis *r, const char *partner, const char *scope_name, int64_t window_ms,
+	      int64_t limit, int64_t deadline_ms, struct err *err)
+	__attribute__((warn_unused_result));
+/* Who waits in this process, by the narrowest scope. */
+typedef void (*limit_waiting_fn)(const char *partner, const char *scope_name, int jobs, void *arg);
+void limiter_waiting(const struct limiter *l, limit_waiting_fn fn, void *arg);
 
 int64_t limit_margin_ms(int64_t window_ms);
 

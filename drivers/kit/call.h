@@ -64,6 +64,15 @@ void call_result_clear(struct call_result *r);
 int call(struct caller *c, const struct call_spec *spec, struct call_result *r, struct err *err)
 	__attribute__((warn_unused_result));
 
+/* The limits that calls of an integration are under, as the manifest says: fn("integration", scope, arg) for each scope. */
+typedef void (*limits_fn)(const char *word, const struct limit_scope *s, void *arg);
+int limits_each(const struct driver *d, const struct integration *i, const char *egress,
+		limits_fn fn, void *arg, struct err *err) __attribute__((warn_unused_result));
+/* Who waits for a permit in this process, as a JSON array; the first 50.  Appends. */
+#define DOOR_WAITING_SHOWN 50
+const char *door_egress(const struct door *d);
+void door_print_waiting(const struct door *d, struct buf *out);
+
 /* The exchange for a dead letter: method, URL, status, headers, bodies cut at 4 KiB, secrets removed. JSON object text, appended. */
 void call_exchange_print(const struct caller *c, const struct call_spec *spec,
 			 const struct call_result *r, struct buf *out);

@@ -173,16 +173,16 @@ static const char *cost_header(const struct manifest *m, const struct limit_tier
 	return NULL;
 }
 
-void route_charge(struct caller *c, struct route *r, const char *group,
-		  const struct permit *permit, const struct http_response *h)
+void route_charge(struct caller *c, struct route *r, const char *group, const struct permit *permit,
+		  const struct http_response *h)
 {
 	struct limit_set *set = route_limits_of(r, group);
 
 	for (int i = 0; i < set->n_scopes; i++) {
 		for (int k = 0; k < set->scopes[i].n_tiers; k++) {
 			struct limit_tier *t = &set->scopes[i].tiers[k];
-			const char *header = t->charged ? cost_header(r->driver->manifest, t, group)
-							: NULL;
+			const char *header =
+				t->charged ? cost_header(r->driver->manifest, t, group) : NULL;
 			int64_t cost = header ? cost_of(h, header) : -1;
 
 			if (cost < 0)
@@ -194,4 +194,83 @@ void route_charge(struct caller *c, struct route *r, const char *group,
 				t->units = cost < t->limit ? cost : t->limit;
 		}
 	}
+}
+
+/* ---- for people ---- */
+
+static const char *scope_word(const struct route *r, int scope)
+{
+	static const char *const words[] = { [HELD_PARTNER] = "partner",
+					     [HELD_INTEGRATION] = "integration",
+					     [HELD_EGRESS] = "egress" };
+
+	for (int i = 0; i < HELD_SCOPES; i++)
+		if (r->scope_of[i] == scope)
+			return words[i];
+	return "";
+}
+
+static void tell(const struct route *r, limits_fn fn, void *arg)
+{
+	for (int i = 0; i < r->limits.n_scopes; i++)
+		fn(scope_word(r, i), &r->limits.scopes[i], arg);
+	for (const struct group_limits *g = r->groups; g; g = g->next) {
+		char *word = mem_printf("endpoints:%s", g->group);
+
+		fn(word, &g->set.scopes[g->set.n_scopes - 1], arg);
+		free(word);
+	}
+}
+
+int limits_each(const struct driver *d, const struct integration *i, const char *egress,
+		limits_fn fn, void *arg, struct err *err)
+{
+	struct door door = { .egress = (char *)egress };
+	struct caller c = { .door = &door, .driver = d, .integration = i };
+	struct route *r = mem_new(struct route);
+	int rc;
+
+	r->driver = d;
+	for (int k = 0; k < HELD_SCOPES; k++)
+		r->scope_of[k] = -1;
+	roots_init(&r->roots, d, i);
+	rc = route_limits(r, &c, err);
+	if (rc == 0)
+		tell(r, fn, arg);
+	route_limits_free(r);
+	roots_clear(&r->roots);
+	free(r);
+	return rc;
+}
+
+struct print_waiting {
+	struct buf *out;
+	int n;
+};
+
+static void print_waiting(const char *partner, const char *scope, int jobs, void *arg)
+{
+	struct print_waiting *p = arg;
+
+	if (p->n == DOOR_WAITING_SHOWN)
+		return;
+	buf_puts(p->out, p->n++ ? ",{\"partner\":" : "{\"partner\":");
+	json_quote(p->out, partner, strlen(partner));
+	buf_puts(p->out, ",\"scope\":");
+	json_quote(p->out, scope, strlen(scope));
+	buf_printf(p->out, ",\"jobs\":%d}", jobs);
+}
+
+const char *door_egress(const struct door *d)
+{
+	return d->egress;
+}
+
+void door_print_waiting(const struct door *d, struct buf *out)
+{
+	struct print_waiting p = { out, 0 };
+
+	buf_putc(out, '[');
+	limiter_waiting(d->limiter, print_waiting, &p);
+	buf_putc(out, ']');
 }

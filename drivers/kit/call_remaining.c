@@ -20,9 +20,10 @@ static const struct manifest_limit_header usual[] = {
 	  "x-ratelimit-reset-requests", RESET_GUESSED },
 	{ 0, "x-api-limit", "x-api-remaining", "x-api-reset", RESET_GUESSED },
 	{ 0, "x-ratelimit-quota", "x-ratelimit-available", "x-ratelimit-reset", RESET_GUESSED },
-	{ 0, "ratelimit", "ratelimit", "ratelimit", RESET_SECONDS }, /* limit=…, remaining=…, reset=… */
-	{ 1000, "x-ratelimit-limit-second", "x-ratelimit-remaining-second", "x-ratelimit-reset-second",
-	  RESET_GUESSED },
+	{ 0, "ratelimit", "ratelimit", "ratelimit",
+	  RESET_SECONDS }, /* limit=…, remaining=…, reset=… */
+	{ 1000, "x-ratelimit-limit-second", "x-ratelimit-remaining-second",
+	  "x-ratelimit-reset-second", RESET_GUESSED },
 	{ 60000, "x-ratelimit-limit-minute", "x-ratelimit-remaining-minute",
 	  "x-ratelimit-reset-minute", RESET_GUESSED },
 	{ 3600000, "x-ratelimit-limit-hour", "x-ratelimit-remaining-hour", "x-ratelimit-reset-hour",
@@ -30,7 +31,8 @@ static const struct manifest_limit_header usual[] = {
 	{ 86400000, "x-ratelimit-limit-day", "x-ratelimit-remaining-day", "x-ratelimit-reset-day",
 	  RESET_GUESSED },
 	{ 1000, "x-rate-limit-limit-second", "x-rate-limit-remaining-second", NULL, RESET_GUESSED },
-	{ 60000, "x-rate-limit-limit-minute", "x-rate-limit-remaining-minute", NULL, RESET_GUESSED },
+	{ 60000, "x-rate-limit-limit-minute", "x-rate-limit-remaining-minute", NULL,
+	  RESET_GUESSED },
 	{ 3600000, "x-rate-limit-limit-hour", "x-rate-limit-remaining-hour", NULL, RESET_GUESSED },
 	{ 86400000, "x-rate-limit-limit-day", "x-rate-limit-remaining-day", NULL, RESET_GUESSED },
 	{ 86400000, "x-ratelimit-limit-daily", "x-ratelimit-remaining-daily", NULL, RESET_GUESSED },
@@ -116,7 +118,9 @@ static int64_t reset_ms(const struct caller *c, const struct http_response *h, c
 	if (n < 0 || unit == RESET_DATE)
 		return -1;
 	if (unit == RESET_GUESSED)
-		unit = n < 100000000 ? RESET_SECONDS : n < 1000000000000 ? RESET_EPOCH : RESET_EPOCH_MS;
+		unit = n < 100000000       ? RESET_SECONDS
+		       : n < 1000000000000 ? RESET_EPOCH
+					   : RESET_EPOCH_MS;
 	return unit == RESET_SECONDS ? n * 1000 : (unit == RESET_EPOCH ? n * 1000 : n) - now_ms;
 }
 
@@ -183,7 +187,8 @@ void route_zero_left(struct caller *c, struct route *r, const struct http_respon
 		if (l.reset_ms < 0 && !meant)
 			l.reset_ms = EMPTY_WINDOW_MS;
 		route_hold(c, r, route_scope_for(r, meant ? meant->window_ms : 0),
-			   lasts_ms(&l, meant ? meant->window_ms : l.window_ms), "0 remaining", false);
+			   lasts_ms(&l, meant ? meant->window_ms : l.window_ms), "0 remaining",
+			   false);
 	}
 }
 
@@ -194,7 +199,8 @@ static int scope_index(const struct limit_set *set, const struct route *r,
 				       [SCOPE_INTEGRATION] = HELD_INTEGRATION,
 				       [SCOPE_EGRESS] = HELD_EGRESS };
 
-	return meant->scope == SCOPE_ENDPOINTS ? set->n_scopes - 1 : r->scope_of[held_by[meant->scope]];
+	return meant->scope == SCOPE_ENDPOINTS ? set->n_scopes - 1
+					       : r->scope_of[held_by[meant->scope]];
 }
 
 void route_heed(struct caller *c, struct route *r, const char *group, const struct permit *permit,

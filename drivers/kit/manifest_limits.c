@@ -157,16 +157,18 @@ void manifest_check_limits(struct manifest_reader *r)
 			reader_problem_at(r, path, "more than %d limits of one scope",
 					  LIMIT_TIERS_MAX);
 		if (l->group && !group_in_use(m, l->group))
-			reader_problem_at(r, path,
-					  "no collection is of this group: give one \"group\": \"%s\"",
-					  l->group);
+			reader_problem_at(
+				r, path,
+				"no collection is of this group: give one \"group\": \"%s\"",
+				l->group);
 	}
 	for (int i = 0; i < m->n_collections; i++) {
 		const struct manifest_collection *c = &m->collections[i];
 
 		if (c->group && !group_is_limited(m, c->group))
-			reader_problem_at(
-				r, arena_printf(r->arena, "collections.%s.group", c->name),
-				"none of \"limits\" has the scope \"endpoints:%s\"", c->group);
+			reader_problem_at(r,
+					  arena_printf(r->arena, "collections.%s.group", c->name),
+					  "none of \"limits\" has the scope \"endpoints:%s\"",
+					  c->group);
 	}
 }

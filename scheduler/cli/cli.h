@@ -143,6 +143,9 @@ int cmd_job_cancel(struct cli *c);
 int cmd_job_retry(struct cli *c);
 int cmd_worker_list(struct cli *c);
 int cmd_worker_show(struct cli *c);
+int cmd_limit_list(struct cli *c);
+int cmd_limit_show(struct cli *c);
+int cmd_limit_set(struct cli *c);
 int cmd_doctor(struct cli *c);
 int cmd_pause(struct cli *c);
 int cmd_resume(struct cli *c);
@@ -156,6 +159,7 @@ int options_dead_list(struct config_option *out);
 int options_dead_filter(struct config_option *out);
 int options_queue_purge(struct config_option *out);
 int options_job_list(struct config_option *out);
+int options_limit_list(struct config_option *out);
 int options_doctor(struct config_option *out);
 
 #endif

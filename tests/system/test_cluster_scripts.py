@@ -108,17 +108,17 @@ def test_every_script_runs_on_a_cluster(cluster, three_nodes, partner):
     cluster.push({"task": "noop", "id": "only", "unique": "once"}, queue)  # unique
     worker.wait_for_log(r"event=job_done job=only\b", 20 * SLOWER)
 
-    sandbox.term()  # amend: a permit whose call could not be sent goes back
-    cluster.push({"task": "import_resource", "id": "refused", "integration_id": integration, "args": {"external_id": item}}, queue)
-    wait_until(lambda: "amend" in have_run(node), 20 * SLOWER, cluster.describe)
-    sandbox.restart()
-
     sandbox.settings(latency_ms=3000)
     cluster.push({"task": "import_resource", "id": "reaped", "integration_id": integration, "args": {"external_id": item}}, queue)
     wait_until(lambda: node.client.hlen(f"flight:{{{partner}}}"), 20 * SLOWER, cluster.describe)
     worker.kill9_child()  # reap
     sandbox.settings(latency_ms=10)
     worker.wait_for_log(r"event=job_done job=reaped\b", 30 * SLOWER)
+
+    cluster.longshore("limit", "show", integration)  # usage
+    sandbox.term()  # amend: a permit whose call could not be sent goes back
+    cluster.push({"task": "import_resource", "id": "refused", "integration_id": integration, "args": {"external_id": item}}, queue)
+    wait_until(lambda: "amend" in have_run(node), 20 * SLOWER, cluster.describe)
 
     assert {s.stem for s in SCRIPTS} - have_run(node) == set()
     for process in cluster.processes:

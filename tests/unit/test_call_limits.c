@@ -8,8 +8,8 @@
 #include "common/base/log.h"
 #include "tests/unit/partner.h"
 
-#define COLLECTIONS                                                                                  \
-	",\"collections\":{\"things\":{\"get\":\"/things\",\"id\":\"id\",\"table\":\"resources\","   \
+#define COLLECTIONS                                                                                \
+	",\"collections\":{\"things\":{\"get\":\"/things\",\"id\":\"id\",\"table\":\"resources\"," \
 	"\"group\":\"search\",\"map\":{\"name\":\"name\"}}}"
 #define COLLECTION                                                                                                   \
 	",\"collections\":{\"things\":{\"get\":\"/things\",\"records\":\"@\",\"id\":\"id\",\"table\":\"resources\"," \
@@ -66,7 +66,8 @@ static void body_groups(void)
 		   "{\"scope\":\"endpoints:search\",\"rate\":5,\"window\":\"60s\"}]" COLLECTIONS,
 		   NULL, 31, 50);
 	OK(sent_of(&b.caller, "search", 6) == 4);
-	OK(sent_of(&b.caller, NULL, 6) == 4); /* what the group took counts for the integration too */
+	OK(sent_of(&b.caller, NULL, 6) ==
+	   4); /* what the group took counts for the integration too */
 	bench_close(&b);
 }
 
@@ -120,7 +121,8 @@ static void body_unsent_is_refunded(void)
 	struct bench b;
 
 	partner.answer = answer_ok;
-	bench_open(&b, "", ",\"limits\":[{\"rate\":5,\"window\":\"60s\"}]" COLLECTION, NULL, 35, 50);
+	bench_open(&b, "", ",\"limits\":[{\"rate\":5,\"window\":\"60s\"}]" COLLECTION, NULL, 35,
+		   50);
 	free(b.integration.base_url);
 	b.integration.base_url = mem_strdup("http://127.0.0.1:1/v1");
 	OK(sent_of(&b.caller, NULL, 2) == 0);
@@ -164,8 +166,9 @@ static int sent_after(int id, const char *limits, const char *name, const char *
 	return n;
 }
 
-#define LIMITS ",\"limits\":[{\"rate\":25,\"window\":\"60s\"},{\"rate\":900,\"window\":\"1h\"}]" COLLECTION
-#define HEADERS(more)                                                                          \
+#define LIMITS \
+	",\"limits\":[{\"rate\":25,\"window\":\"60s\"},{\"rate\":900,\"window\":\"1h\"}]" COLLECTION
+#define HEADERS(more)                                                                            \
 	",\"limits\":[{\"rate\":25,\"window\":\"60s\"}],\"limit_headers\":[{\"window\":\"60s\"," \
 	"\"remaining\":\"X-Left\",\"reset\":\"X-Reset\"" more "}]" COLLECTION
 
@@ -178,8 +181,10 @@ static void body_less_is_left(void)
 	OK(sent_after(43, LIMITS, "X-RateLimit-Remaining-Minute", "2", NULL, NULL) == 2);
 	OK(sent_after(44, LIMITS, "x-rate-limit-remaining", "2", "X-Rate-Limit-Limit", "25") == 2);
 	OK(sent_after(45, LIMITS, "RateLimit", "limit=25, remaining=4, reset=30", NULL, NULL) == 4);
-	OK(sent_after(46, LIMITS, "RateLimit-Remaining", "1", "RateLimit-Limit", "25, 25;w=60") == 1);
-	OK(sent_after(47, LIMITS, "X-RateLimit-Remaining", "1", NULL, NULL) == 19); /* of which limit? */
+	OK(sent_after(46, LIMITS, "RateLimit-Remaining", "1", "RateLimit-Limit", "25, 25;w=60") ==
+	   1);
+	OK(sent_after(47, LIMITS, "X-RateLimit-Remaining", "1", NULL, NULL) ==
+	   19); /* of which limit? */
 	OK(sent_after(48, HEADERS(""), "X-Left", "many", NULL, NULL) == 19);
 	/* The reset is near: then there is more. */
 	OK(sent_after(49, HEADERS(""), "X-Left", "3", "X-Reset", "0") == 19);
@@ -214,7 +219,8 @@ static void body_paced(void)
 	struct bench b;
 
 	partner.answer = answer_refusing;
-	bench_open(&b, "", ",\"limits\":[{\"rate\":500,\"window\":\"60s\"}]" COLLECTION, NULL, 51, 5000);
+	bench_open(&b, "", ",\"limits\":[{\"rate\":500,\"window\":\"60s\"}]" COLLECTION, NULL, 51,
+		   5000);
 	OK(get_of(&b.caller, NULL) == -EAGAIN);
 	OK(pace_of("i51") == 75000);
 	OK(sent_of(&b.caller, NULL, 2) == 2);
@@ -227,10 +233,10 @@ static void body_paced(void)
 	bench_close(&b);
 }
 
-#define TEST(name)                                                   \
-	static void name(void **state)                               \
-	{                                                            \
-		assert_int_equal(on_loop(body_##name), 0);           \
+#define TEST(name)                                         \
+	static void name(void **state)                     \
+	{                                                  \
+		assert_int_equal(on_loop(body_##name), 0); \
 	}
 TEST(groups)
 TEST(egress)

@@ -62,7 +62,8 @@ static void body_at_once(void)
 	limiter_sending(limiter, &p);
 	CHECK(limiter_sent(limiter, &p) && p.sent);
 	CHECK(co_sleep("flush", 20) == 0);
-	int64_t score = score_of(&p); /* the very grant, unless this machine is so busy that it was late */
+	int64_t score =
+		score_of(&p); /* the very grant, unless this machine is so busy that it was late */
 	CHECK(score == p.granted_us || score > p.granted_us + LIMIT_LATE_MS * 900);
 	limiter_release(limiter, &p);
 	end();
@@ -293,16 +294,11 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(at_once),
-		cmocka_unit_test(late),
-		cmocka_unit_test(kept_young),
-		cmocka_unit_test(too_old),
-		cmocka_unit_test(no_window_no_age),
-		cmocka_unit_test(large_windows_need_no_log),
-		cmocka_unit_test(weights),
-		cmocka_unit_test(fixed),
-		cmocka_unit_test(bucket),
-		cmocka_unit_test(set_by_hand),
+		cmocka_unit_test(at_once),          cmocka_unit_test(late),
+		cmocka_unit_test(kept_young),       cmocka_unit_test(too_old),
+		cmocka_unit_test(no_window_no_age), cmocka_unit_test(large_windows_need_no_log),
+		cmocka_unit_test(weights),          cmocka_unit_test(fixed),
+		cmocka_unit_test(bucket),           cmocka_unit_test(set_by_hand),
 		cmocka_unit_test(reserve),
 	};
 
