@@ -184,10 +184,11 @@ static int make_worker(struct err *err)
 		rc = pg_new(&po, &w->pg, err);
 	if (rc < 0)
 		return rc;
-	dopt = (struct door_options){
-		.redis = w->redis, .pg = w->pg, .keyring = w->keyring, .epoch = w->epoch,
-		.egress = self.s->egress
-	};
+	dopt = (struct door_options){ .redis = w->redis,
+				      .pg = w->pg,
+				      .keyring = w->keyring,
+				      .epoch = w->epoch,
+				      .egress = self.s->egress };
 	w->door = door_new(&dopt);
 	w->sink = sink_new(w->pg);
 	w->drivers = self.s->drivers;

@@ -20,7 +20,7 @@ struct door_options {
 	struct keyring *keyring; /* borrowed */
 	const char *epoch;
 	int64_t permit_wait_ms; /* longer waits give the job back; 0 = 3,000 */
-	const char *egress;     /* who shares this host's outgoing address; NULL = the host's name */
+	const char *egress; /* who shares this host's outgoing address; NULL = the host's name */
 };
 struct door *door_new(const struct door_options *o);
 void door_free(struct door *d);
@@ -32,7 +32,7 @@ struct caller {
 	struct door *door;
 	const struct driver *driver;
 	const struct integration *integration;
-	bool high; /* a person waits for it */
+	bool high;                /* a person waits for it */
 	int64_t permit_waited_ms; /* grows: does not count against the job's time limit (the door moves the coroutine's deadline by it) */
 	int64_t calls;            /* sent */
 	int64_t observed_us;      /* out: when the last request was sent, on Redis' clock */

@@ -16,8 +16,7 @@
 #define DOOR_ENDPOINTS_MAX 100 /* series by endpoint; later ones are counted as "other" */
 #define DOOR_BODY_MAX_BYTES (16 * 1024 * 1024)
 #define DOOR_PERMIT_WAIT_MS 3000
-#define DOOR_PERMIT_STALE_MS \
-	60 /* between grant and handing over; older permits are given back */
+#define DOOR_PERMIT_STALE_MS 60 /* between grant and handing over; older permits are given back */
 #define DOOR_TOKEN_TOTAL_MS 30000
 
 struct endpoint;
@@ -88,8 +87,8 @@ int route_limits(struct route *r, const struct caller *c, struct err *err)
 void route_limits_free(struct route *r);
 struct limit_set *route_limits_of(struct route *r, const char *group); /* NULL: no group */
 /* What the answer says that it cost, where the manifest names a header for it.  Before the permit is released. */
-void route_charge(struct caller *c, struct route *r, const char *group,
-		  const struct permit *permit, const struct http_response *h);
+void route_charge(struct caller *c, struct route *r, const char *group, const struct permit *permit,
+		  const struct http_response *h);
 
 /* The whole URL of a call.  query_name and query_value: the credential, or NULL.  -EINVAL: not on the partner's hosts. */
 int route_url(const struct route *r, const struct call_spec *spec, const char *query_name,
@@ -133,8 +132,7 @@ void route_limits_seen(const struct route *r, const struct http_response *h, str
 
 /* Waits.  -EAGAIN: held (err).  *taken false: nothing limits this call. */
 int permit_take(struct caller *c, struct route *r, const char *group, struct permit *out,
-		bool *taken, struct err *err)
-	__attribute__((warn_unused_result));
+		bool *taken, struct err *err) __attribute__((warn_unused_result));
 
 void door_count(struct door_partner *p, const char *endpoint, const struct http_response *h);
 void call_result_init(struct call_result *r);

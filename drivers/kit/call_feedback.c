@@ -8,9 +8,9 @@
 #include "common/io/loop.h"
 #include "drivers/kit/classify.h"
 
-#define HOLD_SLACK_MS 50 /* after the partner's own instant */
-#define HOLD_SAME_MS 100 /* a hold that ends this close to the last one is the same */
-#define UNHINTED_MS 60000                  /* a 429 that does not say: E2, doubling … */
+#define HOLD_SLACK_MS 50  /* after the partner's own instant */
+#define HOLD_SAME_MS 100  /* a hold that ends this close to the last one is the same */
+#define UNHINTED_MS 60000 /* a 429 that does not say: E2, doubling … */
 #define UNHINTED_MAX_MS (15 * 60 * 1000LL) /* … up to here */
 #define REDIS_WAIT_MS 2000
 
@@ -45,7 +45,9 @@ int route_scope_for(const struct route *r, int64_t window_ms)
 				       [SCOPE_INTEGRATION] = HELD_INTEGRATION,
 				       [SCOPE_EGRESS] = HELD_EGRESS,
 				       [SCOPE_ENDPOINTS] = HELD_INTEGRATION };
-	static const int wider[] = { [HELD_PARTNER] = 2, [HELD_EGRESS] = 1, [HELD_INTEGRATION] = 0 };
+	static const int wider[] = {
+		[HELD_PARTNER] = 2, [HELD_EGRESS] = 1, [HELD_INTEGRATION] = 0
+	};
 	const struct manifest *m = r->driver->manifest;
 	int held = HELD_INTEGRATION;
 

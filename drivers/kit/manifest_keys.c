@@ -248,7 +248,7 @@ static const struct key_table limit_table = { TABLE(limit_keys),
 
 static const struct key_word reset_words[] = {
 	{ "seconds", RESET_SECONDS }, { "epoch", RESET_EPOCH }, { "epoch_ms", RESET_EPOCH_MS },
-	{ "date", RESET_DATE },	      { NULL, RESET_GUESSED },
+	{ "date", RESET_DATE },       { NULL, RESET_GUESSED },
 };
 static const struct manifest_key limit_header_keys[] = {
 	{ "window", KEY_DURATION, AT(window_ms), .flags = KEY_REQUIRED, .min = 1,

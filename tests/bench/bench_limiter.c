@@ -121,12 +121,12 @@ static void run_agent(int64_t port, int64_t seconds, int64_t waiters)
 /* ---- the bare script ---- */
 static void append_acquire(redisContext *c, int64_t number)
 {
-	static const char *const keys[] = { "limit:{bench}:since", "limit:{bench}:script",
-					    "limit:{bench}:script:flight",
-					    "limit:{bench}:script:hold",
-					    "limit:{bench}:script:run",
-					    "limit:{bench}:script:sum",
-					    "limit:{bench}:script:set" };
+	static const char *const keys[] = {
+		"limit:{bench}:since",         "limit:{bench}:script",
+		"limit:{bench}:script:flight", "limit:{bench}:script:hold",
+		"limit:{bench}:script:run",    "limit:{bench}:script:sum",
+		"limit:{bench}:script:set"
+	};
 	struct redis_args a;
 	char token[32];
 

@@ -246,8 +246,10 @@ static void body_hold(void)
 	int64_t wait_ms = 0, now = redis_now_ms(conn);
 
 	begin();
-	CHECK(limiter_hold(limiter, "p", "host:443:i7", now + 600, "429", false, soon(), &err) == 0);
-	CHECK(limiter_hold(limiter, "p", "host:443:i7", now + 100, "shorter", false, soon(), &err) == 0);
+	CHECK(limiter_hold(limiter, "p", "host:443:i7", now + 600, "429", false, soon(), &err) ==
+	      0);
+	CHECK(limiter_hold(limiter, "p", "host:443:i7", now + 100, "shorter", false, soon(),
+			   &err) == 0);
 	CHECK(acquire(&set, 100, &p, &wait_ms) == -EAGAIN && wait_ms > 400 && wait_ms <= 610);
 	redisReply *reason = plain("GET limit:{p}:host:443:i7:hold");
 	CHECK(reason->type == REDIS_REPLY_STRING && strcmp(reason->str, "429") == 0);

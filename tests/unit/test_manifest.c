@@ -297,11 +297,15 @@ static void printed_again(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(defaults),      cmocka_unit_test(auth_oauth),
-		cmocka_unit_test(auth_prefixes), cmocka_unit_test(limits_and_headers),
+		cmocka_unit_test(defaults),
+		cmocka_unit_test(auth_oauth),
+		cmocka_unit_test(auth_prefixes),
+		cmocka_unit_test(limits_and_headers),
 		cmocka_unit_test(every_kind_of_limit),
-		cmocka_unit_test(rules),         cmocka_unit_test(paging_stops),
-		cmocka_unit_test(collections),   cmocka_unit_test(comments_are_skipped),
+		cmocka_unit_test(rules),
+		cmocka_unit_test(paging_stops),
+		cmocka_unit_test(collections),
+		cmocka_unit_test(comments_are_skipped),
 		cmocka_unit_test(printed_again),
 	};
 
