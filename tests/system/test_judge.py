@@ -70,6 +70,7 @@ def judge(sandbox):
 
 def test_four_processes_never_exceed_a_window_and_waste_little(cluster, budget, capsys):
     sandbox, integration = budget
+    cluster.redis.client.set("limit:{guesty}:since", 1)  # not new here: nothing is held back for what a lost log may hide
     for _ in range(2):
         cluster.worker(processes=2).wait_for_log("event=started")
     push_calls(cluster, sandbox, integration, 1000)

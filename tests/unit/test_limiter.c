@@ -50,13 +50,13 @@ static int acquire(const struct limit_set *set, int64_t max_wait_ms, struct perm
 
 /* ---- many processes ---- */
 
-static struct limit_set busy_set(void)
-{
-	struct limit_set set = one_scope(50, 1000);
+static struct limit_set busy;
 
-	set.scopes[0].tiers[1] = (struct limit_tier){ .limit = 120, .window_ms = 3000 };
-	set.scopes[0].n_tiers = 2;
-	return set;
+static void busy_make(void)
+{
+	busy = one_scope(50, 1000);
+	busy.scopes[0].tiers[1] = (struct limit_tier){ .limit = 120, .window_ms = 3000 };
+	busy.scopes[0].n_tiers = 2;
 }
 
 static int grants_to;
@@ -64,12 +64,11 @@ static int64_t run_until_ms;
 
 static void call_for_ever(void *arg)
 {
-	struct limit_set set = busy_set();
 
 	while (loop_now_ms() < run_until_ms) {
 		struct permit p;
 
-		if (acquire(&set, 5000, &p, NULL) != 0)
+		if (acquire(&busy, 5000, &p, NULL) != 0)
 			continue;
 		if (write(grants_to, &p.granted_ms, sizeof(p.granted_ms)) != sizeof(p.granted_ms))
 			_exit(1);
@@ -86,6 +85,7 @@ static void caller_main(void)
 	if (loop_init() < 0 || redis_new(&o, &conn, &err) < 0)
 		_exit(1);
 	limiter = limiter_new(conn, "e");
+	busy_make();
 	run_until_ms = loop_now_ms() + RUN_MS;
 	for (int i = 0; i < 20; i++) {
 		if (!co_spawn("caller", call_for_ever, NULL))
