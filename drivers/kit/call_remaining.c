@@ -146,6 +146,22 @@ static bool left_read(const struct caller *c, const struct manifest_limit_header
 
 /* ---- what follows ---- */
 
+/* Sixteen spellings are looked for only where some header is about limits at all. */
+static bool says_nothing(const struct route *r, const struct http_response *h)
+{
+	const char *at = h->headers.data, *end = at ? at + h->headers.len : at;
+
+	if (r->driver->manifest->n_limit_headers > 0)
+		return false;
+	while (at < end) {
+		if (strstr(at, "limit") || strstr(at, "remaining"))
+			return false;
+		at += strlen(at) + 1; /* the name … */
+		at += strlen(at) + 1; /* … and the value */
+	}
+	return true;
+}
+
 /* Which of the stated limits is meant: that of the window, else the one whose number the header says, else the only one. */
 static const struct manifest_limit *limit_meant(const struct manifest *m, const struct left *l)
 {
@@ -175,6 +191,8 @@ void route_zero_left(struct caller *c, struct route *r, const struct http_respon
 {
 	bool told = r->driver->manifest->n_limit_headers > 0;
 
+	if (says_nothing(r, h))
+		return;
 	for (int i = 0; i < r->n_seen; i++) {
 		const struct manifest_limit *meant;
 		struct left l;
@@ -208,6 +226,8 @@ void route_heed(struct caller *c, struct route *r, const char *group, const stru
 {
 	const struct limit_set *set = route_limits_of(r, group);
 
+	if (says_nothing(r, h))
+		return;
 	for (int i = 0; i < r->n_seen; i++) {
 		const struct manifest_limit *meant;
 		struct left l;
@@ -239,6 +259,8 @@ static void append_window(struct buf *out, int64_t ms)
 
 void route_limits_seen(const struct route *r, const struct http_response *h, struct buf *out)
 {
+	if (says_nothing(r, h))
+		return;
 	for (int i = 0; i < r->n_seen; i++) {
 		const struct manifest_limit_header *l = &r->seen[i];
 		const char *left = l->remaining ? http_response_header(h, l->remaining) : NULL;

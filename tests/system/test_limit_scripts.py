@@ -180,3 +180,17 @@ def test_a_late_call_is_never_forgotten_early(redis_alone):
         assert full <= at <= full + 60000 * SLOWER, (kind, at - full)
         _, again, _, _, _ = limiter.ask(9)
         assert again <= 2
+
+
+def test_a_log_in_steady_use_outlives_its_windows(redis_alone):
+    """Its life must be given anew however close the calls are: a log that expires in use forgets a whole window."""
+    tier = Tier(random.Random(1), LOG)
+    tier.window, tier.margin, tier.limit = 800000, 0, 2
+    limiter = Limiter(redis_alone, [[tier]], "steady.")
+    times, until = [], time.monotonic() + 5
+    while time.monotonic() < until:
+        _, granted, now, _, _ = limiter.ask(1)
+        times += [now] * granted
+        time.sleep(0.04)
+    assert len(times) > 8
+    assert all(b - a >= tier.window for a, b in zip(times, times[2:])), "more than 2 in a window"

@@ -257,7 +257,14 @@ static void body_reserve(void)
 	CHECK(granted_of(&set, 6) == 6);
 	CHECK(granted_of(&high, 1) == 1);
 	CHECK(granted_of(&set, 5) == 1);
-	CHECK(granted_of(&high, 5) == 2);
+	CHECK(granted_of(&high, 1) == 1);
+	/* What is left is theirs, for as long as they may come; then it is anybody's. */
+	struct permit p;
+	int64_t wait_ms = 0;
+	CHECK(limiter_acquire(limiter, &set, 0, &p, &wait_ms, NULL, CO_NO_DEADLINE, NULL) ==
+	      -EAGAIN);
+	CHECK(wait_ms <= 5100);
+	CHECK(acquire(&set, 8000, &p) == 0);
 	end();
 }
 

@@ -10,7 +10,7 @@
 -- A log may have lost its last entries (restart, failover) or all of them (run or since missing): see `debit`.
 local format, max, min, floor, ceil = string.format, math.max, math.min, math.floor, math.ceil
 local function text(n) return format('%.0f', n) end
-local PARTS, RESERVE, RESERVE_US = 60, 0.2, 10000000
+local PARTS, RESERVE, RESERVE_US = 60, 0.2, 5000000
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -119,35 +119,29 @@ function bucket.take(s, t, units)
 	redis.call('HSET', s.sum, t.name .. 'f', text(t.full), t.name .. 'l', text(t.late))
 end
 
+-- What most scopes have not (counters, pace, words of headers, settings by hand) is asked for once.
+local marks, extra = {}, {}
+for j = 1, tonumber(ARGV[5]) do
+	marks[2 * j - 1], marks[2 * j] = KEYS[6 * j - 1], KEYS[6 * j - 2]
+	extra[2 * j - 1], extra[2 * j] = KEYS[6 * j], KEYS[6 * j + 1]
+end
+marks = redis.call('MGET', unpack(marks))
+local more = redis.call('EXISTS', unpack(extra)) > 0
+
 local kinds = {[0] = log, [1] = sub, [2] = fixed, [3] = bucket}
 local letters = {[0] = '', [1] = 's', [2] = 'f', [3] = 'b'}
 
-for j = 1, tonumber(ARGV[5]) do
-	local s = {
-		log = KEYS[6 * j - 4], flight = KEYS[6 * j - 3], hold = KEYS[6 * j - 2], run = KEYS[6 * j - 1],
-		sum = KEYS[6 * j], set = KEYS[6 * j + 1],
-		cap = tonumber(ARGV[at]), life = tonumber(ARGV[at + 1]), tiers = {}, longest = 0, log_span = 0, sums = false,
-	}
-	local ask = {'t', 'high', 'pace', 'last'} -- and of each tier what a header said is left, and until when
-	local own = {}
-	at = at + 3
-	for k = 1, tonumber(ARGV[at - 1]) do
-		local t = {
-			kind = tonumber(ARGV[at]), limit = tonumber(ARGV[at + 1]), window = tonumber(ARGV[at + 2]),
-			margin = tonumber(ARGV[at + 3]), units = tonumber(ARGV[at + 4]), extra = tonumber(ARGV[at + 5]),
-		}
-		t.span, t.size, t.way = t.window + t.margin, ceil(t.window / PARTS), kinds[t.kind]
-		t.name = letters[t.kind] .. text(t.window) .. ':'
+-- What a person set in the place of the manifest's word; what a header said is left, and until when.
+local function read_more(s)
+	local own, ask = {}, {'t', 'high', 'pace', 'last'}
+	for k = 1, #s.tiers do
+		local t = s.tiers[k]
 		own[k] = 'limit:' .. text(t.window)
 		t.left_name = 'c' .. text(t.window) .. ':n'
 		ask[#ask + 1] = t.left_name
 		ask[#ask + 1] = 'c' .. text(t.window) .. ':u'
-		s.tiers[k] = t
-		s.longest = max(s.longest, t.span, t.kind == 3 and t.extra * t.window / t.limit or 0)
-		if t.kind == 0 then s.log_span = max(s.log_span, t.span) else s.sums = true end
-		at = at + 6
 	end
-	if #own > 0 then -- what a person set in the place of the manifest's word
+	if #own > 0 then
 		for k, v in ipairs(redis.call('HMGET', s.set, unpack(own))) do
 			local t = s.tiers[k]
 			if v then t.limit = max(floor(tonumber(v) or t.limit), t.units) end
@@ -159,11 +153,34 @@ for j = 1, tonumber(ARGV[5]) do
 		if ends > now then s.tiers[k].left, s.tiers[k].ends = tonumber(v[3 + 2 * k] or '0'), ends end
 	end
 	s.asked, s.pace, s.last = tonumber(v[2] or '0'), tonumber(v[3] or '0'), tonumber(v[4] or '0')
-	if s.log_span > 0 then
-		local newest = redis.call('ZRANGE', s.log, -1, -1, 'WITHSCORES')
-		now = max(now, tonumber(newest[2] or '0'))
-	end
 	now = max(now, tonumber(v[1] or '0'))
+end
+
+for j = 1, tonumber(ARGV[5]) do
+	local s = {
+		log = KEYS[6 * j - 4], flight = KEYS[6 * j - 3], hold = KEYS[6 * j - 2], run = KEYS[6 * j - 1],
+		sum = KEYS[6 * j], set = KEYS[6 * j + 1], ran = marks[2 * j - 1], held = marks[2 * j],
+		cap = tonumber(ARGV[at]), life = tonumber(ARGV[at + 1]), tiers = {}, longest = 0, log_span = 0, sums = false,
+	}
+	at = at + 3
+	for k = 1, tonumber(ARGV[at - 1]) do
+		local t = {
+			kind = tonumber(ARGV[at]), limit = tonumber(ARGV[at + 1]), window = tonumber(ARGV[at + 2]),
+			margin = tonumber(ARGV[at + 3]), units = tonumber(ARGV[at + 4]), extra = tonumber(ARGV[at + 5]),
+		}
+		t.span, t.size, t.way = t.window + t.margin, ceil(t.window / PARTS), kinds[t.kind]
+		if t.kind > 0 then t.name = letters[t.kind] .. text(t.window) .. ':' end
+		s.tiers[k] = t
+		s.longest = max(s.longest, t.span, t.kind == 3 and t.extra * t.window / t.limit or 0)
+		if t.kind == 0 then s.log_span = max(s.log_span, t.span) else s.sums = true end
+		at = at + 6
+	end
+	s.asked, s.pace, s.last, s.newest = 0, 0, 0, 0
+	if more then read_more(s) end
+	if s.log_span > 0 then
+		s.newest = tonumber(redis.call('ZRANGE', s.log, -1, -1, 'WITHSCORES')[2] or '0')
+		now = max(now, s.newest)
+	end
 	scopes[j] = s
 end
 
@@ -187,25 +204,25 @@ local function debit(s)
 		end
 		redis.call('ZADD', s.log, unpack(add))
 	end
-	if n > 0 then redis.call('PEXPIRE', s.log, text(s.log_span / 1000 + 1000)) end
+	if n > 0 then redis.call('PEXPIRE', s.log, text(s.log_span / 1000 + 3000)) end
 	if s.sums then redis.call('PEXPIRE', s.sum, text(s.longest / 1000 + 600000)) end
 end
 
 -- A scope without its run mark was idle for longer than its windows, unless this Redis' memory of the
 -- partner is younger than that: then nobody knows.
-local since = redis.call('GET', KEYS[1])
-if not since then
-	since = text(now)
-	redis.call('SET', KEYS[1], since)
+local function ran_elsewhere(s)
+	local since = redis.call('GET', KEYS[1])
+	if not since then
+		since = text(now)
+		redis.call('SET', KEYS[1], since)
+	end
+	if s.ran or now - tonumber(since) < min(s.longest, 60000000) then debit(s) end
+	redis.call('SET', s.run, ARGV[3], 'PX', text(s.longest / 1000 + 60000))
 end
 for j = 1, #scopes do
 	local s = scopes[j]
 	for k = 1, #s.tiers do s.tiers[k].way.read(s, s.tiers[k]) end
-	local run = redis.call('GET', s.run)
-	if ARGV[3] ~= '' and run ~= ARGV[3] then
-		if run or now - tonumber(since) < min(s.longest, 60000000) then debit(s) end
-		redis.call('SET', s.run, ARGV[3], 'PX', text(s.longest / 1000 + 60000))
-	end
+	if ARGV[3] ~= '' and s.ran ~= ARGV[3] then ran_elsewhere(s) end
 end
 
 local room, wait, why, place, pace = want, 0, '', 0, 0
@@ -215,7 +232,7 @@ local function blocked(us, reason, scope)
 end
 for j = 1, #scopes do
 	local s = scopes[j]
-	local held = redis.call('PTTL', s.hold)
+	local held = s.held and redis.call('PTTL', s.hold) or -1
 	if held >= 0 then blocked(held * 1000 + 1000, 'hold', j) end
 	if s.cap > 0 then
 		redis.call('ZREMRANGEBYSCORE', s.flight, '-inf', text(now / 1000))
@@ -235,8 +252,14 @@ for j = 1, #scopes do
 	if s.log_span > 0 then redis.call('ZREMRANGEBYSCORE', s.log, '-inf', text(now - s.log_span)) end
 	for k = 1, #s.tiers do
 		local t = s.tiers[k]
-		if t.kind ~= 3 then t.limit = max(t.limit - floor(t.limit * kept), t.units) end
+		local whole = t.limit
+		if t.kind ~= 3 then t.limit = max(whole - floor(whole * kept), t.units) end
 		local free, us = t.way.room(s, t)
+		if free <= 0 and t.limit < whole then -- the kept part is lent out when nobody has asked for a while
+			t.limit = whole
+			local lent, later = t.way.room(s, t)
+			us = min(us, max(lent > 0 and 0 or later, s.asked + RESERVE_US - now))
+		end
 		if free <= 0 then blocked(us, 'tier', j) end
 		room = min(room, max(free, 0))
 		if t.left then
@@ -261,8 +284,10 @@ for j = 1, #scopes do
 			add[2 * k] = ARGV[2] .. ':' .. k
 		end
 		redis.call('ZADD', s.log, unpack(add))
-		redis.call('PEXPIRE', s.log, text(s.log_span / 1000 + 1000))
 	end
+	-- Life is given anew with the first permit of each second of the clock, and lasts longer by more than that.
+	local stale = s.log_span == 0 or floor(now / 1000000) ~= floor(s.newest / 1000000)
+	if stale and s.log_span > 0 then redis.call('PEXPIRE', s.log, text(s.log_span / 1000 + 3000)) end
 	for k = 1, #s.tiers do
 		local t = s.tiers[k]
 		t.way.take(s, t, room * t.units)
@@ -271,7 +296,7 @@ for j = 1, #scopes do
 	if s.pace > 0 then redis.call('HSET', s.sum, 'last', text(now)) end
 	if s.sums then redis.call('HSET', s.sum, 't', text(now)) end
 	if s.sums or s.pace > 0 then redis.call('PEXPIRE', s.sum, text(s.longest / 1000 + 600000)) end
-	if #s.tiers > 0 then redis.call('PEXPIRE', s.run, text(s.longest / 1000 + 60000)) end
+	if stale and #s.tiers > 0 then redis.call('PEXPIRE', s.run, text(s.longest / 1000 + 60000)) end
 	if s.cap > 0 then
 		local add = {}
 		for k = 1, room do
