@@ -53,6 +53,10 @@ static void print_info(struct buf *out)
 	waits_print(out);
 	buf_puts(out, ",\"tasks\":");
 	run_print_tasks(out);
+	buf_puts(out, ",\"egress\":");
+	json_quote(out, door_egress(self.w.door), strlen(door_egress(self.w.door)));
+	buf_puts(out, ",\"permits_awaited\":");
+	door_print_waiting(self.w.door, out);
 	buf_putc(out, '}');
 }
 
@@ -187,9 +191,11 @@ static int make_worker(struct err *err)
 		rc = pg_new(&po, &w->pg, err);
 	if (rc < 0)
 		return rc;
-	dopt = (struct door_options){
-		.redis = w->redis, .pg = w->pg, .keyring = w->keyring, .epoch = w->epoch
-	};
+	dopt = (struct door_options){ .redis = w->redis,
+				      .pg = w->pg,
+				      .keyring = w->keyring,
+				      .epoch = w->epoch,
+				      .egress = self.s->egress };
 	w->door = door_new(&dopt);
 	w->sink = sink_new(w->pg);
 	w->drivers = self.s->drivers;

@@ -185,7 +185,8 @@ static int start_task(struct attempt *a)
 	a->caller = (struct caller){ .door = a->worker->door,
 				     .driver = a->driver,
 				     .integration = a->integration,
-				     .memory = &a->memory };
+				     .memory = &a->memory,
+				     .high = a->lease.lane == LANE_HIGH };
 	return a->lease.header.crashes ? run_suspect(a, t) : t->run(a);
 }
 

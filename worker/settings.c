@@ -91,6 +91,9 @@ static void fill_options(struct settings *s, struct config_option *o)
 		{ "metrics", "LONGSHORE_METRICS", "HOST:PORT",
 		  "where /metrics is served, for all processes", CONFIG_STRING, "", 0, 0,
 		  &s->metrics },
+		{ "egress", "LONGSHORE_EGRESS", "NAME",
+		  "who shares this host's outgoing address (default the host's name)",
+		  CONFIG_STRING, "", 0, 0, &s->egress },
 		{ "soft-limit", "LONGSHORE_SOFT_LIMIT", "DURATION",
 		  "running time after which a job saves its place and goes on as a new attempt",
 		  CONFIG_DURATION_MS, "300s", 100, 86400000, &s->soft_limit_ms },
@@ -112,13 +115,13 @@ static void fill_options(struct settings *s, struct config_option *o)
 
 int settings_load(struct settings *s, int argc, char **argv)
 {
-	struct config_option options[CONFIG_COMMON_COUNT + 9];
+	struct config_option options[CONFIG_COMMON_COUNT + 10];
 	enum log_level level;
 	int rest, rc;
 
 	config_common_options(&s->common, options);
 	fill_options(s, options + CONFIG_COMMON_COUNT);
-	rc = config_load("longshore-worker", USAGE, options, CONFIG_COMMON_COUNT + 9, argc, argv,
+	rc = config_load("longshore-worker", USAGE, options, CONFIG_COMMON_COUNT + 10, argc, argv,
 			 &s->common.config_file, &rest);
 	if (rc != 0)
 		return rc;

@@ -12,6 +12,7 @@ struct settings {
 	struct config_common common;
 	const char *partners; /* a,b; "" = all there are drivers for, and longshore */
 	int64_t concurrency, processes;
+	const char *egress;  /* "" = the host's name */
 	const char *metrics; /* HOST:PORT; "" = none */
 	int64_t soft_limit_ms, hard_limit_ms, grace_ms;
 	int64_t lane_bound, job_memory_mib;

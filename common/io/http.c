@@ -181,7 +181,9 @@ static void prepare(struct transfer *t, const struct http_request *q, const stru
 	t->max_body = q->max_body_bytes ? q->max_body_bytes : BODY_BYTES_MAX;
 	t->read_ms = q->read_ms > 0 ? q->read_ms : READ_MS;
 	t->done = (struct completion){ 0 };
-	t->too_large = t->gave_address = false;
+	t->too_large = t->gave_address = t->unwanted = false;
+	t->sending = q->sending;
+	t->sending_arg = q->sending_arg;
 	t->stop = NULL;
 	t->sent = 0;
 	t->error[0] = '\0';
@@ -251,6 +253,8 @@ static int conclude(struct http_pool *p, struct transfer *t, const struct http_u
 	char text[80];
 
 	measure(t, out);
+	if (t->unwanted)
+		return -ESTALE;
 	if (t->stop) {
 		snprintf(text, sizeof(text), "silent for %lld ms", (long long)t->read_ms);
 		return failed(out, "timeout", text);

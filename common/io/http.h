@@ -42,6 +42,10 @@ struct http_request {
 	/* Never sent twice.  Takes a fresh connection, since libcurl sends any request again by
 	 * itself when a kept connection turns out to be dead before the answer began. */
 	bool once;
+	/* Called on the loop, not in a coroutine, when the connection is there and the request is about to be
+	 * written: it may not wait or send.  False: it is not sent.  Called again where libcurl begins anew. */
+	bool (*sending)(void *arg);
+	void *sending_arg;
 };
 
 struct http_response {
@@ -65,7 +69,7 @@ const char *http_response_header(const struct http_response *r, const char *name
 /* Waits.  0: the exchange ended, with a status or with a failure word (a partner's failure is a
  * result, not an error).  -ETIMEDOUT (the coroutine's deadline), -ECANCELED: abandoned, the
  * transfer is removed.  -EINVAL: not an http(s) URL, or a line break in the method or a header;
- * nothing was sent.  `out` may have served before: its memory is used again. */
+ * nothing was sent.  -ESTALE: `sending` said no.  `out` may have served before: its memory is used again. */
 int http_send(struct http_pool *p, const struct http_request *q, struct http_response *out)
 	__attribute__((warn_unused_result));
 

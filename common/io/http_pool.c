@@ -85,6 +85,15 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 	return n;
 }
 
+/* The connection is there, for HTTP/2 too; the request is written next. */
+static int on_sending(void *arg, char *to, char *from, int to_port, int from_port)
+{
+	struct transfer *t = arg;
+
+	t->unwanted = t->sending && !t->sending(t->sending_arg);
+	return t->unwanted ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
 static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
 {
 	int fd = socket(a->family, a->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->protocol);
@@ -273,6 +282,8 @@ static CURL *easy_new(struct transfer *t)
 	curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
 	curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
+	curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_sending);
+	curl_easy_setopt(e, CURLOPT_PREREQDATA, t);
 	curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open);
 	curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close);
 	if (ca_file)

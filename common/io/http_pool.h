@@ -45,7 +45,9 @@ struct transfer {
 	struct completion done;
 	bool in_multi;
 	bool pool_gone; /* whoever waits must not touch the pool any more */
-	bool too_large, is_head, gave_address;
+	bool too_large, is_head, gave_address, unwanted;
+	bool (*sending)(void *arg);
+	void *sending_arg;
 	CURLcode result;
 	const char *stop; /* our own reason to have ended it */
 	struct http_response *out;

@@ -22,10 +22,15 @@ struct waiter {
 	struct permit permit;
 };
 
-struct tokens {
-	struct buf bytes; /* each with its NUL */
+/* What is to be said of a permit: amend.lua's ops. */
+struct amends {
+	struct buf ops;  /* a byte each */
+	struct buf text; /* token, granted us, number: each with its NUL */
 	int n;
+	bool plain; /* nothing but ends of calls: one ZREM does */
 };
+#define LIMIT_KEYS 6 /* log, flight, hold, run, sum, set */
+#define LIMIT_TOUCH_MS 100
 
 struct limit_agent {
 	struct limiter *limiter;
@@ -33,7 +38,7 @@ struct limit_agent {
 	char *signature;
 	struct limit_scope scopes[LIMIT_SCOPES_MAX];
 	int n_scopes;
-	char *keys[LIMIT_SCOPES_MAX][4]; /* log, flight, hold, run */
+	char *keys[LIMIT_SCOPES_MAX][LIMIT_KEYS];
 	char *since;
 	struct waiter *first, *last;
 	int n_waiting, permits;    /* permits given out and not returned yet */
@@ -41,8 +46,10 @@ struct limit_agent {
 	struct loop_timer *timer;
 	int64_t next_ms; /* nobody gets one before; 0 = unknown */
 	int64_t flight_poll_ms, used_ms;
-	struct tokens released, refunded;
-	bool dirty; /* in the limiter's list of those with tokens to give back */
+	int64_t old_us; /* a permit may be this old when its call goes out */
+	bool high;
+	struct amends amends;
+	bool dirty; /* in the limiter's list of those with something to say */
 	struct limit_agent *next_dirty, *next;
 };
 
@@ -50,25 +57,36 @@ struct limit_agent {
 struct acquire_call {
 	struct limit_agent *agent;
 	int want;
+	int64_t asked_us;
 	char token[32];
 };
 
 struct limiter {
 	struct redis *r;
+	int refs;        /* its owner's, and each amend under way */
 	char prefix[12]; /* of tokens: this process */
 	uint64_t calls;
 	struct limit_agent *buckets[LIMIT_BUCKETS], *dirty;
-	struct loop_timer *flush;
+	struct loop_timer *flush, *touch;
+	struct permit *unsent;
+	int64_t told_us,
+		unsure_us; /* our clock: amends sent until then were heard; some of before then were perhaps not */
 	int64_t swept_ms;
 };
 
 /* limit_agent.c */
 struct limit_agent *agent_of(struct limiter *l, const struct limit_set *set);
 void agent_free(struct limit_agent *a);
-void limit_give_back(struct limit_agent *a, struct tokens *to, const char *token);
-void limit_flush(void *limiter); /* sends what is to be given back */
+void tier_args(struct redis_args *args, const struct limit_scope *s);
+
+/* limit_amend.c */
+void limit_amend(struct limit_agent *a, char op, const char *token, int64_t granted_us,
+		 int64_t number);
+void limit_flush(void *limiter); /* sends what is to be said */
+void limit_touch(void *limiter); /* the timer of those unsent */
 
 /* limiter.c */
+void limiter_put(struct limiter *l);
 void agent_ask(struct limit_agent *a);
 
 #endif

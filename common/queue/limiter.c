@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/crypto.h"
 #include "common/base/id.h"
 #include "common/base/mem.h"
@@ -58,12 +59,27 @@ static bool has_flight(const struct limit_agent *a)
 	return false;
 }
 
-static void grant(struct limit_agent *a, struct waiter *w, const char *token, int64_t now_ms)
+static void grant(struct limit_agent *a, struct waiter *w, const char *token, int64_t now_us,
+		  int64_t asked_us, bool paced)
 {
-	w->permit = (struct permit){ .agent = a, .granted_ms = now_ms, .flight = has_flight(a) };
+	w->permit = (struct permit){ .agent = a,
+				     .granted_ms = now_us / 1000,
+				     .granted_us = now_us,
+				     .asked_us = asked_us,
+				     .kept_us = asked_us,
+				     .flight = has_flight(a),
+				     .paced = paced };
+	for (int i = 0; i < a->n_scopes; i++)
+		for (int k = 0; k < a->scopes[i].n_tiers; k++)
+			w->permit.units[i][k] = a->scopes[i].tiers[k].units;
 	snprintf(w->permit.token, sizeof(w->permit.token), "%s", token);
 	a->permits++;
 	end(a, w, 0);
+}
+
+static int64_t calls_of(const struct limit_tier *t)
+{
+	return t->units > 1 ? t->limit / t->units : t->limit;
 }
 
 /* How long those before it in the row keep the one at `place` waiting, at the slowest tier's pace. */
@@ -74,7 +90,8 @@ static int64_t row_ms(const struct limit_agent *a, int place)
 	for (int i = 0; i < a->n_scopes; i++) {
 		for (int k = 0; k < a->scopes[i].n_tiers; k++) {
 			const struct limit_tier *t = &a->scopes[i].tiers[k];
-			int64_t ms = t->limit > 0 ? place / t->limit * t->window_ms : 0;
+			int64_t calls = calls_of(t),
+				ms = calls > 0 ? place / calls * t->window_ms : 0;
 
 			if (ms > most)
 				most = ms;
@@ -140,10 +157,10 @@ static void answered(struct limit_agent *a, const struct acquire_call *c, const 
 	for (int i = 1; i <= granted; i++) {
 		snprintf(token, sizeof(token), "%s:%d", c->token, i);
 		if (a->first)
-			grant(a, a->first, token, now_us / 1000);
-		else
-			limit_give_back(a, &a->refunded,
-					token); /* who wanted it was cancelled meanwhile */
+			grant(a, a->first, token, now_us, c->asked_us,
+			      reply_int(reply->element[5]) > 0);
+		else /* who wanted it was cancelled meanwhile */
+			limit_amend(a, 'r', token, now_us, 0);
 	}
 	if (granted > 0)
 		a->flight_poll_ms = 0;
@@ -160,7 +177,7 @@ static void failed(struct limit_agent *a, const struct acquire_call *c, int rc, 
 	/* Granted or not is unknown: what may have been granted goes back as soon as Redis hears us. */
 	for (int i = 1; rc == -ECONNRESET && i <= c->want; i++) {
 		snprintf(token, sizeof(token), "%s:%d", c->token, i);
-		limit_give_back(a, &a->refunded, token);
+		limit_amend(a, 'x', token, 0, 0);
 	}
 	dismiss(a, rc == -ECONNRESET ? DOWN_RETRY_MS : INT32_MAX, rc,
 		text ? text : "Redis is away");
@@ -177,7 +194,7 @@ static void on_acquired(int rc, redisReply *reply, const char *text, void *arg)
 
 	if (a) {
 		a->call = NULL;
-		if (rc == 0 && reply_is(reply, REDIS_REPLY_ARRAY) && reply->elements == 5)
+		if (rc == 0 && reply_is(reply, REDIS_REPLY_ARRAY) && reply->elements == 6)
 			answered(a, c, reply);
 		else
 			failed(a, c, rc ? rc : -EPROTO, text);
@@ -192,24 +209,55 @@ static int want_of(const struct limit_agent *a)
 
 	for (int i = 0; i < a->n_scopes; i++) {
 		for (int k = 0; k < a->scopes[i].n_tiers; k++) {
-			int64_t limit = a->scopes[i].tiers[k].limit;
+			int64_t most = calls_of(&a->scopes[i].tiers[k]);
 
-			if (limit > 0 && limit < want)
-				want = limit;
+			if (most > 0 && most < want)
+				want = most;
 		}
 	}
 	return (int)want;
+}
+
+static int kind_of(const struct limit_tier *t)
+{
+	if (t->kind != LIMIT_SLIDING)
+		return t->kind == LIMIT_FIXED ? 2 : 3;
+	return t->charged || (t->limit > LIMIT_LOG_CALLS && t->window_ms > LIMIT_LOG_WINDOW_MS);
+}
+
+int64_t limit_margin_ms(int64_t window_ms)
+{
+	int64_t ms = LIMIT_MARGIN_MS + window_ms / LIMIT_MARGIN_PART;
+
+	return ms < LIMIT_MARGIN_MAX_MS ? ms : LIMIT_MARGIN_MAX_MS;
+}
+
+void tier_args(struct redis_args *args, const struct limit_scope *s)
+{
+	redis_arg_int(args, s->n_tiers);
+	for (int k = 0; k < s->n_tiers; k++) {
+		const struct limit_tier *t = &s->tiers[k];
+		int kind = kind_of(t);
+
+		redis_arg_int(args, kind);
+		redis_arg_int(args, kind || t->units < 2 ? t->limit : t->limit / t->units);
+		redis_arg_int(args, t->window_ms * 1000);
+		/* of a bucket the time between two calls is what matters, not the window its rate is told in */
+		redis_arg_int(args,
+			      limit_margin_ms(t->kind == LIMIT_BUCKET ? t->window_ms / t->limit
+								      : t->window_ms) *
+				      1000);
+		redis_arg_int(args, kind && t->units > 1 ? t->units : 1);
+		redis_arg_int(args,
+			      t->kind == LIMIT_BUCKET ? t->burst : LIMIT_FIXED_GUARD_MS * 1000);
+	}
 }
 
 static void scope_args(struct redis_args *args, const struct limit_scope *s)
 {
 	redis_arg_int(args, s->flight);
 	redis_arg_int(args, s->flight_ttl_ms > 0 ? s->flight_ttl_ms : 60000);
-	redis_arg_int(args, s->n_tiers);
-	for (int k = 0; k < s->n_tiers; k++) {
-		redis_arg_int(args, s->tiers[k].limit);
-		redis_arg_int(args, s->tiers[k].window_ms * 1000);
-	}
+	tier_args(args, s);
 }
 
 void agent_ask(struct limit_agent *a)
@@ -224,22 +272,23 @@ void agent_ask(struct limit_agent *a)
 	struct acquire_call *c = mem_new(struct acquire_call);
 	c->agent = a;
 	c->want = want_of(a);
+	c->asked_us = clock_mono_us();
 	snprintf(c->token, sizeof(c->token), "%s.%llx", l->prefix, (unsigned long long)++l->calls);
 	a->call = c;
 	redis_args_init(&args);
 	redis_arg(&args, a->since);
 	for (int i = 0; i < a->n_scopes; i++) {
-		for (int k = 0; k < 4; k++)
+		for (int k = 0; k < LIMIT_KEYS; k++)
 			redis_arg(&args, a->keys[i][k]);
 	}
 	redis_arg_int(&args, c->want);
 	redis_arg(&args, c->token);
 	redis_arg(&args, redis_run_id(l->r));
-	redis_arg_int(&args, LIMIT_MARGIN_MS * 1000);
+	redis_arg_int(&args, a->high);
 	redis_arg_int(&args, a->n_scopes);
 	for (int i = 0; i < a->n_scopes; i++)
 		scope_args(&args, &a->scopes[i]);
-	redis_send_script(l->r, &lua_acquire, 1 + 4 * a->n_scopes, &args, on_acquired, c);
+	redis_send_script(l->r, &lua_acquire, 1 + LIMIT_KEYS * a->n_scopes, &args, on_acquired, c);
 	redis_args_clear(&args);
 }
 
@@ -254,9 +303,17 @@ struct limiter *limiter_new(struct redis *r, const char *epoch)
 	random_bytes(random, sizeof(random));
 	crypto_hex(random, sizeof(random), l->prefix);
 	l->r = r;
+	l->refs = 1;
 	l->flush = loop_timer_new(limit_flush, l);
+	l->touch = loop_timer_new(limit_touch, l);
 	l->swept_ms = loop_now_ms();
 	return l;
+}
+
+void limiter_put(struct limiter *l)
+{
+	if (--l->refs == 0)
+		free(l);
 }
 
 void limiter_free(struct limiter *l)
@@ -272,7 +329,8 @@ void limiter_free(struct limiter *l)
 		}
 	}
 	loop_timer_free(l->flush);
-	free(l);
+	loop_timer_free(l->touch);
+	limiter_put(l);
 }
 
 /* Known already that it takes too long: no need to ask. */
@@ -336,17 +394,24 @@ int limiter_acquire(struct limiter *l, const struct limit_set *set, int64_t max_
 }
 
 int limiter_hold(struct limiter *l, const char *partner, const char *scope_name, int64_t until_ms,
-		 const char *reason, int64_t deadline_ms, struct err *err)
+		 const char *reason, bool refused, int64_t deadline_ms, struct err *err)
 {
+	static const char *const suffix[] = { "hold", "sum", "set" };
+	char *keys[ARRAY_LEN(suffix)];
 	struct redis_args args;
-	char *key = mem_printf("limit:{%s}:%s:hold", partner, scope_name);
+	int rc;
 
 	redis_args_init(&args);
-	redis_arg(&args, key);
+	for (size_t i = 0; i < ARRAY_LEN(suffix); i++) {
+		keys[i] = mem_printf("limit:{%s}:%s:%s", partner, scope_name, suffix[i]);
+		redis_arg(&args, keys[i]);
+	}
 	redis_arg_int(&args, until_ms);
 	redis_arg(&args, reason);
-	int rc = redis_call_script(l->r, &lua_hold, 1, &args, NULL, deadline_ms, err);
+	redis_arg_int(&args, refused);
+	rc = redis_call_script(l->r, &lua_hold, ARRAY_LEN(suffix), &args, NULL, deadline_ms, err);
 	redis_args_clear(&args);
-	free(key);
+	for (size_t i = 0; i < ARRAY_LEN(suffix); i++)
+		free(keys[i]);
 	return rc;
 }

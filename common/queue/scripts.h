@@ -6,6 +6,7 @@
 
 extern struct redis_script lua_acquire;
 extern struct redis_script lua_admit;
+extern struct redis_script lua_amend;
 extern struct redis_script lua_breaker;
 extern struct redis_script lua_breaker_probe;
 extern struct redis_script lua_breaker_set;
@@ -31,5 +32,6 @@ extern struct redis_script lua_spawn;
 extern struct redis_script lua_stranded;
 extern struct redis_script lua_unique;
 extern struct redis_script lua_unlock;
+extern struct redis_script lua_usage;
 
 #endif

@@ -36,18 +36,20 @@ static void deadline_shift(int64_t ms)
 		co_set_deadline(co, deadline + ms);
 }
 
-int permit_take(struct caller *c, struct route *r, struct permit *out, bool *taken, struct err *err)
+int permit_take(struct caller *c, struct route *r, const char *group, struct permit *out,
+		bool *taken, struct err *err)
 {
+	struct limit_set *set = route_limits_of(r, group);
 	int64_t max = c->door->permit_wait_ms, room = max + QUICK_RETRY_ROOM_MS;
 	int64_t began = clock_mono_ms(), wait_ms = 0, waited;
 	int rc;
 
 	*taken = false;
-	if (!r->bounded && r->held_until_ms[HELD_INTEGRATION] == 0)
+	if (!r->bounded && !group && r->held_until_ms[HELD_INTEGRATION] == 0)
 		return 0;
+	set->high = c->high;
 	deadline_shift(room);
-	rc = limiter_acquire(c->door->limiter, &r->limits, max, out, &wait_ms, NULL, CO_NO_DEADLINE,
-			     err);
+	rc = limiter_acquire(c->door->limiter, set, max, out, &wait_ms, NULL, CO_NO_DEADLINE, err);
 	waited = clock_mono_ms() - began;
 	deadline_shift(waited - room);
 	c->permit_waited_ms += waited;
@@ -62,13 +64,21 @@ int permit_take(struct caller *c, struct route *r, struct permit *out, bool *tak
  * under way has no age. */
 static bool is_fresh(const struct going *g, const struct permit *permit)
 {
-	const struct limit_set *set = &g->route->limits;
+	const struct limit_set *set = route_limits_of(g->route, g->spec->group);
 	int tiers = 0;
 
 	for (int i = 0; i < set->n_scopes; i++)
 		tiers += set->scopes[i].n_tiers;
 	return !tiers ||
 	       redis_now_ms(g->c->door->redis) - permit->granted_ms <= DOOR_PERMIT_STALE_MS;
+}
+
+static int permit_stale(struct err *err)
+{
+	err_set(err, -EAGAIN, ERR_HOLD, "permit", "permits went stale before they could be used");
+	if (err)
+		err->retry_after_ms = QUICK_RETRY_ROOM_MS;
+	return -EAGAIN;
 }
 
 /* The credential is read after the permit is there: it may have changed while we waited for it. */
@@ -82,7 +92,7 @@ static int permit_and_credential(struct going *g, struct permit *permit, bool *t
 		int rc = g->with_auth ? auth_prepare(store, g->c, err) : 0;
 
 		if (rc == 0)
-			rc = permit_take(g->c, g->route, permit, taken, err);
+			rc = permit_take(g->c, g->route, g->spec->group, permit, taken, err);
 		if (rc < 0)
 			return rc;
 		secret_free_buf(auth);
@@ -96,52 +106,81 @@ static int permit_and_credential(struct going *g, struct permit *permit, bool *t
 		if (rc < 0 && rc != -EAGAIN)
 			return rc;
 	}
-	err_set(err, -EAGAIN, ERR_HOLD, "permit", "permits went stale before they could be used");
-	if (err)
-		err->retry_after_ms = QUICK_RETRY_ROOM_MS;
-	return -EAGAIN;
+	return permit_stale(err);
 }
 
-/* Once, behind the breaker. 0, or as call() */
-static int once(struct going *g, struct call_result *r, struct err *err)
+/* What was not sent (no connection, too old by then) gives its place back. */
+static void permit_end(const struct going *g, struct permit *permit)
+{
+	if (permit->sent)
+		limiter_release(g->c->door->limiter, permit);
+	else
+		limiter_refund(g->c->door->limiter, permit);
+}
+
+/* What the answer says of the budget, while the permit is still ours. */
+static void permit_learn(const struct going *g, const struct permit *permit,
+			 const struct http_response *h)
+{
+	if (h->status == 0)
+		return;
+	route_charge(g->c, g->route, g->spec->group, permit, h);
+	route_heed(g->c, g->route, g->spec->group, permit, h);
+	if (h->status < 400)
+		limiter_eased(g->c->door->limiter, permit);
+}
+
+/* One request, with a permit and a credential.  -ESTALE: the permit was too old when a connection was there. */
+static int send_once(struct going *g, struct exchange *x, struct call_result *r, struct err *err)
 {
 	const struct manifest *m = g->c->driver->manifest;
 	struct buf auth = BUF_INIT;
-	struct permit permit;
-	struct exchange x = { .route = g->route,
-			      .spec = g->spec,
-			      .auth_name = m->auth.name ? m->auth.name : "Authorization",
-			      .total_ms = m->total_ms,
-			      .read_ms = m->read_ms };
+	struct permit permit = { 0 };
 	bool taken = false;
 	int rc = permit_and_credential(g, &permit, &taken, &auth, err);
 
 	if (rc == 0) {
 		rc = guard_stands(&g->guard, err);
 		if (rc < 0 && taken)
-			limiter_refund(g->c->door->limiter, &permit);
+			permit_end(g, &permit);
 	}
-	if (rc < 0) {
-		secret_free_buf(&auth);
-		return rc;
-	}
-	if (auth.len && m->auth.place == AUTH_IN_QUERY)
-		x.auth_query = buf_str(&auth);
-	else if (auth.len)
-		x.auth_header = buf_str(&auth);
-	rc = exchange_send(g->c, &x, r, err);
-	if (taken)
-		limiter_release(g->c->door->limiter, &permit);
 	if (rc == 0) {
-		g->sent = true;
-		exchange_read(g->c, &x, r, err);
-		route_feedback(g->c, g->route, &r->http, err);
-		rc = err->class == ERR_NONE         ? 0
-		     : err->class == ERR_RATE_LIMIT ? -EAGAIN
-						    : -EREMOTEIO;
+		if (auth.len && m->auth.place == AUTH_IN_QUERY)
+			x->auth_query = buf_str(&auth);
+		else if (auth.len)
+			x->auth_header = buf_str(&auth);
+		x->permit = taken ? &permit : NULL;
+		rc = exchange_send(g->c, x, r, err);
+		if (rc == 0 && taken)
+			permit_learn(g, &permit, &r->http);
+		if (taken)
+			permit_end(g, &permit);
 	}
 	secret_free_buf(&auth);
 	return rc;
+}
+
+/* Once, behind the breaker. 0, or as call() */
+static int once(struct going *g, struct call_result *r, struct err *err)
+{
+	const struct manifest *m = g->c->driver->manifest;
+	struct exchange x = { .route = g->route,
+			      .spec = g->spec,
+			      .auth_name = m->auth.name ? m->auth.name : "Authorization",
+			      .total_ms = m->total_ms,
+			      .read_ms = m->read_ms };
+	int rc = -ESTALE;
+
+	for (int i = 0; i < PERMIT_TRIES && rc == -ESTALE; i++)
+		rc = send_once(g, &x, r, err);
+	if (rc == -ESTALE)
+		return permit_stale(err);
+	if (rc < 0)
+		return rc;
+	g->sent = true;
+	exchange_read(g->c, &x, r, err);
+	route_feedback(g->c, g->route, &r->http, err);
+	return err->class == ERR_NONE ? 0 : err->class == ERR_RATE_LIMIT ? -EAGAIN : -EREMOTEIO;
 }
 
 /* The manifest's own cheap call goes before the job's.  0: the partner is there, whatever it answered. */

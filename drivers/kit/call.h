@@ -21,6 +21,7 @@ struct door_options {
 	struct keyring *keyring; /* borrowed */
 	const char *epoch;
 	int64_t permit_wait_ms; /* longer waits give the job back; 0 = 3,000 */
+	const char *egress; /* who shares this host's outgoing address; NULL = the host's name */
 };
 struct door *door_new(const struct door_options *o);
 void door_free(struct door *d);
@@ -32,6 +33,7 @@ struct caller {
 	struct door *door;
 	const struct driver *driver;
 	const struct integration *integration;
+	bool high;                /* a person waits for it */
 	int64_t permit_waited_ms; /* grows: does not count against the job's time limit (the door moves the coroutine's deadline by it) */
 	int64_t calls;            /* sent */
 	struct budget *
@@ -42,6 +44,7 @@ struct caller {
 struct call_spec {
 	const char *endpoint; /* template for metrics and logs: "/listings/{id}" */
 	const char *method;   /* "GET" */
+	const char *group;    /* of endpoints, with limits of its own; NULL: none */
 	const char *path;     /* substituted; or an absolute URL on the partner's hosts */
 	const struct manifest_pair *query;
 	int n_query; /* values substituted already, unescaped */
@@ -67,6 +70,15 @@ void call_result_drop_body(struct call_result *r);
  * On -EREMOTEIO r keeps the exchange for the dead letter. */
 int call(struct caller *c, const struct call_spec *spec, struct call_result *r, struct err *err)
 	__attribute__((warn_unused_result));
+
+/* The limits that calls of an integration are under, as the manifest says: fn("integration", scope, arg) for each scope. */
+typedef void (*limits_fn)(const char *word, const struct limit_scope *s, void *arg);
+int limits_each(const struct driver *d, const struct integration *i, const char *egress,
+		limits_fn fn, void *arg, struct err *err) __attribute__((warn_unused_result));
+/* Who waits for a permit in this process, as a JSON array; the first 50.  Appends. */
+#define DOOR_WAITING_SHOWN 50
+const char *door_egress(const struct door *d);
+void door_print_waiting(const struct door *d, struct buf *out);
 
 /* The exchange for a dead letter: method, URL, status, headers, bodies cut at 4 KiB, secrets removed. JSON object text, appended. */
 void call_exchange_print(const struct caller *c, const struct call_spec *spec,

@@ -25,7 +25,7 @@ void route_breakers(struct route *r, const struct caller *c)
 	for (int i = 0; r->breaker && i < m->breaker.n_groups; i++) {
 		host.len = n;
 		buf_printf(&host, "/%s", m->breaker.groups[i].name);
-		r->groups[i] = breaker_of(c->door->breakers, m->partner, buf_str(&host));
+		r->group_breakers[i] = breaker_of(c->door->breakers, m->partner, buf_str(&host));
 	}
 	buf_clear(&host);
 }
@@ -46,7 +46,7 @@ static struct breaker *group_of(const struct route *r, const struct call_spec *s
 	for (int i = 0; r->breaker && i < b->n_groups; i++)
 		for (int k = 0; k < b->groups[i].n_endpoints; k++)
 			if (is_below(spec->endpoint, b->groups[i].endpoints[k]))
-				return r->groups[i];
+				return r->group_breakers[i];
 	return NULL;
 }
 

@@ -2,12 +2,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
 #define POOL_CONNECTIONS_MAX 16000 /* the pool itself keeps each multi small */
 #define POOL_CONNECTIONS_SPARE 8   /* calls for tokens are not counted by api.concurrency */
+#define EGRESS_BYTES 256
 #define ANSWERS_MAX 16 /* handles kept for one endpoint; rarer answers are looked up each time */
 
 struct endpoint {
@@ -22,14 +24,24 @@ struct endpoint {
 	int n_answers;
 };
 
+static const char *host_name(char out[EGRESS_BYTES])
+{
+	if (gethostname(out, EGRESS_BYTES) < 0)
+		return "localhost";
+	out[EGRESS_BYTES - 1] = '\0';
+	return out;
+}
+
 struct door *door_new(const struct door_options *o)
 {
 	struct door *d = mem_new(struct door);
+	char host[EGRESS_BYTES];
 
 	d->redis = o->redis;
 	d->pg = o->pg;
 	d->keyring = o->keyring;
 	d->permit_wait_ms = o->permit_wait_ms > 0 ? o->permit_wait_ms : DOOR_PERMIT_WAIT_MS;
+	d->egress = mem_strdup(o->egress && *o->egress ? o->egress : host_name(host));
 	d->limiter = limiter_new(o->redis, o->epoch);
 	d->breakers = breakers_new(o->redis);
 	d->auth = auth_store_new(o->redis, o->pg, o->keyring, o->epoch);
@@ -65,6 +77,7 @@ void door_free(struct door *d)
 	auth_store_free(d->auth);
 	limiter_free(d->limiter);
 	breakers_free(d->breakers);
+	free(d->egress);
 	free(d);
 }
 

@@ -16,8 +16,7 @@
 #define DOOR_ENDPOINTS_MAX 100 /* series by endpoint; later ones are counted as "other" */
 #define DOOR_BODY_MAX_BYTES (16 * 1024 * 1024)
 #define DOOR_PERMIT_WAIT_MS 3000
-#define DOOR_PERMIT_STALE_MS \
-	60 /* between grant and send; older permits are given back (well under LIMIT_MARGIN_MS) */
+#define DOOR_PERMIT_STALE_MS 60 /* between grant and handing over; older permits are given back */
 #define DOOR_TOKEN_TOTAL_MS 30000
 
 struct endpoint;
@@ -44,6 +43,7 @@ struct door {
 	struct pg *pg;
 	struct keyring *keyring;
 	int64_t permit_wait_ms;
+	char *egress;
 	struct limiter *limiter;
 	struct auth_store *auth;
 	struct breakers *breakers;
@@ -59,7 +59,9 @@ struct roots {
 void roots_init(struct roots *out, const struct driver *d, const struct integration *i);
 void roots_clear(struct roots *r);
 
-enum { HELD_PARTNER, HELD_INTEGRATION, HELD_SCOPES };
+enum { HELD_PARTNER, HELD_INTEGRATION, HELD_EGRESS, HELD_SCOPES };
+
+struct group_limits;
 
 struct route {
 	int refs;
@@ -70,11 +72,12 @@ struct route {
 	struct http_header headers[DOOR_HEADERS_MAX]; /* both strings owned */
 	int n_headers;
 	struct limit_set limits;
+	struct group_limits *groups;        /* the same with a group of endpoints beside them */
 	int scope_of[HELD_SCOPES];          /* index into limits.scopes, -1: none */
 	bool bounded;                       /* there is something to ask the limiter for */
 	int64_t held_until_ms[HELD_SCOPES]; /* as this process told the limiter; Redis' clock */
 	struct breaker *breaker;            /* of the host; NULL: none */
-	struct breaker *groups[BREAKER_GROUPS_MAX];
+	struct breaker *group_breakers[BREAKER_GROUPS_MAX];
 	int unhinted; /* 429s in a row that did not say for how long */
 	struct manifest_limit_header *seen;
 	int n_seen; /* names in lower case, owned */
@@ -88,13 +91,22 @@ struct door_partner *door_partner(struct door *d, const struct manifest *m); /* 
 const char *setting_text(const struct integration *i, const char *name,
 			 struct buf *keep); /* NULL: not set */
 
+/* call_limits.c */
+int route_limits(struct route *r, const struct caller *c, struct err *err)
+	__attribute__((warn_unused_result));
+void route_limits_free(struct route *r);
+struct limit_set *route_limits_of(struct route *r, const char *group); /* NULL: no group */
+/* What the answer says that it cost, where the manifest names a header for it.  Before the permit is released. */
+void route_charge(struct caller *c, struct route *r, const char *group, const struct permit *permit,
+		  const struct http_response *h);
+
 /* The whole URL of a call.  query_name and query_value: the credential, or NULL.  -EINVAL: not on the partner's hosts. */
 int route_url(const struct route *r, const struct call_spec *spec, const char *query_name,
 	      const char *query_value, struct buf *out, struct err *err)
 	__attribute__((warn_unused_result));
 
 /* Waits.  Sends once, without permit or credential of its own; `auth` is the credential's header value (or query
- * value) or NULL.  0: r->http is an exchange that ended. */
+ * value) or NULL.  0: r->http is an exchange that ended.  -ESTALE: the permit was too old when the connection was there. */
 struct exchange {
 	struct route *route;
 	const struct call_spec *spec;
@@ -102,6 +114,7 @@ struct exchange {
 	const char *auth_name;
 	int64_t total_ms, read_ms;
 	bool at_token_url;
+	struct permit *permit; /* NULL: none is needed */
 };
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
 		  struct err *err) __attribute__((warn_unused_result));
@@ -112,12 +125,24 @@ void exchange_read(struct caller *c, const struct exchange *x, struct call_resul
 /* Waits.  What headers and status said of limits goes to all workers.  Fills out->retry_after_ms of a rate_limit. */
 void route_feedback(struct caller *c, struct route *r, const struct http_response *h,
 		    struct err *out);
+#define HOLD_MAX_MS (24 * 3600 * 1000LL) /* no header is believed beyond */
+void route_hold(struct caller *c, struct route *r, int held, int64_t ms, const char *reason,
+		bool refused);
+/* The scope that a partner means: that of its limit with this window, else the widest it has a limit for. */
+int route_scope_for(const struct route *r, int64_t window_ms);
+
+/* call_remaining.c */
+void route_seen(struct route *r);
+void route_zero_left(struct caller *c, struct route *r, const struct http_response *h); /* waits */
+/* Less is left than our own share leaves: nobody takes more than that.  Before the permit is released; does not wait. */
+void route_heed(struct caller *c, struct route *r, const char *group, const struct permit *permit,
+		const struct http_response *h);
 /* "1s 14/15, 60s 100/120", or empty. */
 void route_limits_seen(const struct route *r, const struct http_response *h, struct buf *out);
 
 /* Waits.  -EAGAIN: held (err).  *taken false: nothing limits this call. */
-int permit_take(struct caller *c, struct route *r, struct permit *out, bool *taken, struct err *err)
-	__attribute__((warn_unused_result));
+int permit_take(struct caller *c, struct route *r, const char *group, struct permit *out,
+		bool *taken, struct err *err) __attribute__((warn_unused_result));
 
 /* Waits where a breaker is not closed.  -EAGAIN: held (err). */
 int guard_enter(struct caller *c, struct route *r, const struct call_spec *spec, struct guard *out,

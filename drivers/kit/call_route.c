@@ -1,6 +1,5 @@
 #include "drivers/kit/call_door.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <stdio.h>
@@ -10,9 +9,6 @@
 #include "common/base/config.h"
 #include "common/base/mem.h"
 #include "drivers/kit/subst.h"
-
-#define FLIGHT_SLACK_MS \
-	5000 /* a call whose worker died counts as under way this long after its total timeout */
 
 const char *setting_text(const struct integration *i, const char *name, struct buf *keep)
 {
@@ -82,94 +78,6 @@ static int route_headers(struct route *r, const struct caller *c, struct err *er
 	return rc;
 }
 
-static int add_tiers(struct limit_scope *s, const struct manifest *m, enum limit_scope_kind kind,
-		     struct err *err)
-{
-	for (int i = 0; i < m->n_limits; i++) {
-		/* a whole number times a decimal share may fall a hair short of the whole number it means */
-		int64_t limit = (int64_t)((double)m->limits[i].rate * m->limits[i].share + 1e-9);
-
-		if (m->limits[i].scope != kind)
-			continue;
-		if (s->n_tiers == LIMIT_TIERS_MAX)
-			return err_set(err, -EINVAL, ERR_INTERNAL, "manifest",
-				       "more than %d limits of one scope", LIMIT_TIERS_MAX);
-		s->tiers[s->n_tiers++] =
-			(struct limit_tier){ limit > 1 ? limit : 1, m->limits[i].window_ms };
-	}
-	return 0;
-}
-
-/* A scope that bounds nothing is left out: it would cost Redis for each permit. */
-static int add_scope(struct route *r, int held, enum limit_scope_kind kind, int flight,
-		     struct err *err)
-{
-	const struct manifest *m = r->driver->manifest;
-	struct limit_scope *s = &r->limits.scopes[r->limits.n_scopes];
-	int rc;
-
-	s->flight = flight;
-	s->flight_ttl_ms = m->total_ms + FLIGHT_SLACK_MS;
-	rc = add_tiers(s, m, kind, err);
-	if (rc < 0 || (s->n_tiers == 0 && s->flight == 0))
-		return rc;
-	r->bounded = true;
-	r->scope_of[held] = r->limits.n_scopes++;
-	return 0;
-}
-
-/* Scopes are named after the host that answers, so that a sandbox has limits of its own.  Where
- * nothing is bounded the integration's scope is there still: a Retry-After holds it. */
-static int route_limits(struct route *r, const struct caller *c, struct err *err)
-{
-	const struct manifest *m = r->driver->manifest;
-	const char *base = buf_str(&r->roots.base), *host = strstr(base, "://");
-	struct limit_scope *s = r->limits.scopes;
-	int n, rc;
-
-	host = host ? host + 3 : base;
-	n = (int)strcspn(host, "/");
-	if (n > 120)
-		return err_set(err, -EINVAL, ERR_CLIENT, "settings",
-			       "the base URL's host is too long");
-	r->limits.partner = m->partner;
-	snprintf(s->name, sizeof(s->name), "%.*s:partner", n, host);
-	rc = add_scope(r, HELD_PARTNER, SCOPE_PARTNER, m->concurrency_partner, err);
-	if (rc < 0)
-		return rc;
-	s = &r->limits.scopes[r->limits.n_scopes];
-	snprintf(s->name, sizeof(s->name), "%.*s:i%lld", n, host, (long long)c->integration->id);
-	rc = add_scope(r, HELD_INTEGRATION, SCOPE_INTEGRATION, m->concurrency_integration, err);
-	if (rc == 0 && r->limits.n_scopes == 0)
-		r->scope_of[HELD_INTEGRATION] = r->limits.n_scopes++;
-	return rc;
-}
-
-static char *lower_dup(const char *s)
-{
-	char *d = s ? mem_strdup(s) : NULL;
-
-	for (char *p = d; p && *p; p++)
-		*p = (char)tolower((unsigned char)*p);
-	return d;
-}
-
-static void route_seen(struct route *r)
-{
-	const struct manifest *m = r->driver->manifest;
-
-	if (m->n_limit_headers == 0)
-		return;
-	r->n_seen = m->n_limit_headers;
-	r->seen = mem_zalloc((size_t)m->n_limit_headers * sizeof(*r->seen));
-	for (int i = 0; i < m->n_limit_headers; i++) {
-		r->seen[i].window_ms = m->limit_headers[i].window_ms;
-		r->seen[i].limit = lower_dup(m->limit_headers[i].limit);
-		r->seen[i].remaining = lower_dup(m->limit_headers[i].remaining);
-		r->seen[i].reset = lower_dup(m->limit_headers[i].reset);
-	}
-}
-
 static void route_free(struct route *r)
 {
 	for (int i = 0; i < r->n_headers; i++) {
@@ -182,6 +90,7 @@ static void route_free(struct route *r)
 		free((char *)r->seen[i].reset);
 	}
 	free(r->seen);
+	route_limits_free(r);
 	roots_clear(&r->roots);
 	free(r);
 }
@@ -200,7 +109,8 @@ static struct route *route_new(struct caller *c, uint64_t fingerprint, struct er
 	r->refs = 1;
 	r->fingerprint = fingerprint;
 	r->driver = c->driver;
-	r->scope_of[HELD_PARTNER] = r->scope_of[HELD_INTEGRATION] = -1;
+	for (int i = 0; i < HELD_SCOPES; i++)
+		r->scope_of[i] = -1;
 	roots_init(&r->roots, c->driver, c->integration);
 	if (r->roots.base.len == 0) {
 		err_set(err, -EINVAL, ERR_CLIENT, "settings",

@@ -37,13 +37,28 @@ static void hold_body(struct call_result *r)
 		r->body_bytes = (uint32_t)r->http.body.len;
 }
 
+struct sending {
+	struct limiter *limiter;
+	struct permit *permit;
+};
+
+static bool may_send(void *arg)
+{
+	const struct sending *s = arg;
+
+	return !s->permit || limiter_sent(s->limiter, s->permit);
+}
+
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
 		  struct err *err)
 {
 	const struct manifest *m = x->route->driver->manifest;
 	struct http_header headers[DOOR_HEADERS_MAX + 2];
 	struct buf url = BUF_INIT;
+	struct sending sending = { c->door->limiter, x->permit };
 	struct http_request q = {
+		.sending = may_send,
+		.sending_arg = &sending,
 		.method = x->spec->method,
 		.headers = headers,
 		.body = x->spec->body,
@@ -63,13 +78,15 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		q.n_headers = request_headers(x, headers);
 		c->calls++;
 		c->observed_us = r->observed_us = redis_now_us(c->door->redis);
+		if (x->permit)
+			limiter_sending(c->door->limiter, x->permit);
 		rc = http_send(x->route->partner->pool, &q, &r->http);
-		if (rc < 0)
+		if (rc < 0 && rc != -ESTALE)
 			err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call",
 				rc == -ECANCELED ? "cancelled while %s %s was under way"
 						 : "the job's time ended while %s %s was under way",
 				x->spec->method, x->spec->endpoint);
-		else
+		else if (rc == 0)
 			hold_body(r);
 	}
 	secret_free_buf(&url); /* may hold a key */

@@ -10,6 +10,7 @@
 #include "common/base/err.h"
 #include "common/base/json.h"
 #include "common/queue/breaker.h"
+#include "common/queue/limiter.h"
 #include "common/store/rows.h"
 
 enum auth_kind { AUTH_NONE, AUTH_API_KEY, AUTH_BASIC, AUTH_BEARER, AUTH_OAUTH2_CLIENT };
@@ -57,15 +58,21 @@ struct manifest_auth {
 	int n_broken_on;
 };
 
-enum limit_scope_kind { SCOPE_PARTNER, SCOPE_INTEGRATION };
+enum limit_scope_kind { SCOPE_PARTNER, SCOPE_INTEGRATION, SCOPE_EGRESS, SCOPE_ENDPOINTS };
 struct manifest_limit {
 	enum limit_scope_kind scope;
-	int64_t rate, window_ms;
+	const char *group; /* of SCOPE_ENDPOINTS, else NULL */
+	enum limit_kind kind;
+	int64_t rate, window_ms, burst;
 	double share;
+	int64_t weight;            /* units a call takes */
+	const char *weight_header; /* says afterwards what it took; NULL: always `weight` */
 };
+enum reset_unit { RESET_GUESSED, RESET_SECONDS, RESET_EPOCH, RESET_EPOCH_MS, RESET_DATE };
 struct manifest_limit_header {
 	int64_t window_ms;
 	const char *limit, *remaining, *reset;
+	enum reset_unit unit;
 };
 
 enum paging_kind { PAGING_NONE, PAGING_OFFSET, PAGING_PAGE, PAGING_CURSOR };
@@ -126,6 +133,7 @@ struct manifest_collection {
 	const char *id_prefix; /* "" */
 	const char *detail;    /* "/listings/{id}", or NULL */
 	struct manifest_incremental incremental;
+	const char *group;        /* of endpoints, with limits of its own; NULL */
 	const char *each;         /* parent collection, or NULL: one call per parent */
 	const char *embedded;     /* path inside the parent's item, with each; or NULL */
 	const char *when_changed; /* the parent's column, or NULL */

@@ -5,7 +5,6 @@
 #include <strings.h>
 
 #include "common/base/mem.h"
-#include "common/queue/limiter.h"
 #include "common/queue/queue.h"
 #include "drivers/kit/manifest_read.h"
 
@@ -110,31 +109,6 @@ static void check_auth(struct manifest_reader *r)
 }
 
 /* ---- limits ---- */
-
-static void check_limits(struct manifest_reader *r)
-{
-	const struct manifest *m = &r->owner->m;
-	int tiers[2] = { 0, 0 };
-
-	for (int i = 0; i < m->n_limits; i++) {
-		const struct manifest_limit *l = &m->limits[i];
-		const char *path = arena_printf(r->arena, "limits[%d]", i);
-
-		if (l->rate && (double)l->rate * l->share < 1)
-			reader_problem_at(
-				r, path,
-				"a share of %g of %lld leaves no call: widen the window or raise \"share\"",
-				l->share, (long long)l->rate);
-		for (int k = 0; k < i; k++)
-			if (m->limits[k].scope == l->scope &&
-			    m->limits[k].window_ms == l->window_ms)
-				reader_problem_at(r, path,
-						  "the same scope and window as limits[%d]", k);
-		if (++tiers[l->scope == SCOPE_PARTNER] == LIMIT_TIERS_MAX + 1)
-			reader_problem_at(r, path, "more than %d limits of one scope",
-					  LIMIT_TIERS_MAX);
-	}
-}
 
 static void check_limit_headers(struct manifest_reader *r)
 {
@@ -244,7 +218,7 @@ void manifest_check(struct manifest_reader *r)
 	check_url(r, "api.base.sandbox", m->base_sandbox, true);
 	check_headers(r);
 	check_auth(r);
-	check_limits(r);
+	manifest_check_limits(r);
 	check_limit_headers(r);
 	check_breaker(r);
 	if (m->total_ms && m->connect_ms > m->total_ms)

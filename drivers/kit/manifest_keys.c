@@ -221,37 +221,42 @@ static const struct key_table auth_table = { TABLE(auth_keys), .finish = auth_fi
 
 #define AT(member) .at = offsetof(struct manifest_limit, member)
 
-static const struct key_word scope_words[] = {
-	{ "partner", SCOPE_PARTNER }, { "integration", SCOPE_INTEGRATION },
-	{ "egress", KEY_WORD_LATER }, { "endpoints:", KEY_WORD_LATER },
-	{ "host", KEY_WORD_LATER },   { NULL, 0 },
-};
 static const struct key_word limit_kind_words[] = {
-	{ "sliding", 0 }, { "fixed", KEY_WORD_LATER }, { "bucket", KEY_WORD_LATER }, { NULL, 0 }
+	{ "sliding", LIMIT_SLIDING },
+	{ "fixed", LIMIT_FIXED },
+	{ "bucket", LIMIT_BUCKET },
+	{ NULL, 0 },
 };
 static const struct manifest_key limit_keys[] = {
-	{ "scope", KEY_WORD, AT(scope), .fallback = "\"integration\"", .words = scope_words },
-	{ "kind", KEY_FIXED, .words = limit_kind_words },
+	{ "scope", KEY_OWN, .fallback = "\"integration\"", .read = read_limit_scope,
+	  .print = print_limit_scope },
+	{ "kind", KEY_WORD, AT(kind), .fallback = "\"sliding\"", .words = limit_kind_words },
 	{ "rate", KEY_INT64, AT(rate), .flags = KEY_REQUIRED, .min = 1, .max = 1000000000 },
 	{ "window", KEY_DURATION, AT(window_ms), .flags = KEY_REQUIRED, .min = 1,
 	  .max = 31 * DAY_MS },
 	{ "share", KEY_SHARE, AT(share), .fallback = "0.8" },
-	LATER("burst"),
-	LATER("weight"),
+	{ "burst", KEY_INT64, AT(burst), .min = 1, .max = 1000000000 },
+	{ "weight", KEY_OWN, .fallback = "1", .read = read_limit_weight,
+	  .print = print_limit_weight },
 };
 static const struct key_table limit_table = { TABLE(limit_keys),
-					      .size = sizeof(struct manifest_limit) };
+					      .size = sizeof(struct manifest_limit),
+					      .finish = limit_finish };
 #undef AT
 
 #define AT(member) .at = offsetof(struct manifest_limit_header, member)
 
+static const struct key_word reset_words[] = {
+	{ "seconds", RESET_SECONDS }, { "epoch", RESET_EPOCH }, { "epoch_ms", RESET_EPOCH_MS },
+	{ "date", RESET_DATE },       { NULL, RESET_GUESSED },
+};
 static const struct manifest_key limit_header_keys[] = {
 	{ "window", KEY_DURATION, AT(window_ms), .flags = KEY_REQUIRED, .min = 1,
 	  .max = 31 * DAY_MS },
 	{ "limit", KEY_HEADER, AT(limit) },
 	{ "remaining", KEY_HEADER, AT(remaining) },
 	{ "reset", KEY_HEADER, AT(reset) },
-	LATER("unit"),
+	{ "unit", KEY_WORD, AT(unit), .words = reset_words },
 };
 static const struct key_table limit_header_table = { TABLE(limit_header_keys),
 						     .size = sizeof(struct manifest_limit_header) };

@@ -108,6 +108,7 @@ static const struct manifest_key collection_keys[] = {
 	{ "embedded", KEY_PATH, AT(embedded) },
 	{ "when_changed", KEY_TEXT, AT(when_changed) },
 	LATER("parallel"),
+	{ "group", KEY_TEXT, AT(group) },
 	{ "lane", KEY_WORD, AT(lane), .fallback = "\"normal\"", .words = lane_words },
 	{ "deletes", KEY_FIXED, .words = deletes_words },
 	{ "table", KEY_OWN, .flags = KEY_REQUIRED, .read = read_table, .print = print_table },

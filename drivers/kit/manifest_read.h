@@ -165,6 +165,11 @@ void read_stops(struct manifest_reader *r, const cJSON *node, void *base);
 bool print_stops(const void *base, struct buf *out);
 void read_tz(struct manifest_reader *r, const cJSON *node, void *base);
 bool print_tz(const void *base, struct buf *out);
+void read_limit_scope(struct manifest_reader *r, const cJSON *node, void *base);
+bool print_limit_scope(const void *base, struct buf *out);
+void read_limit_weight(struct manifest_reader *r, const cJSON *node, void *base);
+bool print_limit_weight(const void *base, struct buf *out);
+void limit_finish(struct manifest_reader *r, void *base);
 void read_table(struct manifest_reader *r, const cJSON *node, void *base);
 bool print_table(const void *base, struct buf *out);
 
@@ -172,6 +177,7 @@ bool print_table(const void *base, struct buf *out);
 void manifest_check(struct manifest_reader *r); /* manifest_check.c */
 void manifest_check_paging(struct manifest_reader *r, const struct manifest_paging *p,
 			   const char *path);
+void manifest_check_limits(struct manifest_reader *r);      /* manifest_limits.c */
 void manifest_check_collections(struct manifest_reader *r); /* manifest_collections.c */
 void manifest_check_map(struct manifest_reader *r, struct manifest_collection *c,
 			const char *path);                /* manifest_map.c */

@@ -306,6 +306,7 @@ static int fetch(struct pager *p, struct page *out, struct err *err)
 	char size[NUMBER_MAX], next[NUMBER_MAX];
 	struct call_spec spec = { .endpoint = p->coll->get,
 				  .method = "GET",
+				  .group = p->coll->group,
 				  .path = buf_str(&p->query.path),
 				  .query = v,
 				  .repeatable = true };

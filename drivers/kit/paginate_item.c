@@ -22,7 +22,9 @@ static const cJSON *item_in(const cJSON *root, const struct manifest_collection 
 int fetch_item(struct caller *c, const struct manifest_collection *coll, const char *external_id,
 	       struct page *out, struct err *err)
 {
-	struct call_spec spec = { .endpoint = coll->detail, .method = "GET", .repeatable = true };
+	struct call_spec spec = {
+		.endpoint = coll->detail, .method = "GET", .group = coll->group, .repeatable = true
+	};
 	struct buf path = BUF_INIT;
 	const cJSON *item;
 	int rc;

@@ -145,6 +145,9 @@ int cmd_run_list(struct cli *c);
 int cmd_run_show(struct cli *c);
 int cmd_worker_list(struct cli *c);
 int cmd_worker_show(struct cli *c);
+int cmd_limit_list(struct cli *c);
+int cmd_limit_show(struct cli *c);
+int cmd_limit_set(struct cli *c);
 int cmd_doctor(struct cli *c);
 int cmd_breaker_list(struct cli *c);
 int cmd_breaker_show(struct cli *c);
@@ -164,6 +167,7 @@ int options_queue_purge(struct config_option *out);
 int options_job_list(struct config_option *out);
 int options_run_list(struct config_option *out);
 int options_breaker_open(struct config_option *out);
+int options_limit_list(struct config_option *out);
 int options_doctor(struct config_option *out);
 
 #endif

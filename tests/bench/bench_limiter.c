@@ -1,6 +1,7 @@
 /* Permits a second, nobody denied.
  *   bench_limiter agent PORT SECONDS WAITERS    common/queue/limiter, coroutines that wait in its row
  *   bench_limiter script PORT SECONDS           the bare acquire script, one permit a call, pipelined
+ *   bench_limiter filled PORT ENTRIES           the same on a log of so many entries: Redis' own time a call, and the log's bytes
  * The same three tiers, with limits that are never reached and windows short enough that the log stays
  * at some ten thousand entries: what is measured is the way, not the size. */
 #include "common/base/mem.h"
@@ -14,7 +15,7 @@
 #define PIPELINE 100
 #define WARM_UP_US 300000
 
-static const int64_t windows_ms[] = { 50, 100, 200 };
+static int64_t windows_ms[] = { 50, 100, 200 };
 
 static struct {
 	struct redis *redis;
@@ -91,7 +92,7 @@ static void set_make(struct limit_set *set)
 	snprintf(s->name, sizeof(s->name), "127.0.0.1:1:agent");
 	s->n_tiers = (int)ARRAY_LEN(windows_ms);
 	for (int i = 0; i < s->n_tiers; i++)
-		s->tiers[i] = (struct limit_tier){ LIMIT, windows_ms[i] };
+		s->tiers[i] = (struct limit_tier){ .limit = LIMIT, .window_ms = windows_ms[i] };
 }
 
 static void run_agent(int64_t port, int64_t seconds, int64_t waiters)
@@ -121,10 +122,12 @@ static void run_agent(int64_t port, int64_t seconds, int64_t waiters)
 /* ---- the bare script ---- */
 static void append_acquire(redisContext *c, int64_t number)
 {
-	static const char *const keys[] = { "limit:{bench}:since", "limit:{bench}:script",
-					    "limit:{bench}:script:flight",
-					    "limit:{bench}:script:hold",
-					    "limit:{bench}:script:run" };
+	static const char *const keys[] = {
+		"limit:{bench}:since",         "limit:{bench}:script",
+		"limit:{bench}:script:flight", "limit:{bench}:script:hold",
+		"limit:{bench}:script:run",    "limit:{bench}:script:sum",
+		"limit:{bench}:script:set"
+	};
 	struct redis_args a;
 	char token[32];
 
@@ -135,14 +138,18 @@ static void append_acquire(redisContext *c, int64_t number)
 	redis_arg_int(&a, 1);
 	redis_arg(&a, token);
 	redis_arg(&a, "run");
-	redis_arg_int(&a, LIMIT_MARGIN_MS * 1000);
+	redis_arg_int(&a, 0);
 	redis_arg_int(&a, 1);
 	redis_arg_int(&a, 0);
 	redis_arg_int(&a, 60000);
 	redis_arg_int(&a, (int64_t)ARRAY_LEN(windows_ms));
 	for (size_t i = 0; i < ARRAY_LEN(windows_ms); i++) {
+		redis_arg_int(&a, 0);
 		redis_arg_int(&a, LIMIT);
 		redis_arg_int(&a, windows_ms[i] * 1000);
+		redis_arg_int(&a, limit_margin_ms(windows_ms[i]) * 1000);
+		redis_arg_int(&a, 1);
+		redis_arg_int(&a, 0);
 	}
 	bench_script(c, &lua_acquire, (int)ARRAY_LEN(keys), &a);
 	redis_args_clear(&a);
@@ -177,14 +184,81 @@ static void run_script(redisContext *c, int64_t seconds)
 	report((double)permits, (double)(now_us - first_us), bench_cpu_us() - cpu);
 }
 
+/* ---- a log that is full of entries ---- */
+#define FILLED_CALLS 5000
+
+/* Redis' own microseconds a call since the last CONFIG RESETSTAT. */
+static double evalsha_us(redisContext *c)
+{
+	redisReply *info = redisCommand(c, "INFO commandstats");
+	const char *at = info ? strstr(info->str, "cmdstat_evalsha:") : NULL;
+
+	at = at ? strstr(at, "usec_per_call=") : NULL;
+	if (!at)
+		bench_die("Redis tells no times");
+	double us = strtod(at + strlen("usec_per_call="), NULL);
+	freeReplyObject(info);
+	return us;
+}
+
+static double empty_script_us(redisContext *c)
+{
+	struct redis_script nothing = { .name = "nothing", .source = "return 0" };
+	struct redis_args none;
+
+	redis_args_init(&none);
+	bench_load(c, &nothing);
+	freeReplyObject(redisCommand(c, "CONFIG RESETSTAT"));
+	for (int i = 0; i < FILLED_CALLS; i++) {
+		bench_script(c, &nothing, 0, &none);
+		freeReplyObject(bench_reply(c));
+	}
+	redis_args_clear(&none);
+	return evalsha_us(c);
+}
+
+static void run_filled(redisContext *c, int64_t entries)
+{
+	int64_t now_us = clock_real_us();
+	double empty_us = empty_script_us(c);
+
+	windows_ms[0] = 1000;
+	windows_ms[1] = 60000;
+	windows_ms[2] = 3600000;
+	bench_load(c, &lua_acquire);
+	for (int64_t i = 0; i < entries; i++) {
+		redisAppendCommand(c, "ZADD limit:{bench}:script %lld filled.%llx:1",
+				   (long long)(now_us - 3600000000 +
+					       (i + 1) * (3500000000 / entries)),
+				   (unsigned long long)i);
+		freeReplyObject(bench_reply(c));
+	}
+	redisReply *bytes = redisCommand(c, "MEMORY USAGE limit:{bench}:script SAMPLES 0");
+	freeReplyObject(redisCommand(c, "CONFIG RESETSTAT"));
+	for (int64_t i = 0; i < FILLED_CALLS; i++) {
+		append_acquire(c, i);
+		redisReply *reply = bench_reply(c);
+
+		if (reply->element[0]->integer != 1)
+			bench_die("denied: %s", reply->element[3]->str);
+		freeReplyObject(reply);
+	}
+	printf("{\"us\": %.2f, \"empty_us\": %.2f, \"bytes\": %lld}\n", evalsha_us(c), empty_us,
+	       bytes->integer);
+	freeReplyObject(bytes);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 4 && argc != 5)
-		bench_die("usage: bench_limiter agent PORT SECONDS WAITERS | script PORT SECONDS");
+		bench_die(
+			"usage: bench_limiter agent PORT SECONDS WAITERS | script PORT SECONDS | filled PORT ENTRIES");
 	redisContext *c = bench_redis(bench_int(argv[2]));
 
 	known_since_long(c);
-	if (argc == 5)
+	if (strcmp(argv[1], "filled") == 0)
+		run_filled(c, bench_int(argv[3]));
+	else if (argc == 5)
 		run_agent(bench_int(argv[2]), bench_int(argv[3]), bench_int(argv[4]));
 	else
 		run_script(c, bench_int(argv[3]));

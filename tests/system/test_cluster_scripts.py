@@ -129,6 +129,11 @@ def test_every_script_runs_on_a_cluster(cluster, three_nodes, partner, fanned):
     sandbox.settings(latency_ms=10)
     worker.wait_for_log(r"event=job_done job=reaped\b", 30 * SLOWER)
 
+    cluster.longshore("limit", "show", integration)  # usage
+    sandbox.term()  # amend: a permit whose call could not be sent goes back
+    cluster.push({"task": "import_resource", "id": "refused", "integration_id": integration, "args": {"external_id": item}}, queue)
+    wait_until(lambda: "amend" in have_run(node), 20 * SLOWER, cluster.describe)
+
     assert {s.stem for s in SCRIPTS} - have_run(node) == set()
     for process in cluster.processes:
         assert not process.log_contains(r"CROSSSLOT|MOVED|non local key|do not hash to the same slot"), process.log_tail()

@@ -141,3 +141,39 @@ def test_wrong_credentials_break_the_integration_and_burn_nothing(cluster):
     cluster.longshore("integration", "resume", good)
     cluster.wait_idle(54)  # a refusal is remembered for 30 s
     assert cluster.one("SELECT count(*) FROM resources") == 5
+
+
+@pytest.mark.timeout(90)
+def test_limits_are_seen_and_changed_by_hand(cluster, tight):
+    sandbox = tight([(10, 1), (40, 20)], latency="30ms")
+    integration = cluster.integration(sandbox)
+    assert cluster.longshore("limit", "list", "--json").json() == []
+    shown = cluster.longshore("limit", "show", integration, "--json").json()
+    tiers = [row for row in shown if row["scope"] == "integration"]
+    assert [(t["window"], t["limit"], t["used"]) for t in tiers] == [("1s", 8, 0), ("20s", 32, 0)]
+    for words in ([integration, "integration", "7s", 5], [integration, "partner", "1s", 5]):
+        assert cluster.longshore.run("limit", "set", *words).code == 3
+    assert cluster.longshore.run("limit", "set", integration, "integration", "1s", "0").code == 2
+    cluster.longshore("limit", "set", integration, "integration", "1s", 3)
+    cluster.scheduler()
+    cluster.worker(processes=2).wait_for_log("event=started")
+    push_items(cluster, sandbox, integration, "acct-1", 60)
+
+    def full():
+        rows = cluster.longshore("limit", "list", "--json").json()
+        return [r for r in rows if r["window"] == "1s" and r["used"] == 3 and r["waiting"] and r["until"] and r["why"] == "full"]
+
+    (row,) = wait_until(full, 20 * SLOWER, cluster.describe)
+    assert row["limit"] == 3 and row["manifest"] == 8 and row["partner"] == "guesty"
+    wait_until(lambda: len(sandbox.log(path="/v1/")) >= 9, 20 * SLOWER, cluster.describe)
+    times = [c["at_us"] for c in sandbox.log(path="/v1/")]
+    assert busiest(times, 1_000_000) == 3
+    cluster.longshore("limit", "set", integration, "integration", "1s", "default")
+    at = len(times)
+    wait_until(lambda: len(sandbox.log(path="/v1/")) >= at + 16, 20 * SLOWER, cluster.describe)
+    times = [c["at_us"] for c in sandbox.log(path="/v1/")]
+    assert 3 < busiest(times, 1_000_000) <= 8, "at once, in processes that run"
+    sandbox.fault(match="/v1/listings", status=429, retry_after=30, times=1)
+    wait_until(lambda: [r for r in cluster.longshore("limit", "list", "--json").json()
+                        if r["refusals"] == 1 and r["pace_s"] == 0.075 and r["why"] == "status 429" and r["wait_ms"] > 20000],
+               20 * SLOWER, lambda: cluster.longshore("limit", "list").out + cluster.describe())

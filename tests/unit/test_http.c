@@ -433,6 +433,50 @@ static void test_once(void)
 	http_response_clear(&r);
 }
 
+static int asked_to_send;
+static int64_t asked_at_us;
+
+static bool may_send(void *arg)
+{
+	const bool *yes = arg;
+
+	asked_to_send++;
+	asked_at_us = clock_mono_us();
+	return *yes;
+}
+
+/* Asked once a request, when the connection is there, a kept one too; a no is nothing sent. */
+static void test_sending(void)
+{
+	bool yes = true;
+	char u[160];
+	struct http_request q = {
+		.method = "GET", .url = u, .sending = may_send, .sending_arg = &yes
+	};
+	struct http_response r;
+	int before;
+
+	http_response_init(&r);
+	url(u, "/slow?ms=2");
+	asked_to_send = 0;
+	before = arrived;
+	for (int i = 0; i < 3; i++) {
+		int64_t from = clock_mono_us();
+
+		assert_int_equal(http_send(pool, &q, &r), 0);
+		assert_true(r.status == 200 && r.reused == (i > 0));
+		assert_true(asked_to_send == i + 1 && asked_at_us >= from);
+	}
+	assert_int_equal(arrived, before + 3);
+	yes = false;
+	assert_int_equal(http_send(pool, &q, &r), -ESTALE);
+	assert_true(asked_to_send == 4 && arrived == before + 3);
+	yes = true;
+	assert_int_equal(http_send(pool, &q, &r), 0);
+	assert_true(r.status == 200 && arrived == before + 4);
+	http_response_clear(&r);
+}
+
 static void test_1xx_and_duplicates(void)
 {
 	struct script s;
@@ -819,6 +863,7 @@ int main(void)
 		T(test_packed),
 		T(test_silence),
 		T(test_once),
+		T(test_sending),
 		T(test_1xx_and_duplicates),
 		T(test_many),
 		T(test_few_connections),

@@ -110,6 +110,33 @@ static void auth_prefixes(void **state)
 	}
 }
 
+/* Every kind, scope and weight there is; and printed, they read as the same. */
+static void every_kind_of_limit(void **state)
+{
+	struct manifest *m = good_with(
+		", \"limits\": [{\"rate\": 600, \"window\": \"60s\", \"kind\": \"fixed\", \"scope\": \"egress\"},"
+		"{\"rate\": 100, \"window\": \"10s\", \"kind\": \"bucket\", \"burst\": 20, \"weight\": 3},"
+		"{\"rate\": 90, \"window\": \"5m\", \"scope\": \"endpoints:search\", \"weight\": \"header:X-Cost\"}],"
+		"\"collections\": {\"things\": {\"get\": \"/things\", \"id\": \"id\", \"table\": \"resources\", \"group\": \"search\","
+		"\"map\": {\"name\": \"name\"}}}");
+	struct buf out = BUF_INIT;
+
+	assert_int_equal(m->n_limits, 3);
+	assert_true(m->limits[0].kind == LIMIT_FIXED && m->limits[0].scope == SCOPE_EGRESS);
+	assert_true(m->limits[0].weight == 1 && !m->limits[0].weight_header);
+	assert_true(m->limits[1].kind == LIMIT_BUCKET && m->limits[1].burst == 20 &&
+		    m->limits[1].weight == 3 && m->limits[1].scope == SCOPE_INTEGRATION);
+	assert_string_equal(m->limits[2].group, "search");
+	assert_string_equal(m->limits[2].weight_header, "x-cost");
+	assert_string_equal(m->collections[0].group, "search");
+	manifest_print(m, &out);
+	assert_non_null(strstr(buf_str(&out), "\"endpoints:search\""));
+	assert_non_null(strstr(buf_str(&out), "\"header:x-cost\""));
+	assert_non_null(strstr(buf_str(&out), "\"egress\""));
+	buf_clear(&out);
+	manifest_free(m);
+}
+
 static void limits_and_headers(void **state)
 {
 	struct manifest *m = good_with(
@@ -270,10 +297,15 @@ static void printed_again(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(defaults),      cmocka_unit_test(auth_oauth),
-		cmocka_unit_test(auth_prefixes), cmocka_unit_test(limits_and_headers),
-		cmocka_unit_test(rules),         cmocka_unit_test(paging_stops),
-		cmocka_unit_test(collections),   cmocka_unit_test(comments_are_skipped),
+		cmocka_unit_test(defaults),
+		cmocka_unit_test(auth_oauth),
+		cmocka_unit_test(auth_prefixes),
+		cmocka_unit_test(limits_and_headers),
+		cmocka_unit_test(every_kind_of_limit),
+		cmocka_unit_test(rules),
+		cmocka_unit_test(paging_stops),
+		cmocka_unit_test(collections),
+		cmocka_unit_test(comments_are_skipped),
 		cmocka_unit_test(printed_again),
 	};
 

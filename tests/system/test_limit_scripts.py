@@ -1,0 +1,196 @@
+"""The limiter's scripts alone, on a real Redis, against a model that counts by brute force: random tiers of every kind,
+random weights, times and afterthoughts (refunds, calls sent late).  Time is Redis' own: the model goes by the instant
+that each answer names."""
+
+import random
+import time
+
+import pytest
+
+from harness import Redis
+from harness.process import ROOT, SLOWER
+
+LUA = ROOT / "common" / "queue" / "lua"
+LOG, SUB, FIXED, BUCKET = range(4)
+PARTS = 60
+
+
+class Tier:
+    def __init__(self, rng, kind):
+        self.kind = kind
+        self.window = rng.randrange(40, 400) * 1000
+        self.margin = rng.choice((0, 2000, 9000))
+        self.limit = rng.randrange(3, 40)
+        self.units = 1 if kind == LOG else rng.randrange(1, 4)
+        self.guard = rng.randrange(1, self.window // 4000) * 1000 if kind == FIXED else 0
+        self.burst = rng.randrange(self.units, self.limit + self.units) if kind == BUCKET else 0
+        self.size = -(-self.window // PARTS)
+
+    def args(self):
+        return [self.kind, self.limit, self.window, self.margin, self.units, self.burst or self.guard]
+
+    def __repr__(self):
+        return f"Tier(kind={self.kind} {self.limit}/{self.window}us margin={self.margin} units={self.units} extra={self.burst or self.guard})"
+
+    # What may be granted at `now` at most, and what must be at least, after calls that count at `times`.
+
+    def bounds(self, now, times):
+        if self.kind == LOG:
+            room = self.limit - sum(t > now - self.window - self.margin for t in times)
+            return room, room
+        if self.kind == SUB:
+            used = sum(t > now - self.window - self.margin for t in times)
+            at_most = sum(t > now - self.window - self.margin - self.size for t in times)
+            return (self.limit - used * self.units) // self.units, (self.limit - at_most * self.units) // self.units
+        if self.kind == FIXED:
+            most = []
+            for shift in (-self.guard, 0, self.guard):
+                start = (now + shift) // self.window * self.window - shift
+                used = sum(start <= t < start + self.window for t in times)
+                most.append((self.limit - used * self.units) // self.units)
+            near = sum(t > now - self.window - 2 * self.guard - self.margin for t in times)
+            return min(most), (self.limit - near * self.units) // self.units
+        return self.bucket_bounds(now, times)
+
+    def level(self, now, times, slack):
+        """Units in the partner's bucket before a call at `now`, if calls came `slack` later than said and this one does not."""
+        level, last = float(self.burst), None
+        for t in sorted(times):
+            if last is not None:
+                level = min(self.burst, level + (t - last) * self.limit / self.window)
+            level -= self.units
+            last = t
+        return level if last is None else min(self.burst, level + max(now - last - slack, 0) * self.limit / self.window)
+
+    def bucket_bounds(self, now, times):
+        most = (self.level(now, times, 0) + 1e-3) // self.units
+        least = (self.level(now, times, self.margin) - self.margin * self.limit / self.window - 1e-3) // self.units
+        return int(most), int(least)
+
+
+class Limiter:
+    def __init__(self, redis, tiers, prefix):
+        self.tiers = tiers
+        self.acquire = redis.register_script((LUA / "acquire.lua").read_text())
+        self.amend = redis.register_script((LUA / "amend.lua").read_text())
+        names = ["", ":flight", ":hold", ":run", ":sum", ":set"]
+        self.keys = [f"limit:{{p}}:{prefix}{j}{n}" for j in range(len(tiers)) for n in names]
+        redis.set("limit:{p}:since", 1)
+        self.calls = 0
+
+    def ask(self, want):
+        self.calls += 1
+        scopes = []
+        for tiers in self.tiers:
+            scopes += [0, 60000, len(tiers)] + [a for t in tiers for a in t.args()]
+        token = f"t{self.calls}"
+        granted, now, wait, why, place, _ = self.acquire(
+            keys=["limit:{p}:since"] + self.keys, args=[want, token, "run", 0, len(self.tiers)] + scopes)
+        return token, granted, int(now), int(wait), why.decode() if isinstance(why, bytes) else why
+
+    def say(self, op, token, granted, number=0):
+        for j, tiers in enumerate(self.tiers):
+            keys = [self.keys[6 * j], self.keys[6 * j + 4], self.keys[6 * j + 1]]
+            self.amend(keys=keys, args=[len(tiers)] + [a for t in tiers for a in t.args()] + [op, token, granted, number])
+
+
+@pytest.fixture(scope="module")
+def redis_alone(tmp_path_factory):
+    server = Redis(tmp_path_factory.mktemp("redis")).start()
+    yield server.client
+    server.stop()
+
+
+def play(client, seed, kinds, amends, seconds):
+    rng = random.Random(seed)
+    scopes = [[Tier(rng, rng.choice(kinds)) for _ in range(rng.randrange(1, 4))] for _ in range(rng.randrange(1, 3))]
+    for tiers in scopes:  # one log serves the tiers of a scope; of the others each window is one tier
+        for k, tier in enumerate(tiers):
+            tier.window += 1000 * k
+            tier.size = -(-tier.window // PARTS)
+    limiter = Limiter(client, scopes, f"s{seed}.")
+    tiers = [t for scope in scopes for t in scope]
+    times, total, denials = [], 0, 0
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        want = rng.randrange(1, 6)
+        token, granted, now, wait, why = limiter.ask(want)
+        bounds = [t.bounds(now, times) for t in tiers]
+        most, least = min(b[0] for b in bounds), min(b[1] for b in bounds)
+        case = f"seed {seed}: asked {want}, granted {granted}, {most} at most, {least} at least; {tiers}"
+        assert granted <= max(most, 0), "over: " + case
+        assert granted >= min(want, least), "under: " + case
+        if granted == 0:
+            assert wait > 0 and why == "tier", case
+            denials += 1
+            longest = max(t.window + t.margin + t.size + 2 * t.guard + t.units * t.window // t.limit for t in tiers)
+            assert wait <= longest, case
+            time.sleep(min(wait, rng.choice((1000, 20000, 400000))) / 1e6)
+        total += granted
+        for k in range(1, granted + 1):
+            at = now
+            if amends and rng.random() < 0.2:
+                limiter.say("r", f"{token}:{k}", now)
+                continue
+            if amends and rng.random() < 0.2:
+                time.sleep(rng.random() * 0.004)
+                at = 1000000 * client.time()[0] + client.time()[1]
+                limiter.say("m", f"{token}:{k}", now, at)
+            times.append(at)
+        if rng.random() < 0.3:
+            time.sleep(rng.random() * 0.02)
+    return total, denials
+
+
+@pytest.mark.parametrize("kinds", [(LOG,), (SUB,), (FIXED,), (BUCKET,), (LOG, SUB, FIXED, BUCKET)],
+                         ids=["log", "sub-buckets", "fixed", "token-bucket", "all"])
+def test_grants_are_what_a_brute_force_count_allows(redis_alone, kinds):
+    total = denials = 0
+    for seed in range(4):
+        granted, denied = play(redis_alone, seed + 100 * len(kinds) + 1000 * kinds[0], kinds, False, 0.35)
+        total, denials = total + granted, denials + denied
+    assert total > 20 and denials > 5
+
+
+@pytest.mark.parametrize("kinds", [(LOG,), (LOG, SUB)], ids=["log", "with sub-buckets"])
+def test_refunds_and_late_calls_count_where_they_belong(redis_alone, kinds):
+    assert sum(play(redis_alone, 5000 + seed + 10 * len(kinds), kinds, True, 0.5)[0] for seed in range(4)) > 20
+
+
+def test_a_late_call_is_never_forgotten_early(redis_alone):
+    """Of every kind: after a move by a third of the window nothing more is granted than with the call at its true place."""
+    for kind in (LOG, SUB, BUCKET):
+        rng = random.Random(kind)
+        tier = Tier(rng, kind)
+        tier.window, tier.margin, tier.limit, tier.units, tier.burst = 300000, 0, 3, 1, 3 if kind == BUCKET else 0
+        tier.size = tier.window // PARTS
+        limiter = Limiter(redis_alone, [[tier]], f"late{kind}.")
+        token, granted, now, _, _ = limiter.ask(3)
+        assert granted == 3
+        time.sleep(0.1)
+        sent = now + 100000
+        for k in (1, 2, 3):
+            limiter.say("m", f"{token}:{k}", now, sent)
+        while True:
+            _, granted, at, wait, _ = limiter.ask(1)
+            if granted:
+                break
+            time.sleep(min(wait, 2000) / 1e6)
+        full = sent + tier.window // 3 if kind == BUCKET else sent + tier.window
+        assert full <= at <= full + 60000 * SLOWER, (kind, at - full)
+        _, again, _, _, _ = limiter.ask(9)
+        assert again <= 2
+
+
+def test_a_log_in_steady_use_outlives_its_windows(redis_alone):
+    """Its life must be given anew however close the calls are: a log that expires in use forgets a whole window."""
+    tier = Tier(random.Random(1), LOG)
+    tier.window, tier.margin, tier.limit = 800000, 0, 2
+    limiter = Limiter(redis_alone, [[tier]], "steady.")
+    times, until = [], time.monotonic() + 5
+    while time.monotonic() < until:
+        _, granted, now, _, _ = limiter.ask(1)
+        times += [now] * granted
+        time.sleep(0.04)
+    assert len(times) > 8
+    assert all(b - a >= tier.window for a, b in zip(times, times[2:])), "more than 2 in a window"
