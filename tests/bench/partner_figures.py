@@ -108,4 +108,12 @@ def limiter(s, f):
     f.row("limiter permits, 3 tiers, 1,000 waiting", per_s(agent["permits_per_s"]), per_s(script["permits_per_s"]),
           agent["permits_per_s"] / script["permits_per_s"],
           f"acquire script, one permit a call, pipelined; client {agent['cpu_us']:.1f} us a permit")
+    for entries in (100, 5000, 50000):
+        def filled():
+            s.flush()
+            return s.program("bench_limiter", "filled", s.redis.port, entries)
+
+        m = f.measure(f"acquire {entries}", filled)
+        f.row(f"acquire script, a log of {entries:,}", f"{m['us']:.1f} us", f"{m['empty_us']:.1f} us", m["us"] / m["empty_us"],
+              f"Redis' own time; an empty script; {m['bytes'] / 1024:.0f} KiB")
     s.redis.client.flushall()
