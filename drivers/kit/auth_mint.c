@@ -215,9 +215,11 @@ static const char *token_endpoint(const char *url)
 	return path ? path : "/";
 }
 
-/* Waits.  0: *r is the exchange, *out its class. */
-static int token_call(struct caller *c, const struct credential *credential, struct call_result *r,
-		      struct err *out)
+/* Waits.  0: *r is the exchange, *out its class.  Not inlined: with the sanitizers' zones two such frames in one are too large
+ * for a coroutine's stack. */
+__attribute__((noinline)) static int token_call(struct caller *c,
+						const struct credential *credential,
+						struct call_result *r, struct err *out)
 {
 	const struct manifest *m = c->driver->manifest;
 	struct call_spec spec = { .endpoint = token_endpoint(m->auth.token_url),
