@@ -54,11 +54,9 @@ static struct breaker *group_of(const struct route *r, const struct call_spec *s
 static void slow_start(struct route *r)
 {
 	const struct manifest *m = r->driver->manifest;
-	int scope = r->scope_of[HELD_PARTNER];
 
-	if (scope >= 0)
-		r->limits.scopes[scope].flight =
-			breaker_allows(r->breaker, &m->breaker.rules, m->concurrency_partner);
+	route_partner_flight(r,
+			     breaker_allows(r->breaker, &m->breaker.rules, m->concurrency_partner));
 }
 
 int guard_enter(struct caller *c, struct route *r, const struct call_spec *spec, struct guard *out,

@@ -96,6 +96,8 @@ int route_limits(struct route *r, const struct caller *c, struct err *err)
 	__attribute__((warn_unused_result));
 void route_limits_free(struct route *r);
 struct limit_set *route_limits_of(struct route *r, const char *group); /* NULL: no group */
+/* Calls under way of the partner's host over all workers, from the next permit on; 0: unbounded. */
+void route_partner_flight(struct route *r, int flight);
 /* What the answer says that it cost, where the manifest names a header for it.  Before the permit is released. */
 void route_charge(struct caller *c, struct route *r, const char *group, const struct permit *permit,
 		  const struct http_response *h);

@@ -141,6 +141,17 @@ void route_limits_free(struct route *r)
 	}
 }
 
+void route_partner_flight(struct route *r, int flight)
+{
+	int scope = r->scope_of[HELD_PARTNER];
+
+	if (scope < 0)
+		return;
+	r->limits.scopes[scope].flight = flight;
+	for (struct group_limits *g = r->groups; g; g = g->next)
+		g->set.scopes[scope].flight = flight;
+}
+
 struct limit_set *route_limits_of(struct route *r, const char *group)
 {
 	for (struct group_limits *g = r->groups; group && g; g = g->next)
