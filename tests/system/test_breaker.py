@@ -63,7 +63,7 @@ def warm(cluster, sandbox, integration):
 @pytest.mark.timeout(120)
 def test_an_outage_costs_no_retries_and_few_calls(cluster, fragile):
     """First told to wait, then down for many seconds (T9 of the ways in which queues fail)."""
-    sandbox, integration = fragile()
+    sandbox, integration = fragile({"open": "4s", "open_max": "4s"})
     cluster.scheduler()
     workers = ready([cluster.worker(processes=2) for _ in range(2)])
     warm(cluster, sandbox, integration)
@@ -71,15 +71,16 @@ def test_an_outage_costs_no_retries_and_few_calls(cluster, fragile):
     sandbox.fault(match="/v1/", status=429, retry_after=1, times=1)
     sandbox.fault(match="/v1/", status=503)
     push_items(cluster, sandbox, integration, 80)
-    wait_until(lambda: breaker(cluster)["opens"] == 3, 30 * SLOWER, cluster.describe)  # 2 s, 4 s, 4 s
+    wait_until(lambda: breaker(cluster)["opens"] == 3, 30 * SLOWER, cluster.describe)  # 4 s each
     row = cluster.queue()
     assert row["held"] > 60 and row["in_flight"] <= 1, row
     during = sandbox.log()[seen:]
     failed = [e for e in during if e["status"] == 503]
     first = failed[0]["at_us"]
-    # It is open for 2 s at first; between the others there is the second that the 429 asked for, at most.
-    probes = [e for last, e in zip(failed, failed[1:]) if e["at_us"] > last["at_us"] + 1_700_000]
-    # Each of four processes may find it out for itself, with as many calls as an integration may have under way: within ms.
+    # It is open for 4 s; between the others there is the second that the 429 asked for, at most.  Calls are paced after
+    # that one, and a process may go on until it has heard of it, for a second.
+    probes = [e for last, e in zip(failed, failed[1:]) if e["at_us"] > last["at_us"] + 2_500_000]
+    # Each of four processes may find it out for itself, with as many calls as an integration may have under way.
     assert len(failed) - len(probes) <= 4 * (12 + 3), [e["at_us"] - first for e in failed]
     assert len(probes) == 2, [e["at_us"] - first for e in failed]
     assert max(e["in_flight"] for e in probes) == 1
