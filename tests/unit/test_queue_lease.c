@@ -319,7 +319,8 @@ static void body_depth(void)
 	push_raw("queue:{p}:low", "{}");
 	CHECK(queue_depth(q, &d, soon(), NULL) == 0);
 	CHECK(d.ready[LANE_LOW] == 3 && d.ready[LANE_HIGH] == 0);
-	CHECK(d.oldest_age_ms[LANE_LOW] >= 5000 && d.oldest_age_ms[LANE_LOW] < 20000);
+	/* Our idea of Redis' clock is off by half a round trip, which on a busy machine is long. */
+	CHECK(d.oldest_age_ms[LANE_LOW] >= 4000 && d.oldest_age_ms[LANE_LOW] < 20000);
 	queue_free(q);
 }
 
