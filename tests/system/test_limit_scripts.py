@@ -82,10 +82,10 @@ class Limiter:
         self.calls += 1
         scopes = []
         for tiers in self.tiers:
-            scopes += [0, 60000, len(tiers)] + [a for t in tiers for a in t.args()]
+            scopes += [0, 60000, 0, len(tiers)] + [a for t in tiers for a in t.args()]
         token = f"t{self.calls}"
-        granted, now, wait, why, place, _ = self.acquire(
-            keys=["limit:{p}:since"] + self.keys, args=[want, token, "run", 0, len(self.tiers)] + scopes)
+        granted, now, wait, why = self.acquire(
+            keys=["limit:{p}:since"] + self.keys, args=[want, token, "run", 0, len(self.tiers), "i1", want, 0] + scopes)[:4]
         return token, granted, int(now), int(wait), why.decode() if isinstance(why, bytes) else why
 
     def say(self, op, token, granted, number=0):

@@ -1,0 +1,186 @@
+/* A limit that integrations share: each gets its part, however many jobs it has waiting, over all processes; who is alone gets all. */
+#include "common/queue/limiter.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "common/base/metrics.h"
+#include "tests/unit/queue_redis.h"
+
+#define RATE 40
+#define RUN_MS 5000
+#define CUSTOMERS 3
+#define GRANTS_MAX 5000
+
+static struct limiter *limiter;
+static struct limit_set sets[CUSTOMERS];
+static int64_t run_until_ms, call_ms;
+static int grants_to;
+
+struct granted {
+	int64_t at_us, customer;
+};
+static struct granted grants[GRANTS_MAX];
+
+static void set_make(int64_t rate, int flight)
+{
+	for (int i = 0; i < CUSTOMERS; i++) {
+		struct limit_scope *s = &sets[i].scopes[0];
+
+		memset(&sets[i], 0, sizeof(sets[i]));
+		sets[i].partner = "p";
+		sets[i].who = i + 1;
+		sets[i].n_scopes = 1;
+		snprintf(s->name, sizeof(s->name), "host:443:partner");
+		snprintf(s->kind, sizeof(s->kind), "partner");
+		s->shared = true;
+		s->flight = flight;
+		s->flight_ttl_ms = 60000;
+		s->tiers[0] = (struct limit_tier){ .limit = rate, .window_ms = 1000 };
+		s->n_tiers = rate > 0;
+	}
+}
+
+static void call_for_ever(void *arg)
+{
+	struct granted g = { .customer = (int64_t)(intptr_t)arg };
+
+	while (loop_now_ms() < run_until_ms) {
+		struct permit p;
+
+		if (limiter_acquire(limiter, &sets[g.customer], 60000, &p, NULL, NULL,
+				    CO_NO_DEADLINE, NULL) != 0)
+			continue;
+		g.at_us = p.granted_us;
+		if (write(grants_to, &g, sizeof(g)) != sizeof(g))
+			_exit(1);
+		if (call_ms > 0 && co_sleep("call", call_ms) < 0)
+			_exit(1);
+		limiter_release(limiter, &p);
+	}
+}
+
+/* A process with so many jobs of each customer. */
+static pid_t process(const int jobs[CUSTOMERS])
+{
+	struct redis_options o = { .url = server.url };
+	struct err err;
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	redisFree(server.plain);
+	if (loop_init() < 0 || redis_new(&o, &conn, &err) < 0)
+		_exit(1);
+	limiter = limiter_new(conn, "e");
+	run_until_ms = loop_now_ms() + RUN_MS;
+	for (int c = 0; c < CUSTOMERS; c++)
+		for (int i = 0; i < jobs[c]; i++)
+			if (!co_spawn("caller", call_for_ever, (void *)(intptr_t)c))
+				_exit(1);
+	loop_run();
+	_exit(1);
+}
+
+/* What each customer got in the second half, when all were there; returns the sum. */
+static int play(const int jobs[][CUSTOMERS], int processes, int got[CUSTOMERS])
+{
+	pid_t pids[4];
+	int ends[2], n = 0, sum = 0;
+	int64_t first_us;
+
+	freeReplyObject(plain("FLUSHALL"));
+	freeReplyObject(plain("CONFIG RESETSTAT"));
+	freeReplyObject(plain("SET limit:{p}:since 1"));
+	assert_int_equal(pipe(ends), 0);
+	grants_to = ends[1];
+	for (int i = 0; i < processes; i++)
+		pids[i] = process(jobs[i]);
+	close(ends[1]);
+	usleep(RUN_MS * 1000);
+	for (int i = 0; i < processes; i++) {
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0);
+	}
+	while (n < GRANTS_MAX && read(ends[0], &grants[n], sizeof(grants[0])) == sizeof(grants[0]))
+		n++;
+	close(ends[0]);
+	assert_true(n > 0);
+	first_us = grants[0].at_us;
+	memset(got, 0, CUSTOMERS * sizeof(got[0]));
+	for (int i = 0; i < n; i++) {
+		if (grants[i].at_us < first_us + 1500000 || grants[i].at_us > first_us + 4500000)
+			continue;
+		got[grants[i].customer]++;
+		sum++;
+	}
+	redisReply *info = plain("INFO commandstats");
+	const char *calls = strstr(info->str, "cmdstat_evalsha:calls=");
+	printf("in 3 s: %d %d %d, %d grants in all, %ld scripts\n", got[0], got[1], got[2], n,
+	       calls ? strtol(calls + 22, NULL, 10) : -1);
+	freeReplyObject(info);
+	return sum;
+}
+
+static void a_thousand_jobs_beside_ten(void **state)
+{
+	static const int jobs[2][CUSTOMERS] = { { 500, 0, 20 }, { 500, 10, 0 } };
+	int got[CUSTOMERS], sum;
+
+	set_make(RATE, 0);
+	call_ms = 0;
+	sum = play(jobs, 2, got);
+	assert_true(sum > RATE * 3 * 7 / 10);
+	for (int i = 0; i < CUSTOMERS; i++)
+		assert_true(got[i] > sum * 24 / 100 && got[i] < sum * 43 / 100);
+}
+
+static void alone_it_gets_all(void **state)
+{
+	static const int jobs[2][CUSTOMERS] = { { 500, 0, 0 }, { 500, 0, 0 } };
+	int got[CUSTOMERS], sum;
+
+	set_make(RATE, 0);
+	call_ms = 0;
+	sum = play(jobs, 2, got);
+	assert_true(sum > RATE * 3 * 85 / 100);
+}
+
+static void places_in_flight_too(void **state)
+{
+	static const int jobs[2][CUSTOMERS] = { { 200, 0, 5 }, { 200, 10, 0 } };
+	int got[CUSTOMERS], sum;
+
+	set_make(0, 4);
+	call_ms = 20;
+	sum = play(jobs, 2, got);
+	assert_true(sum > 0);
+	for (int i = 0; i < CUSTOMERS; i++)
+		assert_true(got[i] > sum * 20 / 100 && got[i] < sum * 50 / 100);
+}
+
+static int setup(void **state)
+{
+	log_init("test_limit_fair", LOG_ERROR, false);
+	return server_start(NULL, NULL);
+}
+
+static int teardown(void **state)
+{
+	server_stop();
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_thousand_jobs_beside_ten),
+		cmocka_unit_test(alone_it_gets_all),
+		cmocka_unit_test(places_in_flight_too),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
