@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "common/base/metrics.h"
+#include "common/queue/doorbell.h"
 #include "tests/unit/queue_redis.h"
 
 #define RATE 40
@@ -162,6 +163,166 @@ static void places_in_flight_too(void **state)
 		assert_true(got[i] > sum * 20 / 100 && got[i] < sum * 50 / 100);
 }
 
+/* ---- one process's end wakes another's ---- */
+
+#define HOLD_MS 1200 /* who is not told asks after 500, 1000 and 1500 ms */
+
+static void hold_and_release(void *arg)
+{
+	struct permit p;
+	int64_t us;
+
+	if (redis_wait_up(conn, soon()) < 0 ||
+	    limiter_acquire(limiter, &sets[0], 5000, &p, NULL, NULL, CO_NO_DEADLINE, NULL) < 0)
+		_exit(1);
+	us = 0;
+	if (write(grants_to, &us, sizeof(us)) != sizeof(us) || co_sleep("call", HOLD_MS) < 0)
+		_exit(1);
+	us = redis_now_us(conn);
+	limiter_release(limiter, &p);
+	if (write(grants_to, &us, sizeof(us)) != sizeof(us))
+		_exit(1);
+}
+
+static int go[2];
+
+static pid_t holder(void)
+{
+	struct redis_options o = { .url = server.url };
+	struct err err;
+	char one;
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	redisFree(server.plain);
+	if (read(go[0], &one, 1) != 1 || loop_init() < 0 || redis_new(&o, &conn, &err) < 0)
+		_exit(1);
+	limiter = limiter_new(conn, "e");
+	if (!co_spawn("holder", hold_and_release, NULL))
+		_exit(1);
+	loop_run();
+	_exit(1);
+}
+
+static int held_from;
+static int64_t late_us;
+
+static void no_work(struct queue *q, void *arg)
+{
+}
+
+static void body_wake(void)
+{
+	struct doorbell *bell = doorbell_new(conn, server.url, NULL, 0, no_work, NULL);
+	struct permit p;
+	int64_t released_us;
+
+	CHECK(co_sleep("doorbell's connection", 200) == 0);
+	CHECK(write(go[1], "", 1) == 1);
+	CHECK(read(held_from, &released_us, sizeof(released_us)) == sizeof(released_us));
+	limiter = limiter_new(conn, "e");
+	CHECK(limiter_acquire(limiter, &sets[1], 10000, &p, NULL, NULL, CO_NO_DEADLINE, NULL) == 0);
+	CHECK(read(held_from, &released_us, sizeof(released_us)) == sizeof(released_us));
+	late_us = p.granted_us - released_us;
+	limiter_release(limiter, &p);
+	CHECK(co_sleep("flush", 20) == 0);
+	limiter_free(limiter);
+	doorbell_free(bell);
+}
+
+static void an_end_wakes_who_waits_in_another_process(void **state)
+{
+	int64_t best_us = INT64_MAX;
+
+	set_make(0, 1);
+	for (int tries = 0; tries < 4 && best_us > 100000; tries++) {
+		int ends[2];
+		pid_t pid;
+
+		assert_int_equal(pipe(ends), 0);
+		assert_int_equal(pipe(go), 0);
+		grants_to = ends[1];
+		held_from = ends[0];
+		pid = holder();
+		close(ends[1]); /* so that its death ends what is read */
+		run(body_wake);
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		close(ends[0]);
+		close(go[0]);
+		close(go[1]);
+		assert_int_equal(checks_failed, 0);
+		if (late_us < best_us)
+			best_us = late_us;
+	}
+	printf("told %lld us after the end\n", (long long)best_us);
+	assert_true(best_us >= 0 && best_us < 100000); /* asking by the clock would take it 300 ms */
+}
+
+/* ---- what is left ---- */
+
+static double shown(const char *tier)
+{
+	struct buf text = BUF_INIT;
+	char *want = mem_printf("integration_limit_remaining{partner=\"p\",tier=\"%s\"} ", tier);
+	const char *at;
+	double n;
+
+	metrics_print_own(&text);
+	at = strstr(buf_str(&text), want);
+	n = at ? strtod(at + strlen(want), NULL) : -1;
+	buf_clear(&text);
+	free(want);
+	return n;
+}
+
+static void take(int customer, int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct permit p;
+
+		CHECK(limiter_acquire(limiter, &sets[customer], 0, &p, NULL, NULL, CO_NO_DEADLINE,
+				      NULL) == 0);
+		limiter_release(limiter, &p);
+	}
+}
+
+/* Asked for once a second and row; of many integrations the lowest is shown. */
+static void body_left(void)
+{
+	set_make(100, 0);
+	for (int i = 0; i < CUSTOMERS; i++) {
+		struct limit_scope *s = &sets[i].scopes[1];
+
+		*s = sets[i].scopes[0];
+		snprintf(s->name, sizeof(s->name), "host:443:i%d", i);
+		snprintf(s->kind, sizeof(s->kind), "integration");
+		s->shared = false;
+		s->tiers[0] = (struct limit_tier){ .limit = 2000, .window_ms = 3600000 };
+		sets[i].scopes[0].tiers[0].window_ms = 60000;
+		sets[i].n_scopes = 2;
+	}
+	freeReplyObject(plain("SET limit:{p}:since 1"));
+	limiter = limiter_new(conn, "e");
+	take(0, 1);
+	CHECK(shown("partner:60s") == 99 && shown("integration:3600s") == 1999);
+	take(0, 9);
+	CHECK(co_sleep("a second", 1050) == 0);
+	take(0, 1);
+	CHECK(shown("partner:60s") == 89 && shown("integration:3600s") == 1989);
+	take(1, 1);
+	CHECK(shown("partner:60s") == 88 && shown("integration:3600s") == 1989);
+	limiter_free(limiter);
+}
+
+static void what_is_left_is_shown(void **state)
+{
+	metrics_init(NULL);
+	run(body_left);
+	assert_int_equal(checks_failed, 0);
+}
+
 static int setup(void **state)
 {
 	log_init("test_limit_fair", LOG_ERROR, false);
@@ -180,6 +341,8 @@ int main(void)
 		cmocka_unit_test(a_thousand_jobs_beside_ten),
 		cmocka_unit_test(alone_it_gets_all),
 		cmocka_unit_test(places_in_flight_too),
+		cmocka_unit_test(an_end_wakes_who_waits_in_another_process),
+		cmocka_unit_test(what_is_left_is_shown),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -234,11 +234,14 @@ end
 
 -- How many permits, and how long until there is one, of a tier with `limit` calls.
 local function log_room(s, t, limit)
-	if s.count + want <= limit then return limit - s.count end
-	trim(s)
 	local used = s.count
-	if t.span ~= s.log_span and used + want > limit then
-		used = call('ZCOUNT', s.log, '(' .. text(now - t.span), '+inf')
+	if used + want > limit then
+		if t.span ~= s.log_span then
+			used = call('ZCOUNT', s.log, '(' .. text(now - t.span), '+inf')
+		else
+			trim(s)
+			used = s.count
+		end
 	end
 	if used < limit then return limit - used end
 	-- The limit-th newest must leave the window before anyone may enter.
@@ -411,7 +414,7 @@ if room <= 0 then
 		end
 	end
 	local sharers = place > 0 and scopes[place].sharers or 0
-	local out = {0, now_text, text(wait), why, place, text(pace), text(again), sharers}
+	local out = {0, now, ceil(wait), why, place, pace, ceil(again), sharers}
 	return ARGV[8] == '1' and append_left(out, 0) or out
 end
 
@@ -457,5 +460,5 @@ for j = 1, n_scopes do
 		call('ZADD', s.due, now_text, ARGV[6])
 	end
 end
-local out = {room, now_text, '0', '', 0, text(pace), '0', 0}
+local out = {room, now, 0, '', 0, pace, 0, 0}
 return ARGV[8] == '1' and append_left(out, room) or out
