@@ -211,7 +211,8 @@ static void fold_one(const struct found *f, void *arg)
 	struct metrics_page *into = arg;
 	struct metric *m;
 
-	if (f->m->type == METRIC_GAUGE || f->m->type == METRIC_LEAST) /* what a dead process held is held no more */
+	if (f->m->type == METRIC_GAUGE ||
+	    f->m->type == METRIC_LEAST) /* what a dead process held is held no more */
 		return;
 	m = metrics_series(into, f->m->type, f->name, f->help, f->labels);
 	if (!m) {

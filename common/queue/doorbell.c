@@ -180,8 +180,8 @@ static void on_message(struct redis *r, const redisReply *message, void *arg)
 	for (size_t i = 0; keys->type == REDIS_REPLY_ARRAY && i < keys->elements; i++) {
 		const redisReply *key = keys->element[i];
 		bool limit = key->type == REDIS_REPLY_STRING && strncmp(key->str, "limit:", 6) == 0;
-		struct bell *b = key->type == REDIS_REPLY_STRING && !limit ? bell_of_key(d, key->str)
-									   : NULL;
+		struct bell *b =
+			key->type == REDIS_REPLY_STRING && !limit ? bell_of_key(d, key->str) : NULL;
 
 		if (limit && limit_fn)
 			limit_fn(key->str);

@@ -22,8 +22,9 @@ static void agent_keys(struct limit_agent *a)
 			a->keys[i][k] = mem_printf("limit:{%s}:%s%s", a->partner, a->scopes[i].name,
 						   suffix[k]);
 		for (int k = 0; a->scopes[i].shared && k < LIMIT_ROW_KEYS; k++)
-			a->row_keys[i][k] = mem_printf("limit:{%s}:%s:%s%s", a->partner,
-						       a->scopes[i].name, row[k], a->high ? ":high" : "");
+			a->row_keys[i][k] =
+				mem_printf("limit:{%s}:%s:%s%s", a->partner, a->scopes[i].name,
+					   row[k], a->high ? ":high" : "");
 	}
 }
 

@@ -9,8 +9,8 @@
 #include "common/base/mem.h"
 #include "common/queue/limit_impl.h"
 
-#define WANT_MAX 64            /* permits a script: 1 to 2 us each */
-#define FLIGHT_POLL_MS 20      /* where Redis does not tell of ends of calls in other processes … */
+#define WANT_MAX 64       /* permits a script: 1 to 2 us each */
+#define FLIGHT_POLL_MS 20 /* where Redis does not tell of ends of calls in other processes … */
 #define FLIGHT_POLL_MAX_MS 200 /* … and asking for long means asking less */
 #define REPLY_HEAD 8           /* elements before what is left of each tier */
 

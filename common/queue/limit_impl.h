@@ -29,7 +29,7 @@ struct amends {
 	int n;
 	bool plain; /* nothing but ends of calls: one ZREM does */
 };
-#define LIMIT_KEYS 6 /* log, flight, hold, run, sum, set */
+#define LIMIT_KEYS 6     /* log, flight, hold, run, sum, set */
 #define LIMIT_ROW_KEYS 2 /* turn, due: of shared scopes, one pair a lane */
 #define LIMIT_TOUCH_MS 100
 
@@ -48,11 +48,12 @@ struct limit_agent {
 	struct acquire_call *call; /* the one under way */
 	struct loop_timer *timer;
 	int64_t next_ms; /* nobody gets one before; 0 = unknown */
-	int place, sharers; /* of the last denial: the scope, from 0, and how many others wait for it */
-	bool in_row;        /* of a shared scope, as Redis knows it */
-	bool grounded;      /* in the limiter's list of those that wait for a call to end */
+	int place,
+		sharers; /* of the last denial: the scope, from 0, and how many others wait for it */
+	bool in_row;     /* of a shared scope, as Redis knows it */
+	bool grounded;   /* in the limiter's list of those that wait for a call to end */
 	struct limit_agent *ground_prev, *ground_next;
-	int64_t timer_ms; /* when `timer` asks */
+	int64_t timer_ms;                         /* when `timer` asks */
 	int64_t flight_poll_ms, used_ms, told_ms; /* told: what is left was asked for */
 	int64_t old_us; /* a permit may be this old when its call goes out */
 	bool high;
@@ -111,7 +112,7 @@ void limit_wake(struct limit_agent *by, int n);
 /* Makes Redis tell of ends of calls in other processes; false: it can't be. */
 bool limit_watch(struct limit_agent *a);
 void limit_watch_again(struct limiter *l); /* after an own write; soon, for all */
-void limit_watch_all(void *limiter); /* the timer of that */
+void limit_watch_all(void *limiter);       /* the timer of that */
 void limit_listen(struct limiter *l);
 void limit_unlisten(struct limiter *l);
 /* Nobody waits any more: others need not leave a place for this integration. */

@@ -33,9 +33,10 @@ static struct seen *seen_of(const char *partner, const struct limit_scope *s, in
 	struct metric *m;
 
 	label_of(s, window_ms, label, sizeof(label));
-	m = metrics_least("integration_limit_remaining",
-			  "Units of a limit that are left of its window; per integration: the lowest of the last 10 to 20 s.",
-			  "partner", partner, "tier", label, NULL);
+	m = metrics_least(
+		"integration_limit_remaining",
+		"Units of a limit that are left of its window; per integration: the lowest of the last 10 to 20 s.",
+		"partner", partner, "tier", label, NULL);
 	for (int i = 0; i < n_seen; i++)
 		if (seen[i].metric == m)
 			return &seen[i];

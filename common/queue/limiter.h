@@ -44,9 +44,10 @@ struct limit_scope {
 		[160]; /* "guesty.example:443:i7": host and scope; the key is limit:{partner}:name */
 	struct limit_tier tiers[LIMIT_TIERS_MAX];
 	int n_tiers;
-	char kind[56]; /* for the metric: "partner", "integration", "egress", "endpoints:GROUP"; "": not shown */
-	bool shared;   /* by several integrations: they take turns (limit_set.who) */
-	int flight;    /* calls in flight over the cluster; 0 = unbounded */
+	char kind
+		[56]; /* for the metric: "partner", "integration", "egress", "endpoints:GROUP"; "": not shown */
+	bool shared;           /* by several integrations: they take turns (limit_set.who) */
+	int flight;            /* calls in flight over the cluster; 0 = unbounded */
 	int64_t flight_ttl_ms; /* a call that was never released counts this long (its total timeout) */
 };
 struct limit_set {

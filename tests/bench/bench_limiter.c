@@ -253,9 +253,9 @@ static void run_filled(redisContext *c, int64_t entries)
 			bench_die("denied: %s", reply->element[3]->str);
 		freeReplyObject(reply);
 		if (i % ROOM == ROOM - 1)
-			freeReplyObject(redisCommand(
-				c, "ZREMRANGEBYSCORE limit:{bench}:script %lld +inf",
-				(long long)now_us));
+			freeReplyObject(
+				redisCommand(c, "ZREMRANGEBYSCORE limit:{bench}:script %lld +inf",
+					     (long long)now_us));
 	}
 	printf("{\"us\": %.2f, \"empty_us\": %.2f, \"bytes\": %lld}\n", evalsha_us(c), empty_us,
 	       bytes->integer);

@@ -257,7 +257,8 @@ static void an_end_wakes_who_waits_in_another_process(void **state)
 			best_us = late_us;
 	}
 	printf("told %lld us after the end\n", (long long)best_us);
-	assert_true(best_us >= 0 && best_us < 100000); /* asking by the clock would take it 300 ms */
+	assert_true(best_us >= 0 &&
+		    best_us < 100000); /* asking by the clock would take it 300 ms */
 }
 
 /* ---- what is left ---- */

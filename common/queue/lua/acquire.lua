@@ -397,11 +397,11 @@ if room <= 0 then
 		elseif why == 'flight' then
 			again = min(again, FLIGHT_US)
 		end
+		call('ZADD', s.due, text(now + again), ARGV[6])
 		if call('ZADD', s.turn, text(s.mine), ARGV[6]) == 1 then
 			call('PEXPIRE', s.turn, ROW_MS)
 			call('PEXPIRE', s.due, ROW_MS)
 		end
-		call('ZADD', s.due, text(now + again), ARGV[6])
 	end
 	again = wait
 	for j = 1, n_scopes do
