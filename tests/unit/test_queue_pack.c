@@ -35,7 +35,7 @@ static int number_of(const struct lease *l)
 {
 	const char *id = strstr(l->payload, "\"n");
 
-	return id ? atoi(id + 2) : -1;
+	return id ? (int)strtol(id + 2, NULL, 10) : -1;
 }
 
 /* In order, each once, under an id of its own. */
