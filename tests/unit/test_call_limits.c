@@ -132,6 +132,43 @@ static void body_unsent_is_refunded(void)
 	bench_close(&b);
 }
 
+static void answer_dropping_each_second(struct httpd_request *q, int number)
+{
+	if (number % 2)
+		reply_json(q, 200, "{}");
+	else
+		httpd_abort(q);
+}
+
+/* A kept connection that dies under a request: the partner has seen that one, and the one that is sent in its place.  What may not be
+ * repeated is sent once. */
+static void body_sent_again(void)
+{
+	struct call_spec post = { .endpoint = "/things",
+				  .method = "POST",
+				  .path = "/things",
+				  .body = "{}",
+				  .body_len = 2 };
+	struct call_result r;
+	struct err err = { 0 };
+	struct bench b;
+	char log[80];
+
+	partner.answer = answer_dropping_each_second;
+	bench_open(&b, "", ",\"limits\":[{\"rate\":8,\"window\":\"60s\"}]" COLLECTION, NULL, 36,
+		   50);
+	snprintf(log, sizeof(log), "limit:{acme}:127.0.0.1:%d:i36", partner.port);
+	OK(sent_of(&b.caller, NULL, 2) == 2);
+	OK(co_sleep("flush", 30) == 0);
+	OK(partner.n == 3 && entries_of(log) == 3);
+	OK(call(&b.caller, &post, &r, &err) == -EREMOTEIO);
+	OK(err.class == ERR_TRANSIENT && strcmp(r.http.failure, "reset") == 0);
+	call_result_clear(&r);
+	OK(co_sleep("flush", 30) == 0);
+	OK(partner.n == 4 && entries_of(log) == 4);
+	bench_close(&b);
+}
+
 /* ---- headers ---- */
 
 static const char *said[6]; /* name, value, … */
@@ -316,6 +353,7 @@ TEST(egress)
 TEST(weight_told_afterwards)
 TEST(fixed_weight)
 TEST(unsent_is_refunded)
+TEST(sent_again)
 TEST(less_is_left)
 TEST(stated)
 TEST(stated_anew)
@@ -348,6 +386,7 @@ int main(void)
 		ON_LOOP(weight_told_afterwards),
 		ON_LOOP(fixed_weight),
 		ON_LOOP(unsent_is_refunded),
+		ON_LOOP(sent_again),
 		ON_LOOP(less_is_left),
 		ON_LOOP(stated),
 		ON_LOOP(stated_anew),
