@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "drivers/kit/classify.h"
+#include "drivers/kit/decode.h"
 
 static int request_headers(const struct exchange *x, struct http_header *out)
 {
@@ -124,6 +125,22 @@ static int decode(const struct caller *c, const struct http_response *h, struct 
 	return hooks->decode_body(buf_str(&h->body), h->body.len, out, err);
 }
 
+static bool is_success(const struct http_response *h)
+{
+	return h->status >= 200 && h->status < 300;
+}
+
+/* What is wrong is often said in JSON whatever else is asked for; and tokens always are. */
+static bool has_format(const struct manifest *m, const struct exchange *x,
+		       const struct http_response *h)
+{
+	const char *type = http_response_header(h, "content-type");
+
+	if (m->format == FORMAT_JSON || x->at_token_url)
+		return false;
+	return is_success(h) || !type || !strcasestr(type, "json");
+}
+
 #define FEWER "ask for fewer fields, lower \"size\" of the manifest's pagination"
 
 /* A body that was not read to its end: of more than is left to the job, or than is read of any answer. */
@@ -156,6 +173,12 @@ static void over_tree(const struct call_result *r, const struct exchange *x, siz
 		(long long)m->limit >> 10, (long long)(m->held - r->body_bytes) >> 10);
 }
 
+/* Of the JSON that another format becomes, and of what it takes to make it. */
+static size_t decode_max(int64_t left)
+{
+	return left < 1 ? 1 : left < DOOR_BODY_MAX_BYTES ? (size_t)left : DOOR_BODY_MAX_BYTES;
+}
+
 /* NULL and a text where there is a body that is not what it should be. */
 static cJSON *parse(const struct caller *c, const struct exchange *x, struct call_result *r,
 		    struct err *why)
@@ -171,8 +194,15 @@ static cJSON *parse(const struct caller *c, const struct exchange *x, struct cal
 
 	if (h->body.len == 0)
 		return NULL;
-	if (decode(c, h, &decoded, why) < 0) {
-		if (why->class == ERR_NONE)
+	if (has_format(c->driver->manifest, x, h))
+		rc = decode_answer(c->driver->manifest, h->body.data, h->body.len, decode_max(left),
+				   &decoded, why);
+	else
+		rc = decode(c, h, &decoded, why);
+	if (rc < 0) {
+		if (rc == -ENOMEM)
+			over_tree(r, x, decode_max(left), why);
+		else if (why->class == ERR_NONE)
 			err_set(why, 0, ERR_DATA, "decode_body",
 				"the answer's body could not be decoded");
 		buf_clear(&decoded);
@@ -224,11 +254,6 @@ static void redact_text(struct err *e)
 	secret_redact(&text);
 	snprintf(e->text, sizeof(e->text), "%s", buf_str(&text));
 	secret_free_buf(&text);
-}
-
-static bool is_success(const struct http_response *h)
-{
-	return h->status >= 200 && h->status < 300;
 }
 
 void exchange_read(struct caller *c, const struct exchange *x, struct call_result *r,
