@@ -15,14 +15,16 @@ enum {
 	IN_ID = 8,
 	IN_TIME = 16, /* now */
 	IN_SINCE = 32,
+	IN_CURSOR = 64,
+	IN_IDS = 128,
 };
 
 static const struct {
 	const char *name; /* a prefix where it ends in a dot */
 	unsigned bit;
 } places[] = {
-	{ "cfg.", IN_CFG }, { "cred.", IN_CRED }, { "parent.", IN_PARENT },
-	{ "id", IN_ID },    { "now", IN_TIME },   { "since", IN_SINCE },
+	{ "cfg.", IN_CFG }, { "cred.", IN_CRED },  { "parent.", IN_PARENT }, { "id", IN_ID },
+	{ "now", IN_TIME }, { "since", IN_SINCE }, { "cursor", IN_CURSOR },  { "ids", IN_IDS },
 };
 
 struct template_place {
@@ -139,6 +141,26 @@ static unsigned check_pairs(struct manifest_reader *r, struct template_place t,
 	return seen;
 }
 
+/* The texts of a body, wherever they stand in it. */
+static unsigned check_body(struct manifest_reader *r, const struct template_place *t,
+			   const cJSON *v)
+{
+	unsigned seen = cJSON_IsString(v) ? check_template(r, t, v->valuestring) : 0;
+
+	for (const cJSON *c = v ? v->child : NULL; c; c = c->next)
+		seen |= check_body(r, t, c);
+	return seen;
+}
+
+static void check_ack(struct manifest_reader *r, const struct manifest_paging *p, const char *path)
+{
+	struct template_place t = { arena_printf(r->arena, "%s.pagination.ack", path),
+				    IN_CFG | IN_ID | IN_IDS, NULL };
+
+	check_template(r, &t, p->ack.post ? p->ack.post : p->ack.put);
+	check_body(r, &t, p->ack.json);
+}
+
 static void check_collection(struct manifest_reader *r, const struct manifest_collection *c)
 {
 	const char *path = arena_printf(r->arena, "collections.%s", c->name);
@@ -148,15 +170,20 @@ static void check_collection(struct manifest_reader *r, const struct manifest_co
 				    .parent = parent };
 	unsigned seen;
 
-	t.path = arena_printf(r->arena, "%s.get", path);
-	seen = check_template(r, &t, c->get);
+	if (c->paging.in == PAGING_IN_PATH)
+		t.allowed |= IN_CURSOR;
+	t.path = arena_printf(r->arena, "%s.%s", path, c->post ? "post" : "get");
+	seen = check_template(r, &t, c->post ? c->post : c->get);
 	t.path = arena_printf(r->arena, "%s.query", path);
-	t.allowed |= IN_TIME;
+	t.allowed = (t.allowed | IN_TIME) & ~(unsigned)IN_CURSOR;
 	seen |= check_pairs(r, t, &c->query);
-	if (c->each && c->get && !(seen & IN_PARENT))
+	t.path = arena_printf(r->arena, "%s.json", path);
+	seen |= check_body(r, &t, c->json);
+	check_ack(r, &c->paging, path);
+	if (c->each && (c->get || c->post) && !(seen & IN_PARENT))
 		reader_problem_at(
 			r, path,
-			"each call would be the same: \"get\" or \"query\" needs a {parent.X}");
+			"each call would be the same: \"get\", \"query\" or \"json\" needs a {parent.X}");
 	t = (struct template_place){ arena_printf(r->arena, "%s.detail.get", path), IN_CFG | IN_ID,
 				     NULL };
 	seen = check_template(r, &t, c->detail);
