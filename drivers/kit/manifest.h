@@ -189,6 +189,16 @@ struct manifest_breaker {
 	int n_groups;
 };
 
+#define ADAPTER_FIRST "1" /* the manifest itself, beside its adapters */
+/* A version of the driver: what it has otherwise, who gets it, and the manifest that comes of it. */
+struct manifest_adapter {
+	const char *name;
+	const cJSON *overlay;
+	double percent;   /* of the integrations, by a hash of their ids */
+	const char *flag; /* or all of them, while it is on; NULL: none */
+	struct manifest *manifest;
+};
+
 struct manifest {
 	const char *partner, *title, *path;         /* path: the file */
 	const char *base_production, *base_sandbox; /* sandbox may be NULL */
@@ -211,6 +221,8 @@ struct manifest {
 	int n_collections;
 	bool critical; /* false: a failure degrades to what is cached */
 	struct manifest_breaker breaker;
+	struct manifest_adapter *adapters;
+	int n_adapters;
 	bool decode_body; /* hooks.decode_body: the C of the folder turns bodies into JSON */
 	const char *const *settings;
 	int n_settings; /* {cfg.X} names in use: what integration add --set may carry */

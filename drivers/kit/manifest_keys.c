@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "drivers/kit/manifest_adapters.h"
 #include "drivers/kit/manifest_read.h"
 
 #define SECOND_MS INT64_C(1000)
@@ -319,6 +320,20 @@ static bool hooks_present(const void *base)
 }
 static const struct key_table hooks_table = { TABLE(hook_keys), .present = hooks_present };
 
+static const struct manifest_key rollout_keys[] = {
+	{ "adapter", KEY_OWN, .flags = KEY_REQUIRED, .read = read_rollout, .print = print_rollout },
+};
+static bool rollout_present(const void *base)
+{
+	const struct manifest *m = base;
+	struct buf ignored = BUF_INIT;
+	bool present = print_rollout(m, &ignored);
+
+	buf_clear(&ignored);
+	return present;
+}
+static const struct key_table rollout_table = { TABLE(rollout_keys), .present = rollout_present };
+
 static const struct manifest_key manifest_keys[] = {
 	{ "partner", KEY_TEXT, AT(partner), .flags = KEY_REQUIRED },
 	{ "manifest", KEY_FORMAT, .flags = KEY_REQUIRED, .min = 1, .max = 1 },
@@ -344,7 +359,8 @@ static const struct manifest_key manifest_keys[] = {
 	LATER("webhooks"),
 	LATER("actions"),
 	LATER("cache"),
-	LATER("rollout"),
+	{ "adapters", KEY_OWN, .read = read_adapters, .print = print_adapters },
+	{ "rollout", KEY_OBJECT, .of = &rollout_table },
 	LATER("checks"),
 };
 

@@ -188,7 +188,6 @@ static const char *const later[][2] = {
 	{ ", \"webhooks\": {}", "\"webhooks\" is not supported yet" },
 	{ ", \"actions\": {}", "\"actions\" is not supported yet" },
 	{ ", \"cache\": {}", "\"cache\" is not supported yet" },
-	{ ", \"rollout\": {}", "\"rollout\" is not supported yet" },
 	{ ", \"checks\": {}", "\"checks\" is not supported yet" },
 	{ ", \"hooks\": {\"sign_request\": true}", "\"sign_request\" is not supported yet" },
 	{ ", \"auth\": {\"kind\": \"two_step\"}", "\"two_step\" is not supported yet" },
