@@ -22,8 +22,8 @@ struct driver {
 	const struct manifest *manifest;
 	const struct driver_hooks *hooks; /* NULL: none */
 	const char *dir;                  /* where it was read */
-	const char *adapter;              /* of several versions, this one's name; NULL: the first */
-	const struct driver *adapters;    /* as manifest->adapters, of which it has as many */
+	const char *adapter;           /* of several versions, this one's name; NULL: the first */
+	const struct driver *adapters; /* as manifest->adapters, of which it has as many */
 };
 
 /* The version of a driver that an integration has: by its setting "adapter", a flag that is on, or the percentage of a
