@@ -100,6 +100,18 @@ static int check_integration(struct attempt *a)
 	return 0;
 }
 
+/* Of several versions of the driver, the integration's. */
+static int choose_adapter(struct attempt *a)
+{
+	const struct driver *d =
+		driver_for(a->driver, a->integration->id, a->integration->settings, NULL, &a->err);
+
+	if (!d)
+		return -EINVAL;
+	a->driver = d;
+	return 0;
+}
+
 static int find_integration(struct attempt *a)
 {
 	int64_t id = a->job.integration_id;
@@ -116,7 +128,9 @@ static int find_integration(struct attempt *a)
 			&a->err, -EINVAL, ERR_BAD_JOB, "unknown integration",
 			"integration %lld does not exist; `longshore integration list` shows those that do",
 			(long long)id);
-	return rc < 0 ? rc : check_integration(a);
+	if (rc == 0)
+		rc = check_integration(a);
+	return rc < 0 ? rc : choose_adapter(a);
 }
 
 /* ---- from payload to task ---- */
