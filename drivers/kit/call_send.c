@@ -21,6 +21,8 @@ static int request_headers(const struct exchange *x, struct http_header *out)
 		out[n++] = (struct http_header){ "Content-Type", x->spec->content_type };
 	if (x->auth_header)
 		out[n++] = (struct http_header){ x->auth_name, x->auth_header };
+	for (int i = 0; i < x->n_more && i < EXCHANGE_MORE_MAX; i++)
+		out[n++] = x->more[i];
 	return n;
 }
 
@@ -53,7 +55,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		  struct err *err)
 {
 	const struct manifest *m = x->route->driver->manifest;
-	struct http_header headers[DOOR_HEADERS_MAX + 2];
+	struct http_header headers[DOOR_HEADERS_MAX + 2 + EXCHANGE_MORE_MAX];
 	struct buf url = BUF_INIT;
 	struct sending sending = { c->door->limiter, x->permit };
 	struct http_request q = {
@@ -150,7 +152,8 @@ static cJSON *parse(const struct caller *c, const struct exchange *x, struct cal
 
 	if (h->body.len == 0)
 		return NULL;
-	if (decode(c, h, &decoded, why) < 0) {
+	/* a token endpoint answers in JSON, whatever the partner's data is like */
+	if (!x->at_token_url && decode(c, h, &decoded, why) < 0) {
 		if (why->class == ERR_NONE)
 			err_set(why, 0, ERR_DATA, "decode_body",
 				"the answer's body could not be decoded");

@@ -13,9 +13,20 @@
 #include "common/queue/limiter.h"
 #include "common/store/rows.h"
 
-enum auth_kind { AUTH_NONE, AUTH_API_KEY, AUTH_BASIC, AUTH_BEARER, AUTH_OAUTH2_CLIENT };
-enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY };
-enum expires_kind { EXPIRES_SECONDS, EXPIRES_AT, EXPIRES_FIXED };
+enum auth_kind {
+	AUTH_NONE,
+	AUTH_API_KEY,
+	AUTH_BASIC,
+	AUTH_BEARER,
+	AUTH_OAUTH2_CLIENT,
+	AUTH_TWO_STEP, /* a call of its own answers with a token */
+	AUTH_OAUTH2_CODE,
+	AUTH_OAUTH2_DEVICE,
+	AUTH_SIGNED,
+	AUTH_HOOK,
+};
+enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY, AUTH_IN_COOKIE };
+enum expires_kind { EXPIRES_SECONDS, EXPIRES_AT, EXPIRES_FIXED, EXPIRES_JWT };
 
 struct manifest_pair {
 	const char *name, *value;
@@ -41,9 +52,10 @@ struct manifest_auth {
 	enum auth_place place;
 	const char *name, *prefix; /* header Authorization "Bearer " */
 	const char *token_url;
+	bool get; /* the token call's method; else POST */
 	bool send_json, secret_in_basic;
-	struct manifest_pairs params;
-	const char *token_path; /* access_token */
+	struct manifest_pairs params, headers; /* of the token call */
+	const char *token_path;                /* access_token */
 	enum expires_kind expires;
 	const char *expires_path;
 	int64_t expires_fixed_ms;

@@ -115,6 +115,8 @@ struct key_table {
 extern const struct key_table manifest_collection_table; /* of struct manifest_collection */
 extern const struct key_table manifest_table;            /* of struct manifest */
 extern const struct key_table manifest_pagination;       /* of struct manifest_paging */
+extern const struct key_table manifest_auth_table;       /* of struct manifest_auth */
+extern const struct key_table manifest_broken_on;        /* of struct manifest_rule */
 
 /* What is wrong, at the place that is read now. */
 void reader_problem(struct manifest_reader *r, const char *fmt, ...)
@@ -177,6 +179,11 @@ bool print_table(const void *base, struct buf *out);
 void manifest_check(struct manifest_reader *r); /* manifest_check.c */
 void manifest_check_paging(struct manifest_reader *r, const struct manifest_paging *p,
 			   const char *path);
+void manifest_check_auth(struct manifest_reader *r); /* manifest_keys_auth.c */
+/* An absolute address; root: nothing but paths goes behind it. */
+void manifest_check_url(struct manifest_reader *r, const char *path, const char *url, bool root);
+void manifest_check_headers(struct manifest_reader *r, const char *where,
+			    const struct manifest_pairs *p);
 void manifest_check_limits(struct manifest_reader *r);      /* manifest_limits.c */
 void manifest_check_collections(struct manifest_reader *r); /* manifest_collections.c */
 void manifest_check_map(struct manifest_reader *r, struct manifest_collection *c,

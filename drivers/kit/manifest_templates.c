@@ -181,6 +181,8 @@ void manifest_check_templates(struct manifest_reader *r)
 	check_pairs(r, (struct template_place){ "api.headers", IN_CFG, NULL }, &m->headers);
 	check_pairs(r, (struct template_place){ "auth.params", IN_CFG | IN_CRED, NULL },
 		    &m->auth.params);
+	check_pairs(r, (struct template_place){ "auth.headers", IN_CFG | IN_CRED, NULL },
+		    &m->auth.headers);
 	for (int i = 0; i < m->n_collections; i++)
 		check_collection(r, &m->collections[i]);
 }
