@@ -12,7 +12,7 @@
 #define STORE_AGAIN_MS 10000
 
 struct auth_store *auth_store_new(struct redis *r, struct pg *p, struct keyring *k,
-				  const char *epoch)
+				  const char *epoch, bool beats)
 {
 	struct auth_store *a = mem_new(struct auth_store);
 
@@ -20,6 +20,7 @@ struct auth_store *auth_store_new(struct redis *r, struct pg *p, struct keyring 
 	a->pg = p;
 	a->keyring = k;
 	a->epoch = mem_strdup(epoch ? epoch : "");
+	a->beats = epoch && beats;
 	return a;
 }
 
@@ -79,7 +80,8 @@ char *auth_key(const char *what, const struct caller *c)
 
 static bool has_token(const struct manifest *m)
 {
-	return m->auth.kind == AUTH_OAUTH2_CLIENT || m->auth.kind == AUTH_TWO_STEP;
+	return m->auth.kind == AUTH_OAUTH2_CLIENT || m->auth.kind == AUTH_TWO_STEP ||
+	       auth_has_grant(m);
 }
 
 const char *const *auth_needs(const struct manifest *m, int *n)
@@ -314,8 +316,10 @@ static int token_refused(struct auth_store *a, struct caller *c, struct auth_ent
 		redis_args_clear(&args);
 		free(key);
 	}
-	if (rc >= 0 && e->version == refused)
+	if (rc >= 0 && e->version == refused) {
+		e->refused_minted_ms = e->token.minted_ms;
 		token_clear(&e->token);
+	}
 out:
 	buf_clear(&sealed);
 	return rc < 0 ? rc : 0;

@@ -120,3 +120,22 @@ int token_answer_read(const struct manifest *m, const struct http_response *h, c
 	out->expires_ms = now_ms + life_ms(&m->auth, json, access, now_ms);
 	return 0;
 }
+
+const char *token_answer_refresh(const struct manifest *m, const cJSON *json)
+{
+	const char *token = json ? json_str(json, m->auth.refresh.token) : NULL;
+
+	return token && *token ? token : NULL;
+}
+
+int64_t token_answer_lapses_ms(const cJSON *json)
+{
+	static const char *const names[] = { "refresh_token_expires_in", "refresh_expires_in",
+					     "x_refresh_token_expires_in" };
+	int64_t ms = 0;
+
+	for (size_t i = 0; json && i < sizeof(names) / sizeof(*names); i++)
+		if (seconds_of(json_path(json, names[i]), &ms))
+			return ms < TOKEN_LIFE_MAX_MS ? ms : TOKEN_LIFE_MAX_MS;
+	return 0;
+}

@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/io/loop.h"
+#include "common/store/grant.h"
 #include "drivers/kit/call_door.h"
 #include "drivers/kit/classify.h"
 
@@ -81,7 +82,7 @@ static void uncount_in_redis(struct auth_store *a, struct caller *c, const char 
 }
 
 /* In both stores before the call: each keeps the bound alone when the other is lost. */
-static int count_mint(struct auth_store *a, struct caller *c, struct err *err)
+int token_count(struct auth_store *a, struct caller *c, struct err *err)
 {
 	const struct manifest *m = c->driver->manifest;
 	struct err why = { 0 };
@@ -109,7 +110,7 @@ static int count_mint(struct auth_store *a, struct caller *c, struct err *err)
 
 /* ---- the call ---- */
 
-static bool says_broken(const struct manifest *m, const struct call_result *r)
+bool token_says_broken(const struct manifest *m, const struct call_result *r)
 {
 	const char *error = r->json ? json_str(r->json, "error") : NULL;
 
@@ -120,7 +121,7 @@ static bool says_broken(const struct manifest *m, const struct call_result *r)
 	       (strcmp(error, "invalid_client") == 0 || strcmp(error, "invalid_grant") == 0);
 }
 
-static void count_outcome(const struct manifest *m, const char *outcome)
+void token_outcome(const struct manifest *m, const char *outcome)
 {
 	metric_add(metrics_counter("longshore_token_mints_total", "Tokens asked of partners.",
 				   "partner", m->partner, "outcome", outcome, NULL),
@@ -137,20 +138,20 @@ static int mint_once(struct auth_store *a, struct caller *c, struct auth_entry *
 						       : NULL };
 	struct call_result r;
 	struct err why = { 0 };
-	int rc = count_mint(a, c, &why);
+	int rc = token_count(a, c, &why);
 
 	call_result_init(&r);
 	*broken = false;
 	if (rc == 0) {
 		rc = token_call(c, &e->credential, &ask, &r, &why);
-		*broken = rc == 0 && says_broken(m, &r);
+		*broken = rc == 0 && token_says_broken(m, &r);
 		if (rc == 0 && why.class == ERR_NONE && !*broken)
 			rc = token_answer_read(m, &r.http, r.json, redis_now_ms(a->redis), out,
 					       &why);
 		else if (rc == 0)
 			rc = why.class == ERR_TRANSIENT || why.class == ERR_RATE_LIMIT ? -EAGAIN
 										       : -EREMOTEIO;
-		count_outcome(m, rc == 0                           ? "ok"
+		token_outcome(m, rc == 0                           ? "ok"
 				 : *broken                         ? "broken"
 				 : r.http.status || r.http.failure ? "failed"
 								   : "unknown");
@@ -164,6 +165,15 @@ static int mint_once(struct auth_store *a, struct caller *c, struct auth_entry *
 	return rc;
 }
 
+/* What dies when it is not used: the scheduler looks after those that nobody needed for long. */
+static void note_use(struct auth_store *a, struct caller *c)
+{
+	struct err err = { 0 };
+
+	if (grant_touch(a->pg, c->integration->id, &err) < 0)
+		log_event(LOG_WARN, "use_not_noted", LS("reason", err.text));
+}
+
 int token_mint(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,
 	       struct err *err)
 {
@@ -173,7 +183,11 @@ int token_mint(struct auth_store *a, struct caller *c, struct auth_entry *e, str
 
 	if (rc < 0)
 		return rc;
+	if (auth_has_grant(c->driver->manifest))
+		return grant_renew(a, c, e, out, err);
 	rc = mint_once(a, c, e, out, &broken, err);
+	if (rc == 0 && c->driver->manifest->auth.refresh.dies_unused_ms)
+		note_use(a, c);
 	if (!broken)
 		return rc;
 	/* the credential may have been changed since it was cached: only the one that is stored now counts */

@@ -224,7 +224,8 @@ __attribute__((noinline)) int token_call(struct caller *c, const struct credenti
 			      .auth_name = "Authorization",
 			      .total_ms = DOOR_TOKEN_TOTAL_MS,
 			      .read_ms = DOOR_TOKEN_TOTAL_MS,
-			      .at_token_url = true };
+			      .at_token_url = true,
+			      .handed = ask->handed };
 	int rc = route_get(c, &x.route, out);
 
 	if (rc == 0)

@@ -42,13 +42,18 @@ static void hold_body(struct call_result *r)
 struct sending {
 	struct limiter *limiter;
 	struct permit *permit;
+	bool *handed;
 };
 
 static bool may_send(void *arg)
 {
 	const struct sending *s = arg;
 
-	return !s->permit || limiter_sent(s->limiter, s->permit);
+	if (s->permit && !limiter_sent(s->limiter, s->permit))
+		return false;
+	if (s->handed)
+		*s->handed = true;
+	return true;
 }
 
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
@@ -57,7 +62,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 	const struct manifest *m = x->route->driver->manifest;
 	struct http_header headers[DOOR_HEADERS_MAX + 2 + EXCHANGE_MORE_MAX];
 	struct buf url = BUF_INIT;
-	struct sending sending = { c->door->limiter, x->permit };
+	struct sending sending = { c->door->limiter, x->permit, x->handed };
 	struct http_request q = {
 		.sending = may_send,
 		.sending_arg = &sending,
@@ -68,6 +73,8 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		.connect_ms = m->connect_ms,
 		.read_ms = x->read_ms,
 		.total_ms = x->total_ms,
+		/* a token may be good for one call, and each is counted */
+		.once = x->at_token_url,
 	};
 	int rc = route_url(x->route, x->spec, x->auth_query ? x->auth_name : NULL, x->auth_query,
 			   &url, err);

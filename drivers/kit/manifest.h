@@ -63,7 +63,15 @@ struct manifest_auth {
 	int64_t usable_after_ms;
 	int mint_count;
 	int64_t mint_window_ms;
-	double mint_share; /* 0 = no limit */
+	double mint_share;                      /* 0 = no limit */
+	const char *authorize_url, *device_url; /* where a person allows it */
+	struct manifest_pairs authorize_params; /* of both: scope */
+	struct manifest_refresh {
+		bool single_use, keep_if_absent; /* true, true */
+		const char *token;               /* path of the refresh token in an answer */
+		int64_t dies_unused_ms;          /* 0: never */
+		int64_t lapses_ms;               /* after it was granted; 0: not known */
+	} refresh;
 	const char *const *needs;
 	int n_needs;
 	const struct manifest_rule *broken_on;

@@ -22,8 +22,8 @@ static const struct key_word auth_kind_words[] = {
 	{ "bearer", AUTH_BEARER },
 	{ "oauth2_client_credentials", AUTH_OAUTH2_CLIENT },
 	{ "two_step", AUTH_TWO_STEP },
-	{ "oauth2_code", KEY_WORD_LATER },
-	{ "oauth2_device", KEY_WORD_LATER },
+	{ "oauth2_code", AUTH_OAUTH2_CODE },
+	{ "oauth2_device", AUTH_OAUTH2_DEVICE },
 	{ "signed", KEY_WORD_LATER },
 	{ "hook", KEY_WORD_LATER },
 	{ NULL, 0 },
@@ -50,6 +50,15 @@ static bool mint_present(const void *base)
 }
 static const struct key_table mint_table = { TABLE(mint_keys), .present = mint_present };
 
+static const struct manifest_key refresh_keys[] = {
+	{ "single_use", KEY_BOOL, AT(refresh.single_use), .fallback = "true" },
+	{ "keep_if_absent", KEY_BOOL, AT(refresh.keep_if_absent), .fallback = "true" },
+	{ "token", KEY_PATH, AT(refresh.token), .fallback = "\"refresh_token\"" },
+	{ "dies_unused_after", KEY_DURATION, AT(refresh.dies_unused_ms), .max = 10 * YEAR_MS },
+	{ "lapses_after", KEY_DURATION, AT(refresh.lapses_ms), .max = 10 * YEAR_MS },
+};
+static const struct key_table refresh_table = { TABLE(refresh_keys) };
+
 static const struct manifest_key auth_keys[] = {
 	{ "kind", KEY_WORD, AT(kind), .fallback = "\"none\"", .words = auth_kind_words },
 	{ "in", KEY_WORD, AT(place), .fallback = "\"header\"", .words = auth_place_words },
@@ -68,11 +77,14 @@ static const struct manifest_key auth_keys[] = {
 	{ "early", KEY_DURATION, AT(early_ms), .fallback = "\"5m\"", .max = DAY_MS },
 	{ "usable_after", KEY_DURATION, AT(usable_after_ms), .max = DAY_MS },
 	{ "mint_limit", KEY_OBJECT, .of = &mint_table },
+	{ "authorize_url", KEY_TEXT, AT(authorize_url) },
+	{ "device_url", KEY_TEXT, AT(device_url) },
+	{ "authorize_params", KEY_PAIRS, AT(authorize_params) },
+	{ "refresh", KEY_OBJECT, .of = &refresh_table },
 	{ "needs", KEY_TEXTS, AT(needs), COUNT(n_needs) },
 	{ "broken_on", KEY_LIST, AT(broken_on), COUNT(n_broken_on), .of = &manifest_broken_on,
 	  .fallback =
 		  "[{\"json\": \"error\", \"in\": [\"invalid_grant\", \"invalid_client\"], \"at\": \"token_url\"}]" },
-	LATER("refresh"),
 	LATER("verify"),
 };
 
@@ -111,6 +123,8 @@ static void needs_of_kind(struct manifest_reader *r, struct manifest_auth *a)
 		[AUTH_BEARER] = { "api_key" },
 		[AUTH_OAUTH2_CLIENT] = { "client_id", "client_secret" },
 		[AUTH_TWO_STEP] = { "client_id", "client_secret" },
+		[AUTH_OAUTH2_CODE] = { "client_id", "client_secret" },
+		[AUTH_OAUTH2_DEVICE] = { "client_id" },
 		[AUTH_HOOK] = { NULL },
 	};
 
@@ -151,7 +165,8 @@ static const char *kind_name(enum auth_kind kind)
 }
 
 #define KIND(k) (1u << (k))
-#define KINDS_OF_TOKENS (KIND(AUTH_OAUTH2_CLIENT) | KIND(AUTH_TWO_STEP))
+#define KINDS_OF_GRANTS (KIND(AUTH_OAUTH2_CODE) | KIND(AUTH_OAUTH2_DEVICE))
+#define KINDS_OF_TOKENS (KIND(AUTH_OAUTH2_CLIENT) | KIND(AUTH_TWO_STEP) | KINDS_OF_GRANTS)
 
 /* Keys that mean something with some kinds alone. */
 static void check_kind(struct manifest_reader *r, const struct manifest_auth *a)
@@ -166,6 +181,14 @@ static void check_kind(struct manifest_reader *r, const struct manifest_auth *a)
 		{ "auth.headers", a->headers.n > 0, 0, KINDS_OF_TOKENS },
 		{ "auth.method", a->get, 0, KIND(AUTH_TWO_STEP) },
 		{ "auth.mint_limit", a->mint_count > 0, 0, KINDS_OF_TOKENS },
+		{ "auth.authorize_url", a->authorize_url != NULL, KIND(AUTH_OAUTH2_CODE),
+		  KIND(AUTH_OAUTH2_CODE) },
+		{ "auth.device_url", a->device_url != NULL, KIND(AUTH_OAUTH2_DEVICE),
+		  KIND(AUTH_OAUTH2_DEVICE) },
+		{ "auth.authorize_params", a->authorize_params.n > 0, 0, KINDS_OF_GRANTS },
+		{ "auth.refresh.lapses_after", a->refresh.lapses_ms > 0, 0, KINDS_OF_GRANTS },
+		{ "auth.refresh.dies_unused_after", a->refresh.dies_unused_ms > 0, 0,
+		  KINDS_OF_GRANTS | KIND(AUTH_TWO_STEP) | KIND(AUTH_API_KEY) | KIND(AUTH_BEARER) },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
@@ -209,4 +232,6 @@ void manifest_check_auth(struct manifest_reader *r)
 		reader_problem_at(r, "auth.headers", "more than %d headers", TOKEN_HEADERS_MAX);
 	manifest_check_headers(r, "auth.headers", &a->headers);
 	manifest_check_url(r, "auth.token_url", a->token_url, false);
+	manifest_check_url(r, "auth.authorize_url", a->authorize_url, false);
+	manifest_check_url(r, "auth.device_url", a->device_url, false);
 }

@@ -181,6 +181,12 @@ void manifest_check_templates(struct manifest_reader *r)
 	check_pairs(r, (struct template_place){ "api.headers", IN_CFG, NULL }, &m->headers);
 	check_pairs(r, (struct template_place){ "auth.params", IN_CFG | IN_CRED, NULL },
 		    &m->auth.params);
+	check_template(r, &(struct template_place){ "auth.authorize_url", 0, NULL },
+		       m->auth.authorize_url);
+	check_template(r, &(struct template_place){ "auth.device_url", 0, NULL },
+		       m->auth.device_url);
+	check_pairs(r, (struct template_place){ "auth.authorize_params", IN_CFG | IN_CRED, NULL },
+		    &m->auth.authorize_params);
 	check_pairs(r, (struct template_place){ "auth.headers", IN_CFG | IN_CRED, NULL },
 		    &m->auth.headers);
 	for (int i = 0; i < m->n_collections; i++)
