@@ -12,18 +12,11 @@
 #include "common/queue/breaker.h"
 #include "common/queue/limiter.h"
 #include "common/store/rows.h"
+#include "drivers/kit/manifest_lookup.h"
 
 enum auth_kind { AUTH_NONE, AUTH_API_KEY, AUTH_BASIC, AUTH_BEARER, AUTH_OAUTH2_CLIENT };
 enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY };
 enum expires_kind { EXPIRES_SECONDS, EXPIRES_AT, EXPIRES_FIXED };
-
-struct manifest_pair {
-	const char *name, *value;
-}; /* value: a template */
-struct manifest_pairs {
-	const struct manifest_pair *v;
-	int n;
-};
 
 /* errors[] and auth.broken_on: first match wins; a rule matches when all that it names match. */
 struct manifest_rule {
@@ -132,6 +125,7 @@ struct manifest_collection {
 	const char *records, *id, *updated_at;
 	const char *id_prefix; /* "" */
 	const char *detail;    /* "/listings/{id}", or NULL */
+	int64_t detail_ttl_ms; /* of a kept answer to that; 0: none is kept */
 	struct manifest_incremental incremental;
 	const char *group;        /* of endpoints, with limits of its own; NULL */
 	const char *each;         /* parent collection, or NULL: one call per parent */
@@ -183,6 +177,8 @@ struct manifest {
 	struct manifest_paging paging;
 	const struct manifest_collection *collections;
 	int n_collections;
+	const struct manifest_lookup *lookups;
+	int n_lookups;
 	bool critical; /* false: a failure degrades to what is cached */
 	struct manifest_breaker breaker;
 	bool decode_body; /* hooks.decode_body: the C of the folder turns bodies into JSON */
@@ -199,6 +195,9 @@ int manifest_parse(const char *file_shown, const char *text, size_t len, struct 
 void manifest_free(struct manifest *m);
 const struct manifest_collection *manifest_collection(const struct manifest *m,
 						      const char *name); /* NULL */
+const struct manifest_lookup *manifest_lookup(const struct manifest *m, const char *name); /* NULL */
+/* One of them with its defaults, as JSON text: what it asks and what it makes of the answer. */
+void manifest_print_lookup(const struct manifest_lookup *l, struct buf *out);
 /* Everything with its defaults, as JSON text, for `longshore driver show`. */
 void manifest_print(const struct manifest *m, struct buf *out);
 

@@ -225,5 +225,6 @@ void manifest_check(struct manifest_reader *r)
 		reader_problem_at(r, "api.timeout", "\"connect\" is longer than \"total\"");
 	manifest_check_paging(r, &m->paging, "pagination");
 	manifest_check_collections(r);
+	manifest_check_lookups(r);
 	manifest_check_templates(r);
 }

@@ -402,10 +402,11 @@ static const struct manifest_key manifest_keys[] = {
 	{ "jobs", KEY_OBJECT, .of = &jobs_table },
 	{ "collections", KEY_NAMED, AT(collections), COUNT(n_collections),
 	  .of = &manifest_collection_table },
+	{ "lookups", KEY_NAMED, AT(lookups), COUNT(n_lookups), .of = &manifest_lookup_table },
+	{ "cache", KEY_OWN, .read = read_cache, .print = print_cache },
 	{ "hooks", KEY_OBJECT, .of = &hooks_table },
 	LATER("webhooks"),
 	LATER("actions"),
-	LATER("cache"),
 	LATER("rollout"),
 	LATER("checks"),
 };
