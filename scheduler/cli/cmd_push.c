@@ -22,7 +22,7 @@ int options_push(struct config_option *out)
 	};
 	out[1] = (struct config_option){ .name = "args",
 					 .value_name = "JSON",
-					 .help = "an object: {\"mode\": \"full\"}",
+					 .help = "an object, as the third word: {\"mode\": \"full\"}",
 					 .out = &args_text };
 	out[2] = (struct config_option){ .name = "lane",
 					 .value_name = "LANE",
