@@ -40,12 +40,13 @@ struct asking {
 
 static void count(const struct asking *a, const char *outcome)
 {
-	metric_add(metrics_counter(
-			   "integration_cache_total",
-			   "Lookups by where their answers came from: hit, negative, shared (another's call), stale, missing; miss: a call was made.",
-			   "partner", a->c->driver->manifest->partner, "name", a->lookup->name,
-			   "outcome", outcome, NULL),
-		   1);
+	metric_add(
+		metrics_counter(
+			"integration_cache_total",
+			"Lookups by where their answers came from: hit, negative, shared (another's call), stale, missing; miss: a call was made.",
+			"partner", a->c->driver->manifest->partner, "name", a->lookup->name,
+			"outcome", outcome, NULL),
+		1);
 }
 
 /* ---- answers ---- */

@@ -195,7 +195,8 @@ int manifest_parse(const char *file_shown, const char *text, size_t len, struct 
 void manifest_free(struct manifest *m);
 const struct manifest_collection *manifest_collection(const struct manifest *m,
 						      const char *name); /* NULL */
-const struct manifest_lookup *manifest_lookup(const struct manifest *m, const char *name); /* NULL */
+const struct manifest_lookup *manifest_lookup(const struct manifest *m,
+					      const char *name); /* NULL */
 /* One of them with its defaults, as JSON text: what it asks and what it makes of the answer. */
 void manifest_print_lookup(const struct manifest_lookup *l, struct buf *out);
 /* Everything with its defaults, as JSON text, for `longshore driver show`. */

@@ -22,9 +22,8 @@ static const struct {
 	const char *name; /* a prefix where it ends in a dot */
 	unsigned bit;
 } places[] = {
-	{ "cfg.", IN_CFG }, { "cred.", IN_CRED }, { "parent.", IN_PARENT },
-	{ "id", IN_ID },    { "now", IN_TIME },   { "since", IN_SINCE },
-	{ "in.", IN_IN },
+	{ "cfg.", IN_CFG }, { "cred.", IN_CRED },  { "parent.", IN_PARENT }, { "id", IN_ID },
+	{ "now", IN_TIME }, { "since", IN_SINCE }, { "in.", IN_IN },
 };
 
 struct template_place {

@@ -20,10 +20,12 @@ int options_push(struct config_option *out)
 		.help = "whose account; needed by tasks that call the partner",
 		.out = &integration
 	};
-	out[1] = (struct config_option){ .name = "args",
-					 .value_name = "JSON",
-					 .help = "an object, as the third word: {\"mode\": \"full\"}",
-					 .out = &args_text };
+	out[1] = (struct config_option){
+		.name = "args",
+		.value_name = "JSON",
+		.help = "an object, as the third word: {\"mode\": \"full\"}",
+		.out = &args_text
+	};
 	out[2] = (struct config_option){ .name = "lane",
 					 .value_name = "LANE",
 					 .help = "high, normal or low",

@@ -60,7 +60,7 @@ def test_three_partners(cluster, partners):
     rates = answer(cluster, "frankfurter", "latest", {"base": "usd", "symbols": "eur,gbp"})
     assert rates["state"] == "fresh" and rates["data"]["date"] == "2026-11-20" and set(rates["data"]["rates"]) == {"EUR", "GBP"}
     assert answer(cluster, "frankfurter", "on", {"date": "2026-11-02"})["data"]["date"] == "2026-11-02"
-    assert answer(cluster, "frankfurter", "latest", {"base": "XXX"})["state"] == "missing"
+    assert answer(cluster, "frankfurter", "latest", {"base": "EEK"})["state"] == "missing"
 
     refused, code = lookup(cluster, "weather", "current", {"lat": 91, "lon": 0})
     assert code == 1 and refused["class"] == "bad_job" and "-90 to 90" in refused["error"]
