@@ -65,12 +65,15 @@ int manifest_parse(const char *file_shown, const char *text, size_t len, struct 
 				     .len = len,
 				     .problems = problems };
 
+	const cJSON *tree;
+
 	if (parse_text(file_shown, text, len, o, problems) < 0) {
 		manifest_free(&o->m);
 		return -EINVAL;
 	}
-	reader_object(&r, &manifest_table, o->trees->tree, &o->m);
-	if (cJSON_IsObject(o->trees->tree) || r.n_problems == 0)
+	tree = o->trees->tree; /* defaults that are read come before it in the list */
+	reader_object(&r, &manifest_table, tree, &o->m);
+	if (cJSON_IsObject(tree))
 		manifest_check(&r);
 	if (r.n_problems == 0 && manifest_make_adapters(&r) < 0)
 		r.n_problems++;

@@ -12,18 +12,17 @@
 #include "common/queue/breaker.h"
 #include "common/queue/limiter.h"
 #include "common/store/rows.h"
+#include "drivers/kit/manifest_events.h"
+
+struct zone;
+
+/* What a partner answers in; whatever it is becomes the JSON that paths address (decode.h). */
+enum body_format { FORMAT_JSON, FORMAT_JSONL, FORMAT_XML, FORMAT_CSV, FORMAT_TEXT };
+enum version_place { VERSION_SAID, VERSION_IN_PATH, VERSION_IN_HEADER };
 
 enum auth_kind { AUTH_NONE, AUTH_API_KEY, AUTH_BASIC, AUTH_BEARER, AUTH_OAUTH2_CLIENT };
 enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY };
 enum expires_kind { EXPIRES_SECONDS, EXPIRES_AT, EXPIRES_FIXED };
-
-struct manifest_pair {
-	const char *name, *value;
-}; /* value: a template */
-struct manifest_pairs {
-	const struct manifest_pair *v;
-	int n;
-};
 
 /* errors[] and auth.broken_on: first match wins; a rule matches when all that it names match. */
 struct manifest_rule {
@@ -120,7 +119,9 @@ struct manifest_incremental {
 	bool on;
 	const char *param, *value; /* value: a template with {since} */
 	const char *format;        /* iso8601 iso8601_ms epoch epoch_ms, or strftime with % */
+	const struct zone *tz;     /* that times are written in; NULL: UTC */
 	int64_t overlap_ms, lookback_first_ms;
+	int64_t step_ms; /* the longest window that is asked for at once; 0: to now */
 };
 
 enum map_as {
@@ -144,9 +145,9 @@ struct manifest_column {
 	const cJSON *fallback; /* "default", or NULL */
 	const cJSON *enums;    /* object: text -> text; "*" catches the rest; NULL */
 	const cJSON *constant;
-	const char *hash;     /* path of values to hash, or NULL */
-	const char *currency; /* path, for money: how many minor digits; NULL: 2 */
-	int64_t tz_offset_ms; /* for times without a zone */
+	const char *hash;      /* path of values to hash, or NULL */
+	const char *currency;  /* path, for money: how many minor digits; NULL: 2 */
+	const struct zone *tz; /* for times without a zone; NULL: UTC */
 };
 
 struct manifest_collection {
@@ -199,10 +200,31 @@ struct manifest_adapter {
 	struct manifest *manifest;
 };
 
+enum setting_type { SETTING_TEXT, SETTING_INT, SETTING_NUMBER, SETTING_BOOL, SETTING_URL };
+/* What {cfg.NAME} may be. */
+struct manifest_setting {
+	const char *name, *about;
+	enum setting_type type;
+	bool required;
+	const cJSON *fallback; /* "default", or NULL */
+	const char *const *choices;
+	int n_choices;
+};
+
+/* An element of XML that is a list even where there is one of it, or none in its parent. */
+struct manifest_list {
+	const char *parent, *name; /* parent NULL: in any */
+};
+
 struct manifest {
 	const char *partner, *title, *path;         /* path: the file */
 	const char *base_production, *base_sandbox; /* sandbox may be NULL */
-	const char *version;
+	const char *version, *version_name;         /* name: of the header */
+	enum version_place version_in;
+	enum body_format format;
+	bool body_form; /* requests are forms, not JSON */
+	const struct manifest_list *xml_lists;
+	int n_xml_lists;
 	struct manifest_pairs headers;
 	int64_t connect_ms, read_ms, total_ms;
 	int concurrency_partner, concurrency_integration;
@@ -224,6 +246,11 @@ struct manifest {
 	struct manifest_adapter *adapters;
 	int n_adapters;
 	bool decode_body; /* hooks.decode_body: the C of the folder turns bodies into JSON */
+	struct manifest_webhooks webhooks;
+	const struct manifest_action *actions;
+	int n_actions;
+	const struct manifest_setting *typed; /* settings, as declared */
+	int n_typed;
 	const char *const *settings;
 	int n_settings; /* {cfg.X} names in use: what integration add --set may carry */
 };
@@ -237,6 +264,10 @@ int manifest_parse(const char *file_shown, const char *text, size_t len, struct 
 void manifest_free(struct manifest *m);
 const struct manifest_collection *manifest_collection(const struct manifest *m,
 						      const char *name); /* NULL */
+const struct manifest_setting *manifest_setting(const struct manifest *m,
+						const char *name); /* NULL: not declared */
+/* False: `wanted` says what is ("a whole number"). */
+bool setting_fits(const struct manifest_setting *s, const char *text, struct buf *wanted);
 /* Everything with its defaults, as JSON text, for `longshore driver show`. */
 void manifest_print(const struct manifest *m, struct buf *out);
 

@@ -175,5 +175,8 @@ void manifest_check(struct manifest_reader *r)
 		reader_problem_at(r, "api.timeout", "\"connect\" is longer than \"total\"");
 	manifest_check_paging(r, &m->paging, "pagination");
 	manifest_check_collections(r);
+	manifest_check_format(r);
+	manifest_check_events(r);
 	manifest_check_templates(r);
+	manifest_check_settings(r);
 }

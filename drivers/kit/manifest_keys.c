@@ -36,25 +36,35 @@ static const struct manifest_key concurrency_keys[] = {
 static const struct key_table concurrency_table = { TABLE(concurrency_keys) };
 
 static const struct key_word format_words[] = {
-	{ "json", 0 },
-	{ "jsonl", KEY_WORD_LATER },
-	{ "xml", KEY_WORD_LATER },
-	{ "csv", KEY_WORD_LATER },
-	{ "text", KEY_WORD_LATER },
-	{ NULL, 0 },
+	{ "json", FORMAT_JSON }, { "jsonl", FORMAT_JSONL }, { "xml", FORMAT_XML },
+	{ "csv", FORMAT_CSV },   { "text", FORMAT_TEXT },   { NULL, 0 },
 };
-static const struct key_word body_words[] = { { "json", 0 },
-					      { "form", KEY_WORD_LATER },
-					      { NULL, 0 } };
+static const struct key_word body_words[] = { { "json", false }, { "form", true }, { NULL, 0 } };
+
+static const struct key_word version_words[] = { { "base", VERSION_SAID },
+						 { "path", VERSION_IN_PATH },
+						 { "header", VERSION_IN_HEADER },
+						 { NULL, 0 } };
+static const struct manifest_key version_keys[] = {
+	{ "value", KEY_TEXT, AT(version), .flags = KEY_REQUIRED },
+	{ "in", KEY_WORD, AT(version_in), .fallback = "\"base\"", .words = version_words },
+	{ "name", KEY_TEXT, AT(version_name) },
+};
+static bool version_present(const void *base)
+{
+	return ((const struct manifest *)base)->version != NULL;
+}
+static const struct key_table version_table = { TABLE(version_keys), .shorthand = "value",
+						.present = version_present };
 
 static const struct manifest_key api_keys[] = {
 	{ "base", KEY_OBJECT, .of = &base_table },
-	{ "version", KEY_TEXT, AT(version) },
+	{ "version", KEY_OBJECT, .of = &version_table },
 	{ "headers", KEY_PAIRS, AT(headers) },
 	{ "timeout", KEY_OBJECT, .of = &timeout_table },
 	{ "concurrency", KEY_OBJECT, .of = &concurrency_table },
-	{ "format", KEY_FIXED, .words = format_words },
-	{ "body", KEY_FIXED, .words = body_words },
+	{ "format", KEY_WORD, AT(format), .fallback = "\"json\"", .words = format_words },
+	{ "body", KEY_WORD_BOOL, AT(body_form), .fallback = "\"json\"", .words = body_words },
 };
 static const struct key_table api_table = { TABLE(api_keys) };
 
@@ -240,9 +250,9 @@ static const struct manifest_key limit_keys[] = {
 	{ "weight", KEY_OWN, .fallback = "1", .read = read_limit_weight,
 	  .print = print_limit_weight },
 };
-static const struct key_table limit_table = { TABLE(limit_keys),
-					      .size = sizeof(struct manifest_limit),
-					      .finish = limit_finish };
+const struct key_table manifest_limit_table = { TABLE(limit_keys),
+						.size = sizeof(struct manifest_limit),
+						.finish = limit_finish };
 #undef AT
 
 #define AT(member) .at = offsetof(struct manifest_limit_header, member)
@@ -341,7 +351,7 @@ static const struct manifest_key manifest_keys[] = {
 	{ "critical", KEY_BOOL, AT(critical), .fallback = "true" },
 	{ "api", KEY_OBJECT, .of = &api_table },
 	{ "auth", KEY_OBJECT, AT(auth), .of = &auth_table },
-	{ "limits", KEY_LIST, AT(limits), COUNT(n_limits), .of = &limit_table },
+	{ "limits", KEY_LIST, AT(limits), COUNT(n_limits), .of = &manifest_limit_table },
 	{ "limit_headers", KEY_LIST, AT(limit_headers), COUNT(n_limit_headers),
 	  .of = &limit_header_table },
 	{ "retry_after", KEY_HEADERS, AT(retry_after), COUNT(n_retry_after),
@@ -356,8 +366,9 @@ static const struct manifest_key manifest_keys[] = {
 	{ "collections", KEY_NAMED, AT(collections), COUNT(n_collections),
 	  .of = &manifest_collection_table },
 	{ "hooks", KEY_OBJECT, .of = &hooks_table },
-	LATER("webhooks"),
-	LATER("actions"),
+	{ "settings", KEY_NAMED, AT(typed), COUNT(n_typed), .of = &manifest_setting_table },
+	{ "webhooks", KEY_OBJECT, AT(webhooks), .of = &manifest_webhooks_table },
+	{ "actions", KEY_NAMED, AT(actions), COUNT(n_actions), .of = &manifest_action_table },
 	LATER("cache"),
 	{ "adapters", KEY_OWN, .read = read_adapters, .print = print_adapters },
 	{ "rollout", KEY_OBJECT, .of = &rollout_table },
