@@ -190,16 +190,6 @@ struct manifest_breaker {
 	int n_groups;
 };
 
-#define ADAPTER_FIRST "1" /* the manifest itself, beside its adapters */
-/* A version of the driver: what it has otherwise, who gets it, and the manifest that comes of it. */
-struct manifest_adapter {
-	const char *name;
-	const cJSON *overlay;
-	double percent;   /* of the integrations, by a hash of their ids */
-	const char *flag; /* or all of them, while it is on; NULL: none */
-	struct manifest *manifest;
-};
-
 enum setting_type { SETTING_TEXT, SETTING_INT, SETTING_NUMBER, SETTING_BOOL, SETTING_URL };
 /* What {cfg.NAME} may be. */
 struct manifest_setting {
@@ -214,6 +204,16 @@ struct manifest_setting {
 /* An element of XML that is a list even where there is one of it, or none in its parent. */
 struct manifest_list {
 	const char *parent, *name; /* parent NULL: in any */
+};
+
+#define ADAPTER_FIRST "1" /* the manifest itself, beside its adapters */
+/* A version of the driver: what it has otherwise, who gets it, and the manifest that comes of it. */
+struct manifest_adapter {
+	const char *name;
+	const cJSON *overlay;
+	double percent;   /* of the integrations, by a hash of their ids */
+	const char *flag; /* or all of them, while it is on; NULL: none */
+	struct manifest *manifest;
 };
 
 struct manifest {

@@ -112,10 +112,10 @@ static void check_fetched(struct manifest_reader *r, const struct manifest_colle
 				  "missing (or \"embedded\", for what comes with its parent)");
 	else if (c->get && c->get[0] != '/')
 		reader_problem_at(r, sub(r, path, "get"), "a path begins with /");
-	manifest_check_paged(r, c, path);
 	if (c->incremental.step_ms && !c->incremental.lookback_first_ms)
 		reader_problem_at(r, sub(r, path, "incremental.lookback_first"),
 				  "missing: windows of \"step\" begin there");
+	manifest_check_paged(r, c, path);
 	if (c->detail && c->detail[0] != '/')
 		reader_problem_at(r, sub(r, path, "detail.get"), "a path begins with /");
 	if (c->incremental.on && !c->updated_at)

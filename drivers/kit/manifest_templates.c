@@ -203,16 +203,6 @@ static unsigned check_json(struct manifest_reader *r, struct template_place t, c
 	return seen;
 }
 
-static void check_ack(struct manifest_reader *r, const struct manifest_paging *p, const char *path)
-{
-	struct template_place t = { .path = arena_printf(r->arena, "%s.pagination.ack", path),
-				    .allowed = IN_CFG | IN_ID | IN_IDS };
-
-	check_template(r, &t, p->ack.post ? p->ack.post : p->ack.put);
-	t.path = arena_printf(r->arena, "%s.json", t.path);
-	check_json(r, t, p->ack.json);
-}
-
 static void check_request(struct manifest_reader *r, struct template_place t,
 			  const struct manifest_request *q)
 {
@@ -265,6 +255,16 @@ static void check_action(struct manifest_reader *r, const struct manifest_action
 		t.path = arena_printf(r->arena, "%s.undo", path);
 		check_request(r, t, &s->undo);
 	}
+}
+
+static void check_ack(struct manifest_reader *r, const struct manifest_paging *p, const char *path)
+{
+	struct template_place t = { .path = arena_printf(r->arena, "%s.pagination.ack", path),
+				    .allowed = IN_CFG | IN_ID | IN_IDS };
+
+	check_template(r, &t, p->ack.post ? p->ack.post : p->ack.put);
+	t.path = arena_printf(r->arena, "%s.pagination.ack.json", path);
+	check_json(r, t, p->ack.json);
 }
 
 static void check_collection(struct manifest_reader *r, const struct manifest_collection *c)
