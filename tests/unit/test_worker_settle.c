@@ -63,8 +63,8 @@ static int task_plan(struct attempt *a)
 	return plan.rc;
 }
 
-const struct task extra_tasks[] = { { "plan", task_plan, false, false },
-				    { NULL, NULL, false, false } };
+const struct task extra_tasks[] = { { "plan", task_plan, false, false, false },
+				    { NULL, NULL, false, false, false } };
 
 static void plan_is(int rc, enum err_class class, const char *rule, int64_t retry_after_ms)
 {
