@@ -116,7 +116,12 @@ static int find_integration(struct attempt *a)
 			&a->err, -EINVAL, ERR_BAD_JOB, "unknown integration",
 			"integration %lld does not exist; `longshore integration list` shows those that do",
 			(long long)id);
-	return rc < 0 ? rc : check_integration(a);
+	if (rc == 0)
+		rc = check_integration(a);
+	if (rc < 0)
+		return rc;
+	a->driver = integrations_driver(a->integration, a->driver, &a->err);
+	return a->driver ? 0 : -EINVAL;
 }
 
 /* ---- from payload to task ---- */

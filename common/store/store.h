@@ -32,6 +32,7 @@ struct integration {
 	char *status;                        /* active | paused | auth_broken */
 	char *status_reason;                 /* NULL if none */
 	cJSON *settings;                     /* object; {} if none */
+	char *overrides;                     /* JSON (drivers/kit/overlay.h); NULL: none */
 	int64_t created_ms, last_success_ms; /* 0 = never */
 };
 void integration_clear(struct integration *i);
@@ -54,6 +55,13 @@ int integration_each(struct pg *p, int64_t company_id, const char *partner, cons
 	__attribute__((warn_unused_result));
 int integration_set_status(struct pg *p, int64_t id, const char *status, const char *reason,
 			   struct err *err) __attribute__((warn_unused_result));
+/* NULL: left as it is.  base_url "": the manifest's again.  settings: those named, beside what is there.  -ENOENT. */
+struct integration_change {
+	const char *base_url, *overrides;
+	const cJSON *settings;
+};
+int integration_change(struct pg *p, int64_t id, const struct integration_change *change,
+		       struct err *err) __attribute__((warn_unused_result));
 int integration_touch_success(struct pg *p, int64_t id, struct err *err)
 	__attribute__((warn_unused_result));
 

@@ -91,6 +91,10 @@ struct door_partner *door_partner(struct door *d, const struct manifest *m); /* 
 const char *setting_text(const struct integration *i, const char *name,
 			 struct buf *keep); /* NULL: not set */
 
+/* The same, or its default; NULL: neither. */
+const char *cfg_text(const struct manifest *m, const struct integration *i, const char *name,
+		     struct buf *keep);
+
 /* call_limits.c */
 int route_limits(struct route *r, const struct caller *c, struct err *err)
 	__attribute__((warn_unused_result));

@@ -232,5 +232,7 @@ const struct manifest_setting *manifest_setting(const struct manifest *m,
 bool setting_fits(const struct manifest_setting *s, const char *text, struct buf *wanted);
 /* Everything with its defaults, as JSON text, for `longshore driver show`. */
 void manifest_print(const struct manifest *m, struct buf *out);
+/* The format as JSON Schema, for editors: one line.  Appends. */
+void manifest_schema(struct buf *out);
 
 #endif

@@ -80,15 +80,27 @@ static const struct key_table jobs_table = { TABLE(jobs_keys) };
 
 /* ---- errors ---- */
 
+#define TEXT_SCHEMA "{\"type\":\"string\",\"minLength\":1}"
+#define ONE_STATUS                                                \
+	"{\"type\":\"integer\",\"minimum\":100,\"maximum\":599}," \
+	"{\"type\":\"string\",\"pattern\":\"^[1-5]xx$\"}"
+#define STATUS_SCHEMA             \
+	"{\"anyOf\":[" ONE_STATUS \
+	",{\"type\":\"array\",\"minItems\":1,\"items\":{\"anyOf\":[" ONE_STATUS "]}}]}"
+
 #define AT(member) .at = offsetof(struct manifest_rule, member)
-#define RULE_KEYS                                                                                  \
-	{ "status", KEY_OWN, .read = read_statuses, .print = print_statuses },                     \
-		{ "json", KEY_PATH, AT(json) }, { "in", KEY_JSON_LIST, AT(in) },                   \
-		{ "contains", KEY_OWN, .read = read_json_contains, .print = print_json_contains }, \
-		{ "text", KEY_OWN, .read = read_body_contains, .print = print_body_contains },     \
-		{ "header", KEY_HEADER, AT(header) },                                              \
-	{                                                                                          \
-		"at", KEY_OWN, .read = read_rule_at, .print = print_rule_at                        \
+#define RULE_KEYS                                                                                \
+	{ "status", KEY_OWN, .read = read_statuses, .print = print_statuses,                     \
+	  .schema = STATUS_SCHEMA },                                                             \
+		{ "json", KEY_PATH, AT(json) }, { "in", KEY_JSON_LIST, AT(in) },                 \
+		{ "contains", KEY_OWN, .read = read_json_contains, .print = print_json_contains, \
+		  .schema = TEXT_SCHEMA },                                                       \
+		{ "text", KEY_OWN, .read = read_body_contains, .print = print_body_contains,     \
+		  .schema = TEXT_SCHEMA },                                                       \
+		{ "header", KEY_HEADER, AT(header) },                                            \
+	{                                                                                        \
+		"at", KEY_OWN, .read = read_rule_at, .print = print_rule_at,                     \
+			       .schema = "{\"const\":\"token_url\"}"                             \
 	}
 
 /* The classes that an answer can have; the others are Longshore's own. */
@@ -180,7 +192,7 @@ static const struct manifest_key auth_keys[] = {
 	{ "params", KEY_PAIRS, AT(params) },
 	{ "token", KEY_PATH, AT(token_path), .fallback = "\"access_token\"" },
 	{ "expires", KEY_OWN, .fallback = "\"seconds:expires_in\"", .read = read_expires,
-	  .print = print_expires },
+	  .print = print_expires, .schema = TEXT_SCHEMA },
 	{ "early", KEY_DURATION, AT(early_ms), .fallback = "\"5m\"", .max = DAY_MS },
 	{ "usable_after", KEY_DURATION, AT(usable_after_ms), .max = DAY_MS },
 	{ "mint_limit", KEY_OBJECT, .of = &mint_table },
@@ -239,7 +251,9 @@ static const struct key_word limit_kind_words[] = {
 };
 static const struct manifest_key limit_keys[] = {
 	{ "scope", KEY_OWN, .fallback = "\"integration\"", .read = read_limit_scope,
-	  .print = print_limit_scope },
+	  .print = print_limit_scope,
+	  .schema = "{\"anyOf\":[{\"enum\":[\"integration\",\"partner\",\"egress\"]},"
+		    "{\"type\":\"string\",\"pattern\":\"^endpoints:[a-z0-9_]{1,40}$\"}]}" },
 	{ "kind", KEY_WORD, AT(kind), .fallback = "\"sliding\"", .words = limit_kind_words },
 	{ "rate", KEY_INT64, AT(rate), .flags = KEY_REQUIRED, .min = 1, .max = 1000000000 },
 	{ "window", KEY_DURATION, AT(window_ms), .flags = KEY_REQUIRED, .min = 1,
@@ -247,7 +261,9 @@ static const struct manifest_key limit_keys[] = {
 	{ "share", KEY_SHARE, AT(share), .fallback = "0.8" },
 	{ "burst", KEY_INT64, AT(burst), .min = 1, .max = 1000000000 },
 	{ "weight", KEY_OWN, .fallback = "1", .read = read_limit_weight,
-	  .print = print_limit_weight },
+	  .print = print_limit_weight,
+	  .schema = "{\"anyOf\":[{\"type\":\"integer\",\"minimum\":1},"
+		    "{\"type\":\"string\",\"pattern\":\"^header:.\"}]}" },
 };
 const struct key_table manifest_limit_table = { TABLE(limit_keys),
 						.size = sizeof(struct manifest_limit),
@@ -338,7 +354,8 @@ static const struct manifest_key paging_keys[] = {
 	{ "first", KEY_INT64, AT(first), .fallback = "1", .min = 0, .max = 1000000 },
 	{ "size", KEY_INT, AT(size), .fallback = "100", .min = 1, .max = 100000 },
 	{ "max_pages", KEY_INT, AT(max_pages), .fallback = "10000", .min = 1, .max = 100000000 },
-	{ "stop", KEY_OWN, .read = read_stops, .print = print_stops },
+	{ "stop", KEY_OWN, .read = read_stops, .print = print_stops,
+	  .schema = "{\"type\":\"array\",\"minItems\":1,\"items\":" TEXT_SCHEMA "}" },
 	LATER("expires"),
 	LATER("rescan_overlap"),
 	LATER("ack"),

@@ -66,7 +66,7 @@ static const char *name_value(const char *name, void *arg)
 	if (strcmp(name, "id") == 0)
 		return l->id;
 	if (strncmp(name, "cfg.", 4) == 0)
-		return setting_text(l->c->integration, name + 4, &l->keep);
+		return cfg_text(l->c->driver->manifest, l->c->integration, name + 4, &l->keep);
 	if (!l->o)
 		return NULL;
 	if (strncmp(name, "parent.", 7) == 0)
