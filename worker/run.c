@@ -133,13 +133,22 @@ static int check_time(struct attempt *a)
 		a->err.retry_after_ms = a->job.run_at_ms - now;
 		return err_set(&a->err, -EAGAIN, ERR_HOLD, "run_at", "not before its run_at");
 	}
-	/* A fan-out that has begun goes on, or it would leave children out. */
-	if (a->job.expires_in_s && !a->fanned &&
-	    now - fresh_waits_since(a) > a->job.expires_in_s * 1000)
+	return 0;
+}
+
+/* A fan-out that has begun goes on, or it would leave children out. */
+static int check_expiry(struct attempt *a)
+{
+	bool over = false;
+	int rc = 0;
+
+	if (a->job.expires_in_s && !a->fanned)
+		rc = fresh_waited_beyond(a, a->job.expires_in_s * 1000, &over);
+	if (rc == 0 && over)
 		return err_set(&a->err, -EINVAL, ERR_EXPIRED, "expires_in",
 			       "waited longer than its expires_in of %lld s",
 			       (long long)a->job.expires_in_s);
-	return 0;
+	return rc;
 }
 
 /* A job that was on the CPU when a process died runs with no other such job beside it: if it dies again it takes one suspect
@@ -183,6 +192,8 @@ static int start_task(struct attempt *a)
 		rc = check_time(a);
 	if (rc == 0 && !a->skipped && t->needs_integration)
 		rc = find_integration(a);
+	if (rc == 0 && !a->skipped)
+		rc = check_expiry(a);
 	if (rc == 0 && !a->skipped)
 		rc = fresh_check(a);
 	if (rc < 0 || a->skipped)

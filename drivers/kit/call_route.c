@@ -107,6 +107,7 @@ static void route_free(struct route *r)
 		free((char *)r->seen[i].reset);
 	}
 	free(r->seen);
+	free(r->told);
 	route_limits_free(r);
 	roots_clear(&r->roots);
 	free(r);

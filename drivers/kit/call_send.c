@@ -41,13 +41,30 @@ static void hold_body(struct call_result *r)
 struct sending {
 	struct limiter *limiter;
 	struct permit *permit;
+	bool repeatable, sent, again;
 };
 
+/* libcurl begins anew by itself where a kept connection died under the request, or refused it.  The partner may have counted the first
+ * time: its permit stays used, and another goes with the second time.  What is not to be sent twice is not. */
 static bool may_send(void *arg)
 {
-	const struct sending *s = arg;
+	struct sending *s = arg;
 
-	return !s->permit || limiter_sent(s->limiter, s->permit);
+	s->again = s->sent;
+	if (s->again && (s->permit || !s->repeatable))
+		return false;
+	s->sent = !s->permit || limiter_sent(s->limiter, s->permit);
+	return s->sent;
+}
+
+/* Whether the first time did anything nobody knows. */
+static int lost_on_the_way(struct call_result *r)
+{
+	r->http.status = 0;
+	r->http.failure = "reset";
+	snprintf(r->http.detail, sizeof(r->http.detail),
+		 "the connection was lost before the answer began");
+	return 0;
 }
 
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
@@ -56,7 +73,9 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 	const struct manifest *m = x->route->driver->manifest;
 	struct http_header headers[DOOR_HEADERS_MAX + 2];
 	struct buf url = BUF_INIT;
-	struct sending sending = { c->door->limiter, x->permit };
+	struct sending sending = { .limiter = c->door->limiter,
+				   .permit = x->permit,
+				   .repeatable = x->spec->repeatable };
 	struct http_request q = {
 		.sending = may_send,
 		.sending_arg = &sending,
@@ -82,6 +101,8 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		if (x->permit)
 			limiter_sending(c->door->limiter, x->permit);
 		rc = http_send(x->route->partner->pool, &q, &r->http);
+		if (rc == -ESTALE && sending.again && !x->spec->repeatable)
+			rc = lost_on_the_way(r);
 		if (rc < 0 && rc != -ESTALE)
 			err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call",
 				rc == -ECANCELED ? "cancelled while %s %s was under way"
