@@ -11,6 +11,7 @@
 #include "common/base/err.h"
 #include "common/base/json.h"
 #include "common/io/pg.h"
+#include "common/store/rows.h"
 
 /* ---- company.c ---- */
 /* -EEXIST, -EINVAL (empty, or a number: an id could not be told from it). */
@@ -270,5 +271,10 @@ int migrate_run(const char *url, migrate_fn applied, void *arg, struct err *err)
 /* 0 the schema is at (or beyond) what this binary needs | -ENODATA: not migrated: err says which
  * command to run. Waits. */
 int migrate_check(struct pg *p, struct err *err) __attribute__((warn_unused_result));
+
+/* ---- look_row.c ---- */
+/* One row as an object by columns, without its extra.  Waits.  -ENOENT (err untouched): there is none, or it is deleted. */
+int row_look(struct pg *p, enum row_table table, int64_t integration_id, const char *external_id,
+	     cJSON **out, struct err *err) __attribute__((warn_unused_result));
 
 #endif

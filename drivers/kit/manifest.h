@@ -135,6 +135,7 @@ struct manifest_collection {
 	const char *detail;    /* "/listings/{id}", or NULL */
 	struct manifest_incremental incremental;
 	const char *group;        /* of endpoints, with limits of its own; NULL */
+	uint64_t parent_columns;  /* set of the columns of the parent's row in {parent.X} */
 	const char *each;         /* parent collection, or NULL: one call per parent */
 	const char *embedded;     /* path inside the parent's item, with each; or NULL */
 	const char *when_changed; /* the parent's column, or NULL */

@@ -1,14 +1,39 @@
 #include "drivers/kit/paginate_parts.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/base/zone.h"
 #include "drivers/kit/call_door.h"
 #include "drivers/kit/subst.h"
+
+/* In a zone, with its offset: a form with % may say %z, and iso8601 does. */
+static void format_there(const char *format, const struct zone *tz, int64_t us, struct buf *out)
+{
+	int64_t off = zone_offset_s(tz, us / 1000000), ms = us / 1000 % 1000;
+	time_t s = (time_t)(us / 1000000 + off);
+	char text[128], fraction[8] = "";
+	struct tm tm;
+
+	if (!gmtime_r(&s, &tm))
+		return;
+	tm.tm_gmtoff = off;
+	if (strchr(format, '%')) {
+		if (strftime(text, sizeof(text), format, &tm) > 0)
+			buf_puts(out, text);
+		return;
+	}
+	if (strcmp(format, "iso8601_ms") == 0)
+		snprintf(fraction, sizeof(fraction), ".%03d", (int)ms);
+	if (strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) > 0)
+		buf_printf(out, "%s%s%c%02d:%02d", text, fraction, off < 0 ? '-' : '+',
+			   (int)(llabs(off) / 3600), (int)(llabs(off) / 60 % 60));
+}
 
 void format_time(const char *format, int64_t us, struct buf *out)
 {
@@ -54,7 +79,15 @@ static const char *parent_value(struct names *l, const char *name)
 
 static const char *time_value(struct names *l, int64_t us)
 {
-	format_time(l->o->collection->incremental.format, us > 0 ? us : 0, &l->keep);
+	const struct manifest_incremental *inc = &l->o->collection->incremental;
+	const char *format = inc->format ? inc->format : "iso8601";
+
+	if (us < 0)
+		us = 0;
+	if (inc->tz && strncmp(format, "epoch", 5) != 0)
+		format_there(format, inc->tz, us, &l->keep);
+	else
+		format_time(format, us, &l->keep);
 	return buf_str(&l->keep);
 }
 
