@@ -18,6 +18,7 @@
 /* A driver with overrides, shared by the entries that were read one after the other while they stayed the same. */
 struct own {
 	struct driver *driver; /* NULL: they do not fit */
+	const struct driver *base;
 	char *overrides, *problem;
 	int refs;
 };
@@ -61,6 +62,7 @@ static struct own *own_new(const struct integration *i, const struct driver *bas
 	char *shown = mem_printf("the overrides of integration %lld", (long long)i->id);
 
 	o->refs = 1;
+	o->base = base;
 	o->overrides = mem_strdup(i->overrides);
 	if (driver_overlaid(base, shown, i->overrides, &o->driver, &problems) < 0) {
 		problems.data[strcspn(problems.data, "\n")] = '\0';
@@ -246,6 +248,11 @@ const struct driver *integrations_driver(const struct integration *i, const stru
 
 	if (!i->overrides || !base)
 		return base;
+	if (e->own &&
+	    e->own->base != base) { /* another version of the driver since the entry before */
+		own_put(e->own);
+		e->own = NULL;
+	}
 	if (!e->own)
 		e->own = own_new(i, base);
 	if (!e->own->driver)

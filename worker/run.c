@@ -100,6 +100,18 @@ static int check_integration(struct attempt *a)
 	return 0;
 }
 
+/* Of several versions of the driver, the integration's. */
+static int choose_adapter(struct attempt *a)
+{
+	const struct driver *d =
+		driver_for(a->driver, a->integration->id, a->integration->settings, NULL, &a->err);
+
+	if (!d)
+		return -EINVAL;
+	a->driver = d;
+	return 0;
+}
+
 static int find_integration(struct attempt *a)
 {
 	int64_t id = a->job.integration_id;
@@ -118,6 +130,8 @@ static int find_integration(struct attempt *a)
 			(long long)id);
 	if (rc == 0)
 		rc = check_integration(a);
+	if (rc == 0)
+		rc = choose_adapter(a);
 	if (rc < 0)
 		return rc;
 	a->driver = integrations_driver(a->integration, a->driver, &a->err);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "drivers/kit/manifest_adapters.h"
 #include "drivers/kit/manifest_read.h"
 
 struct manifest_owner *manifest_owner_new(const char *file)
@@ -28,6 +29,7 @@ void manifest_free(struct manifest *m)
 
 	if (!o)
 		return;
+	manifest_free_adapters(m);
 	for (struct kept_tree *k = o->trees; k; k = k->next)
 		cJSON_Delete(k->tree);
 	arena_free(o->arena);
@@ -61,6 +63,8 @@ static int read_tree(struct manifest_reader *r, struct manifest **out)
 	reader_object(r, &manifest_table, o->tree, &o->m);
 	if (cJSON_IsObject(o->tree))
 		manifest_check(r);
+	if (r->n_problems == 0 && manifest_make_adapters(r) < 0)
+		r->n_problems++;
 	buf_clear(&r->path);
 	if (r->n_problems) {
 		manifest_free(&o->m);

@@ -74,19 +74,43 @@ struct manifest_limit_header {
 	enum reset_unit unit;
 };
 
-enum paging_kind { PAGING_NONE, PAGING_OFFSET, PAGING_PAGE, PAGING_CURSOR };
+enum paging_kind {
+	PAGING_NONE,
+	PAGING_OFFSET,
+	PAGING_PAGE,
+	PAGING_CURSOR,
+	PAGING_NEXT_URL,
+	PAGING_LINK,
+	PAGING_KEYSET,
+	PAGING_ACK_QUEUE
+};
+#define PAGING_KINDS (PAGING_ACK_QUEUE + 1)
+enum paging_place { PAGING_IN_QUERY, PAGING_IN_BODY, PAGING_IN_PATH };
 enum stop_kind { STOP_EMPTY, STOP_SHORT_PAGE, STOP_TOTAL, STOP_HAS_MORE, STOP_NO_CURSOR };
 struct manifest_stop {
 	enum stop_kind kind;
 	const char *path;
 };
+/* How what was read from a queue is confirmed, once it is stored. */
+struct manifest_ack {
+	const char *post, *put; /* one of them: a path template */
+	const cJSON *json;      /* the body, with templates in its texts; NULL: none */
+	const char *id;         /* path of what is confirmed; NULL: the collection's id */
+};
 struct manifest_paging {
 	enum paging_kind kind;
+	enum paging_place in; /* where size, offset, page or cursor go */
 	const char *limit_param, *offset_param, *page_param, *cursor_param,
-		*cursor;     /* cursor: a path in the answer */
-	const char *total;   /* a path, or NULL */
-	int64_t first;       /* first page number */
-	int size, max_pages; /* 100, 10,000 */
+		*cursor;          /* cursor: a path in the answer */
+	const char *next;         /* next_url: a path in the answer */
+	const char *param, *key;  /* keyset: key, a path in the last record, goes to param */
+	const char *total;        /* a path, or NULL */
+	int64_t first;            /* first page number */
+	const char *first_cursor; /* what stands for a cursor before there is one, or NULL */
+	int size, max_pages;      /* 100, 10,000 */
+	int rescan_overlap;       /* items a page goes back over the one before */
+	int64_t expires_ms;       /* life of a cursor; 0: for ever */
+	struct manifest_ack ack;
 	struct manifest_stop stops[6];
 	int n_stops;
 };
@@ -128,7 +152,9 @@ struct manifest_column {
 
 struct manifest_collection {
 	const char *name;
-	const char *get; /* path template; NULL: embedded */
+	const char *get;   /* path template; NULL: embedded, or post */
+	const char *post;  /* the same for a list that is asked for with a body */
+	const cJSON *json; /* that body, with templates in its texts; NULL: none */
 	struct manifest_pairs query;
 	const char *records, *id, *updated_at;
 	const char *id_prefix; /* "" */
@@ -181,6 +207,16 @@ struct manifest_list {
 	const char *parent, *name; /* parent NULL: in any */
 };
 
+#define ADAPTER_FIRST "1" /* the manifest itself, beside its adapters */
+/* A version of the driver: what it has otherwise, who gets it, and the manifest that comes of it. */
+struct manifest_adapter {
+	const char *name;
+	const cJSON *overlay;
+	double percent;   /* of the integrations, by a hash of their ids */
+	const char *flag; /* or all of them, while it is on; NULL: none */
+	struct manifest *manifest;
+};
+
 struct manifest {
 	const char *partner, *title, *path;         /* path: the file */
 	const char *base_production, *base_sandbox; /* sandbox may be NULL */
@@ -208,6 +244,8 @@ struct manifest {
 	int n_collections;
 	bool critical; /* false: a failure degrades to what is cached */
 	struct manifest_breaker breaker;
+	struct manifest_adapter *adapters;
+	int n_adapters;
 	bool decode_body; /* hooks.decode_body: the C of the folder turns bodies into JSON */
 	struct manifest_webhooks webhooks;
 	const struct manifest_action *actions;

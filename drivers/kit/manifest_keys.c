@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "drivers/kit/manifest_adapters.h"
 #include "drivers/kit/manifest_read.h"
 
 #define SECOND_MS INT64_C(1000)
@@ -324,69 +325,6 @@ static const struct key_table breaker_table = { TABLE(breaker_keys) };
 #undef AT
 #undef COUNT
 
-/* ---- pagination ---- */
-
-#define AT(member) .at = offsetof(struct manifest_paging, member)
-
-static const struct key_word paging_words[] = {
-	{ "none", PAGING_NONE },
-	{ "offset", PAGING_OFFSET },
-	{ "page", PAGING_PAGE },
-	{ "cursor", PAGING_CURSOR },
-	{ "link", KEY_WORD_LATER },
-	{ "next_url", KEY_WORD_LATER },
-	{ "keyset", KEY_WORD_LATER },
-	{ "ack_queue", KEY_WORD_LATER },
-	{ NULL, 0 },
-};
-static const struct key_word paging_in_words[] = {
-	{ "query", 0 }, { "body", KEY_WORD_LATER }, { "path", KEY_WORD_LATER }, { NULL, 0 }
-};
-static const struct manifest_key paging_keys[] = {
-	{ "kind", KEY_WORD, AT(kind), .flags = KEY_REQUIRED, .words = paging_words },
-	{ "in", KEY_FIXED, .words = paging_in_words },
-	{ "limit_param", KEY_TEXT, AT(limit_param) },
-	{ "offset_param", KEY_TEXT, AT(offset_param) },
-	{ "page_param", KEY_TEXT, AT(page_param) },
-	{ "cursor_param", KEY_TEXT, AT(cursor_param) },
-	{ "cursor", KEY_PATH, AT(cursor), .flags = KEY_ANSWER },
-	{ "total", KEY_PATH, AT(total), .flags = KEY_ANSWER },
-	{ "first", KEY_INT64, AT(first), .fallback = "1", .min = 0, .max = 1000000 },
-	{ "size", KEY_INT, AT(size), .fallback = "100", .min = 1, .max = 100000 },
-	{ "max_pages", KEY_INT, AT(max_pages), .fallback = "10000", .min = 1, .max = 100000000 },
-	{ "stop", KEY_OWN, .read = read_stops, .print = print_stops,
-	  .schema = "{\"type\":\"array\",\"minItems\":1,\"items\":" TEXT_SCHEMA "}" },
-	LATER("expires"),
-	LATER("rescan_overlap"),
-	LATER("ack"),
-	LATER("every"),
-	LATER("param"),
-	LATER("key"),
-	LATER("next"),
-};
-
-static void add_stop(struct manifest_paging *p, enum stop_kind kind, const char *path)
-{
-	p->stops[p->n_stops++] = (struct manifest_stop){ kind, path };
-}
-
-static void paging_finish(struct manifest_reader *r, void *base)
-{
-	struct manifest_paging *p = base;
-
-	if (p->n_stops)
-		return;
-	if (p->kind == PAGING_CURSOR)
-		add_stop(p, STOP_NO_CURSOR, NULL);
-	if (p->kind != PAGING_OFFSET && p->kind != PAGING_PAGE)
-		return;
-	add_stop(p, STOP_SHORT_PAGE, NULL);
-	if (p->total)
-		add_stop(p, STOP_TOTAL, p->total);
-}
-const struct key_table manifest_pagination = { TABLE(paging_keys), .finish = paging_finish };
-#undef AT
-
 /* ---- the whole ---- */
 
 #define AT(member) .at = offsetof(struct manifest, member)
@@ -407,6 +345,20 @@ static bool hooks_present(const void *base)
 	return ((const struct manifest *)base)->decode_body;
 }
 static const struct key_table hooks_table = { TABLE(hook_keys), .present = hooks_present };
+
+static const struct manifest_key rollout_keys[] = {
+	{ "adapter", KEY_OWN, .flags = KEY_REQUIRED, .read = read_rollout, .print = print_rollout },
+};
+static bool rollout_present(const void *base)
+{
+	const struct manifest *m = base;
+	struct buf ignored = BUF_INIT;
+	bool present = print_rollout(m, &ignored);
+
+	buf_clear(&ignored);
+	return present;
+}
+static const struct key_table rollout_table = { TABLE(rollout_keys), .present = rollout_present };
 
 static const struct manifest_key manifest_keys[] = {
 	{ "partner", KEY_TEXT, AT(partner), .flags = KEY_REQUIRED },
@@ -434,7 +386,8 @@ static const struct manifest_key manifest_keys[] = {
 	{ "webhooks", KEY_OBJECT, AT(webhooks), .of = &manifest_webhooks_table },
 	{ "actions", KEY_NAMED, AT(actions), COUNT(n_actions), .of = &manifest_action_table },
 	LATER("cache"),
-	LATER("rollout"),
+	{ "adapters", KEY_OWN, .read = read_adapters, .print = print_adapters },
+	{ "rollout", KEY_OBJECT, .of = &rollout_table },
 	LATER("checks"),
 };
 

@@ -97,6 +97,8 @@ static const struct key_table belongs_table = { TABLE(belongs_keys), .present = 
 
 static const struct manifest_key collection_keys[] = {
 	{ "get", KEY_TEXT, AT(get) },
+	{ "post", KEY_TEXT, AT(post) },
+	{ "json", KEY_JSON, AT(json) },
 	{ "query", KEY_PAIRS, AT(query) },
 	{ "records", KEY_PATH, AT(records), .flags = KEY_WILD },
 	{ "id", KEY_PATH, AT(id), .flags = KEY_REQUIRED | KEY_PLACE },
@@ -119,8 +121,6 @@ static const struct manifest_key collection_keys[] = {
 	{ "map", KEY_NAMED, AT(map), COUNT(n_map), .of = &manifest_column_table,
 	  .flags = KEY_REQUIRED },
 	{ "extra", KEY_TEXTS, AT(extra), COUNT(n_extra) },
-	LATER("post"),
-	LATER("json"),
 };
 
 static void collection_finish(struct manifest_reader *r, void *base)

@@ -194,7 +194,10 @@ bool print_table(const void *base, struct buf *out);
 /* What takes more than one place of the manifest. */
 void manifest_check(struct manifest_reader *r); /* manifest_check.c */
 void manifest_check_paging(struct manifest_reader *r, const struct manifest_paging *p,
-			   const char *path);
+			   const char *path); /* manifest_paging.c */
+/* What takes the collection that pages so. */
+void manifest_check_paged(struct manifest_reader *r, const struct manifest_collection *c,
+			  const char *path);
 void manifest_check_limits(struct manifest_reader *r);      /* manifest_limits.c */
 void manifest_check_collections(struct manifest_reader *r); /* manifest_collections.c */
 void manifest_check_map(struct manifest_reader *r, struct manifest_collection *c,

@@ -15,6 +15,8 @@ enum {
 	IN_ID = 8,
 	IN_TIME = 16, /* now */
 	IN_SINCE = 32,
+	IN_CURSOR = 64,
+	IN_IDS = 128,
 	IN_UNTIL = 256,
 	IN_IN = 512,
 	IN_KEPT = 1024,
@@ -43,6 +45,8 @@ static const struct {
 	{ "events", IN_EVENTS },
 	{ "callback_url", IN_CALLBACK },
 	{ "webhook.id", IN_WEBHOOK },
+	{ "cursor", IN_CURSOR },
+	{ "ids", IN_IDS },
 };
 
 struct template_place {
@@ -264,6 +268,16 @@ static void check_action(struct manifest_reader *r, const struct manifest_action
 	}
 }
 
+static void check_ack(struct manifest_reader *r, const struct manifest_paging *p, const char *path)
+{
+	struct template_place t = { .path = arena_printf(r->arena, "%s.pagination.ack", path),
+				    .allowed = IN_CFG | IN_ID | IN_IDS };
+
+	check_template(r, &t, p->ack.post ? p->ack.post : p->ack.put);
+	t.path = arena_printf(r->arena, "%s.pagination.ack.json", path);
+	check_json(r, t, p->ack.json);
+}
+
 static void check_collection(struct manifest_reader *r, const struct manifest_collection *c)
 {
 	const char *path = arena_printf(r->arena, "collections.%s", c->name);
@@ -275,15 +289,20 @@ static void check_collection(struct manifest_reader *r, const struct manifest_co
 					    &((struct manifest_collection *)c)->parent_columns };
 	unsigned seen;
 
-	t.path = arena_printf(r->arena, "%s.get", path);
-	seen = check_template(r, &t, c->get);
+	if (c->paging.in == PAGING_IN_PATH)
+		t.allowed |= IN_CURSOR;
+	t.path = arena_printf(r->arena, "%s.%s", path, c->post ? "post" : "get");
+	seen = check_template(r, &t, c->post ? c->post : c->get);
 	t.path = arena_printf(r->arena, "%s.query", path);
-	t.allowed |= IN_TIME | IN_UNTIL;
+	t.allowed = (t.allowed | IN_TIME | IN_UNTIL) & ~(unsigned)IN_CURSOR;
 	seen |= check_pairs(r, t, &c->query);
-	if (c->each && c->get && !(seen & IN_PARENT))
+	t.path = arena_printf(r->arena, "%s.json", path);
+	seen |= check_json(r, t, c->json);
+	check_ack(r, &c->paging, path);
+	if (c->each && (c->get || c->post) && !(seen & IN_PARENT))
 		reader_problem_at(
 			r, path,
-			"each call would be the same: \"get\" or \"query\" needs a {parent.X}");
+			"each call would be the same: \"get\", \"query\" or \"json\" needs a {parent.X}");
 	t = (struct template_place){ .path = arena_printf(r->arena, "%s.detail.get", path),
 				     .allowed = IN_CFG | IN_ID };
 	seen = check_template(r, &t, c->detail);

@@ -183,6 +183,9 @@ int manifest_overlay(const struct manifest *base, const char *shown, const char 
 	if (rc < 0)
 		return rc;
 	tree = cJSON_Duplicate(b->tree, true);
+	/* what is overridden is one version of several: that which the integration has */
+	cJSON_DeleteItemFromObjectCaseSensitive(tree, "adapters");
+	cJSON_DeleteItemFromObjectCaseSensitive(tree, "rollout");
 	put_over(tree, overlay);
 	cJSON_Delete(overlay);
 	return manifest_parse_tree(base->path, shown, text, len, tree, out, problems);

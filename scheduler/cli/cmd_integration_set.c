@@ -116,14 +116,20 @@ static int put_flags(const struct cli *c, const struct integration *i, struct bu
 	return rc;
 }
 
-/* As the workers will: over the manifest, and the whole checked. */
-static int check_fit(const struct cli *c, const struct driver *d, const struct buf *text)
+/* As the workers will: over the manifest (of the version that it has), and the whole checked. */
+static int check_fit(const struct cli *c, const struct driver *base, const struct integration *i,
+		     const struct buf *text)
 {
+	struct err err = { 0 };
+	const struct driver *d = driver_for(base, i->id, i->settings, NULL, &err);
 	const char *shown = overrides_file && !limits && !map ? overrides_file : "overrides";
 	struct buf problems = BUF_INIT;
 	struct driver *fit = NULL;
-	int rc = driver_overlaid(d, shown, text->data, &fit, &problems);
+	int rc;
 
+	if (!d)
+		return cli_fail(c, EXIT_FAILED, "%s", err.text);
+	rc = driver_overlaid(d, shown, text->data, &fit, &problems);
 	if (rc < 0) {
 		fputs(buf_str(&problems), stderr);
 		rc = EXIT_MISUSED;
@@ -143,7 +149,7 @@ static int read_overrides(const struct cli *c, const struct driver *d, const str
 	if (rc == 0 && (limits || map || clear))
 		rc = put_flags(c, i, text);
 	if (rc == 0 && text->len)
-		rc = check_fit(c, d, text);
+		rc = check_fit(c, d, i, text);
 	return rc;
 }
 
