@@ -48,10 +48,9 @@ static int confirm(struct confirm *f, struct page *page, struct err *err)
 		return -EINVAL;
 	}
 	if (json) {
-		json_print(json, &body);
+		spec.content_type = body_write(p->c->driver->manifest, json, &body);
 		spec.body = body.data;
 		spec.body_len = body.len;
-		spec.content_type = BODY_TYPE;
 	}
 	spec.path = buf_str(&path);
 	rc = call(p->c, &spec, &r, err);

@@ -107,6 +107,8 @@ static const char *name_value(const char *name, void *arg)
 	if (strcmp(name, "since") == 0 && l->o->since_us > 0)
 		return time_value(l,
 				  l->o->since_us - l->o->collection->incremental.overlap_ms * 1000);
+	if (strcmp(name, "until") == 0 && l->o->until_us)
+		return time_value(l, l->o->until_us);
 	if (strcmp(name, "now") == 0 || strcmp(name, "until") == 0)
 		return time_value(l, redis_now_us(l->c->door->redis));
 	return NULL;
