@@ -98,6 +98,10 @@ struct door_partner *door_partner(struct door *d, const struct manifest *m); /* 
 const char *setting_text(const struct integration *i, const char *name,
 			 struct buf *keep); /* NULL: not set */
 
+/* The same, or its default; NULL: neither. */
+const char *cfg_text(const struct manifest *m, const struct integration *i, const char *name,
+		     struct buf *keep);
+
 /* call_limits.c */
 int64_t limit_share(int64_t n, double share); /* at least 1 */
 int route_limits(struct route *r, const struct caller *c, struct err *err)

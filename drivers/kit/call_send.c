@@ -281,6 +281,9 @@ void exchange_read(struct caller *c, const struct exchange *x, struct call_resul
 		*out = unread;
 	else if (out->class == ERR_NONE && unread.class != ERR_NONE)
 		*out = unread;
+	else if (strcmp(out->rule, "not JSON") == 0 && unread.class == ERR_DATA &&
+		 strcmp(unread.rule, "json") != 0)
+		*out = unread; /* what was to become JSON says better what is wrong */
 	if (out->class != ERR_NONE)
 		redact_text(out);
 	door_count(x->route->partner, x->spec->endpoint, &r->http);

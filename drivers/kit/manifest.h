@@ -183,6 +183,7 @@ struct manifest_collection {
 	int64_t detail_ttl_ms; /* of a kept answer to that; 0: none is kept */
 	struct manifest_incremental incremental;
 	const char *group;        /* of endpoints, with limits of its own; NULL */
+	uint64_t parent_columns;  /* set of the columns of the parent's row in {parent.X} */
 	const char *each;         /* parent collection, or NULL: one call per parent */
 	const char *embedded;     /* path inside the parent's item, with each; or NULL */
 	const char *when_changed; /* the parent's column, or NULL */
@@ -298,5 +299,7 @@ const struct manifest_lookup *manifest_lookup(const struct manifest *m,
 void manifest_print_lookup(const struct manifest_lookup *l, struct buf *out);
 /* Everything with its defaults, as JSON text, for `longshore driver show`. */
 void manifest_print(const struct manifest *m, struct buf *out);
+/* The format as JSON Schema, for editors: one line.  Appends. */
+void manifest_schema(struct buf *out);
 
 #endif
