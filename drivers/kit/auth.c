@@ -254,6 +254,8 @@ static void append_value(const struct manifest *m, const struct auth_entry *e, s
 	int n;
 	const char *const *needs = auth_needs(m, &n), *value;
 
+	if (m->auth.kind == AUTH_SIGNED) /* auth_sign.c, when all of the request is known */
+		return;
 	if (m->auth.kind == AUTH_BASIC) {
 		append_basic(e, needs[0], n > 1 ? needs[1] : "password", out);
 		return;

@@ -15,14 +15,22 @@ enum {
 	IN_ID = 8,
 	IN_TIME = 16, /* now */
 	IN_SINCE = 32,
+	IN_REQUEST = 64, /* of one that is signed */
+	IN_STAMP = 128,  /* ts, nonce, the body's hash */
+	IN_SIGNATURE = 256,
 };
 
 static const struct {
 	const char *name; /* a prefix where it ends in a dot */
 	unsigned bit;
 } places[] = {
-	{ "cfg.", IN_CFG }, { "cred.", IN_CRED }, { "parent.", IN_PARENT },
-	{ "id", IN_ID },    { "now", IN_TIME },   { "since", IN_SINCE },
+	{ "cfg.", IN_CFG },          { "cred.", IN_CRED },
+	{ "parent.", IN_PARENT },    { "id", IN_ID },
+	{ "now", IN_TIME },          { "since", IN_SINCE },
+	{ "method", IN_REQUEST },    { "path", IN_REQUEST },
+	{ "query", IN_REQUEST },     { "body", IN_REQUEST },
+	{ "ts", IN_STAMP },          { "nonce", IN_STAMP },
+	{ "body_sha256", IN_STAMP }, { "signature", IN_SIGNATURE },
 };
 
 struct template_place {
@@ -57,8 +65,11 @@ static const char *allowed_text(struct manifest_reader *r, unsigned allowed)
 static void unknown_name(struct manifest_reader *r, const struct template_place *t,
 			 const char *name)
 {
-	static const char *const known[] = { "id",     "ids", "since",        "until", "now",
-					     "cursor", "key", "callback_url", "events" };
+	static const char *const known[] = { "id",       "ids",    "since", "until",
+					     "now",      "cursor", "key",   "callback_url",
+					     "events",   "method", "path",  "query",
+					     "body",     "ts",     "nonce", "body_sha256",
+					     "signature" };
 
 	reader_problem_at(r, t->path, "{%s} is not known%s", name,
 			  reader_nearest(r, name, known, ARRAY_LEN(known)));
@@ -181,6 +192,14 @@ void manifest_check_templates(struct manifest_reader *r)
 	check_pairs(r, (struct template_place){ "api.headers", IN_CFG, NULL }, &m->headers);
 	check_pairs(r, (struct template_place){ "auth.params", IN_CFG | IN_CRED, NULL },
 		    &m->auth.params);
+	check_template(r,
+		       &(struct template_place){ "auth.sign.signed",
+						 IN_CFG | IN_CRED | IN_REQUEST | IN_STAMP, NULL },
+		       m->auth.sign.template);
+	check_pairs(r,
+		    (struct template_place){ "auth.sign.headers",
+					     IN_CFG | IN_CRED | IN_STAMP | IN_SIGNATURE, NULL },
+		    &m->auth.sign.headers);
 	check_template(r, &(struct template_place){ "auth.authorize_url", 0, NULL },
 		       m->auth.authorize_url);
 	check_template(r, &(struct template_place){ "auth.device_url", 0, NULL },
