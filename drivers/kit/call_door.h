@@ -132,6 +132,7 @@ struct exchange {
 	struct permit *permit;          /* NULL: none is needed */
 	const struct http_header *more; /* beside the manifest's; at most EXCHANGE_MORE_MAX */
 	int n_more;
+	bool sign;    /* by auth.sign, as it is sent */
 	bool *handed; /* set when the request is about to be written; NULL: nobody asks */
 };
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,

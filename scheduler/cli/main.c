@@ -32,6 +32,9 @@ static const struct command commands[] = {
 	  "lets its jobs run again, with new"
 	  " credentials if given",
 	  1, 1, options_integration_resume, cmd_integration_resume },
+	{ "integration authorize", "ID [--public-url URL]",
+	  "lets a person sign in at the partner: prints a link, or a code and waits for it", 1, 1,
+	  options_authorize, cmd_integration_authorize },
 	{ "push", "PARTNER TASK [ARGS] [--wait 5s]",
 	  "queues a job, prints its id, or waits for its result", 2, 3, options_push, cmd_push },
 	{ "status", "", "shows queues, workers, the leader, integrations by health", 0, 0, NULL,
