@@ -12,7 +12,7 @@
 #define STORE_AGAIN_MS 10000
 
 struct auth_store *auth_store_new(struct redis *r, struct pg *p, struct keyring *k,
-				  const char *epoch)
+				  const char *epoch, bool beats)
 {
 	struct auth_store *a = mem_new(struct auth_store);
 
@@ -20,6 +20,7 @@ struct auth_store *auth_store_new(struct redis *r, struct pg *p, struct keyring 
 	a->pg = p;
 	a->keyring = k;
 	a->epoch = mem_strdup(epoch ? epoch : "");
+	a->beats = epoch && beats;
 	return a;
 }
 
@@ -50,7 +51,7 @@ void auth_store_free(struct auth_store *a)
 	free(a);
 }
 
-static struct auth_entry *entry_ref(struct auth_store *a, const struct caller *c)
+struct auth_entry *auth_entry_ref(struct auth_store *a, const struct caller *c)
 {
 	struct auth_entry *e = idmap_get(&a->entries, c->integration->id);
 
@@ -66,7 +67,7 @@ static struct auth_entry *entry_ref(struct auth_store *a, const struct caller *c
 	return e;
 }
 
-static void entry_unref(struct auth_entry *e)
+void auth_entry_unref(struct auth_entry *e)
 {
 	e->refs--;
 }
@@ -77,28 +78,16 @@ char *auth_key(const char *what, const struct caller *c)
 			  (long long)c->integration->id);
 }
 
-static bool has_token(const struct manifest *m)
+bool auth_has_token(const struct manifest *m)
 {
-	return m->auth.kind == AUTH_OAUTH2_CLIENT;
+	return m->auth.kind == AUTH_OAUTH2_CLIENT || m->auth.kind == AUTH_TWO_STEP ||
+	       auth_has_grant(m);
 }
 
-/* In place of names that the manifest leaves to the kind. */
 const char *const *auth_needs(const struct manifest *m, int *n)
 {
-	static const char *const api_key[] = { "api_key" }, *const token[] = { "token" },
-				 *const basic[] = { "username", "password" },
-				 *const client[] = { "client_id", "client_secret" };
-
 	*n = m->auth.n_needs;
-	if (*n > 0)
-		return m->auth.needs;
-	*n = m->auth.kind == AUTH_NONE                                          ? 0
-	     : m->auth.kind == AUTH_BASIC || m->auth.kind == AUTH_OAUTH2_CLIENT ? 2
-										: 1;
-	return m->auth.kind == AUTH_BASIC           ? basic
-	       : m->auth.kind == AUTH_OAUTH2_CLIENT ? client
-	       : m->auth.kind == AUTH_BEARER        ? token
-						    : api_key;
+	return m->auth.needs;
 }
 
 int auth_credentials_check(const struct manifest *m, const cJSON *credentials, struct err *err)
@@ -230,9 +219,9 @@ int auth_prepare(struct auth_store *a, struct caller *c, struct err *err)
 
 	if (m->auth.kind == AUTH_NONE)
 		return 0;
-	e = entry_ref(a, c);
-	rc = has_token(m) ? token_prepare(a, c, e, err) : static_prepare(a, c, e, err);
-	entry_unref(e);
+	e = auth_entry_ref(a, c);
+	rc = auth_has_token(m) ? token_prepare(a, c, e, err) : static_prepare(a, c, e, err);
+	auth_entry_unref(e);
 	return rc;
 }
 
@@ -249,20 +238,38 @@ static void append_basic(const struct auth_entry *e, const char *user, const cha
 	secret_free_buf(&pair);
 }
 
+/* What would end the cookie is written as in a URL. */
+static void append_cookie(const char *value, struct buf *out)
+{
+	for (; *value; value++) {
+		if (*value > ' ' && *value < 127 && !strchr("\",;\\", *value))
+			buf_putc(out, *value);
+		else
+			http_escape(out, value, 1);
+	}
+}
+
 static void append_value(const struct manifest *m, const struct auth_entry *e, struct buf *out)
 {
 	int n;
 	const char *const *needs = auth_needs(m, &n), *value;
 
+	if (m->auth.kind == AUTH_SIGNED) /* auth_sign.c, when all of the request is known */
+		return;
 	if (m->auth.kind == AUTH_BASIC) {
 		append_basic(e, needs[0], n > 1 ? needs[1] : "password", out);
 		return;
 	}
-	value = has_token(m) ? secret_reveal(&e->token.access)
-			     : credential_field(&e->credential, needs[0]);
-	if (m->auth.place == AUTH_IN_HEADER && m->auth.prefix)
+	value = auth_has_token(m) ? secret_reveal(&e->token.access)
+				  : credential_field(&e->credential, needs[0]);
+	if (m->auth.place == AUTH_IN_COOKIE)
+		buf_printf(out, "%s=", m->auth.name);
+	if (m->auth.place != AUTH_IN_QUERY && m->auth.prefix)
 		buf_puts(out, m->auth.prefix);
-	buf_puts(out, value ? value : "");
+	if (m->auth.place == AUTH_IN_COOKIE)
+		append_cookie(value ? value : "", out);
+	else
+		buf_puts(out, value ? value : "");
 }
 
 int auth_value(struct auth_store *a, struct caller *c, struct buf *out, uint64_t *version,
@@ -274,7 +281,7 @@ int auth_value(struct auth_store *a, struct caller *c, struct buf *out, uint64_t
 	if (m->auth.kind == AUTH_NONE)
 		return 0;
 	e = idmap_get(&a->entries, c->integration->id);
-	if (!e || (has_token(m) ? !token_is_valid(a, e) : e->credential_until_ms == 0)) {
+	if (!e || (auth_has_token(m) ? !token_is_valid(a, e) : e->credential_until_ms == 0)) {
 		err_set(err, -EAGAIN, ERR_HOLD, "credential", "the credential went stale");
 		return -EAGAIN;
 	}
@@ -311,8 +318,10 @@ static int token_refused(struct auth_store *a, struct caller *c, struct auth_ent
 		redis_args_clear(&args);
 		free(key);
 	}
-	if (rc >= 0 && e->version == refused)
+	if (rc >= 0 && e->version == refused) {
+		e->refused_minted_ms = e->token.minted_ms;
 		token_clear(&e->token);
+	}
 out:
 	buf_clear(&sealed);
 	return rc < 0 ? rc : 0;
@@ -337,7 +346,7 @@ static int static_refused(struct auth_store *a, struct caller *c, struct auth_en
 int auth_refused(struct auth_store *a, struct caller *c, uint64_t version, struct err *err)
 {
 	const struct manifest *m = c->driver->manifest;
-	struct auth_entry *e = entry_ref(a, c);
+	struct auth_entry *e = auth_entry_ref(a, c);
 	int rc = gate_enter(&e->gate, "refused", CO_NO_DEADLINE);
 
 	if (rc < 0) {
@@ -345,9 +354,9 @@ int auth_refused(struct auth_store *a, struct caller *c, uint64_t version, struc
 		goto out;
 	}
 	if (e->version == version) /* else another call has seen to it */
-		rc = has_token(m) ? token_refused(a, c, e, err) : static_refused(a, c, e, err);
+		rc = auth_has_token(m) ? token_refused(a, c, e, err) : static_refused(a, c, e, err);
 	gate_leave(&e->gate);
 out:
-	entry_unref(e);
+	auth_entry_unref(e);
 	return rc;
 }

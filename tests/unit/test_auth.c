@@ -568,6 +568,100 @@ static void body_life(void)
 	life_is(",\"expires\":\"at:until\"", at, 1800000);
 }
 
+/* A call that answers with a token: its answer, its forms (Booking.com, Beds24, a login). */
+static void two_step(const char *auth, const char *credentials, struct bench *b)
+{
+	char rest[700];
+	struct err err = { 0 };
+	int64_t id = add_integration(credentials);
+
+	snprintf(
+		rest, sizeof(rest),
+		",\"auth\":{\"kind\":\"two_step\",\"token_url\":\"https://api.acme.example/oauth2/token\"%s}%s",
+		auth, COLLECTION);
+	bench_open(b, "", rest, pg, id, 5000);
+	OK(get(&b->caller, "/things", &err) == 0);
+}
+
+static void body_two_step(void)
+{
+	char jwt[400], claims[100];
+	struct buf coded = BUF_INIT;
+	struct bench b;
+	struct err err = { 0 };
+
+	fresh();
+	snprintf(claims, sizeof(claims), "{\"iat\":%lld,\"exp\":%lld}",
+		 (long long)(redis_now_ms(redis) / 1000 - 60),
+		 (long long)(redis_now_ms(redis) / 1000 + 1740));
+	base64_encode(&coded, claims, strlen(claims));
+	snprintf(jwt, sizeof(jwt), "{\"jwt\":\"e30.%s.c2ln\",\"ruid\":\"x\"}", buf_str(&coded));
+	token_answer = jwt;
+	two_step(",\"send\":\"json\",\"token\":\"jwt\",\"expires\":\"jwt\"", CLIENT, &b);
+	OK(strcmp(partner.arrivals[0].body,
+		  "{\"client_id\":\"acme-7\",\"client_secret\":\"sesame-and-more\"}") == 0);
+	OK(strncmp(last_data_call()->auth, "Bearer e30.", 11) == 0);
+	OK(llabs(redis_ttl_ms("token", b.integration.id) - 1740000) < 5000);
+	bench_close(&b);
+	buf_clear(&coded);
+
+	fresh();
+	token_answer = "{\"token\":\"tok-a\",\"expiresIn\":\"86400\"}";
+	two_step(
+		",\"method\":\"GET\",\"headers\":{\"X-Account\":\"{cred.refresh_token}\"},\"params\":{\"a b\":\"c&d\"},"
+		"\"token\":\"token\",\"expires\":\"seconds:expiresIn\",\"name\":\"X-Account\",\"prefix\":\"\"",
+		"{\"refresh_token\":\"long-lived\"}", &b);
+	OK(strcmp(partner.arrivals[0].method, "GET") == 0 && !partner.arrivals[0].body[0]);
+	OK(strcmp(partner.arrivals[0].query, "a%20b=c%26d") == 0);
+	OK(strcmp(partner.arrivals[0].pinned, "long-lived") == 0);
+	OK(strcmp(last_data_call()->pinned, "tok-a") == 0 && !last_data_call()->auth[0]);
+	OK(get(&b.caller, "/things", &err) == 0 && tokens == 1);
+	bench_close(&b);
+
+	fresh();
+	token_answer = "{\"session\":\"tok-a; x\"}";
+	two_step(
+		",\"in\":\"cookie\",\"name\":\"SID\",\"token\":\"session\",\"params\":{\"user\":\"{cred.username}\",\"pass\":\"{cred.password}\"}",
+		"{\"username\":\"ann\",\"password\":\"pa&ss\"}", &b);
+	OK(strcmp(partner.arrivals[0].body, "user=ann&pass=pa%26ss") == 0);
+	OK(strcmp(last_data_call()->cookie, "SID=tok-a%3B%20x") == 0);
+	bench_close(&b);
+}
+
+/* A partner for whom 403 means a dead token (Hostaway). */
+static void answer_forbidden_once(struct httpd_request *q, int number)
+{
+	const char *auth = httpd_header(q, "Authorization");
+
+	if (strcmp(httpd_path(q), "/oauth2/token") == 0)
+		answer_token(q);
+	else
+		reply_json(q, auth && strcmp(auth, "Bearer tok-number-1") == 0 ? 200 : 403, "{}");
+}
+
+static void body_forbidden(void)
+{
+	struct bench b;
+	struct err err = { 0 };
+	int64_t id;
+
+	fresh();
+	partner.answer = answer_forbidden_once;
+	id = add_integration(CLIENT);
+	seed_token(id, "tok-number-0", 3600000, 82800000);
+	bench_open(&b, "", OAUTH("") ",\"errors\":[{\"status\":403,\"class\":\"auth\"}]", pg, id,
+		   5000);
+	OK(get(&b.caller, "/things", &err) == 0 && tokens == 1);
+	bench_close(&b);
+	fresh(); /* and for another "no access to that hotel" */
+	partner.answer = answer_forbidden_once;
+	id = add_integration(CLIENT);
+	seed_token(id, "tok-number-0", 3600000, 82800000);
+	bench_open(&b, "", OAUTH(""), pg, id, 5000);
+	OK(get(&b.caller, "/things", &err) == -EREMOTEIO && err.class == ERR_CLIENT && tokens == 0);
+	bench_close(&b);
+}
+
 static void body_request_forms(void)
 {
 	struct bench b;
@@ -629,6 +723,9 @@ static void body_kinds(void)
 		"Key key-12345", "");
 	sent_is("\"kind\":\"api_key\",\"in\":\"query\",\"name\":\"key\"",
 		"{\"api_key\":\"key&12345\"}", "", "key=key%2612345");
+	sent_is("\"kind\":\"api_key\",\"in\":\"cookie\",\"name\":\"key\"",
+		"{\"api_key\":\"key=12345;\"}", "", "");
+	OK(strcmp(partner.arrivals[0].cookie, "key=key=12345%3B") == 0);
 	sent_is("\"kind\":\"bearer\",\"needs\":[\"pat\"]", "{\"pat\":\"key-12345\"}",
 		"Bearer key-12345", "");
 	sent_is("\"kind\":\"basic\"", "{\"username\":\"ann\",\"password\":\"pa:ss word\"}",
@@ -637,6 +734,82 @@ static void body_kinds(void)
 		"{\"account_sid\":\"ann\",\"auth_token\":\"pa:ss word\"}",
 		"Basic YW5uOnBhOnNzIHdvcmQ=", "");
 	sent_is("\"kind\":\"none\"", "{}", "", "");
+}
+
+static void mac_hex(enum hmac_alg alg, const char *text, char out[2 * HMAC_BYTES_MAX + 1])
+{
+	uint8_t mac[HMAC_BYTES_MAX];
+
+	crypto_hex(mac, hmac(alg, "sesame-and-more", 15, text, strlen(text), mac), out);
+}
+
+/* Signed by the manifest's word: the partner's own count of it is the same, each call anew. */
+static void body_signed(void)
+{
+	struct bench b;
+	struct call_spec spec = { .endpoint = "/things",
+				  .method = "POST",
+				  .path = "/things?a=b%20c",
+				  .body = "{\"x\":1}",
+				  .body_len = 7 };
+	struct call_result r;
+	struct err err = { 0 };
+	char text[300], want[2 * HMAC_BYTES_MAX + 1], stamp[40], nonce[33], first[300];
+	int64_t id = add_integration("{\"api_key\":\"key-7\",\"api_secret\":\"sesame-and-more\"}");
+
+	fresh();
+	bench_open(
+		&b, "",
+		",\"auth\":{\"kind\":\"signed\",\"sign\":{\"signed\":\"{method}\\n{path}\\n{query}\\n{ts}\\n{nonce}\\n{body}\","
+		"\"headers\":{\"Authorization\":\"HMAC {cred.api_key}:{signature}\",\"X-Account\":\"{ts} {nonce}\"}}}" COLLECTION,
+		pg, id, 5000);
+	OK(call(&b.caller, &spec, &r, &err) == 0);
+	call_result_clear(&r);
+	keep(stamp, 10 + 1, partner.arrivals[0].pinned);
+	OK(llabs(strtoll(stamp, NULL, 10) - redis_now_ms(redis) / 1000) < 60);
+	OK(strlen(partner.arrivals[0].pinned) == 10 + 1 + 32);
+	keep(nonce, sizeof(nonce), partner.arrivals[0].pinned + 11);
+	snprintf(text, sizeof(text), "POST\n/v1/things\na=b%%20c\n%s\n%s\n{\"x\":1}", stamp, nonce);
+	mac_hex(HMAC_SHA256, text, want);
+	OK(strncmp(partner.arrivals[0].auth, "HMAC key-7:", 11) == 0);
+	OK(strcmp(partner.arrivals[0].auth + 11, want) == 0);
+	keep(first, sizeof(first), partner.arrivals[0].auth);
+	OK(call(&b.caller, &spec, &r, &err) == 0);
+	call_result_clear(&r);
+	OK(strcmp(first, partner.arrivals[1].auth) != 0);
+	bench_close(&b);
+
+	fresh();
+	bench_open(
+		&b, "",
+		",\"auth\":{\"kind\":\"signed\",\"sign\":{\"signed\":\"{ts}{body_sha256}\",\"alg\":\"sha1\",\"encoding\":\"base64\",\"ts\":\"iso8601\","
+		"\"headers\":{\"Authorization\":\"{signature}\",\"X-Account\":\"{ts}\"}}}" COLLECTION,
+		pg, id, 5000);
+	OK(get(&b.caller, "/things", &err) == 0);
+	OK(strlen(partner.arrivals[0].auth) == 28 && partner.arrivals[0].auth[27] == '=');
+	OK(strncmp(partner.arrivals[0].pinned, "20", 2) == 0 &&
+	   strchr(partner.arrivals[0].pinned, 'T'));
+	bench_close(&b);
+}
+
+/* RFC 4231, case 2, and RFC 2202's of the same. */
+static void test_hmac(void **state)
+{
+	static const char text[] = "what do ya want for nothing?";
+	uint8_t mac[HMAC_BYTES_MAX];
+	char hex[2 * HMAC_BYTES_MAX + 1];
+
+	crypto_hex(mac, hmac(HMAC_SHA256, "Jefe", 4, text, strlen(text), mac), hex);
+	assert_string_equal(hex,
+			    "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+	crypto_hex(mac, hmac(HMAC_SHA1, "Jefe", 4, text, strlen(text), mac), hex);
+	assert_string_equal(hex, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+	crypto_hex(mac, hmac(HMAC_SHA512, "Jefe", 4, text, strlen(text), mac), hex);
+	assert_int_equal(strncmp(hex,
+				 "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea250554",
+				 64),
+			 0);
+	assert_int_equal(hmac(HMAC_SHA256, NULL, 0, "", 0, mac), 32);
 }
 
 static void answer_old_key_refused(struct httpd_request *q, int number)
@@ -724,8 +897,11 @@ TEST(endpoint_down)
 TEST(refused_token)
 TEST(broken)
 TEST(life)
+TEST(two_step)
+TEST(forbidden)
 TEST(request_forms)
 TEST(kinds)
+TEST(signed)
 TEST(rotated_key)
 TEST(redis_away)
 
@@ -763,6 +939,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_check),
+		cmocka_unit_test(test_hmac),
 		ON_LOOP(test_once),
 		ON_LOOP(test_orphan_lock),
 		ON_LOOP(test_doomed),
@@ -772,8 +949,11 @@ int main(void)
 		ON_LOOP(test_refused_token),
 		ON_LOOP(test_broken),
 		ON_LOOP(test_life),
+		ON_LOOP(test_two_step),
+		ON_LOOP(test_forbidden),
 		ON_LOOP(test_request_forms),
 		ON_LOOP(test_kinds),
+		ON_LOOP(test_signed),
 		ON_LOOP(test_rotated_key),
 		ON_LOOP(test_redis_away), /* last: Redis does not come back */
 	};
