@@ -25,6 +25,7 @@ extern struct redis_script lua_reap;
 extern struct redis_script lua_recount;
 extern struct redis_script lua_replay;
 extern struct redis_script lua_role;
+extern struct redis_script lua_reseal;
 extern struct redis_script lua_run;
 extern struct redis_script lua_settle;
 extern struct redis_script lua_shelve;

@@ -106,6 +106,25 @@ int credential_put(struct pg *p, const struct keyring *k, int64_t integration_id
 int credential_count_mint(struct pg *p, int64_t integration_id, int limit, int64_t window_ms,
 			  struct err *err) __attribute__((warn_unused_result));
 
+/* ---- rekey.c: everything that is sealed, under which key, and onto the first one ---- */
+/* How many texts of a place ("credentials.sealed") are under a key; key "": no sealed text. */
+typedef void (*sealed_fn)(const char *place, const char *key, int64_t n, void *arg);
+int sealed_count(struct pg *p, sealed_fn fn, void *arg, struct err *err)
+	__attribute__((warn_unused_result));
+struct rekey {
+	int place;       /* where it stands; {0} begins */
+	int64_t after;   /* the last id that was looked at there */
+	int64_t done;    /* re-encrypted */
+	int64_t changed; /* written anew by somebody else meanwhile */
+	int64_t closed;  /* did not open: a key is missing, or they are damaged */
+	int64_t closed_first;
+	int closed_rc; /* of closed_first */
+};
+/* The next slice.  1: there is more; 0: through.  What is under the first key already is not touched, nor is what was
+ * written since it was read: any number may go at once, and one that dies has lost nothing. */
+int rekey_slice(struct pg *p, const struct keyring *k, struct rekey *at, struct err *err)
+	__attribute__((warn_unused_result));
+
 /* ---- run.c ---- */
 struct run_counts {
 	int64_t added, updated, unchanged, stale, undeleted, deleted, failed, pages, calls;

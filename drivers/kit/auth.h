@@ -32,6 +32,14 @@ int auth_refused(struct auth_store *a, struct caller *c, uint64_t version, struc
  * credential is dropped; their own memory follows within 5 s. */
 int auth_forget(struct redis *r, const char *partner, int64_t integration_id, int64_t deadline_ms,
 		struct err *err) __attribute__((warn_unused_result));
+/* Waits.  What Redis holds of an integration under another key than the first: its token moves, its cached credential is
+ * dropped.  One that does not open is left: workers take it for missing, and it ends with its time to live. */
+struct auth_rekeyed {
+	int64_t tokens, dropped, closed;
+};
+int auth_rekey(struct redis *r, const struct keyring *k, const char *partner, int64_t id,
+	       int64_t deadline_ms, struct auth_rekeyed *out, struct err *err)
+	__attribute__((warn_unused_result));
 /* Checks a credential's JSON against the manifest's `needs`; err names the missing ones. Does not wait. */
 int auth_credentials_check(const struct manifest *m, const cJSON *credentials, struct err *err)
 	__attribute__((warn_unused_result));

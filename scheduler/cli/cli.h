@@ -153,6 +153,8 @@ int cmd_breaker_list(struct cli *c);
 int cmd_breaker_show(struct cli *c);
 int cmd_breaker_open(struct cli *c);
 int cmd_breaker_close(struct cli *c);
+int cmd_secret_list(struct cli *c);
+int cmd_secret_rotate_key(struct cli *c);
 int cmd_pause(struct cli *c);
 int cmd_resume(struct cli *c);
 
@@ -169,5 +171,6 @@ int options_run_list(struct config_option *out);
 int options_breaker_open(struct config_option *out);
 int options_limit_list(struct config_option *out);
 int options_doctor(struct config_option *out);
+int options_secret_rotate_key(struct config_option *out);
 
 #endif
