@@ -170,6 +170,8 @@ static int write_status(struct cli *c, const struct integration *i, const struct
 	if (rc == 0 && strcmp(status, "active") == 0)
 		rc = alert_resolve(c->pg, "auth_broken", scope, &err);
 	if (rc == 0 && strcmp(status, "active") == 0)
+		rc = alert_resolve(c->pg, "suspended", scope, &err);
+	if (rc == 0 && strcmp(status, "active") == 0)
 		rc = auth_forget(c->redis, i->partner, i->id, cli_deadline(), &err);
 	if (rc == 0)
 		rc = control_mirror(c->redis, c->pg, d, i->partner, false, cli_deadline(), &err);
@@ -223,6 +225,12 @@ static int set_paused(struct cli *c, bool paused)
 		return rc;
 	rc = partner_set_paused(c->pg, partner, paused,
 				pause_reason ? pause_reason : "paused by an operator", &err);
+	if (rc == 0 && !paused) {
+		char scope[64];
+
+		snprintf(scope, sizeof(scope), "partner:%s", partner);
+		rc = alert_resolve(c->pg, "suspended", scope, &err);
+	}
 	if (rc == 0)
 		rc = control_mirror(c->redis, c->pg, d, partner, false, cli_deadline(), &err);
 	if (rc < 0)
