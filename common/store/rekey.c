@@ -13,34 +13,68 @@
 #define SLICE 200
 #define CONTEXT_MAX 48
 
-/* Every column that holds sealed texts; a table that gets one is added here. */
+/* Every column that holds sealed texts, of tables whose key is integration_id; one that is new is added here. */
 static const struct {
-	const char *name, *context; /* bound in, with the id behind it */
-	const char *count, *read, *write;
+	const char *table, *column;
+	const char *context; /* bound in, with the id behind it */
 } places[] = {
-	{ "credentials.sealed", "credential",
-	  "SELECT CASE WHEN sealed ~ '^v1[.][^.]+[.]' THEN split_part(sealed, '.', 2) ELSE '' END, count(*)"
-	  " FROM credentials GROUP BY 1 ORDER BY 1",
-	  "SELECT integration_id, sealed FROM credentials WHERE integration_id > $1"
-	  " AND NOT starts_with(sealed, $2) ORDER BY integration_id LIMIT $3",
-	  /* locked in the order of ids: two that go at once wait for each other, in no circle */
-	  "WITH f AS (SELECT * FROM unnest($1::int8[], $2::text[], $3::text[]) AS f (id, was, now)),"
-	  " l AS MATERIALIZED (SELECT c.integration_id AS id FROM credentials c JOIN f ON f.id = c.integration_id"
-	  " AND f.was = c.sealed ORDER BY 1 FOR UPDATE OF c)"
-	  " UPDATE credentials c SET sealed = f.now FROM f, l"
-	  " WHERE l.id = c.integration_id AND f.id = c.integration_id AND f.was = c.sealed" },
+	{ "credentials", "sealed", "credential" },
+	{ "credentials", "previous_sealed", "credential" },
 };
+
+static char *count_sql(int place)
+{
+	const char *c = places[place].column;
+
+	return mem_printf(
+		"SELECT CASE WHEN %s ~ '^v1[.][^.]+[.]' THEN split_part(%s, '.', 2) ELSE ''"
+		" END, count(*) FROM %s WHERE %s IS NOT NULL GROUP BY 1 ORDER BY 1",
+		c, c, places[place].table, c);
+}
+
+static char *read_sql(int place)
+{
+	const char *c = places[place].column;
+
+	return mem_printf("SELECT integration_id, %s FROM %s WHERE integration_id > $1 AND"
+			  " NOT starts_with(%s, $2) ORDER BY integration_id LIMIT $3",
+			  c, places[place].table, c);
+}
+
+/* Locked in the order of ids: two that go at once wait for each other, in no circle. */
+static char *write_sql(int place)
+{
+	const char *t = places[place].table, *c = places[place].column;
+
+	return mem_printf(
+		"WITH f AS (SELECT * FROM unnest($1::int8[], $2::text[], $3::text[]) AS f (id, was, now)),"
+		" l AS MATERIALIZED (SELECT t.integration_id AS id FROM %s t JOIN f ON f.id = t.integration_id"
+		" AND f.was = t.%s ORDER BY 1 FOR UPDATE OF t)"
+		" UPDATE %s t SET %s = f.now FROM f, l"
+		" WHERE l.id = t.integration_id AND f.id = t.integration_id AND f.was = t.%s",
+		t, c, t, c, c);
+}
+
+static int ask(struct pg *p, char *sql, struct pg_params *params, PGresult **res, struct err *err)
+{
+	int rc = query(p, sql, params, res, err);
+
+	free(sql);
+	return rc;
+}
 
 int sealed_count(struct pg *p, sealed_fn fn, void *arg, struct err *err)
 {
 	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
 		PGresult *res = NULL;
-		int rc = query(p, places[i].count, NULL, &res, err);
+		int rc = ask(p, count_sql((int)i), NULL, &res, err);
+		char name[64];
 
 		if (rc < 0)
 			return rc;
+		snprintf(name, sizeof(name), "%s.%s", places[i].table, places[i].column);
 		for (int r = 0; r < PQntuples(res); r++)
-			fn(places[i].name, pg_get(res, r, 0), pg_get_int(res, r, 1), arg);
+			fn(name, pg_get(res, r, 0), pg_get_int(res, r, 1), arg);
 		PQclear(res);
 	}
 	return 0;
@@ -101,7 +135,7 @@ static int put_anew(struct pg *p, const PGresult *res, const struct keyring *k, 
 	for (int i = 0; i < 3; i++)
 		pg_array_param(&params, &columns[i]);
 	if (n > 0) {
-		rc = query(p, places[at->place].write, &params, &put, err);
+		rc = ask(p, write_sql(at->place), &params, &put, err);
 	} else {
 		pg_params_clear(&params);
 	}
@@ -130,7 +164,7 @@ int rekey_slice(struct pg *p, const struct keyring *k, struct rekey *at, struct 
 	pg_int(&params, at->after);
 	pg_text(&params, prefix);
 	pg_int(&params, SLICE);
-	rc = query(p, places[at->place].read, &params, &res, err);
+	rc = ask(p, read_sql(at->place), &params, &res, err);
 	if (rc < 0)
 		return rc;
 	rows = PQntuples(res);

@@ -40,6 +40,16 @@ struct auth_rekeyed {
 int auth_rekey(struct redis *r, const struct keyring *k, const char *partner, int64_t id,
 	       int64_t deadline_ms, struct auth_rekeyed *out, struct err *err)
 	__attribute__((warn_unused_result));
+/* auth_trial.c.  The store of a door of its own: all it does is with these credentials, which are stored nowhere; a token is
+ * asked for, and counted, as any.  -EINVAL: what the manifest needs is not there. */
+int auth_trial(struct auth_store *a, struct caller *c, const struct secret *json, struct err *err)
+	__attribute__((warn_unused_result));
+/* Waits.  They are stored now: the trial's token is everybody's, the old one and the cached credential are gone. */
+int auth_trial_keep(struct auth_store *a, struct caller *c, struct err *err)
+	__attribute__((warn_unused_result));
+/* Waits.  As if nobody had asked for a token, but for the count. */
+int auth_drop(struct redis *r, const char *partner, int64_t integration_id, int64_t deadline_ms,
+	      struct err *err) __attribute__((warn_unused_result));
 /* Checks a credential's JSON against the manifest's `needs`; err names the missing ones. Does not wait. */
 int auth_credentials_check(const struct manifest *m, const cJSON *credentials, struct err *err)
 	__attribute__((warn_unused_result));

@@ -170,6 +170,10 @@ int auth_broken(struct auth_store *a, struct caller *c, const char *reason, stru
 	struct err why = { 0 };
 	int rc;
 
+	if (a->trial) { /* nothing of the integration's is broken by it */
+		free(scope);
+		return err_set(err, -EACCES, ERR_AUTH, "auth_broken", "%s", reason);
+	}
 	what = mem_printf("%s refuses the credentials of integration %lld%s%s: %s", partner,
 			  (long long)i->id, i->company ? " of " : "", i->company ? i->company : "",
 			  reason);

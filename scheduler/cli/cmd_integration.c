@@ -153,6 +153,8 @@ static int store_credentials(struct cli *c, const struct integration *i, const s
 	rc = keyring_load(c->common.secret_key_file, &keys, &err);
 	if (rc == 0)
 		rc = credential_put(c->pg, keys, i->id, &plain, &err);
+	if (rc == 0)
+		rc = credential_changed(c->pg, i->id, &err);
 	secret_clear(&plain);
 	keyring_free(keys);
 	return rc < 0 ? cli_error(c, rc, &err, "--credentials") : 0;

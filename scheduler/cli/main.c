@@ -28,6 +28,11 @@ static const struct command commands[] = {
 	  "lets its jobs run again, with new"
 	  " credentials if given",
 	  1, 1, options_integration_resume, cmd_integration_resume },
+	{ "integration rotate", "ID --credentials FILE|- | --back",
+	  "new credentials: tried first, stored, looked at once more, undone where they fail", 1, 1,
+	  options_integration_rotate, cmd_integration_rotate },
+	{ "integration verify", "ID", "proves its credentials with the partner's cheapest call", 1,
+	  1, NULL, cmd_integration_verify },
 	{ "push", "PARTNER TASK [--wait 5s]",
 	  "queues a job, prints its id, or waits for its result", 2, 2, options_push, cmd_push },
 	{ "status", "", "shows queues, workers, the leader, integrations by health", 0, 0, NULL,

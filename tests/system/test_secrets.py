@@ -5,6 +5,7 @@ import json
 import re
 import secrets
 import signal
+import subprocess
 
 import pytest
 
@@ -69,3 +70,42 @@ def test_a_new_key_while_workers_run(cluster):
     assert letter["class"] == "internal" and "LONGSHORE_SECRET_KEY_FILE does not have" in letter["error"]
     code = cluster.longshore.run(*rotate)
     assert code.code == 1 and f"integration {integration}" in code.err and "not in the file" in code.err
+
+
+@pytest.mark.timeout(60 * SLOWER)
+def test_new_credentials_while_jobs_call(cluster):
+    """Tried, stored, looked at again; whoever dies after the store leaves what was tried."""
+    sandbox = cluster.sandbox()
+    integration = cluster.integration(sandbox)  # acct-1
+    worker = cluster.worker()
+    import_one(cluster, worker, sandbox, integration, "before")
+    rotate = ("integration", "rotate", integration)
+
+    def credentials(account, secret):
+        return json.dumps({"client_id": account, "client_secret": secret})
+
+    bad = cluster.longshore.run(*rotate, "--credentials", "-", "--json", input=credentials("acct-2", "never-let-in"))
+    assert bad.code == 1 and bad.json()["result"] == "refused" and bad.json()["in_force"] == "old"
+    assert "never-let-in" not in bad.out + bad.err
+    assert cluster.one("SELECT rotated_at IS NULL FROM credentials") is True
+    assert cluster.longshore("integration", "verify", integration).out == "valid\n"
+
+    dying = cluster.longshore.start(*rotate, "--credentials", "-", stdin=subprocess.PIPE)
+    sandbox.settings(latency_ms=1500)
+    dying.stdin.write(credentials("acct-2", "secret-2"))
+    dying.stdin.close()
+    wait_until(lambda: cluster.one("SELECT rotated_at IS NOT NULL FROM credentials"), 20 * SLOWER, "the store")
+    dying.kill()
+    assert dying.wait() == -9
+    dying.stdout.close()
+    sandbox.settings(latency_ms=10)
+    import_one(cluster, worker, sandbox, integration, "after")
+    assert cluster.longshore("integration", "verify", integration).out == "valid\n"
+
+    back = cluster.longshore(*rotate, "--back", "--json").json()
+    assert back == {"result": "rotated", "in_force": "new", "reason": None}
+    import_one(cluster, worker, sandbox, integration, "back")
+    assert sandbox.statuses()[401] == 1, "the refused trial alone"
+    assert cluster.dead() == []
+    for secret in ("secret-1", "secret-2", "never-let-in"):
+        assert secret not in worker.log_text()
