@@ -20,6 +20,7 @@ static const struct {
 } places[] = {
 	{ "credentials", "sealed", "credential" },
 	{ "credentials", "previous_sealed", "credential" },
+	{ "grants", "sealed", "grant" },
 };
 
 static char *count_sql(int place)

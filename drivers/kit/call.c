@@ -127,6 +127,7 @@ static void permit_learn(const struct going *g, const struct permit *permit,
 		return;
 	route_charge(g->c, g->route, g->spec->group, permit, h);
 	route_heed(g->c, g->route, g->spec->group, permit, h);
+	route_learn(g->c, g->route, g->spec->group, h);
 	if (h->status < 400)
 		limiter_eased(g->c->door->limiter, permit);
 }
@@ -172,7 +173,9 @@ static int once(struct going *g, struct call_result *r, struct err *err)
 	const struct manifest *m = g->c->driver->manifest;
 	struct exchange x = { .route = g->route,
 			      .spec = g->spec,
-			      .auth_name = m->auth.name ? m->auth.name : "Authorization",
+			      .auth_name = m->auth.place == AUTH_IN_COOKIE ? "Cookie"
+					   : m->auth.name                  ? m->auth.name
+									   : "Authorization",
 			      .total_ms = m->total_ms,
 			      .read_ms = m->read_ms };
 	int rc = -ESTALE;

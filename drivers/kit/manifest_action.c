@@ -71,7 +71,7 @@ bool print_action(const void *base, struct buf *out)
 
 /* ---- auth.verify ---- */
 
-#define AT(member) .at = offsetof(struct manifest_verify, member)
+#define AT(member) .at = offsetof(struct manifest_proof, member)
 
 static const struct manifest_key verify_keys[] = {
 	{ "get", KEY_TEXT, AT(get), .flags = KEY_REQUIRED },
@@ -79,6 +79,6 @@ static const struct manifest_key verify_keys[] = {
 };
 static bool verify_present(const void *base)
 {
-	return ((const struct manifest_verify *)base)->get != NULL;
+	return ((const struct manifest_proof *)base)->get != NULL;
 }
-const struct key_table manifest_verify_table = { TABLE(verify_keys), .present = verify_present };
+const struct key_table manifest_proof_table = { TABLE(verify_keys), .present = verify_present };

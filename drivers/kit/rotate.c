@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/io/loop.h"
+#include "drivers/kit/auth_store.h"
 #include "drivers/kit/call_door.h"
 #include "drivers/kit/paginate.h"
 #include "drivers/kit/subst.h"
@@ -37,7 +38,7 @@ static const char *setting(const char *name, void *arg)
 	return strncmp(name, "cfg.", 4) == 0 ? setting_text(n->i, name + 4, &n->keep) : NULL;
 }
 
-static int call_verify(struct caller *c, const struct manifest_verify *v, struct err *err)
+static int call_verify(struct caller *c, const struct manifest_proof *v, struct err *err)
 {
 	struct manifest_pair query[QUERY_MAX];
 	struct names names = { c->integration, BUF_INIT };
@@ -99,7 +100,7 @@ static bool is_let_in(int rc, const struct err *e)
 
 int verify_credential(struct caller *c, struct err *err)
 {
-	const struct manifest_verify *v = &c->driver->manifest->auth.verify;
+	const struct manifest_proof *v = &c->driver->manifest->auth.verify;
 	struct err why = { 0 };
 	int rc = v->get ? call_verify(c, v, &why) : call_collection(c, &why);
 
@@ -203,8 +204,16 @@ int rotate_credentials(const struct door_options *o, const struct driver *d,
 	struct err why = { 0 };
 	struct door *door;
 	char *was = NULL;
-	int rc = credential_sealed(o->pg, i->id, &was, &why);
+	int rc;
 
+	/* trying them would spend the right of the old ones */
+	if (auth_has_grant(d->manifest))
+		return err_set(
+			err, -EINVAL, ERR_CLIENT, "rotate",
+			"a person allows %s: store them with `longshore integration resume %lld"
+			" --credentials FILE`, then `longshore integration authorize %lld`",
+			d->manifest->partner, (long long)i->id, (long long)i->id);
+	rc = credential_sealed(o->pg, i->id, &was, &why);
 	if (rc == 0 && !json) {
 		rc = credential_previous(o->pg, o->keyring, i->id, &previous, &why);
 		t.json = &previous;
