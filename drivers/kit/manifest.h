@@ -13,6 +13,7 @@
 #include "common/queue/limiter.h"
 #include "common/store/rows.h"
 #include "drivers/kit/manifest_events.h"
+#include "drivers/kit/manifest_lookup.h"
 
 struct zone;
 
@@ -185,6 +186,7 @@ struct manifest_collection {
 	const char *records, *id, *updated_at;
 	const char *id_prefix; /* "" */
 	const char *detail;    /* "/listings/{id}", or NULL */
+	int64_t detail_ttl_ms; /* of a kept answer to that; 0: none is kept */
 	struct manifest_incremental incremental;
 	const char *group;        /* of endpoints, with limits of its own; NULL */
 	const char *each;         /* parent collection, or NULL: one call per parent */
@@ -267,6 +269,8 @@ struct manifest {
 	struct manifest_paging paging;
 	const struct manifest_collection *collections;
 	int n_collections;
+	const struct manifest_lookup *lookups;
+	int n_lookups;
 	bool critical; /* false: a failure degrades to what is cached */
 	struct manifest_breaker breaker;
 	struct manifest_adapter *adapters;
@@ -294,6 +298,10 @@ const struct manifest_setting *manifest_setting(const struct manifest *m,
 						const char *name); /* NULL: not declared */
 /* False: `wanted` says what is ("a whole number"). */
 bool setting_fits(const struct manifest_setting *s, const char *text, struct buf *wanted);
+const struct manifest_lookup *manifest_lookup(const struct manifest *m,
+					      const char *name); /* NULL */
+/* One of them with its defaults, as JSON text: what it asks and what it makes of the answer. */
+void manifest_print_lookup(const struct manifest_lookup *l, struct buf *out);
 /* Everything with its defaults, as JSON text, for `longshore driver show`. */
 void manifest_print(const struct manifest *m, struct buf *out);
 

@@ -164,6 +164,7 @@ void manifest_check(struct manifest_reader *r)
 	manifest_check_collections(r);
 	manifest_check_format(r);
 	manifest_check_events(r);
+	manifest_check_lookups(r);
 	manifest_check_templates(r);
 	manifest_check_settings(r);
 }

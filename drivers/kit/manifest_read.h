@@ -115,6 +115,7 @@ struct key_table {
 #define TABLE(keys_) .keys = (keys_), .n = ARRAY_LEN(keys_)
 
 extern const struct key_table manifest_collection_table; /* of struct manifest_collection */
+extern const struct key_table manifest_lookup_table;     /* of struct manifest_lookup */
 extern const struct key_table manifest_table;            /* of struct manifest */
 extern const struct key_table manifest_pagination;       /* of struct manifest_paging */
 extern const struct key_table manifest_webhooks_table;   /* of struct manifest_webhooks */
@@ -186,6 +187,8 @@ bool print_limit_weight(const void *base, struct buf *out);
 void limit_finish(struct manifest_reader *r, void *base);
 void read_table(struct manifest_reader *r, const cJSON *node, void *base);
 bool print_table(const void *base, struct buf *out);
+void read_cache(struct manifest_reader *r, const cJSON *node, void *base);
+bool print_cache(const void *base, struct buf *out);
 
 /* What takes more than one place of the manifest. */
 void manifest_check(struct manifest_reader *r); /* manifest_check.c */
@@ -203,6 +206,7 @@ void manifest_check_limits(struct manifest_reader *r);      /* manifest_limits.c
 void manifest_check_collections(struct manifest_reader *r); /* manifest_collections.c */
 void manifest_check_map(struct manifest_reader *r, struct manifest_collection *c,
 			const char *path);                /* manifest_map.c */
+void manifest_check_lookups(struct manifest_reader *r);   /* manifest_lookups.c */
 void manifest_check_templates(struct manifest_reader *r); /* manifest_templates.c */
 void manifest_check_events(struct manifest_reader *r);    /* manifest_events.c */
 void manifest_check_settings(

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "drivers/kit/call_door.h"
+#include "drivers/kit/request_body.h"
 #include "drivers/kit/subst.h"
 
 struct confirm {
@@ -48,10 +49,9 @@ static int confirm(struct confirm *f, struct page *page, struct err *err)
 		return -EINVAL;
 	}
 	if (json) {
-		json_print(json, &body);
-		spec.body = body.data;
+		spec.content_type = request_body(p->c->driver->manifest, json, &body);
+		spec.body = buf_str(&body);
 		spec.body_len = body.len;
-		spec.content_type = BODY_TYPE;
 	}
 	spec.path = buf_str(&path);
 	rc = call(p->c, &spec, &r, err);

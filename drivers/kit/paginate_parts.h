@@ -74,7 +74,6 @@ int page_request_init(struct page_request *out, struct pager *p, struct err *err
 void page_request_clear(struct page_request *q);
 /* Sets a member of a body, which takes v; a dot leads into an object.  Something else that stands in the way is replaced. */
 void body_set(cJSON *body, const char *name, cJSON *v);
-#define BODY_TYPE "application/json"
 
 /* ---- paginate_next.c: what an answer says of the next page ---- */
 /* The page is counted, and the pager stands behind it.  -EBADMSG: the list goes round, or leads nowhere. */
