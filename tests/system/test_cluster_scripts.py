@@ -145,6 +145,9 @@ def test_every_script_runs_on_a_cluster(cluster, three_nodes, partner, fanned):
     sandbox.term()  # amend: a permit whose call could not be sent goes back
     cluster.push({"task": "import_resource", "id": "refused", "integration_id": integration, "args": {"external_id": item}}, queue)
     wait_until(lambda: "amend" in have_run(node), 20 * SLOWER, cluster.describe)
+    node.client.delete(f"control:{{{partner}}}")  # seed: as if all had been lost
+    cluster.push({"task": "noop", "id": "restored"}, queue)
+    wait_until(lambda: "seed" in have_run(node), 20 * SLOWER, cluster.describe)
 
     assert {s.stem for s in SCRIPTS} - have_run(node) == set()
     for process in cluster.processes:
