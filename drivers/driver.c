@@ -16,6 +16,7 @@ struct driver_set {
 
 static void driver_clear(struct driver *d)
 {
+	free((struct driver *)d->adapters); /* their manifests are the manifest's */
 	manifest_free((struct manifest *)d->manifest);
 	free((char *)d->dir);
 }
@@ -98,6 +99,19 @@ static bool hooks_agree(const struct manifest *m, const struct driver_hooks *hoo
 	return false;
 }
 
+static const struct driver *adapters_of(const struct driver *d)
+{
+	const struct manifest *m = d->manifest;
+	struct driver *v = m->n_adapters ? mem_zalloc(sizeof(*v) * (size_t)m->n_adapters) : NULL;
+
+	for (int i = 0; i < m->n_adapters; i++)
+		v[i] = (struct driver){ .manifest = m->adapters[i].manifest,
+					.hooks = d->hooks,
+					.dir = d->dir,
+					.adapter = m->adapters[i].name };
+	return v;
+}
+
 /* Keeps the order by partner.  Of two with one name the one that was there first stays. */
 static void add(struct driver_set *s, struct manifest *m, const char *dir)
 {
@@ -113,6 +127,7 @@ static void add(struct driver_set *s, struct manifest *m, const char *dir)
 	s->v[at] = (struct driver){ .manifest = m,
 				    .hooks = hooks_of(m->partner),
 				    .dir = mem_strdup(dir) };
+	s->v[at].adapters = adapters_of(&s->v[at]);
 	s->n++;
 }
 

@@ -22,7 +22,15 @@ struct driver {
 	const struct manifest *manifest;
 	const struct driver_hooks *hooks; /* NULL: none */
 	const char *dir;                  /* where it was read */
+	const char *adapter;           /* of several versions, this one's name; NULL: the first */
+	const struct driver *adapters; /* as manifest->adapters, of which it has as many */
 };
+
+/* The version of a driver that an integration has: by its setting "adapter", a flag that is on, or the percentage of a
+ * rollout; *why (may be NULL) says by which.  NULL with err: there is none of the name that is set. */
+const struct driver *driver_for(const struct driver *d, int64_t integration, const cJSON *settings,
+				const char **why, struct err *err);
+void driver_flags(const char *names); /* those that are on in this process: "a,b" */
 
 struct driver_set;
 /* Reads DIR/<name>/manifest.json of each colon-separated DIR (folders without one, and `kit` and `template`, are skipped).  Every error of every manifest is

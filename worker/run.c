@@ -101,6 +101,18 @@ static int check_integration(struct attempt *a)
 	return 0;
 }
 
+/* Of several versions of the driver, the integration's. */
+static int choose_adapter(struct attempt *a)
+{
+	const struct driver *d =
+		driver_for(a->driver, a->integration->id, a->integration->settings, NULL, &a->err);
+
+	if (!d)
+		return -EINVAL;
+	a->driver = d;
+	return 0;
+}
+
 static int find_integration(struct attempt *a, const struct task *t)
 {
 	int64_t id = a->job.integration_id;
@@ -122,7 +134,9 @@ static int find_integration(struct attempt *a, const struct task *t)
 			"integration %lld does not exist; `longshore integration list` shows those that do",
 			(long long)id);
 	a->job.integration_id = id; /* whose it turned out to be */
-	return rc < 0 ? rc : check_integration(a);
+	if (rc == 0)
+		rc = check_integration(a);
+	return rc < 0 ? rc : choose_adapter(a);
 }
 
 /* ---- from payload to task ---- */
@@ -134,13 +148,22 @@ static int check_time(struct attempt *a)
 		a->err.retry_after_ms = a->job.run_at_ms - now;
 		return err_set(&a->err, -EAGAIN, ERR_HOLD, "run_at", "not before its run_at");
 	}
-	/* A fan-out that has begun goes on, or it would leave children out. */
-	if (a->job.expires_in_s && !a->fanned &&
-	    now - fresh_waits_since(a) > a->job.expires_in_s * 1000)
+	return 0;
+}
+
+/* A fan-out that has begun goes on, or it would leave children out. */
+static int check_expiry(struct attempt *a)
+{
+	bool over = false;
+	int rc = 0;
+
+	if (a->job.expires_in_s && !a->fanned)
+		rc = fresh_waited_beyond(a, a->job.expires_in_s * 1000, &over);
+	if (rc == 0 && over)
 		return err_set(&a->err, -EINVAL, ERR_EXPIRED, "expires_in",
 			       "waited longer than its expires_in of %lld s",
 			       (long long)a->job.expires_in_s);
-	return 0;
+	return rc;
 }
 
 /* A job that was on the CPU when a process died runs with no other such job beside it: if it dies again it takes one suspect
@@ -184,6 +207,8 @@ static int start_task(struct attempt *a)
 		rc = check_time(a);
 	if (rc == 0 && !a->skipped && t->needs_integration)
 		rc = find_integration(a, t);
+	if (rc == 0 && !a->skipped)
+		rc = check_expiry(a);
 	if (rc == 0 && !a->skipped)
 		rc = fresh_check(a);
 	if (rc < 0 || a->skipped)

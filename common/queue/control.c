@@ -142,7 +142,8 @@ static int depth_read(struct queue *q, struct queue_depth *d, int64_t deadline_m
 	redis_arg(&a, q->keys.delayed);
 	redis_arg(&a, q->keys.flight);
 	redis_arg(&a, q->keys.dead);
-	int rc = redis_call_script(q->r, &lua_depth, 12, &a, &reply, deadline_ms, err);
+	redis_arg(&a, q->keys.packed);
+	int rc = redis_call_script(q->r, &lua_depth, 13, &a, &reply, deadline_ms, err);
 	redis_args_clear(&a);
 	if (rc < 0)
 		return rc;
@@ -167,7 +168,7 @@ static int count_call(struct queue *q, const struct redis_args *a, int64_t sum[4
 		      int64_t deadline_ms, struct err *err)
 {
 	redisReply *reply = NULL;
-	int rc = redis_call_script(q->r, &lua_count, 3, a, &reply, deadline_ms, err);
+	int rc = redis_call_script(q->r, &lua_count, 4, a, &reply, deadline_ms, err);
 
 	if (rc < 0)
 		return rc;
@@ -261,6 +262,7 @@ static int count_slice(struct queue *q, const struct holds *h, const struct name
 
 	redis_args_init(&a);
 	args_lanes(&a, q->keys.ready);
+	redis_arg(&a, q->keys.packed);
 	for (; *at < n && asked < COUNT_SLICE; ++*at) {
 		if (holds_named(h, &v[*at]) != held)
 			continue;
@@ -286,6 +288,7 @@ static int zero_count(struct queue *q, int64_t sum[4], int64_t deadline_ms, stru
 
 	redis_args_init(&a);
 	args_lanes(&a, q->keys.ready);
+	redis_arg(&a, q->keys.packed);
 	redis_arg(&a, "0");
 	int rc = count_call(q, &a, sum, deadline_ms, err);
 	redis_args_clear(&a);

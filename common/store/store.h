@@ -84,6 +84,11 @@ struct partner_state {
 		char *environment, *base_url; /* base_url NULL: the manifest's */
 	} * homes;
 	int n_homes; /* integrations that call another host than the manifest's production */
+	struct {
+		char *name; /* of a limit's scope */
+		int64_t window_ms, calls;
+	} * limits;
+	int n_limits; /* set by hand */
 };
 void partner_state_clear(struct partner_state *s);
 int partner_state_get(struct pg *p, const char *partner, struct partner_state *out, struct err *err)
@@ -92,6 +97,20 @@ int partner_bump_generation(struct pg *p, const char *partner, int64_t *generati
 	__attribute__((warn_unused_result)); /* Redis lost it: a greater one */
 int partner_set_paused(struct pg *p, const char *partner, bool paused, const char *reason,
 		       struct err *err) __attribute__((warn_unused_result));
+
+/* ---- override.c: limits set by hand; whoever changes them mirrors them ---- */
+struct limit_override {
+	const char *partner, *scope; /* scope: in the command's words */
+	int64_t integration_id;      /* for which it was set */
+	int64_t window_ms, calls;
+};
+/* The same for each of the scopes with these names, all or none. */
+int limit_override_put(struct pg *p, const struct limit_override *o, const char *const *names,
+		       int n, struct err *err) __attribute__((warn_unused_result));
+/* Takes them back.  prefix NULL, or: those too of this scope whose names begin so. */
+int limit_override_drop(struct pg *p, const struct limit_override *o, const char *const *names,
+			int n, const char *prefix, struct err *err)
+	__attribute__((warn_unused_result));
 
 /* ---- credential.c: sealed JSON, context "credential:ID" / "token:ID" ---- */
 int credential_get(struct pg *p, const struct keyring *k, int64_t integration_id,

@@ -126,6 +126,7 @@ static void permit_learn(const struct going *g, const struct permit *permit,
 		return;
 	route_charge(g->c, g->route, g->spec->group, permit, h);
 	route_heed(g->c, g->route, g->spec->group, permit, h);
+	route_learn(g->c, g->route, g->spec->group, h);
 	if (h->status < 400)
 		limiter_eased(g->c->door->limiter, permit);
 }

@@ -63,6 +63,12 @@ enum { HELD_PARTNER, HELD_INTEGRATION, HELD_EGRESS, HELD_SCOPES };
 
 struct group_limits;
 
+/* What this process has told Redis of a limit that a header states. */
+struct limit_told {
+	const struct manifest_limit *of;
+	int64_t stated, again_ms; /* loop clock: said again then, since Redis forgets */
+};
+
 struct route {
 	int refs;
 	uint64_t fingerprint;
@@ -80,7 +86,8 @@ struct route {
 	struct breaker *group_breakers[BREAKER_GROUPS_MAX];
 	int unhinted; /* 429s in a row that did not say for how long */
 	struct manifest_limit_header *seen;
-	int n_seen; /* names in lower case, owned */
+	int n_seen;              /* names in lower case, owned */
+	struct limit_told *told; /* one for each of them */
 };
 
 /* -EINVAL with err: no base URL for this environment, a setting is missing, too many limits. */
@@ -92,6 +99,7 @@ const char *setting_text(const struct integration *i, const char *name,
 			 struct buf *keep); /* NULL: not set */
 
 /* call_limits.c */
+int64_t limit_share(int64_t n, double share); /* at least 1 */
 int route_limits(struct route *r, const struct caller *c, struct err *err)
 	__attribute__((warn_unused_result));
 void route_limits_free(struct route *r);
@@ -139,6 +147,9 @@ void route_zero_left(struct caller *c, struct route *r, const struct http_respon
 /* Less is left than our own share leaves: nobody takes more than that.  Before the permit is released; does not wait. */
 void route_heed(struct caller *c, struct route *r, const char *group, const struct permit *permit,
 		const struct http_response *h);
+/* A limit that a header states is remembered for people, and kept to where it is lower than the manifest's.  Does not wait. */
+void route_learn(struct caller *c, struct route *r, const char *group,
+		 const struct http_response *h);
 /* "1s 14/15, 60s 100/120", or empty. */
 void route_limits_seen(const struct route *r, const struct http_response *h, struct buf *out);
 

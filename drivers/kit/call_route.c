@@ -8,6 +8,7 @@
 
 #include "common/base/config.h"
 #include "common/base/mem.h"
+#include "drivers/kit/decode.h"
 #include "drivers/kit/subst.h"
 
 const char *setting_text(const struct integration *i, const char *name, struct buf *keep)
@@ -58,7 +59,8 @@ static bool has_header(const struct route *r, const char *name)
 
 static int route_headers(struct route *r, const struct caller *c, struct err *err)
 {
-	const struct manifest_pairs *p = &r->driver->manifest->headers;
+	const struct manifest *m = r->driver->manifest;
+	const struct manifest_pairs *p = &m->headers;
 	struct cfg_lookup look = { c->integration, BUF_INIT };
 	int rc = 0;
 
@@ -71,8 +73,10 @@ static int route_headers(struct route *r, const struct caller *c, struct err *er
 		buf_clear(&value);
 	}
 	buf_clear(&look.keep);
+	if (rc == 0 && m->version_in == VERSION_IN_HEADER)
+		rc = add_header(r, m->version_name, mem_strdup(m->version), err);
 	if (rc == 0 && !has_header(r, "accept"))
-		rc = add_header(r, "Accept", mem_strdup("application/json"), err);
+		rc = add_header(r, "Accept", mem_strdup(decode_accepts(m->format)), err);
 	if (rc == 0 && !has_header(r, "user-agent"))
 		rc = add_header(r, "User-Agent", mem_strdup("longshore/" LONGSHORE_VERSION), err);
 	return rc;
@@ -90,6 +94,7 @@ static void route_free(struct route *r)
 		free((char *)r->seen[i].reset);
 	}
 	free(r->seen);
+	free(r->told);
 	route_limits_free(r);
 	roots_clear(&r->roots);
 	free(r);

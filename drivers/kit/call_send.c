@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "drivers/kit/classify.h"
+#include "drivers/kit/decode.h"
 
 static int request_headers(const struct exchange *x, struct http_header *out)
 {
@@ -40,13 +41,30 @@ static void hold_body(struct call_result *r)
 struct sending {
 	struct limiter *limiter;
 	struct permit *permit;
+	bool repeatable, sent, again;
 };
 
+/* libcurl begins anew by itself where a kept connection died under the request, or refused it.  The partner may have counted the first
+ * time: its permit stays used, and another goes with the second time.  What is not to be sent twice is not. */
 static bool may_send(void *arg)
 {
-	const struct sending *s = arg;
+	struct sending *s = arg;
 
-	return !s->permit || limiter_sent(s->limiter, s->permit);
+	s->again = s->sent;
+	if (s->again && (s->permit || !s->repeatable))
+		return false;
+	s->sent = !s->permit || limiter_sent(s->limiter, s->permit);
+	return s->sent;
+}
+
+/* Whether the first time did anything nobody knows. */
+static int lost_on_the_way(struct call_result *r)
+{
+	r->http.status = 0;
+	r->http.failure = "reset";
+	snprintf(r->http.detail, sizeof(r->http.detail),
+		 "the connection was lost before the answer began");
+	return 0;
 }
 
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
@@ -55,7 +73,9 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 	const struct manifest *m = x->route->driver->manifest;
 	struct http_header headers[DOOR_HEADERS_MAX + 2];
 	struct buf url = BUF_INIT;
-	struct sending sending = { c->door->limiter, x->permit };
+	struct sending sending = { .limiter = c->door->limiter,
+				   .permit = x->permit,
+				   .repeatable = x->spec->repeatable };
 	struct http_request q = {
 		.sending = may_send,
 		.sending_arg = &sending,
@@ -81,6 +101,8 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		if (x->permit)
 			limiter_sending(c->door->limiter, x->permit);
 		rc = http_send(x->route->partner->pool, &q, &r->http);
+		if (rc == -ESTALE && sending.again && !x->spec->repeatable)
+			rc = lost_on_the_way(r);
 		if (rc < 0 && rc != -ESTALE)
 			err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call",
 				rc == -ECANCELED ? "cancelled while %s %s was under way"
@@ -101,6 +123,22 @@ static int decode(const struct caller *c, const struct http_response *h, struct 
 	if (!hooks || !hooks->decode_body)
 		return 0;
 	return hooks->decode_body(buf_str(&h->body), h->body.len, out, err);
+}
+
+static bool is_success(const struct http_response *h)
+{
+	return h->status >= 200 && h->status < 300;
+}
+
+/* What is wrong is often said in JSON whatever else is asked for; and tokens always are. */
+static bool has_format(const struct manifest *m, const struct exchange *x,
+		       const struct http_response *h)
+{
+	const char *type = http_response_header(h, "content-type");
+
+	if (m->format == FORMAT_JSON || x->at_token_url)
+		return false;
+	return is_success(h) || !type || !strcasestr(type, "json");
 }
 
 #define FEWER "ask for fewer fields, lower \"size\" of the manifest's pagination"
@@ -135,6 +173,12 @@ static void over_tree(const struct call_result *r, const struct exchange *x, siz
 		(long long)m->limit >> 10, (long long)(m->held - r->body_bytes) >> 10);
 }
 
+/* Of the JSON that another format becomes, and of what it takes to make it. */
+static size_t decode_max(int64_t left)
+{
+	return left < 1 ? 1 : left < DOOR_BODY_MAX_BYTES ? (size_t)left : DOOR_BODY_MAX_BYTES;
+}
+
 /* NULL and a text where there is a body that is not what it should be. */
 static cJSON *parse(const struct caller *c, const struct exchange *x, struct call_result *r,
 		    struct err *why)
@@ -150,8 +194,15 @@ static cJSON *parse(const struct caller *c, const struct exchange *x, struct cal
 
 	if (h->body.len == 0)
 		return NULL;
-	if (decode(c, h, &decoded, why) < 0) {
-		if (why->class == ERR_NONE)
+	if (has_format(c->driver->manifest, x, h))
+		rc = decode_answer(c->driver->manifest, h->body.data, h->body.len, decode_max(left),
+				   &decoded, why);
+	else
+		rc = decode(c, h, &decoded, why);
+	if (rc < 0) {
+		if (rc == -ENOMEM)
+			over_tree(r, x, decode_max(left), why);
+		else if (why->class == ERR_NONE)
 			err_set(why, 0, ERR_DATA, "decode_body",
 				"the answer's body could not be decoded");
 		buf_clear(&decoded);
@@ -203,11 +254,6 @@ static void redact_text(struct err *e)
 	secret_redact(&text);
 	snprintf(e->text, sizeof(e->text), "%s", buf_str(&text));
 	secret_free_buf(&text);
-}
-
-static bool is_success(const struct http_response *h)
-{
-	return h->status >= 200 && h->status < 300;
 }
 
 void exchange_read(struct caller *c, const struct exchange *x, struct call_result *r,

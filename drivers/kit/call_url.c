@@ -145,6 +145,8 @@ int route_url(const struct route *r, const struct call_spec *spec, const char *q
 			return rc;
 	} else {
 		buf_append(out, r->roots.base.data, r->roots.base.len);
+		if (r->driver->manifest->version_in == VERSION_IN_PATH)
+			buf_printf(out, "/%s", r->driver->manifest->version);
 		if (spec->path[0] != '/' && spec->path[0] != '?' && spec->path[0] != '\0')
 			buf_putc(out, '/');
 		buf_puts(out, spec->path);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "drivers/kit/manifest_adapters.h"
 #include "drivers/kit/manifest_read.h"
 
 static struct manifest_owner *owner_new(const char *file)
@@ -28,6 +29,7 @@ void manifest_free(struct manifest *m)
 
 	if (!o)
 		return;
+	manifest_free_adapters(m);
 	for (struct kept_tree *k = o->trees; k; k = k->next)
 		cJSON_Delete(k->tree);
 	arena_free(o->arena);
@@ -63,13 +65,18 @@ int manifest_parse(const char *file_shown, const char *text, size_t len, struct 
 				     .len = len,
 				     .problems = problems };
 
+	const cJSON *tree;
+
 	if (parse_text(file_shown, text, len, o, problems) < 0) {
 		manifest_free(&o->m);
 		return -EINVAL;
 	}
-	reader_object(&r, &manifest_table, o->trees->tree, &o->m);
-	if (cJSON_IsObject(o->trees->tree) || r.n_problems == 0)
+	tree = o->trees->tree; /* defaults that are read come before it in the list */
+	reader_object(&r, &manifest_table, tree, &o->m);
+	if (cJSON_IsObject(tree))
 		manifest_check(&r);
+	if (r.n_problems == 0 && manifest_make_adapters(&r) < 0)
+		r.n_problems++;
 	buf_clear(&r.path);
 	if (r.n_problems) {
 		manifest_free(&o->m);

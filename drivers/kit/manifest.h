@@ -13,6 +13,13 @@
 #include "common/queue/limiter.h"
 #include "common/store/rows.h"
 #include "drivers/kit/manifest_lookup.h"
+#include "drivers/kit/manifest_events.h"
+
+struct zone;
+
+/* What a partner answers in; whatever it is becomes the JSON that paths address (decode.h). */
+enum body_format { FORMAT_JSON, FORMAT_JSONL, FORMAT_XML, FORMAT_CSV, FORMAT_TEXT };
+enum version_place { VERSION_SAID, VERSION_IN_PATH, VERSION_IN_HEADER };
 
 enum auth_kind { AUTH_NONE, AUTH_API_KEY, AUTH_BASIC, AUTH_BEARER, AUTH_OAUTH2_CLIENT };
 enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY };
@@ -68,19 +75,43 @@ struct manifest_limit_header {
 	enum reset_unit unit;
 };
 
-enum paging_kind { PAGING_NONE, PAGING_OFFSET, PAGING_PAGE, PAGING_CURSOR };
+enum paging_kind {
+	PAGING_NONE,
+	PAGING_OFFSET,
+	PAGING_PAGE,
+	PAGING_CURSOR,
+	PAGING_NEXT_URL,
+	PAGING_LINK,
+	PAGING_KEYSET,
+	PAGING_ACK_QUEUE
+};
+#define PAGING_KINDS (PAGING_ACK_QUEUE + 1)
+enum paging_place { PAGING_IN_QUERY, PAGING_IN_BODY, PAGING_IN_PATH };
 enum stop_kind { STOP_EMPTY, STOP_SHORT_PAGE, STOP_TOTAL, STOP_HAS_MORE, STOP_NO_CURSOR };
 struct manifest_stop {
 	enum stop_kind kind;
 	const char *path;
 };
+/* How what was read from a queue is confirmed, once it is stored. */
+struct manifest_ack {
+	const char *post, *put; /* one of them: a path template */
+	const cJSON *json;      /* the body, with templates in its texts; NULL: none */
+	const char *id;         /* path of what is confirmed; NULL: the collection's id */
+};
 struct manifest_paging {
 	enum paging_kind kind;
+	enum paging_place in; /* where size, offset, page or cursor go */
 	const char *limit_param, *offset_param, *page_param, *cursor_param,
-		*cursor;     /* cursor: a path in the answer */
-	const char *total;   /* a path, or NULL */
-	int64_t first;       /* first page number */
-	int size, max_pages; /* 100, 10,000 */
+		*cursor;          /* cursor: a path in the answer */
+	const char *next;         /* next_url: a path in the answer */
+	const char *param, *key;  /* keyset: key, a path in the last record, goes to param */
+	const char *total;        /* a path, or NULL */
+	int64_t first;            /* first page number */
+	const char *first_cursor; /* what stands for a cursor before there is one, or NULL */
+	int size, max_pages;      /* 100, 10,000 */
+	int rescan_overlap;       /* items a page goes back over the one before */
+	int64_t expires_ms;       /* life of a cursor; 0: for ever */
+	struct manifest_ack ack;
 	struct manifest_stop stops[6];
 	int n_stops;
 };
@@ -89,7 +120,9 @@ struct manifest_incremental {
 	bool on;
 	const char *param, *value; /* value: a template with {since} */
 	const char *format;        /* iso8601 iso8601_ms epoch epoch_ms, or strftime with % */
+	const struct zone *tz;     /* that times are written in; NULL: UTC */
 	int64_t overlap_ms, lookback_first_ms;
+	int64_t step_ms; /* the longest window that is asked for at once; 0: to now */
 };
 
 enum map_as {
@@ -113,14 +146,16 @@ struct manifest_column {
 	const cJSON *fallback; /* "default", or NULL */
 	const cJSON *enums;    /* object: text -> text; "*" catches the rest; NULL */
 	const cJSON *constant;
-	const char *hash;     /* path of values to hash, or NULL */
-	const char *currency; /* path, for money: how many minor digits; NULL: 2 */
-	int64_t tz_offset_ms; /* for times without a zone */
+	const char *hash;      /* path of values to hash, or NULL */
+	const char *currency;  /* path, for money: how many minor digits; NULL: 2 */
+	const struct zone *tz; /* for times without a zone; NULL: UTC */
 };
 
 struct manifest_collection {
 	const char *name;
-	const char *get; /* path template; NULL: embedded */
+	const char *get;   /* path template; NULL: embedded, or post */
+	const char *post;  /* the same for a list that is asked for with a body */
+	const cJSON *json; /* that body, with templates in its texts; NULL: none */
 	struct manifest_pairs query;
 	const char *records, *id, *updated_at;
 	const char *id_prefix; /* "" */
@@ -157,10 +192,41 @@ struct manifest_breaker {
 	int n_groups;
 };
 
+enum setting_type { SETTING_TEXT, SETTING_INT, SETTING_NUMBER, SETTING_BOOL, SETTING_URL };
+/* What {cfg.NAME} may be. */
+struct manifest_setting {
+	const char *name, *about;
+	enum setting_type type;
+	bool required;
+	const cJSON *fallback; /* "default", or NULL */
+	const char *const *choices;
+	int n_choices;
+};
+
+/* An element of XML that is a list even where there is one of it, or none in its parent. */
+struct manifest_list {
+	const char *parent, *name; /* parent NULL: in any */
+};
+
+#define ADAPTER_FIRST "1" /* the manifest itself, beside its adapters */
+/* A version of the driver: what it has otherwise, who gets it, and the manifest that comes of it. */
+struct manifest_adapter {
+	const char *name;
+	const cJSON *overlay;
+	double percent;   /* of the integrations, by a hash of their ids */
+	const char *flag; /* or all of them, while it is on; NULL: none */
+	struct manifest *manifest;
+};
+
 struct manifest {
 	const char *partner, *title, *path;         /* path: the file */
 	const char *base_production, *base_sandbox; /* sandbox may be NULL */
-	const char *version;
+	const char *version, *version_name;         /* name: of the header */
+	enum version_place version_in;
+	enum body_format format;
+	bool body_form; /* requests are forms, not JSON */
+	const struct manifest_list *xml_lists;
+	int n_xml_lists;
 	struct manifest_pairs headers;
 	int64_t connect_ms, read_ms, total_ms;
 	int concurrency_partner, concurrency_integration;
@@ -181,7 +247,14 @@ struct manifest {
 	int n_lookups;
 	bool critical; /* false: a failure degrades to what is cached */
 	struct manifest_breaker breaker;
+	struct manifest_adapter *adapters;
+	int n_adapters;
 	bool decode_body; /* hooks.decode_body: the C of the folder turns bodies into JSON */
+	struct manifest_webhooks webhooks;
+	const struct manifest_action *actions;
+	int n_actions;
+	const struct manifest_setting *typed; /* settings, as declared */
+	int n_typed;
 	const char *const *settings;
 	int n_settings; /* {cfg.X} names in use: what integration add --set may carry */
 };
@@ -199,6 +272,10 @@ const struct manifest_lookup *manifest_lookup(const struct manifest *m,
 					      const char *name); /* NULL */
 /* One of them with its defaults, as JSON text: what it asks and what it makes of the answer. */
 void manifest_print_lookup(const struct manifest_lookup *l, struct buf *out);
+const struct manifest_setting *manifest_setting(const struct manifest *m,
+						const char *name); /* NULL: not declared */
+/* False: `wanted` says what is ("a whole number"). */
+bool setting_fits(const struct manifest_setting *s, const char *text, struct buf *wanted);
 /* Everything with its defaults, as JSON text, for `longshore driver show`. */
 void manifest_print(const struct manifest *m, struct buf *out);
 

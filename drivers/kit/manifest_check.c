@@ -159,56 +159,6 @@ static void check_breaker(struct manifest_reader *r)
 	}
 }
 
-/* ---- pagination ---- */
-
-enum { ON_OFFSET = 1 << PAGING_OFFSET, ON_PAGE = 1 << PAGING_PAGE, ON_CURSOR = 1 << PAGING_CURSOR };
-
-static void check_params(struct manifest_reader *r, const struct manifest_paging *p,
-			 const char *path)
-{
-	const struct {
-		const char *name, *value;
-		unsigned needed, allowed;
-	} params[] = {
-		{ "limit_param", p->limit_param, ON_OFFSET, ON_OFFSET | ON_PAGE | ON_CURSOR },
-		{ "offset_param", p->offset_param, ON_OFFSET, ON_OFFSET },
-		{ "page_param", p->page_param, ON_PAGE, ON_PAGE },
-		{ "cursor_param", p->cursor_param, ON_CURSOR, ON_CURSOR },
-		{ "cursor", p->cursor, ON_CURSOR, ON_CURSOR },
-		{ "total", p->total, 0, ON_OFFSET | ON_PAGE | ON_CURSOR },
-	};
-	static const char *const kinds[] = { "none", "offset", "page", "cursor" };
-	unsigned bit = 1u << p->kind;
-
-	for (size_t i = 0; i < ARRAY_LEN(params); i++) {
-		const char *at = arena_printf(r->arena, "%s.%s", path, params[i].name);
-
-		if (!params[i].value && (params[i].needed & bit))
-			reader_problem_at(r, at, "missing: the kind \"%s\" needs it",
-					  kinds[p->kind]);
-		if (params[i].value && !(params[i].allowed & bit))
-			reader_problem_at(r, at, "means nothing with the kind \"%s\"",
-					  kinds[p->kind]);
-	}
-}
-
-void manifest_check_paging(struct manifest_reader *r, const struct manifest_paging *p,
-			   const char *path)
-{
-	const char *at = arena_printf(r->arena, "%s.stop", path);
-
-	check_params(r, p, path);
-	if (p->kind == PAGING_NONE && p->n_stops)
-		reader_problem_at(r, at, "means nothing with the kind \"none\"");
-	for (int i = 0; i < p->n_stops; i++)
-		if (p->stops[i].kind == STOP_NO_CURSOR && p->kind != PAGING_CURSOR &&
-		    p->kind != PAGING_NONE)
-			reader_problem_at(r, at, "\"no_cursor\" is for the kind \"cursor\" alone");
-	if (p->kind != PAGING_NONE && p->n_stops == 1 && p->stops[0].kind == STOP_TOTAL &&
-	    !p->total)
-		reader_problem_at(r, at, "\"total\" needs a path");
-}
-
 void manifest_check(struct manifest_reader *r)
 {
 	struct manifest *m = &r->owner->m;
@@ -226,5 +176,8 @@ void manifest_check(struct manifest_reader *r)
 	manifest_check_paging(r, &m->paging, "pagination");
 	manifest_check_collections(r);
 	manifest_check_lookups(r);
+	manifest_check_format(r);
+	manifest_check_events(r);
 	manifest_check_templates(r);
+	manifest_check_settings(r);
 }

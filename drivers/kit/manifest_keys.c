@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "drivers/kit/manifest_adapters.h"
 #include "drivers/kit/manifest_read.h"
 
 #define SECOND_MS INT64_C(1000)
@@ -35,25 +36,35 @@ static const struct manifest_key concurrency_keys[] = {
 static const struct key_table concurrency_table = { TABLE(concurrency_keys) };
 
 static const struct key_word format_words[] = {
-	{ "json", 0 },
-	{ "jsonl", KEY_WORD_LATER },
-	{ "xml", KEY_WORD_LATER },
-	{ "csv", KEY_WORD_LATER },
-	{ "text", KEY_WORD_LATER },
-	{ NULL, 0 },
+	{ "json", FORMAT_JSON }, { "jsonl", FORMAT_JSONL }, { "xml", FORMAT_XML },
+	{ "csv", FORMAT_CSV },   { "text", FORMAT_TEXT },   { NULL, 0 },
 };
-static const struct key_word body_words[] = { { "json", 0 },
-					      { "form", KEY_WORD_LATER },
-					      { NULL, 0 } };
+static const struct key_word body_words[] = { { "json", false }, { "form", true }, { NULL, 0 } };
+
+static const struct key_word version_words[] = { { "base", VERSION_SAID },
+						 { "path", VERSION_IN_PATH },
+						 { "header", VERSION_IN_HEADER },
+						 { NULL, 0 } };
+static const struct manifest_key version_keys[] = {
+	{ "value", KEY_TEXT, AT(version), .flags = KEY_REQUIRED },
+	{ "in", KEY_WORD, AT(version_in), .fallback = "\"base\"", .words = version_words },
+	{ "name", KEY_TEXT, AT(version_name) },
+};
+static bool version_present(const void *base)
+{
+	return ((const struct manifest *)base)->version != NULL;
+}
+static const struct key_table version_table = { TABLE(version_keys), .shorthand = "value",
+						.present = version_present };
 
 static const struct manifest_key api_keys[] = {
 	{ "base", KEY_OBJECT, .of = &base_table },
-	{ "version", KEY_TEXT, AT(version) },
+	{ "version", KEY_OBJECT, .of = &version_table },
 	{ "headers", KEY_PAIRS, AT(headers) },
 	{ "timeout", KEY_OBJECT, .of = &timeout_table },
 	{ "concurrency", KEY_OBJECT, .of = &concurrency_table },
-	{ "format", KEY_FIXED, .words = format_words },
-	{ "body", KEY_FIXED, .words = body_words },
+	{ "format", KEY_WORD, AT(format), .fallback = "\"json\"", .words = format_words },
+	{ "body", KEY_WORD_BOOL, AT(body_form), .fallback = "\"json\"", .words = body_words },
 };
 static const struct key_table api_table = { TABLE(api_keys) };
 
@@ -239,9 +250,9 @@ static const struct manifest_key limit_keys[] = {
 	{ "weight", KEY_OWN, .fallback = "1", .read = read_limit_weight,
 	  .print = print_limit_weight },
 };
-static const struct key_table limit_table = { TABLE(limit_keys),
-					      .size = sizeof(struct manifest_limit),
-					      .finish = limit_finish };
+const struct key_table manifest_limit_table = { TABLE(limit_keys),
+						.size = sizeof(struct manifest_limit),
+						.finish = limit_finish };
 #undef AT
 
 #define AT(member) .at = offsetof(struct manifest_limit_header, member)
@@ -298,68 +309,6 @@ static const struct key_table breaker_table = { TABLE(breaker_keys) };
 #undef AT
 #undef COUNT
 
-/* ---- pagination ---- */
-
-#define AT(member) .at = offsetof(struct manifest_paging, member)
-
-static const struct key_word paging_words[] = {
-	{ "none", PAGING_NONE },
-	{ "offset", PAGING_OFFSET },
-	{ "page", PAGING_PAGE },
-	{ "cursor", PAGING_CURSOR },
-	{ "link", KEY_WORD_LATER },
-	{ "next_url", KEY_WORD_LATER },
-	{ "keyset", KEY_WORD_LATER },
-	{ "ack_queue", KEY_WORD_LATER },
-	{ NULL, 0 },
-};
-static const struct key_word paging_in_words[] = {
-	{ "query", 0 }, { "body", KEY_WORD_LATER }, { "path", KEY_WORD_LATER }, { NULL, 0 }
-};
-static const struct manifest_key paging_keys[] = {
-	{ "kind", KEY_WORD, AT(kind), .flags = KEY_REQUIRED, .words = paging_words },
-	{ "in", KEY_FIXED, .words = paging_in_words },
-	{ "limit_param", KEY_TEXT, AT(limit_param) },
-	{ "offset_param", KEY_TEXT, AT(offset_param) },
-	{ "page_param", KEY_TEXT, AT(page_param) },
-	{ "cursor_param", KEY_TEXT, AT(cursor_param) },
-	{ "cursor", KEY_PATH, AT(cursor), .flags = KEY_ANSWER },
-	{ "total", KEY_PATH, AT(total), .flags = KEY_ANSWER },
-	{ "first", KEY_INT64, AT(first), .fallback = "1", .min = 0, .max = 1000000 },
-	{ "size", KEY_INT, AT(size), .fallback = "100", .min = 1, .max = 100000 },
-	{ "max_pages", KEY_INT, AT(max_pages), .fallback = "10000", .min = 1, .max = 100000000 },
-	{ "stop", KEY_OWN, .read = read_stops, .print = print_stops },
-	LATER("expires"),
-	LATER("rescan_overlap"),
-	LATER("ack"),
-	LATER("every"),
-	LATER("param"),
-	LATER("key"),
-	LATER("next"),
-};
-
-static void add_stop(struct manifest_paging *p, enum stop_kind kind, const char *path)
-{
-	p->stops[p->n_stops++] = (struct manifest_stop){ kind, path };
-}
-
-static void paging_finish(struct manifest_reader *r, void *base)
-{
-	struct manifest_paging *p = base;
-
-	if (p->n_stops)
-		return;
-	if (p->kind == PAGING_CURSOR)
-		add_stop(p, STOP_NO_CURSOR, NULL);
-	if (p->kind != PAGING_OFFSET && p->kind != PAGING_PAGE)
-		return;
-	add_stop(p, STOP_SHORT_PAGE, NULL);
-	if (p->total)
-		add_stop(p, STOP_TOTAL, p->total);
-}
-const struct key_table manifest_pagination = { TABLE(paging_keys), .finish = paging_finish };
-#undef AT
-
 /* ---- the whole ---- */
 
 #define AT(member) .at = offsetof(struct manifest, member)
@@ -381,6 +330,20 @@ static bool hooks_present(const void *base)
 }
 static const struct key_table hooks_table = { TABLE(hook_keys), .present = hooks_present };
 
+static const struct manifest_key rollout_keys[] = {
+	{ "adapter", KEY_OWN, .flags = KEY_REQUIRED, .read = read_rollout, .print = print_rollout },
+};
+static bool rollout_present(const void *base)
+{
+	const struct manifest *m = base;
+	struct buf ignored = BUF_INIT;
+	bool present = print_rollout(m, &ignored);
+
+	buf_clear(&ignored);
+	return present;
+}
+static const struct key_table rollout_table = { TABLE(rollout_keys), .present = rollout_present };
+
 static const struct manifest_key manifest_keys[] = {
 	{ "partner", KEY_TEXT, AT(partner), .flags = KEY_REQUIRED },
 	{ "manifest", KEY_FORMAT, .flags = KEY_REQUIRED, .min = 1, .max = 1 },
@@ -388,7 +351,7 @@ static const struct manifest_key manifest_keys[] = {
 	{ "critical", KEY_BOOL, AT(critical), .fallback = "true" },
 	{ "api", KEY_OBJECT, .of = &api_table },
 	{ "auth", KEY_OBJECT, AT(auth), .of = &auth_table },
-	{ "limits", KEY_LIST, AT(limits), COUNT(n_limits), .of = &limit_table },
+	{ "limits", KEY_LIST, AT(limits), COUNT(n_limits), .of = &manifest_limit_table },
 	{ "limit_headers", KEY_LIST, AT(limit_headers), COUNT(n_limit_headers),
 	  .of = &limit_header_table },
 	{ "retry_after", KEY_HEADERS, AT(retry_after), COUNT(n_retry_after),
@@ -405,9 +368,11 @@ static const struct manifest_key manifest_keys[] = {
 	{ "lookups", KEY_NAMED, AT(lookups), COUNT(n_lookups), .of = &manifest_lookup_table },
 	{ "cache", KEY_OWN, .read = read_cache, .print = print_cache },
 	{ "hooks", KEY_OBJECT, .of = &hooks_table },
-	LATER("webhooks"),
-	LATER("actions"),
-	LATER("rollout"),
+	{ "settings", KEY_NAMED, AT(typed), COUNT(n_typed), .of = &manifest_setting_table },
+	{ "webhooks", KEY_OBJECT, AT(webhooks), .of = &manifest_webhooks_table },
+	{ "actions", KEY_NAMED, AT(actions), COUNT(n_actions), .of = &manifest_action_table },
+	{ "adapters", KEY_OWN, .read = read_adapters, .print = print_adapters },
+	{ "rollout", KEY_OBJECT, .of = &rollout_table },
 	LATER("checks"),
 };
 

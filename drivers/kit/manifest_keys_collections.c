@@ -27,10 +27,10 @@ static const struct manifest_key column_keys[] = {
 	{ "tz", KEY_OWN, .read = read_tz, .print = print_tz },
 	{ "currency", KEY_PATH, AT(currency) },
 };
-static const struct key_table column_table = { TABLE(column_keys),
-					       .size = sizeof(struct manifest_column),
-					       .name_at = offsetof(struct manifest_column, name),
-					       .shorthand = "path" };
+const struct key_table manifest_column_table = { TABLE(column_keys),
+						 .size = sizeof(struct manifest_column),
+						 .name_at = offsetof(struct manifest_column, name),
+						 .shorthand = "path" };
 #undef AT
 
 #define AT(member) .at = offsetof(struct manifest_collection, member)
@@ -56,8 +56,9 @@ static const struct manifest_key incremental_keys[] = {
 	{ "overlap", KEY_DURATION, AT(incremental.overlap_ms), .fallback = "\"5m\"",
 	  .max = 31 * DAY_MS },
 	{ "lookback_first", KEY_DURATION, AT(incremental.lookback_first_ms), .max = 100 * YEAR_MS },
-	LATER("tz"),
-	LATER("step"),
+	{ "tz", KEY_OWN, .read = read_incremental_tz, .print = print_incremental_tz,
+	  .schema = "{\"type\":\"string\"}" },
+	{ "step", KEY_DURATION, AT(incremental.step_ms), .max = 100 * YEAR_MS },
 };
 static bool incremental_present(const void *base)
 {
@@ -95,6 +96,8 @@ static const struct key_table belongs_table = { TABLE(belongs_keys), .present = 
 
 static const struct manifest_key collection_keys[] = {
 	{ "get", KEY_TEXT, AT(get) },
+	{ "post", KEY_TEXT, AT(post) },
+	{ "json", KEY_JSON, AT(json) },
 	{ "query", KEY_PAIRS, AT(query) },
 	{ "records", KEY_PATH, AT(records), .flags = KEY_WILD },
 	{ "id", KEY_PATH, AT(id), .flags = KEY_REQUIRED | KEY_PLACE },
@@ -113,10 +116,9 @@ static const struct manifest_key collection_keys[] = {
 	{ "deletes", KEY_FIXED, .words = deletes_words },
 	{ "table", KEY_OWN, .flags = KEY_REQUIRED, .read = read_table, .print = print_table },
 	{ "belongs_to", KEY_OBJECT, .of = &belongs_table },
-	{ "map", KEY_NAMED, AT(map), COUNT(n_map), .of = &column_table, .flags = KEY_REQUIRED },
+	{ "map", KEY_NAMED, AT(map), COUNT(n_map), .of = &manifest_column_table,
+	  .flags = KEY_REQUIRED },
 	{ "extra", KEY_TEXTS, AT(extra), COUNT(n_extra) },
-	LATER("post"),
-	LATER("json"),
 };
 
 static void collection_finish(struct manifest_reader *r, void *base)

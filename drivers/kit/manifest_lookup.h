@@ -6,17 +6,10 @@
 #include <stdint.h>
 
 #include "common/base/json.h"
+#include "drivers/kit/manifest_events.h"
 
 #define LOOKUP_PARAMS_MAX 16
 #define LOOKUP_FIELDS_MAX 64
-
-struct manifest_pair {
-	const char *name, *value;
-}; /* value: a template */
-struct manifest_pairs {
-	const struct manifest_pair *v;
-	int n;
-};
 
 enum param_as { PARAM_TEXT, PARAM_NUMBER, PARAM_INT };
 enum param_case { CASE_KEEP, CASE_LOWER, CASE_UPPER };

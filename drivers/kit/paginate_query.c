@@ -84,7 +84,9 @@ void page_query_clear(struct page_query *q)
 	for (int i = 0; i < q->n; i++)
 		free((char *)q->v[i].value);
 	free(q->v);
+	cJSON_Delete(q->body);
 	buf_clear(&q->path);
+	buf_clear(&q->tail);
 	*q = (struct page_query){ 0 };
 }
 
@@ -108,23 +110,75 @@ static int add_value(struct page_query *q, const char *name, const char *templat
 	return 0;
 }
 
+/* With a cursor in the path the two sides of it are filled in. */
+static int add_path(struct page_query *q, const struct manifest_collection *coll, struct names *l,
+		    struct err *err)
+{
+	const char *template = coll->post ? coll->post : coll->get;
+	const char *mark = coll->paging.in == PAGING_IN_PATH ? strstr(template, "{cursor}") : NULL;
+	char *head = mark ? mem_strndup(template, (size_t)(mark - template)) : NULL;
+	int rc = subst(head ? head : template, SUBST_PATH, name_value, l, &q->path, err);
+
+	if (rc == 0 && mark)
+		rc = subst(mark + strlen("{cursor}"), SUBST_PATH, name_value, l, &q->tail, err);
+	free(head);
+	return rc < 0 ? -EINVAL : 0;
+}
+
+/* What looks like JSON is JSON, and an epoch is a number. */
+static cJSON *body_value(const struct manifest_incremental *inc, const struct buf *text)
+{
+	const char *s = buf_str(text);
+	cJSON *v = NULL;
+
+	if ((*s == '[' || *s == '{') && json_parse(s, text->len, text->len, &v, NULL) == 0)
+		return v;
+	if (inc->format && strncmp(inc->format, "epoch", 5) == 0 && *s &&
+	    s[strspn(s, "0123456789")] == '\0')
+		return cJSON_CreateNumber(strtod(s, NULL));
+	return cJSON_CreateString(s);
+}
+
+static int add_body(struct page_query *q, const struct manifest_collection *coll, bool since,
+		    struct names *l, struct err *err)
+{
+	const struct manifest_incremental *inc = &coll->incremental;
+	const char *template = inc->value ? inc->value : "{since}";
+	struct buf text = BUF_INIT;
+	int rc = 0;
+
+	if (coll->json)
+		rc = subst_json(coll->json, name_value, l, NULL, &q->body, err);
+	else
+		q->body = cJSON_CreateObject();
+	if (rc == 0 && since) {
+		rc = subst(template, escape_for(template), name_value, l, &text, err);
+		if (rc == 0)
+			body_set(q->body, inc->param, body_value(inc, &text));
+		buf_clear(&text);
+	}
+	return rc < 0 ? -EINVAL : 0;
+}
+
 int page_query_init(struct page_query *q, struct caller *c, const struct pager_options *o,
 		    int extra, struct err *err)
 {
 	const struct manifest_collection *coll = o->collection;
 	const struct manifest_incremental *inc = &coll->incremental;
-	bool since = inc->on && inc->param && o->since_us > 0;
+	bool since = inc->on && inc->param && o->since_us > 0, in_query = since && !coll->post;
 	struct names l = { c, o, NULL, BUF_INIT };
 	int rc;
 
 	*q = (struct page_query){ 0 };
 	q->v = mem_zalloc((size_t)(coll->query.n + 1 + extra) * sizeof(*q->v));
-	rc = subst(coll->get, SUBST_PATH, name_value, &l, &q->path, err) < 0 ? -EINVAL : 0;
+	rc = add_path(q, coll, &l, err);
 	for (int i = 0; i < coll->query.n && rc == 0; i++)
-		if (!since || strcmp(coll->query.v[i].name, inc->param) != 0)
+		if (!in_query || strcmp(coll->query.v[i].name, inc->param) != 0)
 			rc = add_value(q, coll->query.v[i].name, coll->query.v[i].value, &l, err);
-	if (rc == 0 && since)
+	if (rc == 0 && in_query)
 		rc = add_value(q, inc->param, inc->value ? inc->value : "{since}", &l, err);
+	if (rc == 0 && coll->post)
+		rc = add_body(q, coll, since, &l, err);
 	buf_clear(&l.keep);
 	if (rc < 0)
 		page_query_clear(q);

@@ -101,7 +101,7 @@ static void overview(const struct command *v, int n, const char *noun)
 		if (!noun || is_noun(&v[i], noun))
 			printf("  %-20s %s\n", v[i].name, v[i].summary);
 	}
-	puts("\nAll take --json, --redis, --database, --drivers, --secret-key-file, --config;"
+	puts("\nAll take --json, --redis, --database, --drivers, --flags, --secret-key-file, --config;"
 	     " exit codes: 0 done, 1 failed,\n"
 	     "2 misused, 3 not found, 4 Redis or Postgres unreachable.");
 }

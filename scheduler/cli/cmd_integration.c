@@ -117,6 +117,24 @@ static int get(struct cli *c, struct integration *out)
 	return rc < 0 ? cli_error(c, rc, &err, c->command->name) : 0;
 }
 
+/* Of several versions of the driver, the one it has; nothing where there is one only. */
+static int add_adapter(struct cli *c, const struct integration *i, cJSON *o)
+{
+	const struct driver *base = NULL, *own;
+	const char *why = NULL;
+	struct err err = { 0 };
+	int rc = cli_drivers(c);
+
+	if (rc == 0)
+		base = driver_find(c->drivers, i->partner);
+	if (!base || !base->manifest->n_adapters)
+		return rc;
+	own = driver_for(base, i->id, i->settings, &why, &err);
+	json_add_text(o, "adapter", !own ? NULL : own->adapter ? own->adapter : ADAPTER_FIRST);
+	json_add_text(o, "adapter_by", own ? why : err.text);
+	return 0;
+}
+
 int cmd_integration_show(struct cli *c)
 {
 	char *health = NULL, *why = NULL;
@@ -128,6 +146,12 @@ int cmd_integration_show(struct cli *c)
 	if (rc)
 		return rc;
 	o = describe(&i);
+	rc = add_adapter(c, &i, o);
+	if (rc) {
+		integration_clear(&i);
+		cJSON_Delete(o);
+		return rc;
+	}
 	rc = health_get(c->pg, i.id, &health, &why, &err);
 	integration_clear(&i);
 	if (rc < 0) {

@@ -90,12 +90,29 @@ static int set_in_flight(const struct cli *c, cJSON *settings, const char *value
 	return rc;
 }
 
+/* Which adapters there are is the manifest's to say: read_settings asks it. */
+static int set_adapter(const struct cli *c, cJSON *settings, const char *value)
+{
+	json_add_text(settings, "adapter", value);
+	return 0;
+}
+
+static int check_adapter(const struct cli *c, const struct driver *d, const cJSON *settings)
+{
+	struct err err = { 0 };
+
+	if (driver_for(d, 0, settings, NULL, &err))
+		return 0;
+	return cli_misused(c, "--set adapter: the manifest of %s does not have it", partner);
+}
+
 static const struct {
 	const char *name;
 	int (*set)(const struct cli *c, cJSON *settings, const char *value);
 } own_settings[] = { { "strategy", set_strategy },
 		     { "every", set_every },
-		     { "in_flight", set_in_flight } };
+		     { "in_flight", set_in_flight },
+		     { "adapter", set_adapter } };
 
 static int unknown_setting(const struct cli *c, const struct manifest *m, const char *name)
 {
@@ -198,6 +215,8 @@ int cmd_integration_add(struct cli *c)
 	rc = check_environment(c, d->manifest);
 	if (rc == 0)
 		rc = read_settings(c, d->manifest, settings);
+	if (rc == 0)
+		rc = check_adapter(c, d, settings);
 	if (rc == 0)
 		rc = credentials_read(c, d->manifest, credentials_file, &credentials);
 	if (rc == 0)

@@ -113,6 +113,7 @@ def test_every_script_runs_on_a_cluster(cluster, three_nodes, partner, fanned):
     cluster.push({"task": "import_resource", "id": "waits", "integration_id": integration, "args": {"external_id": item}}, queue)
     cluster.push({"task": "noop", "id": "unwanted", "integration_id": integration, "unique": "once"}, queue)
     wait_until(lambda: "count" in have_run(node), 20 * SLOWER, "the count of held jobs")
+    wait_until(lambda: cluster.longshore.run("job", "show", "unwanted").code == 0, 20 * SLOWER, "its place in the row")  # row
     wait_until(lambda: cluster.longshore.run("job", "cancel", "unwanted").code == 0, 20 * SLOWER, "its cancelling")  # bury
     cluster.longshore.run("doctor")  # recount, stranded
     cluster.longshore("integration", "resume", integration)  # open

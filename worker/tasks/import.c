@@ -220,6 +220,17 @@ static int next_page(struct import *im, struct pager *pg, struct page *page)
 	return rc;
 }
 
+/* Who dies before it, or is refused, gets the same items again. */
+static int confirm(struct import *im, struct pager *pg, struct page *page)
+{
+	int rc;
+
+	rc = pager_ack(pg, page, &im->a->err);
+	if (rc < 0)
+		keep_exchange(im->a, page);
+	return rc;
+}
+
 static int walk(struct import *im, struct pager *pg, const char *parent_id)
 {
 	struct page page = { 0 };
@@ -236,6 +247,8 @@ static int walk(struct import *im, struct pager *pg, const char *parent_id)
 			return -ESTALE;
 		}
 		rc = import_page(im, &page, parent_id);
+		if (rc == 0) /* what it held is stored: a queue may forget it */
+			rc = confirm(im, pg, &page);
 		if (rc == 0 && !parent_id)
 			rc = after_page(im, pg, &page);
 		last = page.last;
