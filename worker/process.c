@@ -196,6 +196,7 @@ static int make_worker(struct err *err)
 				      .pg = w->pg,
 				      .keyring = w->keyring,
 				      .epoch = w->epoch,
+				      .beats = true,
 				      .egress = self.s->egress };
 	w->door = door_new(&dopt);
 	w->sink = sink_new(w->pg);

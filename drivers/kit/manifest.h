@@ -21,9 +21,20 @@ struct zone;
 enum body_format { FORMAT_JSON, FORMAT_JSONL, FORMAT_XML, FORMAT_CSV, FORMAT_TEXT };
 enum version_place { VERSION_SAID, VERSION_IN_PATH, VERSION_IN_HEADER };
 
-enum auth_kind { AUTH_NONE, AUTH_API_KEY, AUTH_BASIC, AUTH_BEARER, AUTH_OAUTH2_CLIENT };
-enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY };
-enum expires_kind { EXPIRES_SECONDS, EXPIRES_AT, EXPIRES_FIXED };
+enum auth_kind {
+	AUTH_NONE,
+	AUTH_API_KEY,
+	AUTH_BASIC,
+	AUTH_BEARER,
+	AUTH_OAUTH2_CLIENT,
+	AUTH_TWO_STEP, /* a call of its own answers with a token */
+	AUTH_OAUTH2_CODE,
+	AUTH_OAUTH2_DEVICE,
+	AUTH_SIGNED,
+	AUTH_HOOK,
+};
+enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY, AUTH_IN_COOKIE };
+enum expires_kind { EXPIRES_SECONDS, EXPIRES_AT, EXPIRES_FIXED, EXPIRES_JWT };
 
 /* errors[] and auth.broken_on: first match wins; a rule matches when all that it names match. */
 struct manifest_rule {
@@ -41,9 +52,10 @@ struct manifest_auth {
 	enum auth_place place;
 	const char *name, *prefix; /* header Authorization "Bearer " */
 	const char *token_url;
+	bool get; /* the token call's method; else POST */
 	bool send_json, secret_in_basic;
-	struct manifest_pairs params;
-	const char *token_path; /* access_token */
+	struct manifest_pairs params, headers; /* of the token call */
+	const char *token_path;                /* access_token */
 	enum expires_kind expires;
 	const char *expires_path;
 	int64_t expires_fixed_ms;
@@ -51,7 +63,15 @@ struct manifest_auth {
 	int64_t usable_after_ms;
 	int mint_count;
 	int64_t mint_window_ms;
-	double mint_share; /* 0 = no limit */
+	double mint_share;                      /* 0 = no limit */
+	const char *authorize_url, *device_url; /* where a person allows it */
+	struct manifest_pairs authorize_params; /* of both: scope */
+	struct manifest_refresh {
+		bool single_use, keep_if_absent; /* true, true */
+		const char *token;               /* path of the refresh token in an answer */
+		int64_t dies_unused_ms;          /* 0: never */
+		int64_t lapses_ms;               /* after it was granted; 0: not known */
+	} refresh;
 	const char *const *needs;
 	int n_needs;
 	const struct manifest_rule *broken_on;

@@ -123,6 +123,8 @@ extern const struct key_table manifest_action_table;     /* of struct manifest_a
 extern const struct key_table manifest_setting_table;    /* of struct manifest_setting */
 extern const struct key_table manifest_limit_table;      /* of struct manifest_limit */
 extern const struct key_table manifest_column_table;     /* of struct manifest_column */
+extern const struct key_table manifest_auth_table;       /* of struct manifest_auth */
+extern const struct key_table manifest_broken_on;        /* of struct manifest_rule */
 
 /* What is wrong, at the place that is read now. */
 void reader_problem(struct manifest_reader *r, const char *fmt, ...)
@@ -192,6 +194,11 @@ void manifest_check_paging(struct manifest_reader *r, const struct manifest_pagi
 /* What takes the collection that pages so. */
 void manifest_check_paged(struct manifest_reader *r, const struct manifest_collection *c,
 			  const char *path);
+void manifest_check_auth(struct manifest_reader *r); /* manifest_keys_auth.c */
+/* An absolute address; root: nothing but paths goes behind it. */
+void manifest_check_url(struct manifest_reader *r, const char *path, const char *url, bool root);
+void manifest_check_headers(struct manifest_reader *r, const char *where,
+			    const struct manifest_pairs *p);
 void manifest_check_limits(struct manifest_reader *r);      /* manifest_limits.c */
 void manifest_check_collections(struct manifest_reader *r); /* manifest_collections.c */
 void manifest_check_map(struct manifest_reader *r, struct manifest_collection *c,

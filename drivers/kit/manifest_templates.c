@@ -386,6 +386,17 @@ void manifest_check_templates(struct manifest_reader *r)
 	check_webhooks(r);
 	for (int i = 0; i < m->n_actions; i++)
 		check_action(r, &m->actions[i]);
+	check_template(r, &(struct template_place){ .path = "auth.authorize_url" },
+		       m->auth.authorize_url);
+	check_template(r, &(struct template_place){ .path = "auth.device_url" },
+		       m->auth.device_url);
+	check_pairs(r,
+		    (struct template_place){ .path = "auth.authorize_params",
+					     .allowed = IN_CFG | IN_CRED },
+		    &m->auth.authorize_params);
+	check_pairs(r,
+		    (struct template_place){ .path = "auth.headers", .allowed = IN_CFG | IN_CRED },
+		    &m->auth.headers);
 	for (int i = 0; i < m->n_collections; i++)
 		check_collection(r, &m->collections[i]);
 	for (int i = 0; i < m->n_lookups; i++)

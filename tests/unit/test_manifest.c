@@ -82,6 +82,33 @@ static void auth_oauth(void **state)
 	manifest_free(m);
 }
 
+static void auth_two_step(void **state)
+{
+	struct manifest *m = good_with(
+		", \"auth\": {\"kind\": \"two_step\", \"token_url\": \"https://h.example/t\", \"method\": \"GET\", \"expires\": \"jwt\","
+		" \"headers\": {\"refreshToken\": \"{cred.refresh_token}\"}, \"params\": {\"org\": \"{cred.org_id}-{cfg.x}\"}}");
+	struct buf out = BUF_INIT;
+
+	assert_int_equal(m->auth.kind, AUTH_TWO_STEP);
+	assert_true(m->auth.get);
+	assert_int_equal(m->auth.expires, EXPIRES_JWT);
+	assert_int_equal(m->auth.n_needs, 2); /* what the templates name */
+	assert_string_equal(m->auth.needs[0], "org_id");
+	assert_string_equal(m->auth.needs[1], "refresh_token");
+	manifest_print(m, &out);
+	assert_non_null(strstr(buf_str(&out), "\"expires\":\"jwt\""));
+	assert_non_null(strstr(buf_str(&out), "\"method\":\"GET\""));
+	assert_non_null(
+		strstr(buf_str(&out), "\"headers\":{\"refreshToken\":\"{cred.refresh_token}\"}"));
+	buf_clear(&out);
+	manifest_free(m);
+	m = good_with(
+		", \"auth\": {\"kind\": \"two_step\", \"token_url\": \"https://h.example/t\"}");
+	assert_int_equal(m->auth.n_needs, 2);
+	assert_string_equal(m->auth.needs[1], "client_secret");
+	manifest_free(m);
+}
+
 static void auth_prefixes(void **state)
 {
 	static const struct {
@@ -327,6 +354,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(auth_oauth),
+		cmocka_unit_test(auth_two_step),
 		cmocka_unit_test(auth_prefixes),
 		cmocka_unit_test(limits_and_headers),
 		cmocka_unit_test(every_kind_of_limit),
