@@ -67,6 +67,10 @@ def test_three_partners(cluster, partners):
     unknown, _ = lookup(cluster, "weather", "curent", BERLIN)
     assert 'did you mean "current"' in unknown["error"]
     assert cluster.longshore.run("doctor").out.count("not a name") == 0
+    second = cluster.longshore.run("integration", "add", "--partner", "weather")
+    assert second.code == 1 and "of no company already" in second.err
+    homeless, _ = lookup(cluster, "guesty", "x", {})
+    assert homeless["class"] == "bad_job" and "integration add --partner guesty" in homeless["error"]
 
 
 def is_open(cluster, partner):
