@@ -12,8 +12,8 @@
 #include "common/queue/breaker.h"
 #include "common/queue/limiter.h"
 #include "common/store/rows.h"
-#include "drivers/kit/manifest_lookup.h"
 #include "drivers/kit/manifest_events.h"
+#include "drivers/kit/manifest_lookup.h"
 
 struct zone;
 
@@ -183,6 +183,7 @@ struct manifest_collection {
 	int64_t detail_ttl_ms; /* of a kept answer to that; 0: none is kept */
 	struct manifest_incremental incremental;
 	const char *group;        /* of endpoints, with limits of its own; NULL */
+	uint64_t parent_columns;  /* set of the columns of the parent's row in {parent.X} */
 	const char *each;         /* parent collection, or NULL: one call per parent */
 	const char *embedded;     /* path inside the parent's item, with each; or NULL */
 	const char *when_changed; /* the parent's column, or NULL */
@@ -288,15 +289,17 @@ int manifest_parse(const char *file_shown, const char *text, size_t len, struct 
 void manifest_free(struct manifest *m);
 const struct manifest_collection *manifest_collection(const struct manifest *m,
 						      const char *name); /* NULL */
-const struct manifest_lookup *manifest_lookup(const struct manifest *m,
-					      const char *name); /* NULL */
-/* One of them with its defaults, as JSON text: what it asks and what it makes of the answer. */
-void manifest_print_lookup(const struct manifest_lookup *l, struct buf *out);
 const struct manifest_setting *manifest_setting(const struct manifest *m,
 						const char *name); /* NULL: not declared */
 /* False: `wanted` says what is ("a whole number"). */
 bool setting_fits(const struct manifest_setting *s, const char *text, struct buf *wanted);
+const struct manifest_lookup *manifest_lookup(const struct manifest *m,
+					      const char *name); /* NULL */
+/* One of them with its defaults, as JSON text: what it asks and what it makes of the answer. */
+void manifest_print_lookup(const struct manifest_lookup *l, struct buf *out);
 /* Everything with its defaults, as JSON text, for `longshore driver show`. */
 void manifest_print(const struct manifest *m, struct buf *out);
+/* The format as JSON Schema, for editors: one line.  Appends. */
+void manifest_schema(struct buf *out);
 
 #endif

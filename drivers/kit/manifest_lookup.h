@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "common/base/json.h"
-#include "drivers/kit/manifest_events.h"
+#include "drivers/kit/manifest_pairs.h"
 
 #define LOOKUP_PARAMS_MAX 16
 #define LOOKUP_FIELDS_MAX 64

@@ -53,6 +53,7 @@ struct template_place {
 	const char *path;
 	unsigned allowed;
 	const struct manifest_collection *parent; /* of {parent.X}; or NULL */
+	uint64_t *parent_columns;                 /* which of them are named */
 	const struct manifest_action *action;     /* of {kept.X}, with the steps before this one */
 	int steps;
 };
@@ -111,18 +112,28 @@ static void add_setting(struct manifest_reader *r, const struct template_place *
 		v[m->n_settings++] = arena_strdup(r->arena, name);
 }
 
-/* A job for children carries the ids of its parents, and nothing else of their rows. */
+/* {parent.id} is in the job; a column is read from the parent's row, where its map puts it. */
 static void check_parent(struct manifest_reader *r, const struct template_place *t,
 			 const char *column)
 {
-	if (strcmp(column, "id") == 0)
+	const struct manifest_collection *p = t->parent;
+	const char **names;
+	int n = 0;
+
+	if (!p || strcmp(column, "id") == 0)
 		return;
-	if (t->parent && row_column_find(t->parent->table, column) < 0)
-		reader_problem_at(r, t->path, "{parent.%s} is not known; did you mean {parent.id}?",
-				  column);
-	else
-		reader_problem_at(r, t->path, "{parent.%s} is not supported yet, {parent.id} is",
-				  column);
+	names = arena_alloc(r->arena, sizeof(*names) * (size_t)(p->n_map + 1));
+	for (int i = 0; i < p->n_map; i++) {
+		names[n] = p->map[i].name;
+		if (strcmp(names[n++], column) != 0)
+			continue;
+		if (p->map[i].column >= 0)
+			*t->parent_columns |= UINT64_C(1) << p->map[i].column;
+		return;
+	}
+	names[n++] = "id";
+	reader_problem_at(r, t->path, "{parent.%s}: no mapped column of \"%s\"%s", column, p->name,
+			  reader_nearest(r, column, names, n));
 }
 
 static void check_kept(struct manifest_reader *r, const struct template_place *t, const char *name)
@@ -273,7 +284,9 @@ static void check_collection(struct manifest_reader *r, const struct manifest_co
 	const struct manifest_collection *parent =
 		c->each ? manifest_collection(&r->owner->m, c->each) : NULL;
 	struct template_place t = { .allowed = IN_CFG | (c->each ? IN_PARENT : 0),
-				    .parent = parent };
+				    .parent = parent,
+				    .parent_columns =
+					    &((struct manifest_collection *)c)->parent_columns };
 	unsigned seen;
 
 	if (c->paging.in == PAGING_IN_PATH)

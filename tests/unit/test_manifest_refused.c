@@ -379,8 +379,8 @@ static const char *const refused_collections[][2] = {
 	  "a.get: {id} cannot be used here ({cfg.X} can)" },
 	{ "\"get\": \"/a/{cred.api_key}\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"n\"}",
 	  "{cred.api_key} cannot be used here" },
-	{ "\"get\": \"/a/{parent.id}/{parent.name}\", \"each\": \"b\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}",
-	  "{parent.name} is not supported yet, {parent.id} is" },
+	{ "\"get\": \"/a/{parent.id}/{parent.nmae}\", \"each\": \"b\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}",
+	  "a.get: {parent.nmae}: no mapped column of \"b\"; did you mean \"name\"?" },
 	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"belongs_to\": {\"collection\": \"b\", \"id\": \"x\"}, "
 	  "\"map\": {\"name\": \"n\"}",
 	  "a.belongs_to: the table resources has no column for it" },
