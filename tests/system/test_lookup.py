@@ -136,7 +136,12 @@ def test_a_partner_that_fails(cluster, partners):
 
 def test_one_calls_for_all_even_if_it_dies(cluster, partners):
     sandbox = partners
-    sandbox.settings(latency_ms=1500)
+    manifest = json.loads((ROOT / "drivers" / "weather" / "manifest.json").read_text())
+    manifest["api"]["timeout"] = {"read": "60s", "total": "60s"}
+    (cluster.folder / "drivers" / "weather").mkdir(parents=True)
+    (cluster.folder / "drivers" / "weather" / "manifest.json").write_text(json.dumps(manifest))
+    cluster.add_drivers(cluster.folder / "drivers")
+    sandbox.fault(match="/open-meteo/", delay_ms=55000, times=1)  # the first call; it will not live to see its answer
     workers = [cluster.worker(processes=2) for _ in range(2)]
     for worker in workers:
         worker.wait_for_log("event=started", 20 * SLOWER)
