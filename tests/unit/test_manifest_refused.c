@@ -289,7 +289,6 @@ static void refusals(void **state)
 
 /* Every word of the format that is not run is known by name. */
 static const char *const later[][2] = {
-
 	{ ", \"checks\": {}", "\"checks\" is not supported yet" },
 	{ ", \"hooks\": {\"sign_request\": true}", "\"sign_request\" is not supported yet" },
 	{ ", \"auth\": {\"kind\": \"hook\"}", "\"hook\" is not supported yet" },
