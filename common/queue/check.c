@@ -96,14 +96,14 @@ static const struct known {
 	const char *name;
 	bool more;
 } known[] = {
-	{ "queue", true },   { "ready", true },   { "ring", true },      { "delayed", false },
-	{ "dead", false },   { "flight", false }, { "busy", false },     { "control", false },
-	{ "seq", false },    { "fence", false },  { "outbox", false },   { "limit", true },
-	{ "seen", true },    { "worker", true },  { "workers", false },  { "role", true },
-	{ "token", true },   { "cred", true },    { "tokenlock", true }, { "tokenfail", true },
-	{ "mints", true },   { "breaker", true }, { "cache", true },     { "unique", true },
-	{ "result", true },  { "idem", true },    { "run", true },       { "ended", false },
-	{ "packed", false },
+	{ "queue", true },  { "ready", true },   { "ring", true },      { "delayed", false },
+	{ "dead", false },  { "flight", false }, { "busy", false },     { "control", false },
+	{ "seq", false },   { "fence", false },  { "outbox", false },   { "limit", true },
+	{ "seen", true },   { "worker", true },  { "workers", false },  { "role", true },
+	{ "token", true },  { "cred", true },    { "tokenlock", true }, { "tokenfail", true },
+	{ "grant", true },  { "mints", true },   { "breaker", true },   { "cache", true },
+	{ "unique", true }, { "result", true },  { "idem", true },      { "run", true },
+	{ "ended", false }, { "packed", false },
 };
 
 static const struct known *known_find(const char *key, size_t n)

@@ -167,7 +167,9 @@ static int once(struct going *g, struct call_result *r, struct err *err)
 	const struct manifest *m = g->c->driver->manifest;
 	struct exchange x = { .route = g->route,
 			      .spec = g->spec,
-			      .auth_name = m->auth.name ? m->auth.name : "Authorization",
+			      .auth_name = m->auth.place == AUTH_IN_COOKIE ? "Cookie"
+					   : m->auth.name                  ? m->auth.name
+									   : "Authorization",
 			      .total_ms = m->total_ms,
 			      .read_ms = m->read_ms };
 	int rc = -ESTALE;

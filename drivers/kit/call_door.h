@@ -121,6 +121,7 @@ int route_url(const struct route *r, const struct call_spec *spec, const char *q
 
 /* Waits.  Sends once, without permit or credential of its own; `auth` is the credential's header value (or query
  * value) or NULL.  0: r->http is an exchange that ended.  -ESTALE: the permit was too old when the connection was there. */
+#define EXCHANGE_MORE_MAX 8
 struct exchange {
 	struct route *route;
 	const struct call_spec *spec;
@@ -128,7 +129,10 @@ struct exchange {
 	const char *auth_name;
 	int64_t total_ms, read_ms;
 	bool at_token_url;
-	struct permit *permit; /* NULL: none is needed */
+	struct permit *permit;          /* NULL: none is needed */
+	const struct http_header *more; /* beside the manifest's; at most EXCHANGE_MORE_MAX */
+	int n_more;
+	bool *handed; /* set when the request is about to be written; NULL: nobody asks */
 };
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
 		  struct err *err) __attribute__((warn_unused_result));

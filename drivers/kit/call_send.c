@@ -22,6 +22,8 @@ static int request_headers(const struct exchange *x, struct http_header *out)
 		out[n++] = (struct http_header){ "Content-Type", x->spec->content_type };
 	if (x->auth_header)
 		out[n++] = (struct http_header){ x->auth_name, x->auth_header };
+	for (int i = 0; i < x->n_more && i < EXCHANGE_MORE_MAX; i++)
+		out[n++] = x->more[i];
 	return n;
 }
 
@@ -41,6 +43,7 @@ static void hold_body(struct call_result *r)
 struct sending {
 	struct limiter *limiter;
 	struct permit *permit;
+	bool *handed; /* NULL, or set when the request may have reached the partner */
 	bool repeatable, sent, again;
 };
 
@@ -54,6 +57,8 @@ static bool may_send(void *arg)
 	if (s->again && (s->permit || !s->repeatable))
 		return false;
 	s->sent = !s->permit || limiter_sent(s->limiter, s->permit);
+	if (s->sent && s->handed)
+		*s->handed = true;
 	return s->sent;
 }
 
@@ -71,10 +76,11 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		  struct err *err)
 {
 	const struct manifest *m = x->route->driver->manifest;
-	struct http_header headers[DOOR_HEADERS_MAX + 2];
+	struct http_header headers[DOOR_HEADERS_MAX + 2 + EXCHANGE_MORE_MAX];
 	struct buf url = BUF_INIT;
 	struct sending sending = { .limiter = c->door->limiter,
 				   .permit = x->permit,
+				   .handed = x->handed,
 				   .repeatable = x->spec->repeatable };
 	struct http_request q = {
 		.sending = may_send,
@@ -86,6 +92,8 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		.connect_ms = m->connect_ms,
 		.read_ms = x->read_ms,
 		.total_ms = x->total_ms,
+		/* a token may be good for one call, and each is counted */
+		.once = x->at_token_url,
 	};
 	int rc = route_url(x->route, x->spec, x->auth_query ? x->auth_name : NULL, x->auth_query,
 			   &url, err);
@@ -194,11 +202,12 @@ static cJSON *parse(const struct caller *c, const struct exchange *x, struct cal
 
 	if (h->body.len == 0)
 		return NULL;
+	/* a token endpoint answers in JSON, whatever the partner's data is like */
 	if (has_format(c->driver->manifest, x, h))
 		rc = decode_answer(c->driver->manifest, h->body.data, h->body.len, decode_max(left),
 				   &decoded, why);
 	else
-		rc = decode(c, h, &decoded, why);
+		rc = x->at_token_url ? 0 : decode(c, h, &decoded, why);
 	if (rc < 0) {
 		if (rc == -ENOMEM)
 			over_tree(r, x, decode_max(left), why);

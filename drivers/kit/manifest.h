@@ -13,6 +13,7 @@
 #include "common/queue/limiter.h"
 #include "common/store/rows.h"
 #include "drivers/kit/manifest_events.h"
+#include "drivers/kit/manifest_lookup.h"
 
 struct zone;
 
@@ -20,9 +21,20 @@ struct zone;
 enum body_format { FORMAT_JSON, FORMAT_JSONL, FORMAT_XML, FORMAT_CSV, FORMAT_TEXT };
 enum version_place { VERSION_SAID, VERSION_IN_PATH, VERSION_IN_HEADER };
 
-enum auth_kind { AUTH_NONE, AUTH_API_KEY, AUTH_BASIC, AUTH_BEARER, AUTH_OAUTH2_CLIENT };
-enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY };
-enum expires_kind { EXPIRES_SECONDS, EXPIRES_AT, EXPIRES_FIXED };
+enum auth_kind {
+	AUTH_NONE,
+	AUTH_API_KEY,
+	AUTH_BASIC,
+	AUTH_BEARER,
+	AUTH_OAUTH2_CLIENT,
+	AUTH_TWO_STEP, /* a call of its own answers with a token */
+	AUTH_OAUTH2_CODE,
+	AUTH_OAUTH2_DEVICE,
+	AUTH_SIGNED,
+	AUTH_HOOK,
+};
+enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY, AUTH_IN_COOKIE };
+enum expires_kind { EXPIRES_SECONDS, EXPIRES_AT, EXPIRES_FIXED, EXPIRES_JWT };
 
 /* errors[] and auth.broken_on: first match wins; a rule matches when all that it names match. */
 struct manifest_rule {
@@ -40,9 +52,10 @@ struct manifest_auth {
 	enum auth_place place;
 	const char *name, *prefix; /* header Authorization "Bearer " */
 	const char *token_url;
+	bool get; /* the token call's method; else POST */
 	bool send_json, secret_in_basic;
-	struct manifest_pairs params;
-	const char *token_path; /* access_token */
+	struct manifest_pairs params, headers; /* of the token call */
+	const char *token_path;                /* access_token */
 	enum expires_kind expires;
 	const char *expires_path;
 	int64_t expires_fixed_ms;
@@ -50,7 +63,15 @@ struct manifest_auth {
 	int64_t usable_after_ms;
 	int mint_count;
 	int64_t mint_window_ms;
-	double mint_share; /* 0 = no limit */
+	double mint_share;                      /* 0 = no limit */
+	const char *authorize_url, *device_url; /* where a person allows it */
+	struct manifest_pairs authorize_params; /* of both: scope */
+	struct manifest_refresh {
+		bool single_use, keep_if_absent; /* true, true */
+		const char *token;               /* path of the refresh token in an answer */
+		int64_t dies_unused_ms;          /* 0: never */
+		int64_t lapses_ms;               /* after it was granted; 0: not known */
+	} refresh;
 	const char *const *needs;
 	int n_needs;
 	const struct manifest_rule *broken_on;
@@ -159,6 +180,7 @@ struct manifest_collection {
 	const char *records, *id, *updated_at;
 	const char *id_prefix; /* "" */
 	const char *detail;    /* "/listings/{id}", or NULL */
+	int64_t detail_ttl_ms; /* of a kept answer to that; 0: none is kept */
 	struct manifest_incremental incremental;
 	const char *group;        /* of endpoints, with limits of its own; NULL */
 	uint64_t parent_columns;  /* set of the columns of the parent's row in {parent.X} */
@@ -242,6 +264,8 @@ struct manifest {
 	struct manifest_paging paging;
 	const struct manifest_collection *collections;
 	int n_collections;
+	const struct manifest_lookup *lookups;
+	int n_lookups;
 	bool critical; /* false: a failure degrades to what is cached */
 	struct manifest_breaker breaker;
 	struct manifest_adapter *adapters;
@@ -269,6 +293,10 @@ const struct manifest_setting *manifest_setting(const struct manifest *m,
 						const char *name); /* NULL: not declared */
 /* False: `wanted` says what is ("a whole number"). */
 bool setting_fits(const struct manifest_setting *s, const char *text, struct buf *wanted);
+const struct manifest_lookup *manifest_lookup(const struct manifest *m,
+					      const char *name); /* NULL */
+/* One of them with its defaults, as JSON text: what it asks and what it makes of the answer. */
+void manifest_print_lookup(const struct manifest_lookup *l, struct buf *out);
 /* Everything with its defaults, as JSON text, for `longshore driver show`. */
 void manifest_print(const struct manifest *m, struct buf *out);
 /* The format as JSON Schema, for editors: one line.  Appends. */

@@ -49,7 +49,7 @@ static size_t scheme_len(const char *url)
 	return strncmp(url, "http://", 7) == 0 ? 7 : 0;
 }
 
-static void check_url(struct manifest_reader *r, const char *path, const char *url, bool root)
+void manifest_check_url(struct manifest_reader *r, const char *path, const char *url, bool root)
 {
 	size_t n = url ? scheme_len(url) : 0;
 
@@ -66,48 +66,35 @@ static void check_url(struct manifest_reader *r, const char *path, const char *u
 		reader_problem_at(r, path, "must not end in /: paths begin with it");
 }
 
-static void check_headers(struct manifest_reader *r)
+/* Names and values that can be headers. */
+void manifest_check_headers(struct manifest_reader *r, const char *where,
+			    const struct manifest_pairs *p)
 {
-	const struct manifest *m = &r->owner->m;
-
-	for (int i = 0; i < m->headers.n; i++) {
-		const struct manifest_pair *h = &m->headers.v[i];
-		const char *path = arena_printf(r->arena, "api.headers.%s", h->name);
+	for (int i = 0; i < p->n; i++) {
+		const struct manifest_pair *h = &p->v[i];
+		const char *path = arena_printf(r->arena, "%s.%s", where, h->name);
 
 		if (!*h->name || h->name[strcspn(h->name, " \t\r\n:\"(),/;<=>?@[\\]{}")])
 			reader_problem_at(r, path, "\"%s\" is no name of a header", h->name);
 		if (h->value[strcspn(h->value, "\r\n")])
 			reader_problem_at(r, path, "a header is one line");
-		if (m->auth.kind != AUTH_NONE && m->auth.place == AUTH_IN_HEADER && m->auth.name &&
-		    strcasecmp(h->name, m->auth.name) == 0)
-			reader_problem_at(r, path, "\"auth\" sets this header already");
 	}
 }
 
-/* ---- auth ---- */
-
-static void check_auth(struct manifest_reader *r)
+static void check_headers(struct manifest_reader *r)
 {
-	const struct manifest_auth *a = &r->owner->m.auth;
-	bool oauth = a->kind == AUTH_OAUTH2_CLIENT;
+	const struct manifest *m = &r->owner->m;
+	const char *own = m->auth.kind == AUTH_NONE || m->auth.place == AUTH_IN_QUERY ? NULL
+			  : m->auth.place == AUTH_IN_COOKIE                           ? "Cookie"
+							    : m->auth.name;
 
-	if (oauth && !a->token_url)
-		reader_problem_at(r, "auth.token_url",
-				  "missing: oauth2_client_credentials needs it");
-	if (!oauth && a->token_url)
-		reader_problem_at(r, "auth.token_url", "is for oauth2_client_credentials alone");
-	if (!oauth && a->params.n)
-		reader_problem_at(r, "auth.params", "is for oauth2_client_credentials alone");
-	if (!oauth && a->mint_count)
-		reader_problem_at(r, "auth.mint_limit", "is for oauth2_client_credentials alone");
-	if (a->place == AUTH_IN_QUERY && a->kind != AUTH_API_KEY)
-		reader_problem_at(r, "auth.in", "\"query\" is for api_key alone");
-	if (a->place == AUTH_IN_QUERY && !a->name)
-		reader_problem_at(r, "auth.name", "missing: the parameter that carries the key");
-	if (a->mint_count && (double)a->mint_count * a->mint_share < 1)
-		reader_problem_at(r, "auth.mint_limit", "a share of %g of %d leaves no token",
-				  a->mint_share, a->mint_count);
-	check_url(r, "auth.token_url", a->token_url, false);
+	manifest_check_headers(r, "api.headers", &m->headers);
+	for (int i = 0; i < m->headers.n; i++)
+		if (own && strcasecmp(m->headers.v[i].name, own) == 0)
+			reader_problem_at(r,
+					  arena_printf(r->arena, "api.headers.%s",
+						       m->headers.v[i].name),
+					  "\"auth\" sets this header already");
 }
 
 /* ---- limits ---- */
@@ -166,10 +153,10 @@ void manifest_check(struct manifest_reader *r)
 	struct manifest *m = &r->owner->m;
 
 	check_partner(r);
-	check_url(r, "api.base.production", m->base_production, true);
-	check_url(r, "api.base.sandbox", m->base_sandbox, true);
+	manifest_check_url(r, "api.base.production", m->base_production, true);
+	manifest_check_url(r, "api.base.sandbox", m->base_sandbox, true);
 	check_headers(r);
-	check_auth(r);
+	manifest_check_auth(r);
 	manifest_check_limits(r);
 	check_limit_headers(r);
 	check_breaker(r);
@@ -179,6 +166,7 @@ void manifest_check(struct manifest_reader *r)
 	manifest_check_collections(r);
 	manifest_check_format(r);
 	manifest_check_events(r);
+	manifest_check_lookups(r);
 	manifest_check_templates(r);
 	manifest_check_settings(r);
 }

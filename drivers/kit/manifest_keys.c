@@ -137,108 +137,10 @@ static const struct key_table error_table = { TABLE(error_keys),
 					      .size = sizeof(struct manifest_rule),
 					      .finish = rule_finish };
 static const struct manifest_key broken_on_keys[] = { RULE_KEYS };
-static const struct key_table broken_on_table = { TABLE(broken_on_keys),
-						  .size = sizeof(struct manifest_rule),
-						  .finish = broken_on_finish };
+const struct key_table manifest_broken_on = { TABLE(broken_on_keys),
+					      .size = sizeof(struct manifest_rule),
+					      .finish = broken_on_finish };
 #undef AT
-
-/* ---- auth ---- */
-
-#define AT(member) .at = offsetof(struct manifest_auth, member)
-#define COUNT(member) .n_at = offsetof(struct manifest_auth, member)
-
-static const struct key_word auth_kind_words[] = {
-	{ "none", AUTH_NONE },
-	{ "api_key", AUTH_API_KEY },
-	{ "basic", AUTH_BASIC },
-	{ "bearer", AUTH_BEARER },
-	{ "oauth2_client_credentials", AUTH_OAUTH2_CLIENT },
-	{ "two_step", KEY_WORD_LATER },
-	{ "oauth2_code", KEY_WORD_LATER },
-	{ "oauth2_device", KEY_WORD_LATER },
-	{ "signed", KEY_WORD_LATER },
-	{ "hook", KEY_WORD_LATER },
-	{ NULL, 0 },
-};
-static const struct key_word auth_place_words[] = { { "header", AUTH_IN_HEADER },
-						    { "query", AUTH_IN_QUERY },
-						    { "cookie", KEY_WORD_LATER },
-						    { NULL, 0 } };
-static const struct key_word send_words[] = { { "form", false }, { "json", true }, { NULL, 0 } };
-static const struct key_word client_auth_words[] = { { "body", false },
-						     { "basic", true },
-						     { NULL, 0 } };
-
-static const struct manifest_key mint_keys[] = {
-	{ "count", KEY_INT, AT(mint_count), .flags = KEY_REQUIRED, .min = 1, .max = 1000000 },
-	{ "window", KEY_DURATION, AT(mint_window_ms), .flags = KEY_REQUIRED, .min = SECOND_MS,
-	  .max = YEAR_MS },
-	{ "share", KEY_SHARE, AT(mint_share), .fallback = "0.8" },
-};
-static bool mint_present(const void *base)
-{
-	return ((const struct manifest_auth *)base)->mint_count > 0;
-}
-static const struct key_table mint_table = { TABLE(mint_keys), .present = mint_present };
-
-static const struct manifest_key auth_keys[] = {
-	{ "kind", KEY_WORD, AT(kind), .fallback = "\"none\"", .words = auth_kind_words },
-	{ "in", KEY_WORD, AT(place), .fallback = "\"header\"", .words = auth_place_words },
-	{ "name", KEY_TEXT, AT(name) },
-	{ "prefix", KEY_TEXT, AT(prefix), .flags = KEY_EMPTY },
-	{ "token_url", KEY_TEXT, AT(token_url) },
-	{ "send", KEY_WORD_BOOL, AT(send_json), .fallback = "\"form\"", .words = send_words },
-	{ "client_auth", KEY_WORD_BOOL, AT(secret_in_basic), .fallback = "\"body\"",
-	  .words = client_auth_words },
-	{ "params", KEY_PAIRS, AT(params) },
-	{ "token", KEY_PATH, AT(token_path), .fallback = "\"access_token\"" },
-	{ "expires", KEY_OWN, .fallback = "\"seconds:expires_in\"", .read = read_expires,
-	  .print = print_expires, .schema = TEXT_SCHEMA },
-	{ "early", KEY_DURATION, AT(early_ms), .fallback = "\"5m\"", .max = DAY_MS },
-	{ "usable_after", KEY_DURATION, AT(usable_after_ms), .max = DAY_MS },
-	{ "mint_limit", KEY_OBJECT, .of = &mint_table },
-	{ "needs", KEY_TEXTS, AT(needs), COUNT(n_needs) },
-	{ "broken_on", KEY_LIST, AT(broken_on), COUNT(n_broken_on), .of = &broken_on_table,
-	  .fallback =
-		  "[{\"json\": \"error\", \"in\": [\"invalid_grant\", \"invalid_client\"], \"at\": \"token_url\"}]" },
-	LATER("refresh"),
-	LATER("verify"),
-	LATER("method"),
-	LATER("headers"),
-};
-
-/* Where a credential goes, and which it is, follows from the kind where it is not said. */
-static void auth_finish(struct manifest_reader *r, void *base)
-{
-	static const char *const key[] = { "api_key" };
-	static const char *const login[] = { "username", "password" };
-	static const char *const client[] = { "client_id", "client_secret" };
-	static const struct {
-		const char *const *needs;
-		int n;
-	} needs[] = {
-		[AUTH_NONE] = { NULL, 0 },
-		[AUTH_API_KEY] = { key, 1 },
-		[AUTH_BASIC] = { login, 2 },
-		[AUTH_BEARER] = { key, 1 },
-		[AUTH_OAUTH2_CLIENT] = { client, 2 },
-	};
-	struct manifest_auth *a = base;
-
-	if (!a->needs) {
-		a->needs = needs[a->kind].needs;
-		a->n_needs = needs[a->kind].n;
-	}
-	if (!a->name && a->place == AUTH_IN_HEADER)
-		a->name = "Authorization";
-	if (!a->prefix)
-		a->prefix = a->place != AUTH_IN_HEADER || strcmp(a->name, "Authorization") != 0 ? ""
-			    : a->kind == AUTH_BASIC ? "Basic "
-						    : "Bearer ";
-}
-static const struct key_table auth_table = { TABLE(auth_keys), .finish = auth_finish };
-#undef AT
-#undef COUNT
 
 /* ---- limits ---- */
 
@@ -366,7 +268,7 @@ static const struct manifest_key manifest_keys[] = {
 	{ "title", KEY_TEXT, AT(title) },
 	{ "critical", KEY_BOOL, AT(critical), .fallback = "true" },
 	{ "api", KEY_OBJECT, .of = &api_table },
-	{ "auth", KEY_OBJECT, AT(auth), .of = &auth_table },
+	{ "auth", KEY_OBJECT, AT(auth), .of = &manifest_auth_table },
 	{ "limits", KEY_LIST, AT(limits), COUNT(n_limits), .of = &manifest_limit_table },
 	{ "limit_headers", KEY_LIST, AT(limit_headers), COUNT(n_limit_headers),
 	  .of = &limit_header_table },
@@ -381,11 +283,12 @@ static const struct manifest_key manifest_keys[] = {
 	{ "jobs", KEY_OBJECT, .of = &jobs_table },
 	{ "collections", KEY_NAMED, AT(collections), COUNT(n_collections),
 	  .of = &manifest_collection_table },
+	{ "lookups", KEY_NAMED, AT(lookups), COUNT(n_lookups), .of = &manifest_lookup_table },
+	{ "cache", KEY_OWN, .read = read_cache, .print = print_cache },
 	{ "hooks", KEY_OBJECT, .of = &hooks_table },
 	{ "settings", KEY_NAMED, AT(typed), COUNT(n_typed), .of = &manifest_setting_table },
 	{ "webhooks", KEY_OBJECT, AT(webhooks), .of = &manifest_webhooks_table },
 	{ "actions", KEY_NAMED, AT(actions), COUNT(n_actions), .of = &manifest_action_table },
-	LATER("cache"),
 	{ "adapters", KEY_OWN, .read = read_adapters, .print = print_adapters },
 	{ "rollout", KEY_OBJECT, .of = &rollout_table },
 	LATER("checks"),

@@ -124,6 +124,7 @@ struct key_table {
 #define TABLE(keys_) .keys = (keys_), .n = ARRAY_LEN(keys_)
 
 extern const struct key_table manifest_collection_table; /* of struct manifest_collection */
+extern const struct key_table manifest_lookup_table;     /* of struct manifest_lookup */
 extern const struct key_table manifest_table;            /* of struct manifest */
 extern const struct key_table manifest_pagination;       /* of struct manifest_paging */
 extern const struct key_table manifest_webhooks_table;   /* of struct manifest_webhooks */
@@ -131,6 +132,8 @@ extern const struct key_table manifest_action_table;     /* of struct manifest_a
 extern const struct key_table manifest_setting_table;    /* of struct manifest_setting */
 extern const struct key_table manifest_limit_table;      /* of struct manifest_limit */
 extern const struct key_table manifest_column_table;     /* of struct manifest_column */
+extern const struct key_table manifest_auth_table;       /* of struct manifest_auth */
+extern const struct key_table manifest_broken_on;        /* of struct manifest_rule */
 
 /* What is wrong, at the place that is read now. */
 void reader_problem(struct manifest_reader *r, const char *fmt, ...)
@@ -190,6 +193,8 @@ bool print_limit_weight(const void *base, struct buf *out);
 void limit_finish(struct manifest_reader *r, void *base);
 void read_table(struct manifest_reader *r, const cJSON *node, void *base);
 bool print_table(const void *base, struct buf *out);
+void read_cache(struct manifest_reader *r, const cJSON *node, void *base);
+bool print_cache(const void *base, struct buf *out);
 
 /* What takes more than one place of the manifest. */
 void manifest_check(struct manifest_reader *r); /* manifest_check.c */
@@ -198,10 +203,16 @@ void manifest_check_paging(struct manifest_reader *r, const struct manifest_pagi
 /* What takes the collection that pages so. */
 void manifest_check_paged(struct manifest_reader *r, const struct manifest_collection *c,
 			  const char *path);
+void manifest_check_auth(struct manifest_reader *r); /* manifest_keys_auth.c */
+/* An absolute address; root: nothing but paths goes behind it. */
+void manifest_check_url(struct manifest_reader *r, const char *path, const char *url, bool root);
+void manifest_check_headers(struct manifest_reader *r, const char *where,
+			    const struct manifest_pairs *p);
 void manifest_check_limits(struct manifest_reader *r);      /* manifest_limits.c */
 void manifest_check_collections(struct manifest_reader *r); /* manifest_collections.c */
 void manifest_check_map(struct manifest_reader *r, struct manifest_collection *c,
 			const char *path);                /* manifest_map.c */
+void manifest_check_lookups(struct manifest_reader *r);   /* manifest_lookups.c */
 void manifest_check_templates(struct manifest_reader *r); /* manifest_templates.c */
 void manifest_check_events(struct manifest_reader *r);    /* manifest_events.c */
 void manifest_check_settings(

@@ -315,6 +315,68 @@ static void check_collection(struct manifest_reader *r, const struct manifest_co
 		reader_problem_at(r, t.path, "needs {since}");
 }
 
+static bool names_param(const char *template, const char *param)
+{
+	char name[SUBST_NAME_MAX];
+
+	while (template && subst_next(&template, name))
+		if (strncmp(name, "in.", 3) == 0 && strcmp(name + 3, param) == 0)
+			return true;
+	return false;
+}
+
+/* A param that nothing names would tell answers apart that are the same; a path cannot leave one out. */
+static void check_used(struct manifest_reader *r, const struct manifest_lookup *l,
+		       const struct manifest_param *p)
+{
+	const char *path = arena_printf(r->arena, "lookups.%s.params.%s", l->name, p->name);
+	bool in_path = names_param(l->get, p->name), used = in_path;
+
+	for (int i = 0; i < l->query.n; i++)
+		used = used || names_param(l->query.v[i].value, p->name);
+	if (!used)
+		reader_problem_at(r, path, "neither \"get\" nor \"query\" names {in.%s}", p->name);
+	if (in_path && p->optional)
+		reader_problem_at(r, path, "stands in \"get\" and cannot be left out");
+}
+
+/* Each {in.X} is one of the params. */
+static void check_ins(struct manifest_reader *r, const struct manifest_lookup *l, const char *path,
+		      const char *template)
+{
+	const char **names = arena_alloc(r->arena, sizeof(*names) * (size_t)(l->n_params + 1));
+	char name[SUBST_NAME_MAX];
+
+	for (int i = 0; i < l->n_params; i++)
+		names[i] = l->params[i].name;
+	while (template && subst_next(&template, name)) {
+		int i = 0;
+
+		if (strncmp(name, "in.", 3) != 0)
+			continue;
+		while (i < l->n_params && strcmp(names[i], name + 3) != 0)
+			i++;
+		if (i == l->n_params)
+			reader_problem_at(r, path, "{%s} is none of \"params\"%s", name,
+					  reader_nearest(r, name + 3, names, l->n_params));
+	}
+}
+
+static void check_lookup(struct manifest_reader *r, const struct manifest_lookup *l)
+{
+	struct template_place t = { .allowed = IN_CFG | IN_IN };
+
+	t.path = arena_printf(r->arena, "lookups.%s.get", l->name);
+	check_template(r, &t, l->get);
+	check_ins(r, l, t.path, l->get);
+	t.path = arena_printf(r->arena, "lookups.%s.query", l->name);
+	check_pairs(r, t, &l->query);
+	for (int i = 0; i < l->query.n; i++)
+		check_ins(r, l, t.path, l->query.v[i].value);
+	for (int i = 0; i < l->n_params; i++)
+		check_used(r, l, &l->params[i]);
+}
+
 void manifest_check_templates(struct manifest_reader *r)
 {
 	struct manifest *m = &r->owner->m;
@@ -337,6 +399,19 @@ void manifest_check_templates(struct manifest_reader *r)
 	check_webhooks(r);
 	for (int i = 0; i < m->n_actions; i++)
 		check_action(r, &m->actions[i]);
+	check_template(r, &(struct template_place){ .path = "auth.authorize_url" },
+		       m->auth.authorize_url);
+	check_template(r, &(struct template_place){ .path = "auth.device_url" },
+		       m->auth.device_url);
+	check_pairs(r,
+		    (struct template_place){ .path = "auth.authorize_params",
+					     .allowed = IN_CFG | IN_CRED },
+		    &m->auth.authorize_params);
+	check_pairs(r,
+		    (struct template_place){ .path = "auth.headers", .allowed = IN_CFG | IN_CRED },
+		    &m->auth.headers);
 	for (int i = 0; i < m->n_collections; i++)
 		check_collection(r, &m->collections[i]);
+	for (int i = 0; i < m->n_lookups; i++)
+		check_lookup(r, &m->lookups[i]);
 }

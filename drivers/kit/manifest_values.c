@@ -170,7 +170,7 @@ void read_expires(struct manifest_reader *r, const cJSON *node, void *base)
 	if (!s)
 		return;
 	if (strcmp(s, "jwt") == 0) {
-		reader_problem(r, "\"jwt\" is not supported yet");
+		a->expires = EXPIRES_JWT;
 	} else if (strncmp(s, "seconds:", 8) == 0) {
 		a->expires = EXPIRES_SECONDS;
 		a->expires_path = reader_path(r, s + 8, 0);
@@ -183,7 +183,8 @@ void read_expires(struct manifest_reader *r, const cJSON *node, void *base)
 		a->expires = EXPIRES_FIXED;
 	} else {
 		reader_problem(
-			r, "expected \"seconds:PATH\", \"at:PATH\" or \"fixed:24h\", found \"%s\"",
+			r,
+			"expected \"seconds:PATH\", \"at:PATH\", \"jwt\" or \"fixed:24h\", found \"%s\"",
 			s);
 	}
 }
@@ -193,6 +194,8 @@ bool print_expires(const void *base, struct buf *out)
 	const struct manifest_auth *a = base;
 	struct buf text = BUF_INIT;
 
+	if (a->expires == EXPIRES_JWT)
+		return print_text("jwt", out);
 	if (a->expires == EXPIRES_FIXED) {
 		print_ms(a->expires_fixed_ms, &text);
 		buf_printf(out, "\"fixed:%s", buf_str(&text) + 1); /* over its quote */

@@ -24,7 +24,8 @@ static const char *name_value(const char *name, void *arg)
 	if (strcmp(name, "ids") == 0)
 		return f->joined;
 	if (strncmp(name, "cfg.", 4) == 0)
-		return setting_text(f->p->c->integration, name + 4, &f->keep);
+		return cfg_text(f->p->c->driver->manifest, f->p->c->integration, name + 4,
+				&f->keep);
 	return NULL;
 }
 

@@ -32,8 +32,8 @@ static const struct command commands[] = {
 	  "lets its jobs run again, with new"
 	  " credentials if given",
 	  1, 1, options_integration_resume, cmd_integration_resume },
-	{ "push", "PARTNER TASK [--wait 5s]",
-	  "queues a job, prints its id, or waits for its result", 2, 2, options_push, cmd_push },
+	{ "push", "PARTNER TASK [ARGS] [--wait 5s]",
+	  "queues a job, prints its id, or waits for its result", 2, 3, options_push, cmd_push },
 	{ "status", "", "shows queues, workers, the leader, integrations by health", 0, 0, NULL,
 	  cmd_status },
 	{ "queue list", "", "lists queues: what waits, runs, is held, is dead", 0, 0, NULL,

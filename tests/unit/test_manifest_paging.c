@@ -136,7 +136,7 @@ static const char *const refused[][2] = {
 	{ THINGS("\"kind\": \"none\"", "\"post\": \"/a\", \"json\": [1]"),
 	  "a.json: expected an object" },
 	{ THINGS("\"kind\": \"none\"", "\"post\": \"/a\", \"json\": {\"x\": {\"y\": \"{sinse}\"}}"),
-	  "a.json: {sinse} is not known" },
+	  "a.json.x.y: {sinse} is not known" },
 };
 
 static void refusals(void **state)
