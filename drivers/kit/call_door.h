@@ -136,6 +136,10 @@ struct exchange {
 };
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
 		  struct err *err) __attribute__((warn_unused_result));
+/* call_chaos.c.  Waits.  As http_send, but for the share of calls that fail on purpose. */
+int chaos_send(const struct caller *c, const struct exchange *x, const struct http_request *q,
+	       struct http_response *out) __attribute__((warn_unused_result));
+bool chaos_made(const struct http_response *h); /* this answer */
 /* Parses, classifies, counts and logs what exchange_send brought.  Does not wait.  *out: class ERR_NONE is success. */
 void exchange_read(struct caller *c, const struct exchange *x, struct call_result *r,
 		   struct err *out);

@@ -108,7 +108,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		c->observed_us = r->observed_us = redis_now_us(c->door->redis);
 		if (x->permit)
 			limiter_sending(c->door->limiter, x->permit);
-		rc = http_send(x->route->partner->pool, &q, &r->http);
+		rc = chaos_send(c, x, &q, &r->http);
 		if (rc == -ESTALE && sending.again && !x->spec->repeatable)
 			rc = lost_on_the_way(r);
 		if (rc < 0 && rc != -ESTALE)

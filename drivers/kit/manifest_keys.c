@@ -249,7 +249,8 @@ static bool hooks_present(const void *base)
 static const struct key_table hooks_table = { TABLE(hook_keys), .present = hooks_present };
 
 static const struct manifest_key rollout_keys[] = {
-	{ "adapter", KEY_OWN, .flags = KEY_REQUIRED, .read = read_rollout, .print = print_rollout },
+	{ "adapter", KEY_OWN, .schema = "{\"type\":\"object\"}", .flags = KEY_REQUIRED,
+	  .read = read_rollout, .print = print_rollout },
 };
 static bool rollout_present(const void *base)
 {
@@ -284,12 +285,14 @@ static const struct manifest_key manifest_keys[] = {
 	{ "collections", KEY_NAMED, AT(collections), COUNT(n_collections),
 	  .of = &manifest_collection_table },
 	{ "lookups", KEY_NAMED, AT(lookups), COUNT(n_lookups), .of = &manifest_lookup_table },
-	{ "cache", KEY_OWN, .read = read_cache, .print = print_cache },
+	{ "cache", KEY_OWN, .schema = "{\"type\":\"object\"}", .read = read_cache,
+	  .print = print_cache },
 	{ "hooks", KEY_OBJECT, .of = &hooks_table },
 	{ "settings", KEY_NAMED, AT(typed), COUNT(n_typed), .of = &manifest_setting_table },
 	{ "webhooks", KEY_OBJECT, AT(webhooks), .of = &manifest_webhooks_table },
 	{ "actions", KEY_NAMED, AT(actions), COUNT(n_actions), .of = &manifest_action_table },
-	{ "adapters", KEY_OWN, .read = read_adapters, .print = print_adapters },
+	{ "adapters", KEY_OWN, .schema = "{\"type\":\"object\"}", .read = read_adapters,
+	  .print = print_adapters },
 	{ "rollout", KEY_OBJECT, .of = &rollout_table },
 	LATER("checks"),
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "drivers/kit/call_door.h"
+#include "drivers/kit/body.h"
 #include "drivers/kit/subst.h"
 
 struct confirm {

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "drivers/kit/body.h"
+
 void body_set(cJSON *body, const char *name, cJSON *v)
 {
 	const char *dot = strchr(name, '.');

@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "common/base/secret.h"
 #include "common/store/store.h"
+#include "drivers/kit/call_chaos.h"
 #include "scheduler/cli/cli.h"
 
 #define SETTINGS_KNOWN_MAX 64
@@ -90,6 +91,19 @@ static int set_in_flight(const struct cli *c, cJSON *settings, const char *value
 	return rc;
 }
 
+static int set_chaos(const struct cli *c, cJSON *settings, const char *value)
+{
+	double share;
+
+	if (chaos_parse(value, &share) < 0)
+		return cli_misused(c, "--set chaos: a share of the calls, over 0 to 1, not \"%s\"",
+				   value);
+	if (strcmp(environment, "production") == 0)
+		return cli_misused(c, "--set chaos: not in production (--environment sandbox)");
+	json_add_text(settings, CHAOS_SETTING, value);
+	return 0;
+}
+
 /* Which adapters there are is the manifest's to say: read_settings asks it. */
 static int set_adapter(const struct cli *c, cJSON *settings, const char *value)
 {
@@ -112,7 +126,8 @@ static const struct {
 } own_settings[] = { { "strategy", set_strategy },
 		     { "every", set_every },
 		     { "in_flight", set_in_flight },
-		     { "adapter", set_adapter } };
+		     { "adapter", set_adapter },
+		     { CHAOS_SETTING, set_chaos } };
 
 static int unknown_setting(const struct cli *c, const struct manifest *m, const char *name)
 {
