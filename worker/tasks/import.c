@@ -11,6 +11,7 @@
 #include "worker/fresh.h"
 #include "worker/memory.h"
 #include "worker/outcome.h"
+#include "worker/tasks/schema.h"
 
 #define PROGRESS_MS 1000
 #define TOUCH_MS 5000 /* integrations.last_success: at most so often a process */
@@ -262,6 +263,8 @@ static int walk(struct import *im, struct pager *pg, const char *parent_id)
 	}
 	keep_exchange(im->a, &page);
 	page_clear(&page);
+	if (rc < 0)
+		schema_broken(im);
 	return rc;
 }
 

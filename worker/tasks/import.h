@@ -32,7 +32,8 @@ struct import {
 	bool redo;            /* this page may be stored already, and what hangs on it not queued */
 	bool yielded;         /* the soft limit: the job goes on in another attempt */
 	bool incomplete;
-	bool resumed; /* it began in an earlier attempt */
+	bool resumed;                 /* it began in an earlier attempt */
+	struct schema_faults *faults; /* of the page that is mapped now; NULL: none (schema.h) */
 };
 
 /* page.c: stores the items of one page (records, or one fetched item), with what is embedded in

@@ -10,6 +10,7 @@
 #include "worker/room.h"
 #include "worker/runs.h"
 #include "worker/tasks/import.h"
+#include "worker/tasks/schema.h"
 
 #define PARENTS_A_JOB 50 /* fan-out: parents a child job takes */
 
@@ -123,6 +124,8 @@ static int map_one(struct import *im, struct rows *r, const struct page *p, cons
 	if (idv)
 		json_scalar_text(idv, &id);
 	struct fault f = { item, id.len ? id.data : NULL, parent_id, err.where, err.text };
+	if (r->c == im->collection)
+		schema_note(im, arena, f.field, f.id, f.reason);
 	rc = reject(im, r->c, &f, p->number);
 	buf_clear(&id);
 	return rc;
@@ -367,6 +370,7 @@ static int page_rows(struct import *im, struct rows *r, const struct page *p, co
 		rc = map_one(im, r, p, p->records[i], parent_id, i, arena);
 	if (rc < 0)
 		return rc;
+	schema_judge(im, p->n);
 	mapped = (int64_t)arena_bytes(arena);
 	if (!budget_take(memory, mapped))
 		return too_much(im, p, mapped);
@@ -381,6 +385,7 @@ int import_page(struct import *im, const struct page *p, const char *parent_id)
 	struct rows r = { .c = im->collection };
 	int rc;
 
+	im->faults = NULL;
 	/* The statement that writes them copies what is text in the rows, which is no more than what came. */
 	if (budget_take(&im->a->memory, p->text_bytes)) {
 		rc = page_rows(im, &r, p, parent_id, arena);
