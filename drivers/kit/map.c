@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/base/crypto.h"
+#include "drivers/kit/charset.h"
 #include "drivers/kit/map_find.h"
 #include "drivers/kit/map_value.h"
 
@@ -110,8 +111,14 @@ static const cJSON *enum_word(struct mapping *x, const struct manifest_column *c
 
 	if (json_scalar_text(v, &text))
 		word = cJSON_GetObjectItemCaseSensitive(c->enums, buf_str(&text));
+	if (!word) {
+		word = cJSON_GetObjectItemCaseSensitive(c->enums, "*");
+		if (word && x->m->unknown)
+			x->m->unknown(c->name, text.len ? text.data : "a list or an object",
+				      x->m->unknown_arg);
+	}
 	buf_clear(&text);
-	return word ? word : cJSON_GetObjectItemCaseSensitive(c->enums, "*");
+	return word;
 }
 
 /* Two letters in capitals are a country; else it is kept in extra as it came. */
@@ -243,6 +250,8 @@ static int map_id(struct mapping *x)
 				 !v                ? "missing"
 				 : cJSON_IsNull(v) ? "null"
 						   : "\"\"");
+	if (strstr(id, CHARSET_BROKEN))
+		return set_aside(x, "id", "%s has broken characters in it: \"%.60s\"", c->id, id);
 	if (strlen(id) > ID_MAX_BYTES)
 		return set_aside(x, "id", "%s is %zu bytes long, at most %d are taken", c->id,
 				 strlen(id), ID_MAX_BYTES);

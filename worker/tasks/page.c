@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/crypto.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
 #include "worker/room.h"
@@ -12,6 +13,7 @@
 #include "worker/tasks/import.h"
 #include "worker/tasks/schema.h"
 
+#define UNKNOWN_NAMED_MAX 100
 #define PARENTS_A_JOB 50 /* fan-out: parents a child job takes */
 
 struct rows {
@@ -99,6 +101,24 @@ static int reject(struct import *im, const struct manifest_collection *c, const 
 	return rc;
 }
 
+/* Values that came later than the manifest are counted; the first few of a process are named. */
+static void count_unknown(const char *column, const char *value, void *arg)
+{
+	static int named;
+	struct import *im = arg;
+
+	metric_add(metrics_counter("integration_enum_other_total",
+				   "Values that only the catch-all of an enum took.", "partner",
+				   im->a->partner, "collection", im->collection->name, "column",
+				   column, NULL),
+		   1);
+	if (named < UNKNOWN_NAMED_MAX) {
+		named++;
+		log_event(LOG_INFO, "enum_other", LS("collection", im->collection->name),
+			  LS("column", column), LS("value", value));
+	}
+}
+
 static int map_one(struct import *im, struct rows *r, const struct page *p, const cJSON *item,
 		   const char *parent_id, int index, struct arena *arena)
 {
@@ -108,7 +128,9 @@ static int map_one(struct import *im, struct rows *r, const struct page *p, cons
 				 .observed_us = p->observed_us,
 				 .parent_id = parent_id,
 				 .index = index,
-				 .arena = arena };
+				 .arena = arena,
+				 .unknown = count_unknown,
+				 .unknown_arg = im };
 	struct err err = { 0 };
 	struct buf id = BUF_INIT;
 	int rc = r->n == r->cap ? rows_grow(im, r, p, r->cap) : 0;
