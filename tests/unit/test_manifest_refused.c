@@ -35,7 +35,7 @@ static void all_errors_at_once(void **state)
 		"    {\"rate\": \"5\", \"window\": \"1s\"}\n"
 		"  ],\n"
 		"  \"critcal\": false,\n"
-		"  \"cache\": {},\n"
+		"  \"checks\": {},\n"
 		"  \"retry_after\": \"x\"\n"
 		"}\n";
 	static const char *const wanted[] = {
@@ -43,7 +43,7 @@ static void all_errors_at_once(void **state)
 		"p/manifest.json:6: limits[0].window: missing\n",
 		"p/manifest.json:7: limits[1].rate: expected a whole number, found text\n",
 		"p/manifest.json:9: critcal: unknown key; did you mean \"critical\"?\n",
-		"p/manifest.json:10: cache: \"cache\" is not supported yet\n",
+		"p/manifest.json:10: checks: \"checks\" is not supported yet\n",
 		"p/manifest.json:11: retry_after: expected a list of texts, found text\n",
 	};
 
@@ -114,6 +114,31 @@ static const char *const refused[][2] = {
 	  "auth.method: means nothing with" },
 	{ ", \"auth\": {\"kind\": \"api_key\", \"in\": \"cookie\"}",
 	  "auth.name: missing: the cookie" },
+	{ ", \"auth\": {\"kind\": \"signed\"}", "auth.sign: missing: signed needs it" },
+	{ ", \"auth\": {\"kind\": \"signed\", \"sign\": {\"signed\": \"{body}\"}}",
+	  "auth.sign.headers: missing" },
+	{ ", \"auth\": {\"kind\": \"signed\", \"sign\": {\"signed\": \"{signature}\", \"headers\": {\"a\": \"{ts}\"}}}",
+	  "auth.sign.signed: {signature} cannot be used here" },
+	{ ", \"auth\": {\"kind\": \"signed\", \"sign\": {\"signed\": \"{ts}\", \"headers\": {\"a\": \"{body}\"}}}",
+	  "auth.sign.headers.a: {body} cannot be used here" },
+	{ ", \"auth\": {\"kind\": \"signed\", \"sign\": {\"signed\": \"{ts}\", \"alg\": \"md5\", \"headers\": {\"a\": \"{ts}\"}}}",
+	  "auth.sign.alg: unknown word \"md5\"" },
+	{ ", \"auth\": {\"kind\": \"bearer\", \"sign\": {\"signed\": \"{ts}\", \"headers\": {\"a\": \"{ts}\"}}}",
+	  "auth.sign: means nothing with the kind \"bearer\"" },
+	{ ", \"auth\": {\"kind\": \"oauth2_code\", \"token_url\": \"https://h/t\"}",
+	  "auth.authorize_url: missing: oauth2_code needs it" },
+	{ ", \"auth\": {\"kind\": \"oauth2_device\", \"token_url\": \"https://h/t\"}",
+	  "auth.device_url: missing: oauth2_device needs it" },
+	{ ", \"auth\": {\"kind\": \"oauth2_code\", \"token_url\": \"https://h/t\", \"authorize_url\": \"h/a\"}",
+	  "auth.authorize_url: expected http" },
+	{ ", \"auth\": {\"kind\": \"basic\", \"refresh\": {\"dies_unused_after\": \"30d\"}}",
+	  "auth.refresh.dies_unused_after: means nothing with the kind \"basic\"" },
+	{ ", \"auth\": {\"kind\": \"bearer\", \"refresh\": {\"lapses_after\": \"30d\"}}",
+	  "auth.refresh.lapses_after: means nothing with the kind \"bearer\"" },
+	{ ", \"auth\": {\"refresh\": {\"single_use\": 1}}",
+	  "auth.refresh.single_use: expected true or false" },
+	{ ", \"auth\": {\"kind\": \"bearer\", \"authorize_params\": {\"scope\": \"x\"}}",
+	  "auth.authorize_params: means nothing with the kind \"bearer\"" },
 	{ ", \"auth\": {\"kind\": \"api_key\", \"in\": \"cookie\", \"name\": \"a=b\"}",
 	  "auth.name: \"a=b\" is no name of a cookie" },
 	{ ", \"auth\": {\"kind\": \"basic\", \"in\": \"cookie\", \"name\": \"a\"}",
@@ -258,7 +283,6 @@ static const char *const later[][2] = {
 
 	{ ", \"checks\": {}", "\"checks\" is not supported yet" },
 	{ ", \"hooks\": {\"sign_request\": true}", "\"sign_request\" is not supported yet" },
-	{ ", \"auth\": {\"kind\": \"signed\"}", "\"signed\" is not supported yet" },
 	{ ", \"auth\": {\"kind\": \"hook\"}", "\"hook\" is not supported yet" },
 	{ ", \"auth\": {\"verify\": {}}", "\"verify\" is not supported yet" },
 
@@ -380,8 +404,8 @@ static const char *const refused_collections[][2] = {
 	  "a.get: {id} cannot be used here ({cfg.X} can)" },
 	{ "\"get\": \"/a/{cred.api_key}\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"n\"}",
 	  "{cred.api_key} cannot be used here" },
-	{ "\"get\": \"/a/{parent.id}/{parent.name}\", \"each\": \"b\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}",
-	  "{parent.name} is not supported yet, {parent.id} is" },
+	{ "\"get\": \"/a/{parent.id}/{parent.nmae}\", \"each\": \"b\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}",
+	  "a.get: {parent.nmae}: no mapped column of \"b\"; did you mean \"name\"?" },
 	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"belongs_to\": {\"collection\": \"b\", \"id\": \"x\"}, "
 	  "\"map\": {\"name\": \"n\"}",
 	  "a.belongs_to: the table resources has no column for it" },
