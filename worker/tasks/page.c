@@ -14,6 +14,7 @@
 #include "worker/tasks/schema.h"
 
 #define UNKNOWN_NAMED_MAX 100
+#define DAY_US (86400 * INT64_C(1000000))
 #define PARENTS_A_JOB 50 /* fan-out: parents a child job takes */
 
 struct rows {
@@ -315,10 +316,29 @@ static int push_parents(struct import *im, const struct manifest_collection *c, 
 	return rc;
 }
 
-/* An attempt that died between the rows and this left a page that looks unchanged now, or stale, and nothing queued. */
-static bool is_due(const struct import *im, const struct manifest_collection *c, enum row_outcome o)
+/* What is over is not asked for again; of what nobody knows when it ends, it is. */
+static bool is_over(const struct import *im, const struct manifest_collection *c,
+		    const struct rows *parents, int i)
 {
-	if (o == ROW_FAILED)
+	int64_t now = redis_now_us(im->a->worker->redis);
+	const struct row_value *v;
+	int column = c->upcoming ? row_column_find(parents->c->table, c->upcoming) : -1, n;
+
+	if (column < 0)
+		return false;
+	v = &parents->v[i].values[column];
+	if (row_columns(parents->c->table, &n)[column].type == ROW_DATE)
+		return v->set && v->v.i < now / DAY_US - 1; /* it is still that day somewhere */
+	return v->set && v->v.i < now;
+}
+
+/* An attempt that died between the rows and this left a page that looks unchanged now, or stale, and nothing queued. */
+static bool is_due(const struct import *im, const struct manifest_collection *c,
+		   const struct rows *parents, int i)
+{
+	enum row_outcome o = parents->outcomes[i];
+
+	if (o == ROW_FAILED || is_over(im, c, parents, i))
 		return false;
 	if (im->redo)
 		return true;
@@ -333,7 +353,7 @@ static int fan_out(struct import *im, const struct manifest_collection *c,
 	int rc = 0;
 
 	for (int i = 0; rc == 0 && i < parents->n; i++) {
-		if (!is_due(im, c, parents->outcomes[i]))
+		if (!is_due(im, c, parents, i))
 			continue;
 		if (!list)
 			list = cJSON_CreateArray();
