@@ -278,6 +278,10 @@ int alert_resolve(struct pg *p, const char *kind, const char *scope, struct err 
 int alert_resolve_others(struct pg *p, const char *kind, struct pg_array *scopes, struct err *err)
 	__attribute__((warn_unused_result));
 
+typedef void (*alert_fn)(const char *scope, void *arg);
+int alert_each_open(struct pg *p, const char *kind, alert_fn fn, void *arg, struct err *err)
+	__attribute__((warn_unused_result));
+
 /* ---- catchup.c: imports that were left out while a partner could not be called ---- */
 int catchup_owe(struct pg *p, const int64_t *ids, int n, struct err *err)
 	__attribute__((warn_unused_result));
