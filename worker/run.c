@@ -11,6 +11,7 @@
 #include "common/io/loop.h"
 #include "drivers/kit/control.h"
 #include "worker/fresh.h"
+#include "worker/home.h"
 #include "worker/integrations.h"
 #include "worker/keys.h"
 #include "worker/runs.h"
@@ -112,11 +113,15 @@ static int choose_adapter(struct attempt *a)
 	return 0;
 }
 
-static int find_integration(struct attempt *a)
+static int find_integration(struct attempt *a, const struct task *t)
 {
 	int64_t id = a->job.integration_id;
-	int rc;
+	int rc = 0;
 
+	if (id == 0 && t->of_no_company)
+		rc = home_get(a->worker, a->partner, &id, &a->err);
+	if (rc < 0)
+		return rc;
 	if (id == 0)
 		return err_set(
 			&a->err, -EINVAL, ERR_BAD_JOB, "no integration",
@@ -128,9 +133,15 @@ static int find_integration(struct attempt *a)
 			&a->err, -EINVAL, ERR_BAD_JOB, "unknown integration",
 			"integration %lld does not exist; `longshore integration list` shows those that do",
 			(long long)id);
+	a->job.integration_id = id; /* whose it turned out to be */
 	if (rc == 0)
 		rc = check_integration(a);
-	return rc < 0 ? rc : choose_adapter(a);
+	if (rc == 0)
+		rc = choose_adapter(a);
+	if (rc < 0)
+		return rc;
+	a->driver = integrations_driver(a->integration, a->driver, &a->err);
+	return a->driver ? 0 : -EINVAL;
 }
 
 /* ---- from payload to task ---- */
@@ -200,7 +211,7 @@ static int start_task(struct attempt *a)
 	if (rc == 0 && !a->skipped)
 		rc = check_time(a);
 	if (rc == 0 && !a->skipped && t->needs_integration)
-		rc = find_integration(a);
+		rc = find_integration(a, t);
 	if (rc == 0 && !a->skipped)
 		rc = check_expiry(a);
 	if (rc == 0 && !a->skipped)

@@ -19,6 +19,10 @@ static void host_args(struct redis_args *a, const struct queue_control *c, struc
 		redis_arg(a, "host");
 		redis_arg(a, c->host);
 	}
+	if (c->past_breakers) {
+		redis_arg(a, "past");
+		redis_arg(a, "1");
+	}
 	for (int i = 0; i < c->n_hosts; i++) {
 		buf_printf(names, "host:%lld", (long long)c->hosts[i].integration);
 		buf_putc(names, '\0');
@@ -338,9 +342,11 @@ int queue_depth(struct queue *q, struct queue_depth *out, int64_t deadline_ms, s
 	if (rc == 0 && reply_is(control, REDIS_REPLY_ARRAY)) {
 		h.control = control;
 		h.default_cap_0 = control_number(control, "default", 1) == 0;
-		for (int i = 0; i < h.shut.n; i++)
+		bool past = control_field(control, "past") != NULL;
+
+		for (int i = 0; i < h.shut.n && !past; i++)
 			h.any_shut = h.any_shut || h.shut.v[i].state != BREAKER_CLOSED;
-		h.default_shut = is_shut(&h, control_field(control, "host"));
+		h.default_shut = !past && is_shut(&h, control_field(control, "host"));
 		rc = held_count(q, &h, &d, deadline_ms, err);
 	}
 	freeReplyObject(control);

@@ -11,6 +11,8 @@ extern struct redis_script lua_breaker;
 extern struct redis_script lua_breaker_probe;
 extern struct redis_script lua_breaker_set;
 extern struct redis_script lua_bury;
+extern struct redis_script lua_cache_look;
+extern struct redis_script lua_cache_put;
 extern struct redis_script lua_claim;
 extern struct redis_script lua_control;
 extern struct redis_script lua_count;

@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/id.h"
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
 
@@ -251,9 +252,20 @@ static int go_again(struct going *g, struct call_result *r, struct err *err)
 	return rc;
 }
 
+/* Cut off on the way, more often than not: a page that is not what it should be says so again. */
+static bool is_garbled(const struct err *e)
+{
+	static const char *const rules[] = { "json", "jsonl", "csv", "xml" };
+
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+		if (e->class == ERR_DATA && strcmp(e->rule, rules[i]) == 0)
+			return true;
+	return false;
+}
+
 static bool quick_retry_fits(const struct going *g, const struct err *e, int64_t pause_ms)
 {
-	if (e->class != ERR_TRANSIENT || !g->spec->repeatable ||
+	if ((e->class != ERR_TRANSIENT && !is_garbled(e)) || !g->spec->repeatable ||
 	    strcmp(g->spec->method, "GET") != 0)
 		return false;
 	if (e->retry_after_ms > QUICK_RETRY_MAX_MS)

@@ -98,6 +98,10 @@ struct door_partner *door_partner(struct door *d, const struct manifest *m); /* 
 const char *setting_text(const struct integration *i, const char *name,
 			 struct buf *keep); /* NULL: not set */
 
+/* The same, or its default; NULL: neither. */
+const char *cfg_text(const struct manifest *m, const struct integration *i, const char *name,
+		     struct buf *keep);
+
 /* call_limits.c */
 int64_t limit_share(int64_t n, double share); /* at least 1 */
 int route_limits(struct route *r, const struct caller *c, struct err *err)
@@ -133,6 +137,10 @@ struct exchange {
 };
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
 		  struct err *err) __attribute__((warn_unused_result));
+/* call_chaos.c.  Waits.  As http_send, but for the share of calls that fail on purpose. */
+int chaos_send(const struct caller *c, const struct exchange *x, const struct http_request *q,
+	       struct http_response *out) __attribute__((warn_unused_result));
+bool chaos_made(const struct http_response *h); /* this answer */
 /* Parses, classifies, counts and logs what exchange_send brought.  Does not wait.  *out: class ERR_NONE is success. */
 void exchange_read(struct caller *c, const struct exchange *x, struct call_result *r,
 		   struct err *out);

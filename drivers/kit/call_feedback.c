@@ -103,6 +103,8 @@ void route_feedback(struct caller *c, struct route *r, const struct http_respons
 		route_zero_left(c, r, h);
 		return;
 	}
+	if (chaos_made(h)) /* it says nothing of the partner: this job alone waits */
+		return;
 	held = route_scope_for(r, 0);
 	known_until_ms = r->held_until_ms[held];
 	if (retry_after_ms(r->driver->manifest, h, redis_now_ms(c->door->redis)) == 0)

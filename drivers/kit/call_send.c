@@ -115,7 +115,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		c->observed_us = r->observed_us = redis_now_us(c->door->redis);
 		if (x->permit)
 			limiter_sending(c->door->limiter, x->permit);
-		rc = http_send(x->route->partner->pool, &q, &r->http);
+		rc = chaos_send(c, x, &q, &r->http);
 		if (rc == -ESTALE && sending.again && !x->spec->repeatable)
 			rc = lost_on_the_way(r);
 		if (rc < 0 && rc != -ESTALE)
@@ -289,6 +289,9 @@ void exchange_read(struct caller *c, const struct exchange *x, struct call_resul
 		*out = unread;
 	else if (out->class == ERR_NONE && unread.class != ERR_NONE)
 		*out = unread;
+	else if (strcmp(out->rule, "not JSON") == 0 && unread.class == ERR_DATA &&
+		 strcmp(unread.rule, "json") != 0)
+		*out = unread; /* what was to become JSON says better what is wrong */
 	if (out->class != ERR_NONE)
 		redact_text(out);
 	door_count(x->route->partner, x->spec->endpoint, &r->http);

@@ -62,6 +62,8 @@ static void fill(struct queue_control *c, const struct partner_state *s, const s
 		.default_cap = m ? m->jobs_integration : QUEUE_DEFAULT_INTEGRATION_CAP,
 		.over = mem_alloc(sizeof(*c->over) * (size_t)(s->n_over + 1)),
 		.n_over = s->n_over,
+		/* What only answers questions may know the answer. */
+		.past_breakers = m && m->n_lookups && !m->n_collections,
 	};
 	for (int i = 0; i < s->n_over; i++) {
 		c->over[i].integration = s->over[i].integration;

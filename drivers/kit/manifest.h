@@ -14,6 +14,7 @@
 #include "common/queue/limiter.h"
 #include "common/store/rows.h"
 #include "drivers/kit/manifest_events.h"
+#include "drivers/kit/manifest_lookup.h"
 
 struct zone;
 
@@ -188,8 +189,10 @@ struct manifest_collection {
 	const char *records, *id, *updated_at;
 	const char *id_prefix; /* "" */
 	const char *detail;    /* "/listings/{id}", or NULL */
+	int64_t detail_ttl_ms; /* of a kept answer to that; 0: none is kept */
 	struct manifest_incremental incremental;
 	const char *group;        /* of endpoints, with limits of its own; NULL */
+	uint64_t parent_columns;  /* set of the columns of the parent's row in {parent.X} */
 	const char *each;         /* parent collection, or NULL: one call per parent */
 	const char *embedded;     /* path inside the parent's item, with each; or NULL */
 	const char *when_changed; /* the parent's column, or NULL */
@@ -270,6 +273,8 @@ struct manifest {
 	struct manifest_paging paging;
 	const struct manifest_collection *collections;
 	int n_collections;
+	const struct manifest_lookup *lookups;
+	int n_lookups;
 	bool critical; /* false: a failure degrades to what is cached */
 	struct manifest_breaker breaker;
 	struct manifest_adapter *adapters;
@@ -297,7 +302,13 @@ const struct manifest_setting *manifest_setting(const struct manifest *m,
 						const char *name); /* NULL: not declared */
 /* False: `wanted` says what is ("a whole number"). */
 bool setting_fits(const struct manifest_setting *s, const char *text, struct buf *wanted);
+const struct manifest_lookup *manifest_lookup(const struct manifest *m,
+					      const char *name); /* NULL */
+/* One of them with its defaults, as JSON text: what it asks and what it makes of the answer. */
+void manifest_print_lookup(const struct manifest_lookup *l, struct buf *out);
 /* Everything with its defaults, as JSON text, for `longshore driver show`. */
 void manifest_print(const struct manifest *m, struct buf *out);
+/* The format as JSON Schema, for editors: one line.  Appends. */
+void manifest_schema(struct buf *out);
 
 #endif

@@ -22,7 +22,9 @@ static const char *folder_of(struct manifest_reader *r)
 
 static void check_partner(struct manifest_reader *r)
 {
-	const char *partner = r->owner->m.partner, *folder = folder_of(r);
+	/* an overlay stands in any folder */
+	const char *partner = r->owner->m.partner,
+		   *folder = strcmp(r->file, r->owner->m.path) == 0 ? folder_of(r) : NULL;
 
 	if (!partner)
 		return;
@@ -164,6 +166,7 @@ void manifest_check(struct manifest_reader *r)
 	manifest_check_collections(r);
 	manifest_check_format(r);
 	manifest_check_events(r);
+	manifest_check_lookups(r);
 	manifest_check_templates(r);
 	manifest_check_settings(r);
 }

@@ -7,14 +7,7 @@
 #include <stdint.h>
 
 #include "common/base/json.h"
-
-struct manifest_pair {
-	const char *name, *value;
-}; /* value: a template */
-struct manifest_pairs {
-	const struct manifest_pair *v;
-	int n;
-};
+#include "drivers/kit/manifest_pairs.h"
 
 /* One request as data: exactly one of the paths is given. */
 struct manifest_request {

@@ -26,7 +26,16 @@ struct manifest_owner {
 	struct manifest m;
 	struct arena *arena;
 	struct kept_tree *trees;
+	const cJSON *tree; /* the file's own, of those */
 };
+struct manifest_owner *manifest_owner_new(const char *file);
+/* The text's tree becomes the owner's. */
+int manifest_text_parse(const char *shown, const char *text, size_t len, struct manifest_owner *o,
+			struct buf *problems) __attribute__((warn_unused_result));
+/* A tree that is no file's as it is (and is taken over): problems name `shown`, and lines of `text`. */
+int manifest_parse_tree(const char *path, const char *shown, const char *text, size_t len,
+			cJSON *tree, struct manifest **out, struct buf *problems)
+	__attribute__((warn_unused_result));
 
 struct manifest_reader {
 	struct manifest_owner *owner;
@@ -115,6 +124,7 @@ struct key_table {
 #define TABLE(keys_) .keys = (keys_), .n = ARRAY_LEN(keys_)
 
 extern const struct key_table manifest_collection_table; /* of struct manifest_collection */
+extern const struct key_table manifest_lookup_table;     /* of struct manifest_lookup */
 extern const struct key_table manifest_table;            /* of struct manifest */
 extern const struct key_table manifest_pagination;       /* of struct manifest_paging */
 extern const struct key_table manifest_webhooks_table;   /* of struct manifest_webhooks */
@@ -149,7 +159,7 @@ const char *reader_lower(struct manifest_reader *r, const char *s);
 const char *path_problem(const char *path, unsigned flags);
 /* A name of a partner, collection, setting: [a-z0-9_]{1,40}. */
 bool manifest_name_is_valid(const char *s);
-bool is_comment(const char *name); /* "//": for people, in every object */
+bool is_comment(const char *name); /* "//": for people, in every object; "$schema": for editors */
 
 void manifest_print_object(const struct key_table *t, const void *base, struct buf *out);
 void print_ms(int64_t ms, struct buf *out); /* "5s", with its quotes */
@@ -183,6 +193,8 @@ bool print_limit_weight(const void *base, struct buf *out);
 void limit_finish(struct manifest_reader *r, void *base);
 void read_table(struct manifest_reader *r, const cJSON *node, void *base);
 bool print_table(const void *base, struct buf *out);
+void read_cache(struct manifest_reader *r, const cJSON *node, void *base);
+bool print_cache(const void *base, struct buf *out);
 
 /* What takes more than one place of the manifest. */
 void manifest_check(struct manifest_reader *r); /* manifest_check.c */
@@ -200,6 +212,7 @@ void manifest_check_limits(struct manifest_reader *r);      /* manifest_limits.c
 void manifest_check_collections(struct manifest_reader *r); /* manifest_collections.c */
 void manifest_check_map(struct manifest_reader *r, struct manifest_collection *c,
 			const char *path);                /* manifest_map.c */
+void manifest_check_lookups(struct manifest_reader *r);   /* manifest_lookups.c */
 void manifest_check_templates(struct manifest_reader *r); /* manifest_templates.c */
 void manifest_check_events(struct manifest_reader *r);    /* manifest_events.c */
 void manifest_check_settings(

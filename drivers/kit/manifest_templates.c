@@ -64,6 +64,7 @@ struct template_place {
 	const char *path;
 	unsigned allowed;
 	const struct manifest_collection *parent; /* of {parent.X}; or NULL */
+	uint64_t *parent_columns;                 /* which of them are named */
 	const struct manifest_action *action;     /* of {kept.X}, with the steps before this one */
 	int steps;
 };
@@ -125,18 +126,28 @@ static void add_setting(struct manifest_reader *r, const struct template_place *
 		v[m->n_settings++] = arena_strdup(r->arena, name);
 }
 
-/* A job for children carries the ids of its parents, and nothing else of their rows. */
+/* {parent.id} is in the job; a column is read from the parent's row, where its map puts it. */
 static void check_parent(struct manifest_reader *r, const struct template_place *t,
 			 const char *column)
 {
-	if (strcmp(column, "id") == 0)
+	const struct manifest_collection *p = t->parent;
+	const char **names;
+	int n = 0;
+
+	if (!p || strcmp(column, "id") == 0)
 		return;
-	if (t->parent && row_column_find(t->parent->table, column) < 0)
-		reader_problem_at(r, t->path, "{parent.%s} is not known; did you mean {parent.id}?",
-				  column);
-	else
-		reader_problem_at(r, t->path, "{parent.%s} is not supported yet, {parent.id} is",
-				  column);
+	names = arena_alloc(r->arena, sizeof(*names) * (size_t)(p->n_map + 1));
+	for (int i = 0; i < p->n_map; i++) {
+		names[n] = p->map[i].name;
+		if (strcmp(names[n++], column) != 0)
+			continue;
+		if (p->map[i].column >= 0)
+			*t->parent_columns |= UINT64_C(1) << p->map[i].column;
+		return;
+	}
+	names[n++] = "id";
+	reader_problem_at(r, t->path, "{parent.%s}: no mapped column of \"%s\"%s", column, p->name,
+			  reader_nearest(r, column, names, n));
 }
 
 static void check_kept(struct manifest_reader *r, const struct template_place *t, const char *name)
@@ -287,7 +298,9 @@ static void check_collection(struct manifest_reader *r, const struct manifest_co
 	const struct manifest_collection *parent =
 		c->each ? manifest_collection(&r->owner->m, c->each) : NULL;
 	struct template_place t = { .allowed = IN_CFG | (c->each ? IN_PARENT : 0),
-				    .parent = parent };
+				    .parent = parent,
+				    .parent_columns =
+					    &((struct manifest_collection *)c)->parent_columns };
 	unsigned seen;
 
 	if (c->paging.in == PAGING_IN_PATH)
@@ -314,6 +327,68 @@ static void check_collection(struct manifest_reader *r, const struct manifest_co
 	seen = check_template(r, &t, c->incremental.value);
 	if (c->incremental.value && !(seen & IN_SINCE))
 		reader_problem_at(r, t.path, "needs {since}");
+}
+
+static bool names_param(const char *template, const char *param)
+{
+	char name[SUBST_NAME_MAX];
+
+	while (template && subst_next(&template, name))
+		if (strncmp(name, "in.", 3) == 0 && strcmp(name + 3, param) == 0)
+			return true;
+	return false;
+}
+
+/* A param that nothing names would tell answers apart that are the same; a path cannot leave one out. */
+static void check_used(struct manifest_reader *r, const struct manifest_lookup *l,
+		       const struct manifest_param *p)
+{
+	const char *path = arena_printf(r->arena, "lookups.%s.params.%s", l->name, p->name);
+	bool in_path = names_param(l->get, p->name), used = in_path;
+
+	for (int i = 0; i < l->query.n; i++)
+		used = used || names_param(l->query.v[i].value, p->name);
+	if (!used)
+		reader_problem_at(r, path, "neither \"get\" nor \"query\" names {in.%s}", p->name);
+	if (in_path && p->optional)
+		reader_problem_at(r, path, "stands in \"get\" and cannot be left out");
+}
+
+/* Each {in.X} is one of the params. */
+static void check_ins(struct manifest_reader *r, const struct manifest_lookup *l, const char *path,
+		      const char *template)
+{
+	const char **names = arena_alloc(r->arena, sizeof(*names) * (size_t)(l->n_params + 1));
+	char name[SUBST_NAME_MAX];
+
+	for (int i = 0; i < l->n_params; i++)
+		names[i] = l->params[i].name;
+	while (template && subst_next(&template, name)) {
+		int i = 0;
+
+		if (strncmp(name, "in.", 3) != 0)
+			continue;
+		while (i < l->n_params && strcmp(names[i], name + 3) != 0)
+			i++;
+		if (i == l->n_params)
+			reader_problem_at(r, path, "{%s} is none of \"params\"%s", name,
+					  reader_nearest(r, name + 3, names, l->n_params));
+	}
+}
+
+static void check_lookup(struct manifest_reader *r, const struct manifest_lookup *l)
+{
+	struct template_place t = { .allowed = IN_CFG | IN_IN };
+
+	t.path = arena_printf(r->arena, "lookups.%s.get", l->name);
+	check_template(r, &t, l->get);
+	check_ins(r, l, t.path, l->get);
+	t.path = arena_printf(r->arena, "lookups.%s.query", l->name);
+	check_pairs(r, t, &l->query);
+	for (int i = 0; i < l->query.n; i++)
+		check_ins(r, l, t.path, l->query.v[i].value);
+	for (int i = 0; i < l->n_params; i++)
+		check_used(r, l, &l->params[i]);
 }
 
 void manifest_check_templates(struct manifest_reader *r)
@@ -361,4 +436,6 @@ void manifest_check_templates(struct manifest_reader *r)
 		    &m->auth.headers);
 	for (int i = 0; i < m->n_collections; i++)
 		check_collection(r, &m->collections[i]);
+	for (int i = 0; i < m->n_lookups; i++)
+		check_lookup(r, &m->lookups[i]);
 }

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "drivers/kit/body.h"
+
 void body_set(cJSON *body, const char *name, cJSON *v)
 {
 	const char *dot = strchr(name, '.');
@@ -83,11 +85,10 @@ static void body_of(struct page_request *out, const struct pager *p, const char 
 		body_set(body, name,
 			 is_counted(p) ? cJSON_CreateNumber((double)p->next)
 				       : cJSON_CreateString(at));
-	json_print(body, &out->body);
+	out->spec.content_type = body_write(p->c->driver->manifest, body, &out->body);
 	cJSON_Delete(body);
 	out->spec.body = buf_str(&out->body);
 	out->spec.body_len = out->body.len;
-	out->spec.content_type = BODY_TYPE;
 }
 
 static void query_of(struct page_request *out, struct pager *p, const char *name, const char *at)

@@ -514,7 +514,7 @@ static void test_unhinted(void **state)
 
 static void answer_remaining(struct httpd_request *q, int number)
 {
-	httpd_add_header(q, "X-Limit", "15");
+	httpd_add_header(q, "X-Limit", "100");
 	httpd_add_header(q, "X-Left", number == 1 ? "3" : "0");
 	httpd_add_header(q, "X-Reset", "90");
 	reply_json(q, 200, "{}");

@@ -35,7 +35,7 @@ static void all_errors_at_once(void **state)
 		"    {\"rate\": \"5\", \"window\": \"1s\"}\n"
 		"  ],\n"
 		"  \"critcal\": false,\n"
-		"  \"cache\": {},\n"
+		"  \"checks\": {},\n"
 		"  \"retry_after\": \"x\"\n"
 		"}\n";
 	static const char *const wanted[] = {
@@ -43,7 +43,7 @@ static void all_errors_at_once(void **state)
 		"p/manifest.json:6: limits[0].window: missing\n",
 		"p/manifest.json:7: limits[1].rate: expected a whole number, found text\n",
 		"p/manifest.json:9: critcal: unknown key; did you mean \"critical\"?\n",
-		"p/manifest.json:10: cache: \"cache\" is not supported yet\n",
+		"p/manifest.json:10: checks: \"checks\" is not supported yet\n",
 		"p/manifest.json:11: retry_after: expected a list of texts, found text\n",
 	};
 
@@ -221,6 +221,57 @@ static const char *const refused[][2] = {
 	  "cannot name a collection" },
 };
 
+#define LOOKUP(more) \
+	", \"lookups\": {\"l\": {\"get\": \"/l/{in.a}\", \"params\": {\"a\": {}}" more "}}"
+static const char *const lookups[][2] = {
+	{ ", \"lookups\": []", "lookups: expected an object, found a list" },
+	{ LOOKUP(""), "lookups.l: says not how long an answer is fresh" },
+	{ LOOKUP(", \"ttl\": 0"), "lookups.l.ttl: expected 1 to" },
+	{ LOOKUP(", \"ttl\": \"1h\", \"placeholder\": {}"),
+	  "lookups.l.placeholder: is for partners with" },
+	{ LOOKUP(", \"ttl\": \"1h\", \"query\": {\"x\": \"{in.b}\"}"),
+	  "{in.b} is none of \"params\"" },
+	{ LOOKUP(", \"ttl\": \"1h\", \"query\": {\"x\": \"{now}\"}"),
+	  "{now} cannot be used here ({cfg.X} {in.X} can)" },
+	{ LOOKUP(", \"ttl\": \"1h\", \"map\": {\"x\": {\"path\": \"y\", \"as\": \"nuber\"}}"),
+	  "did you mean \"number\"?" },
+	{ LOOKUP(", \"ttl\": \"1h\", \"reslt\": \"y\""), "did you mean \"result\"?" },
+	{ LOOKUP(", \"ttl\": \"1h\"") ", \"cache\": {\"l\": \"1h\"}",
+	  "cache.l: lookups.l.ttl says how long already" },
+	{ LOOKUP("") ", \"cache\": {\"m\": \"1h\"}",
+	  "cache.m: neither a lookup nor COLLECTION.detail" },
+	{ LOOKUP("") ", \"cache\": {\"l\": \"soon\"}", "cache.l: expected a duration" },
+	{ ", \"cache\": []", "cache: expected an object of names and durations" },
+	{ ", \"cache\": {\"a.detail\": \"1h\"}, \"collections\": {\"a\": {\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": "
+	  "{\"name\": \"n\"}}}",
+	  "cache.a.detail: the collection has no \"detail\"" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"l\", \"ttl\": 1}}", "a path begins with /" },
+	{ ", \"lookups\": {\"L x\": {\"get\": \"/l\", \"ttl\": 1}}", "a name is 1 to 40" },
+	{ ", \"lookups\": {\"l\": {\"ttl\": 1}}", "lookups.l.get: missing" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"/l\", \"ttl\": 1, \"params\": {\"a\": {}}}}",
+	  "neither \"get\" nor \"query\" names {in.a}" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"/{in.a}\", \"ttl\": 1, \"params\": {\"a\": {\"optional\": true}}}}",
+	  "cannot be left out" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"/{in.a}\", \"ttl\": 1, \"params\": {\"a\": {\"min\": 1}}}}",
+	  "\"as\" says text" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"/{in.a}\", \"ttl\": 1, \"params\": {\"a\": {\"as\": \"int\", \"max\": \"1\"}}}}",
+	  "are numbers" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"/{in.a}\", \"ttl\": 1, \"params\": {\"a\": {\"as\": \"int\", \"case\": \"lower\"}}}}",
+	  "\"case\" is for texts" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"/{in.a}\", \"ttl\": 1, \"params\": {\"a\": {\"default\": []}}}}",
+	  "a text or a number" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"/{in.a}\", \"ttl\": 1, \"params\": {\"a\": {\"default\": 1, \"optional\": true}}}}",
+	  "exclude each other" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"/{in.a}\", \"ttl\": 1, \"params\": {\"A\": {}}}}",
+	  "a name is 1 to 40" },
+};
+
+static void wrong_lookups(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(lookups); i++)
+		bad_with(lookups[i][0], lookups[i][1]);
+}
+
 static void refusals(void **state)
 {
 	for (size_t i = 0; i < ARRAY_LEN(refused); i++)
@@ -229,7 +280,7 @@ static void refusals(void **state)
 
 /* Every word of the format that is not run is known by name. */
 static const char *const later[][2] = {
-	{ ", \"cache\": {}", "\"cache\" is not supported yet" },
+
 	{ ", \"checks\": {}", "\"checks\" is not supported yet" },
 	{ ", \"hooks\": {\"sign_request\": true}", "\"sign_request\" is not supported yet" },
 	{ ", \"auth\": {\"kind\": \"hook\"}", "\"hook\" is not supported yet" },
@@ -353,8 +404,8 @@ static const char *const refused_collections[][2] = {
 	  "a.get: {id} cannot be used here ({cfg.X} can)" },
 	{ "\"get\": \"/a/{cred.api_key}\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"n\"}",
 	  "{cred.api_key} cannot be used here" },
-	{ "\"get\": \"/a/{parent.id}/{parent.name}\", \"each\": \"b\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}",
-	  "{parent.name} is not supported yet, {parent.id} is" },
+	{ "\"get\": \"/a/{parent.id}/{parent.nmae}\", \"each\": \"b\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}",
+	  "a.get: {parent.nmae}: no mapped column of \"b\"; did you mean \"name\"?" },
 	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"belongs_to\": {\"collection\": \"b\", \"id\": \"x\"}, "
 	  "\"map\": {\"name\": \"n\"}",
 	  "a.belongs_to: the table resources has no column for it" },
@@ -442,6 +493,7 @@ int main(void)
 		cmocka_unit_test(not_json),
 		cmocka_unit_test(wrong_names),
 		cmocka_unit_test(refusals),
+		cmocka_unit_test(wrong_lookups),
 		cmocka_unit_test(not_supported_yet),
 		cmocka_unit_test(refused_in_collections),
 		cmocka_unit_test(addresses),

@@ -448,6 +448,34 @@ static void body_in_body(void)
 	bench_close(&b);
 }
 
+/* The same as a form: Longshore's names, the partner's brackets. */
+static void answer_form(struct httpd_request *q, int number)
+{
+	struct buf out = BUF_INIT;
+
+	append_page(&out, 0, 10);
+	answer_with(q, &out);
+}
+
+static void body_form(void)
+{
+	static const char wanted[] =
+		"paging%5Bx%5D=a%20%26%3D&of%5B%5D=1&of%5B%5D=b&deep%5Ba%5D%5Bb%5D%5B%5D=true&rows=10";
+	struct scan s;
+
+	partner.answer = answer_form;
+	items = 3;
+	s = scan_in(
+		",\"body\":\"form\"",
+		",\"pagination\":{\"kind\":\"cursor\",\"in\":\"body\",\"cursor_param\":\"page\",\"cursor\":\"next\","
+		"\"limit_param\":\"rows\",\"size\":10}" THINGS(
+			"\"post\":\"/orders\",\"json\":{\"paging\":{\"x\":\"a &=\"},\"of\":[1,\"b\"],\"none\":null,"
+			"\"deep\":{\"a\":{\"b\":[true]}}}"),
+		0);
+	OK(s.rc == 0 && s.complete && s.records == 3);
+	OK(strcmp(partner.arrivals[0].body, wanted) == 0);
+}
+
 static void answer_path(struct httpd_request *q, int number)
 {
 	const char *last = strstr(httpd_path(q), "/feed/") + 6;
@@ -703,6 +731,7 @@ TEST(keyset)
 TEST(keyset_astray)
 TEST(overlap)
 TEST(in_body)
+TEST(form)
 TEST(in_path)
 TEST(queue)
 TEST(queue_one)
@@ -730,11 +759,11 @@ static int end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ON_LOOP(next_url),     ON_LOOP(next_url_astray), ON_LOOP(next_url_key),
-		ON_LOOP(link),         ON_LOOP(keyset),          ON_LOOP(keyset_astray),
-		ON_LOOP(overlap),      ON_LOOP(in_body),         ON_LOOP(in_path),
-		ON_LOOP(queue),        ON_LOOP(queue_one),       ON_LOOP(expired),
-		ON_LOOP(restarts_end),
+		ON_LOOP(next_url), ON_LOOP(next_url_astray), ON_LOOP(next_url_key),
+		ON_LOOP(link),     ON_LOOP(keyset),          ON_LOOP(keyset_astray),
+		ON_LOOP(overlap),  ON_LOOP(in_body),         ON_LOOP(form),
+		ON_LOOP(in_path),  ON_LOOP(queue),           ON_LOOP(queue_one),
+		ON_LOOP(expired),  ON_LOOP(restarts_end),
 	};
 
 	return cmocka_run_group_tests(tests, setup, partner_teardown);

@@ -10,11 +10,11 @@
 -- out of jobs leaves it.  Caps come from control only: with caps in arguments, a rolling
 -- upgrade would strand an integration that the other version never puts back.
 -- Behind an open breaker nobody runs: those integrations leave the ring too, until it closes.  When its time is over one
--- job goes ahead, to probe.  control says which host an integration calls.
+-- job goes ahead, to probe.  control says which host an integration calls, and whether jobs may pass all the same (past).
 -- A member may be a pack of several jobs (job.h): it is opened here, and each has a lease of its own.
 local min, ceil, format = math.min, math.ceil, string.format
 local byte, find, gsub, match, sub = string.byte, string.find, string.gsub, string.match, string.sub
-local control = redis.call('HMGET', KEYS[12], 'gen', 'partner', 'default', 'host')
+local control = redis.call('HMGET', KEYS[12], 'gen', 'partner', 'default', 'host', 'past')
 if not control[2] then return {'none'} end
 if ARGV[7] ~= '1' and redis.call('EXISTS', KEYS[1], KEYS[2], KEYS[3]) > 0 then
 	local bits = 0
@@ -35,7 +35,7 @@ local out = {'ok', control[1] or '0', control[2], 0, 0, 0, 0}
 local passed = false
 
 -- host -> 'shut', 'probe' (one job may go) or 'well', as far as it was asked for.  nil: there are no breakers.
-local shut = redis.call('EXISTS', KEYS[15]) == 1 and {}
+local shut = not control[5] and redis.call('EXISTS', KEYS[15]) == 1 and {}
 local now = 0
 if shut then
 	local time = redis.call('TIME')
