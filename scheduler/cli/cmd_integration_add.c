@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -212,7 +213,15 @@ int settings_read(const struct cli *c, const struct manifest *m, cJSON *settings
 	return rc;
 }
 
-static int add(struct cli *c, const struct secret *credentials, const cJSON *settings)
+/* Nothing can be fetched before somebody has signed in. */
+static bool is_signed_in_to(const struct driver *d)
+{
+	return d->manifest->auth.kind == AUTH_OAUTH2_CODE ||
+	       d->manifest->auth.kind == AUTH_OAUTH2_DEVICE;
+}
+
+static int add(struct cli *c, const struct driver *d, const struct secret *credentials,
+	       const cJSON *settings)
 {
 	struct integration_new n = { .company = company,
 				     .partner = partner,
@@ -232,6 +241,9 @@ static int add(struct cli *c, const struct secret *credentials, const cJSON *set
 		rc = integration_add(c->pg, keys, &n, &id, &err);
 		rc = rc < 0 ? cli_error(c, rc, &err, "integration add")
 			    : out_value(c, "id", cJSON_CreateNumber((double)id));
+		if (rc == 0 && !c->json && is_signed_in_to(d))
+			fprintf(stderr, "Next: longshore integration authorize %lld\n",
+				(long long)id);
 	}
 	keyring_free(keys);
 	return rc;
@@ -263,7 +275,7 @@ int cmd_integration_add(struct cli *c)
 	if (rc == 0)
 		rc = credentials_read(c, d->manifest, credentials_file, &credentials);
 	if (rc == 0)
-		rc = add(c, &credentials, settings);
+		rc = add(c, d, &credentials, settings);
 	secret_clear(&credentials);
 	cJSON_Delete(settings);
 	return rc;

@@ -33,8 +33,10 @@ def driver(cluster, kind, **auth):
 
 
 def add(cluster, partner, **credentials):
-    return int(cluster.longshore("integration", "add", "--company", cluster.company(), "--partner", "pier", "--base-url",
-                                 partner.url, "--credentials", "-", input=json.dumps(credentials)).out)
+    done = cluster.longshore("integration", "add", "--company", cluster.company(), "--partner", "pier", "--base-url",
+                             partner.url, "--credentials", "-", input=json.dumps(credentials))
+    assert f"longshore integration authorize {done.out.strip()}\n" in done.err
+    return int(done.out)
 
 
 def status(cluster, integration):
