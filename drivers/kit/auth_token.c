@@ -313,6 +313,10 @@ char *token_owner(struct auth_store *a)
 {
 	char id[ID_LEN + 1];
 
+	if (a->trial) {
+		free(key);
+		return trial_renew(a, c, e, err);
+	}
 	id_new(id);
 	return mem_printf("%s:%s%s", a->epoch, id, a->beats ? OWNER_BEATS : "");
 }

@@ -46,6 +46,8 @@ struct manifest_rule {
 	const char *header;   /* present */
 	bool at_token_url;
 	enum err_class class;
+	enum err_action action;
+	int64_t action_ms; /* of hold */
 };
 
 struct manifest_auth {
@@ -85,6 +87,10 @@ struct manifest_auth {
 	int n_needs;
 	const struct manifest_rule *broken_on;
 	int n_broken_on;
+	struct manifest_proof {
+		const char *get; /* NULL: the first collection that stands by itself, one item */
+		struct manifest_pairs query;
+	} verify;
 };
 
 enum limit_scope_kind { SCOPE_PARTNER, SCOPE_INTEGRATION, SCOPE_EGRESS, SCOPE_ENDPOINTS };

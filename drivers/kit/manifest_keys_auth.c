@@ -112,7 +112,7 @@ static const struct manifest_key auth_keys[] = {
 	{ "broken_on", KEY_LIST, AT(broken_on), COUNT(n_broken_on), .of = &manifest_broken_on,
 	  .fallback =
 		  "[{\"json\": \"error\", \"in\": [\"invalid_grant\", \"invalid_client\"], \"at\": \"token_url\"}]" },
-	LATER("verify"),
+	{ "verify", KEY_OBJECT, AT(verify), .of = &manifest_proof_table },
 };
 
 /* ---- defaults that follow from other keys ---- */

@@ -203,6 +203,15 @@ static const char *const refused[][2] = {
 	  "errors[0].text: searches the whole" },
 	{ ", \"errors\": [{\"contains\": \"b\", \"class\": \"client\"}]",
 	  "errors[0].contains: needs \"json\"" },
+	{ ", \"errors\": [{\"status\": 404, \"class\": \"client\", \"action\": \"skp\"}]",
+	  "errors[0].action: unknown word \"skp\"; did you mean \"skip\"?" },
+	{ ", \"errors\": [{\"status\": 404, \"class\": \"client\", \"action\": \"hold\"}]",
+	  "errors[0].action: expected \"hold(30s)\"" },
+	{ ", \"errors\": [{\"status\": 404, \"class\": \"client\", \"action\": \"hold(30\"}]",
+	  "errors[0].action: expected \"hold(30s)\"" },
+	{ ", \"errors\": [{\"status\": 404, \"class\": \"client\", \"action\": \"hold(2d)\"}]",
+	  "errors[0].action: expected \"hold(30s)\"" },
+	{ ", \"auth\": {\"verify\": {\"query\": {\"limit\": \"1\"}}}", "auth.verify.get: missing" },
 	{ ", \"pagination\": {\"size\": 5}", "pagination.kind: missing" },
 	{ ", \"pagination\": {\"kind\": \"offset\", \"offset_param\": \"o\"}",
 	  "pagination.limit_param: missing" },
@@ -284,9 +293,6 @@ static const char *const later[][2] = {
 	{ ", \"checks\": {}", "\"checks\" is not supported yet" },
 	{ ", \"hooks\": {\"sign_request\": true}", "\"sign_request\" is not supported yet" },
 	{ ", \"auth\": {\"kind\": \"hook\"}", "\"hook\" is not supported yet" },
-	{ ", \"auth\": {\"verify\": {}}", "\"verify\" is not supported yet" },
-
-	{ ", \"errors\": [{\"action\": \"hold\"}]", "\"action\" is not supported yet" },
 };
 
 /* Inside a collection, beside what makes it right. */
