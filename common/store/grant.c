@@ -120,8 +120,10 @@ int grant_unspend(struct pg *p, int64_t integration_id, int64_t generation, bool
 		err);
 }
 
+/* Whoever remembers a token of another grant drops it. */
 static const char anew_sql[] =
-	"INSERT INTO grants AS g (integration_id, generation, sealed, lapses_at)"
+	"WITH told AS (UPDATE integrations SET credential_version = credential_version + 1 WHERE id ="
+	" $1) INSERT INTO grants AS g (integration_id, generation, sealed, lapses_at)"
 	" SELECT $1, 1, $3, now() + nullif($4, 0) * interval '1 ms' WHERE $2 < 0"
 	" ON CONFLICT (integration_id) DO UPDATE SET generation = g.generation + 1,"
 	" sealed = excluded.sealed, granted_at = now(), used_at = now(), lapses_at ="

@@ -208,6 +208,11 @@ APART static int held_load(struct auth_store *a, struct caller *c, struct auth_e
 			       "the stored tokens of integration %lld are damaged",
 			       (long long)c->integration->id);
 	grant_seed_of(&e->credential, seed);
+	if (a->trial && seed[0] && strcmp(seed, h->seed) != 0)
+		return err_set(err, -EACCES, ERR_AUTH, "grant",
+			       "a refresh token cannot be tried without spending it: longshore"
+			       " integration resume %lld --credentials FILE begins with it",
+			       (long long)c->integration->id);
 	if (seed[0] && strcmp(seed, h->seed) != 0)
 		return seed_grant(a, c, e, seed, err);
 	if (rc < 0 || !h->grant.pair.len)
@@ -380,7 +385,8 @@ static int held_use(struct auth_store *a, struct caller *c, struct auth_entry *e
 {
 	int rc;
 
-	if (token_may_serve(a, e, &h->token)) { /* Redis has lost it */
+	/* Redis has lost it; it says nothing of credentials on trial */
+	if (!a->trial && token_may_serve(a, e, &h->token)) {
 		token_take(a, e, &h->token);
 		h->token = (struct token){ 0 };
 		if (!token_is_due(a, e, c->driver->manifest))

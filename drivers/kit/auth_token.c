@@ -313,10 +313,6 @@ char *token_owner(struct auth_store *a)
 {
 	char id[ID_LEN + 1];
 
-	if (a->trial) {
-		free(key);
-		return trial_renew(a, c, e, err);
-	}
 	id_new(id);
 	return mem_printf("%s:%s%s", a->epoch, id, a->beats ? OWNER_BEATS : "");
 }
@@ -342,9 +338,13 @@ static bool unlock_dead(struct auth_store *a, const char *key)
 int token_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
 {
 	int64_t until_ms = loop_now_ms() + token_lock_ms(c), pause_ms = POLL_MIN_MS;
-	char *key = auth_key("tokenlock", c), *owner = token_owner(a);
+	char *key, *owner;
 	int rc;
 
+	if (a->trial)
+		return trial_renew(a, c, e, err);
+	key = auth_key("tokenlock", c);
+	owner = token_owner(a);
 	for (;;) {
 		rc = token_fetch(a, c, e, NULL, err);
 		if (rc < 0 || (rc > 0 && !token_is_due(a, e, c->driver->manifest)))
