@@ -8,6 +8,35 @@
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "drivers/kit/overlay.h"
+
+int driver_overlaid(const struct driver *base, const char *shown, const char *overrides,
+		    struct driver **out, struct buf *problems)
+{
+	static uint64_t serial;
+	struct manifest *m = NULL;
+	struct driver *d;
+	int rc =
+		manifest_overlay(base->manifest, shown, overrides, strlen(overrides), &m, problems);
+
+	if (rc < 0)
+		return rc;
+	d = mem_new(struct driver);
+	*d = *base;
+	d->manifest = m;
+	d->adapters = NULL;
+	d->serial = ++serial;
+	*out = d;
+	return 0;
+}
+
+void driver_overlaid_free(struct driver *d)
+{
+	if (!d)
+		return;
+	manifest_free((struct manifest *)d->manifest);
+	free(d);
+}
 
 struct driver_set {
 	struct driver *v; /* sorted by partner; manifest and dir are owned */

@@ -24,7 +24,14 @@ struct driver {
 	const char *dir;                  /* where it was read */
 	const char *adapter;           /* of several versions, this one's name; NULL: the first */
 	const struct driver *adapters; /* as manifest->adapters, of which it has as many */
+	uint64_t serial; /* of one with overrides: no two have the same; 0: the manifest as it is */
 };
+
+/* A driver with what one integration has otherwise (drivers/kit/overlay.h).  0, or -EINVAL with a line a problem.  *out is
+ * freed with driver_overlaid_free; hooks and dir are borrowed from base. */
+int driver_overlaid(const struct driver *base, const char *shown, const char *overrides,
+		    struct driver **out, struct buf *problems) __attribute__((warn_unused_result));
+void driver_overlaid_free(struct driver *d);
 
 /* The version of a driver that an integration has: by its setting "adapter", a flag that is on, or the percentage of a
  * rollout; *why (may be NULL) says by which.  NULL with err: there is none of the name that is set. */

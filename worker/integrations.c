@@ -9,15 +9,25 @@
 #include "common/base/mem.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
+#include "drivers/kit/auth.h"
 #include "drivers/kit/control.h"
 
 #define KEEP_MS 5000
 #define BUCKETS 1024
 #define MAX_KEPT 8192 /* about 1 KB each */
 
+/* A driver with overrides, shared by the entries that were read one after the other while they stayed the same. */
+struct own {
+	struct driver *driver; /* NULL: they do not fit */
+	const struct driver *base;
+	char *overrides, *problem;
+	int refs;
+};
+
 /* An entry is replaced, not changed, when it is read anew: attempts go on with the one they hold. */
 struct entry {
 	struct integration row; /* first: integrations_put finds the entry from it */
+	struct own *own;        /* made when it is first asked for; NULL: not yet, or none */
 	int64_t read_ms;
 	int refs;
 	bool in_table;
@@ -36,8 +46,39 @@ static struct entry **find(int64_t id)
 	return e;
 }
 
+static void own_put(struct own *o)
+{
+	if (!o || --o->refs > 0)
+		return;
+	driver_overlaid_free(o->driver);
+	free(o->overrides);
+	free(o->problem);
+	free(o);
+}
+
+static struct own *own_new(const struct integration *i, const struct driver *base)
+{
+	struct own *o = mem_new(struct own);
+	struct buf problems = BUF_INIT;
+	char *shown = mem_printf("the overrides of integration %lld", (long long)i->id);
+
+	o->refs = 1;
+	o->base = base;
+	o->overrides = mem_strdup(i->overrides);
+	if (driver_overlaid(base, shown, i->overrides, &o->driver, &problems) < 0) {
+		problems.data[strcspn(problems.data, "\n")] = '\0';
+		o->problem = buf_detach(&problems);
+		log_event(LOG_ERROR, "overrides_refused", LI("integration", i->id),
+			  LS("problem", o->problem));
+	}
+	buf_clear(&problems);
+	free(shown);
+	return o;
+}
+
 static void entry_free(struct entry *e)
 {
+	own_put(e->own);
 	integration_clear(&e->row);
 	free(e);
 }
@@ -69,6 +110,11 @@ static struct entry *insert(struct integration *row)
 
 	make_room();
 	at = find(row->id);
+	if (*at && (*at)->own && row->overrides &&
+	    strcmp((*at)->own->overrides, row->overrides) == 0) {
+		e->own = (*at)->own;
+		e->own->refs++;
+	}
 	if (*at)
 		unlink_entry(at);
 	at = &buckets[(uint64_t)row->id % BUCKETS];
@@ -196,6 +242,27 @@ void integrations_put(const struct integration *i)
 		entry_free(e);
 }
 
+const struct driver *integrations_driver(const struct integration *i, const struct driver *base,
+					 struct err *err)
+{
+	struct entry *e = (struct entry *)i;
+
+	if (!i->overrides || !base)
+		return base;
+	if (e->own &&
+	    e->own->base != base) { /* another version of the driver since the entry before */
+		own_put(e->own);
+		e->own = NULL;
+	}
+	if (!e->own)
+		e->own = own_new(i, base);
+	if (!e->own->driver)
+		err_set(err, -EINVAL, ERR_CLIENT, "overrides",
+			"%s; mend them with `longshore integration set %lld`", e->own->problem,
+			(long long)i->id);
+	return e->own->driver;
+}
+
 bool integrations_is_broken(struct worker *w, int64_t id)
 {
 	struct entry *e = *find(id);
@@ -211,19 +278,25 @@ void integrations_forget(int64_t id)
 		unlink_entry(at);
 }
 
-static int write_broken(struct worker *w, int64_t id, const char *reason, struct err *err)
+static int write_broken(struct worker *w, const struct integration *i, const char *reason,
+			struct err *err)
 {
-	char scope[64], todo[200];
+	const struct driver *d = driver_find(w->drivers, i->partner);
+	struct buf todo = BUF_INIT;
+	char scope[64], *shown;
 	int rc;
 
-	snprintf(scope, sizeof(scope), "integration:%lld", (long long)id);
-	snprintf(todo, sizeof(todo),
-		 "check the account at the partner, store new credentials, then: "
-		 "longshore integration resume %lld",
-		 (long long)id);
-	rc = integration_set_status(w->pg, id, "auth_broken", reason, err);
-	return rc == 0 ? alert_raise(w->pg, "auth_broken", "critical", scope, reason, todo, err)
-		       : rc;
+	snprintf(scope, sizeof(scope), "integration:%lld", (long long)i->id);
+	if (d)
+		auth_todo(d->manifest, i->id, &todo);
+	shown = mem_printf("%s%s%s", reason, todo.len ? "; " : "", buf_str(&todo));
+	rc = integration_set_status(w->pg, i->id, "auth_broken", shown, err);
+	if (rc == 0)
+		rc = alert_raise(w->pg, "auth_broken", "critical", scope, reason, buf_str(&todo),
+				 err);
+	buf_clear(&todo);
+	free(shown);
+	return rc;
 }
 
 void integrations_mark_broken(struct worker *w, int64_t id, const char *reason)
@@ -236,7 +309,7 @@ void integrations_mark_broken(struct worker *w, int64_t id, const char *reason)
 		return;
 	rc = integrations_get(w, id, &i, &err);
 	if (rc == 0 && reason)
-		rc = write_broken(w, id, reason, &err);
+		rc = write_broken(w, i, reason, &err);
 	if (rc == 0)
 		rc = control_mirror(w->redis, w->pg, driver_find(w->drivers, i->partner),
 				    i->partner, false, loop_now_ms() + 5000, &err);

@@ -136,7 +136,12 @@ static int find_integration(struct attempt *a, const struct task *t)
 	a->job.integration_id = id; /* whose it turned out to be */
 	if (rc == 0)
 		rc = check_integration(a);
-	return rc < 0 ? rc : choose_adapter(a);
+	if (rc == 0)
+		rc = choose_adapter(a);
+	if (rc < 0)
+		return rc;
+	a->driver = integrations_driver(a->integration, a->driver, &a->err);
+	return a->driver ? 0 : -EINVAL;
 }
 
 /* ---- from payload to task ---- */

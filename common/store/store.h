@@ -11,6 +11,7 @@
 #include "common/base/err.h"
 #include "common/base/json.h"
 #include "common/io/pg.h"
+#include "common/store/rows.h"
 
 /* ---- company.c ---- */
 /* -EEXIST, -EINVAL (empty, or a number: an id could not be told from it). */
@@ -32,6 +33,7 @@ struct integration {
 	char *status;                        /* active | paused | auth_broken */
 	char *status_reason;                 /* NULL if none */
 	cJSON *settings;                     /* object; {} if none */
+	char *overrides;                     /* JSON (drivers/kit/overlay.h); NULL: none */
 	int64_t created_ms, last_success_ms; /* 0 = never */
 	int64_t credential_version;          /* grows when its credentials are changed */
 };
@@ -55,6 +57,13 @@ int integration_each(struct pg *p, int64_t company_id, const char *partner, cons
 	__attribute__((warn_unused_result));
 int integration_set_status(struct pg *p, int64_t id, const char *status, const char *reason,
 			   struct err *err) __attribute__((warn_unused_result));
+/* NULL: left as it is.  base_url "": the manifest's again.  settings: those named, beside what is there.  -ENOENT. */
+struct integration_change {
+	const char *base_url, *overrides;
+	const cJSON *settings;
+};
+int integration_change(struct pg *p, int64_t id, const struct integration_change *change,
+		       struct err *err) __attribute__((warn_unused_result));
 int integration_touch_success(struct pg *p, int64_t id, struct err *err)
 	__attribute__((warn_unused_result));
 
@@ -299,5 +308,10 @@ int migrate_run(const char *url, migrate_fn applied, void *arg, struct err *err)
 /* 0 the schema is at (or beyond) what this binary needs | -ENODATA: not migrated: err says which
  * command to run. Waits. */
 int migrate_check(struct pg *p, struct err *err) __attribute__((warn_unused_result));
+
+/* ---- look_row.c ---- */
+/* One row as an object by columns, without its extra.  Waits.  -ENOENT (err untouched): there is none, or it is deleted. */
+int row_look(struct pg *p, enum row_table table, int64_t integration_id, const char *external_id,
+	     cJSON **out, struct err *err) __attribute__((warn_unused_result));
 
 #endif

@@ -33,6 +33,8 @@ int auth_refused(struct auth_store *a, struct caller *c, uint64_t version, struc
  * credential is dropped; their own memory follows within 5 s. */
 int auth_forget(struct redis *r, const char *partner, int64_t integration_id, int64_t deadline_ms,
 		struct err *err) __attribute__((warn_unused_result));
+/* Waits.  Uses what would die unused: asks for another token, or makes a small call.  Errors as of auth_prepare and call. */
+int auth_keep_alive(struct caller *c, struct err *err) __attribute__((warn_unused_result));
 /* Waits.  What Redis holds of an integration under another key than the first: its token moves, its cached credential is
  * dropped.  One that does not open is left: workers take it for missing, and it ends with its time to live. */
 struct auth_rekeyed {

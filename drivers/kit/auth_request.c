@@ -20,7 +20,7 @@ static const char *lookup_value(const char *name, void *arg)
 	if (strncmp(name, "cred.", 5) == 0)
 		return credential_field(l->credential, name + 5);
 	if (strncmp(name, "cfg.", 4) == 0)
-		return setting_text(l->c->integration, name + 4, &l->keep);
+		return cfg_text(l->c->driver->manifest, l->c->integration, name + 4, &l->keep);
 	return NULL;
 }
 

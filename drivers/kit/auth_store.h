@@ -70,6 +70,10 @@ struct auth_store {
 /* common/queue/lua: a compare-and-delete, and the counter of mints */
 extern struct redis_script lua_unlock, lua_mint;
 
+/* auth.c.  What the process knows of an integration; not dropped while it is held. */
+struct auth_entry *auth_entry_ref(struct auth_store *a, const struct caller *c);
+void auth_entry_unref(struct auth_entry *e);
+
 char *auth_key(const char *what, const struct caller *c); /* "token:{guesty}:7"; the caller's */
 const char *const *auth_needs(const struct manifest *m,
 			      int *n); /* the manifest's, or what the kind asks for */
@@ -110,6 +114,7 @@ int credential_parse(const struct manifest *m, const struct secret *json, struct
 		     struct err *err) __attribute__((warn_unused_result)); /* auth_credential.c */
 /* auth_grant.c.  As token_mint, with a refresh token. */
 bool auth_has_grant(const struct manifest *m);
+bool auth_has_token(const struct manifest *m); /* auth.c */
 int grant_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,
 		struct err *err) __attribute__((warn_unused_result));
 

@@ -174,6 +174,7 @@ static int once(struct going *g, struct call_result *r, struct err *err)
 	const struct manifest *m = g->c->driver->manifest;
 	struct exchange x = { .route = g->route,
 			      .spec = g->spec,
+			      .sign = g->with_auth && m->auth.kind == AUTH_SIGNED,
 			      .auth_name = m->auth.place == AUTH_IN_COOKIE ? "Cookie"
 					   : m->auth.name                  ? m->auth.name
 									   : "Authorization",

@@ -98,6 +98,10 @@ struct door_partner *door_partner(struct door *d, const struct manifest *m); /* 
 const char *setting_text(const struct integration *i, const char *name,
 			 struct buf *keep); /* NULL: not set */
 
+/* The same, or its default; NULL: neither. */
+const char *cfg_text(const struct manifest *m, const struct integration *i, const char *name,
+		     struct buf *keep);
+
 /* call_limits.c */
 int64_t limit_share(int64_t n, double share); /* at least 1 */
 int route_limits(struct route *r, const struct caller *c, struct err *err)
@@ -132,6 +136,7 @@ struct exchange {
 	struct permit *permit;          /* NULL: none is needed */
 	const struct http_header *more; /* beside the manifest's; at most EXCHANGE_MORE_MAX */
 	int n_more;
+	bool sign;    /* by auth.sign, as it is sent */
 	bool *handed; /* set when the request is about to be written; NULL: nobody asks */
 };
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,

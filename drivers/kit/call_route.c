@@ -19,7 +19,19 @@ const char *setting_text(const struct integration *i, const char *name, struct b
 	return v && json_scalar_text(v, keep) ? buf_str(keep) : NULL;
 }
 
+const char *cfg_text(const struct manifest *m, const struct integration *i, const char *name,
+		     struct buf *keep)
+{
+	const struct manifest_setting *s = manifest_setting(m, name);
+	const char *text = setting_text(i, name, keep);
+
+	if (text || !s || !s->fallback || !json_scalar_text(s->fallback, keep))
+		return text;
+	return buf_str(keep);
+}
+
 struct cfg_lookup {
+	const struct manifest *manifest;
 	const struct integration *integration;
 	struct buf keep;
 };
@@ -28,8 +40,9 @@ static const char *cfg_value(const char *name, void *arg)
 {
 	struct cfg_lookup *l = arg;
 
-	return strncmp(name, "cfg.", 4) == 0 ? setting_text(l->integration, name + 4, &l->keep)
-					     : NULL;
+	return strncmp(name, "cfg.", 4) == 0
+		       ? cfg_text(l->manifest, l->integration, name + 4, &l->keep)
+		       : NULL;
 }
 
 static int add_header(struct route *r, const char *name, char *value, struct err *err)
@@ -61,7 +74,7 @@ static int route_headers(struct route *r, const struct caller *c, struct err *er
 {
 	const struct manifest *m = r->driver->manifest;
 	const struct manifest_pairs *p = &m->headers;
-	struct cfg_lookup look = { c->integration, BUF_INIT };
+	struct cfg_lookup look = { m, c->integration, BUF_INIT };
 	int rc = 0;
 
 	for (int i = 0; i < p->n && rc == 0; i++) {
@@ -148,6 +161,8 @@ static uint64_t fingerprint_of(const struct caller *c)
 	uint64_t h = crypto_hash64(&c->driver, sizeof(c->driver), (uint64_t)(uintptr_t)m);
 	struct buf keep = BUF_INIT;
 
+	/* An overlaid driver may come to stand where one was that is gone. */
+	h = crypto_hash64(&c->driver->serial, sizeof(c->driver->serial), h);
 	h = hash_text(i->base_url, h);
 	h = hash_text(i->environment, h);
 	for (int k = 0; k < m->n_settings; k++)

@@ -7,10 +7,12 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "drivers/kit/auth_sign.h"
 #include "drivers/kit/classify.h"
 #include "drivers/kit/decode.h"
 
-static int request_headers(const struct exchange *x, struct http_header *out)
+static int request_headers(const struct exchange *x, const struct signing *s,
+			   struct http_header *out)
 {
 	const struct route *r = x->route;
 	int n = 0;
@@ -24,6 +26,8 @@ static int request_headers(const struct exchange *x, struct http_header *out)
 		out[n++] = (struct http_header){ x->auth_name, x->auth_header };
 	for (int i = 0; i < x->n_more && i < EXCHANGE_MORE_MAX; i++)
 		out[n++] = x->more[i];
+	for (int i = 0; i < s->n; i++)
+		out[n++] = s->headers[i];
 	return n;
 }
 
@@ -76,8 +80,9 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		  struct err *err)
 {
 	const struct manifest *m = x->route->driver->manifest;
-	struct http_header headers[DOOR_HEADERS_MAX + 2 + EXCHANGE_MORE_MAX];
+	struct http_header headers[DOOR_HEADERS_MAX + 2 + 2 * EXCHANGE_MORE_MAX];
 	struct buf url = BUF_INIT;
+	struct signing signing = { .n = 0 };
 	struct sending sending = { .limiter = c->door->limiter,
 				   .permit = x->permit,
 				   .handed = x->handed,
@@ -98,12 +103,14 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 	int rc = route_url(x->route, x->spec, x->auth_query ? x->auth_name : NULL, x->auth_query,
 			   &url, err);
 
+	if (rc == 0 && x->sign)
+		rc = auth_sign(c, x->spec, buf_str(&url), &signing, err);
 	if (rc == 0) {
 		/* A token is for all jobs: its answer counts for none. */
 		r->memory = x->at_token_url ? NULL : c->memory;
 		q.max_body_bytes = body_max(r->memory);
 		q.url = buf_str(&url);
-		q.n_headers = request_headers(x, headers);
+		q.n_headers = request_headers(x, &signing, headers);
 		c->calls++;
 		c->observed_us = r->observed_us = redis_now_us(c->door->redis);
 		if (x->permit)
@@ -119,6 +126,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		else if (rc == 0)
 			hold_body(r);
 	}
+	signing_clear(&signing);
 	secret_free_buf(&url); /* may hold a key */
 	return rc;
 }
@@ -281,6 +289,9 @@ void exchange_read(struct caller *c, const struct exchange *x, struct call_resul
 		*out = unread;
 	else if (out->class == ERR_NONE && unread.class != ERR_NONE)
 		*out = unread;
+	else if (strcmp(out->rule, "not JSON") == 0 && unread.class == ERR_DATA &&
+		 strcmp(unread.rule, "json") != 0)
+		*out = unread; /* what was to become JSON says better what is wrong */
 	if (out->class != ERR_NONE)
 		redact_text(out);
 	door_count(x->route->partner, x->spec->endpoint, &r->http);

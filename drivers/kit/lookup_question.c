@@ -188,8 +188,9 @@ static const char *name_value(const char *name, void *arg)
 
 	if (strncmp(name, "in.", 3) == 0)
 		return param_value(v, name + 3);
-	return strncmp(name, "cfg.", 4) == 0 ? setting_text(v->c->integration, name + 4, &v->keep)
-					     : NULL;
+	return strncmp(name, "cfg.", 4) == 0
+		       ? cfg_text(v->c->driver->manifest, v->c->integration, name + 4, &v->keep)
+		       : NULL;
 }
 
 /* A parameter of the query goes with the param that it names and that was left out. */

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "common/base/err.h"
+#include "common/base/hmac.h"
 #include "common/base/json.h"
 #include "common/queue/breaker.h"
 #include "common/queue/limiter.h"
@@ -74,6 +75,14 @@ struct manifest_auth {
 		int64_t dies_unused_ms;          /* 0: never */
 		int64_t lapses_ms;               /* after it was granted; 0: not known */
 	} refresh;
+	struct manifest_sign {
+		enum hmac_alg alg;
+		const char *key;      /* of the credential */
+		const char *template; /* what is signed */
+		bool base64;          /* else hex */
+		enum sign_ts { SIGN_TS_EPOCH, SIGN_TS_EPOCH_MS, SIGN_TS_ISO } ts;
+		struct manifest_pairs headers;
+	} sign; /* AUTH_SIGNED */
 	const char *const *needs;
 	int n_needs;
 	const struct manifest_rule *broken_on;
@@ -189,6 +198,7 @@ struct manifest_collection {
 	int64_t detail_ttl_ms; /* of a kept answer to that; 0: none is kept */
 	struct manifest_incremental incremental;
 	const char *group;        /* of endpoints, with limits of its own; NULL */
+	uint64_t parent_columns;  /* set of the columns of the parent's row in {parent.X} */
 	const char *each;         /* parent collection, or NULL: one call per parent */
 	const char *embedded;     /* path inside the parent's item, with each; or NULL */
 	const char *when_changed; /* the parent's column, or NULL */
@@ -304,5 +314,7 @@ const struct manifest_lookup *manifest_lookup(const struct manifest *m,
 void manifest_print_lookup(const struct manifest_lookup *l, struct buf *out);
 /* Everything with its defaults, as JSON text, for `longshore driver show`. */
 void manifest_print(const struct manifest *m, struct buf *out);
+/* The format as JSON Schema, for editors: one line.  Appends. */
+void manifest_schema(struct buf *out);
 
 #endif

@@ -22,7 +22,9 @@ static const char *folder_of(struct manifest_reader *r)
 
 static void check_partner(struct manifest_reader *r)
 {
-	const char *partner = r->owner->m.partner, *folder = folder_of(r);
+	/* an overlay stands in any folder */
+	const char *partner = r->owner->m.partner,
+		   *folder = strcmp(r->file, r->owner->m.path) == 0 ? folder_of(r) : NULL;
 
 	if (!partner)
 		return;

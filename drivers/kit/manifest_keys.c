@@ -81,15 +81,27 @@ static const struct key_table jobs_table = { TABLE(jobs_keys) };
 
 /* ---- errors ---- */
 
+#define TEXT_SCHEMA "{\"type\":\"string\",\"minLength\":1}"
+#define ONE_STATUS                                                \
+	"{\"type\":\"integer\",\"minimum\":100,\"maximum\":599}," \
+	"{\"type\":\"string\",\"pattern\":\"^[1-5]xx$\"}"
+#define STATUS_SCHEMA             \
+	"{\"anyOf\":[" ONE_STATUS \
+	",{\"type\":\"array\",\"minItems\":1,\"items\":{\"anyOf\":[" ONE_STATUS "]}}]}"
+
 #define AT(member) .at = offsetof(struct manifest_rule, member)
-#define RULE_KEYS                                                                                  \
-	{ "status", KEY_OWN, .read = read_statuses, .print = print_statuses },                     \
-		{ "json", KEY_PATH, AT(json) }, { "in", KEY_JSON_LIST, AT(in) },                   \
-		{ "contains", KEY_OWN, .read = read_json_contains, .print = print_json_contains }, \
-		{ "text", KEY_OWN, .read = read_body_contains, .print = print_body_contains },     \
-		{ "header", KEY_HEADER, AT(header) },                                              \
-	{                                                                                          \
-		"at", KEY_OWN, .read = read_rule_at, .print = print_rule_at                        \
+#define RULE_KEYS                                                                                \
+	{ "status", KEY_OWN, .read = read_statuses, .print = print_statuses,                     \
+	  .schema = STATUS_SCHEMA },                                                             \
+		{ "json", KEY_PATH, AT(json) }, { "in", KEY_JSON_LIST, AT(in) },                 \
+		{ "contains", KEY_OWN, .read = read_json_contains, .print = print_json_contains, \
+		  .schema = TEXT_SCHEMA },                                                       \
+		{ "text", KEY_OWN, .read = read_body_contains, .print = print_body_contains,     \
+		  .schema = TEXT_SCHEMA },                                                       \
+		{ "header", KEY_HEADER, AT(header) },                                            \
+	{                                                                                        \
+		"at", KEY_OWN, .read = read_rule_at, .print = print_rule_at,                     \
+			       .schema = "{\"const\":\"token_url\"}"                             \
 	}
 
 /* The classes that an answer can have; the others are Longshore's own. */
@@ -142,7 +154,9 @@ static const struct key_word limit_kind_words[] = {
 };
 static const struct manifest_key limit_keys[] = {
 	{ "scope", KEY_OWN, .fallback = "\"integration\"", .read = read_limit_scope,
-	  .print = print_limit_scope },
+	  .print = print_limit_scope,
+	  .schema = "{\"anyOf\":[{\"enum\":[\"integration\",\"partner\",\"egress\"]},"
+		    "{\"type\":\"string\",\"pattern\":\"^endpoints:[a-z0-9_]{1,40}$\"}]}" },
 	{ "kind", KEY_WORD, AT(kind), .fallback = "\"sliding\"", .words = limit_kind_words },
 	{ "rate", KEY_INT64, AT(rate), .flags = KEY_REQUIRED, .min = 1, .max = 1000000000 },
 	{ "window", KEY_DURATION, AT(window_ms), .flags = KEY_REQUIRED, .min = 1,
@@ -150,7 +164,9 @@ static const struct manifest_key limit_keys[] = {
 	{ "share", KEY_SHARE, AT(share), .fallback = "0.8" },
 	{ "burst", KEY_INT64, AT(burst), .min = 1, .max = 1000000000 },
 	{ "weight", KEY_OWN, .fallback = "1", .read = read_limit_weight,
-	  .print = print_limit_weight },
+	  .print = print_limit_weight,
+	  .schema = "{\"anyOf\":[{\"type\":\"integer\",\"minimum\":1},"
+		    "{\"type\":\"string\",\"pattern\":\"^header:.\"}]}" },
 };
 const struct key_table manifest_limit_table = { TABLE(limit_keys),
 						.size = sizeof(struct manifest_limit),
@@ -233,7 +249,8 @@ static bool hooks_present(const void *base)
 static const struct key_table hooks_table = { TABLE(hook_keys), .present = hooks_present };
 
 static const struct manifest_key rollout_keys[] = {
-	{ "adapter", KEY_OWN, .flags = KEY_REQUIRED, .read = read_rollout, .print = print_rollout },
+	{ "adapter", KEY_OWN, .schema = "{\"type\":\"object\"}", .flags = KEY_REQUIRED,
+	  .read = read_rollout, .print = print_rollout },
 };
 static bool rollout_present(const void *base)
 {
@@ -268,12 +285,14 @@ static const struct manifest_key manifest_keys[] = {
 	{ "collections", KEY_NAMED, AT(collections), COUNT(n_collections),
 	  .of = &manifest_collection_table },
 	{ "lookups", KEY_NAMED, AT(lookups), COUNT(n_lookups), .of = &manifest_lookup_table },
-	{ "cache", KEY_OWN, .read = read_cache, .print = print_cache },
+	{ "cache", KEY_OWN, .schema = "{\"type\":\"object\"}", .read = read_cache,
+	  .print = print_cache },
 	{ "hooks", KEY_OBJECT, .of = &hooks_table },
 	{ "settings", KEY_NAMED, AT(typed), COUNT(n_typed), .of = &manifest_setting_table },
 	{ "webhooks", KEY_OBJECT, AT(webhooks), .of = &manifest_webhooks_table },
 	{ "actions", KEY_NAMED, AT(actions), COUNT(n_actions), .of = &manifest_action_table },
-	{ "adapters", KEY_OWN, .read = read_adapters, .print = print_adapters },
+	{ "adapters", KEY_OWN, .schema = "{\"type\":\"object\"}", .read = read_adapters,
+	  .print = print_adapters },
 	{ "rollout", KEY_OBJECT, .of = &rollout_table },
 	LATER("checks"),
 };

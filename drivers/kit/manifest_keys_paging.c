@@ -74,7 +74,8 @@ static const struct manifest_key paging_keys[] = {
 	{ "rescan_overlap", KEY_INT, AT(rescan_overlap), .max = 100000 },
 	{ "expires", KEY_DURATION, AT(expires_ms), .max = 31 * DAY_MS },
 	{ "ack", KEY_OBJECT, .of = &ack_table },
-	{ "stop", KEY_OWN, .read = read_stops, .print = print_stops },
+	{ "stop", KEY_OWN, .read = read_stops, .print = print_stops,
+	  .schema = "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}" },
 	LATER("every"),
 };
 

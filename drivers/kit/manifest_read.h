@@ -26,7 +26,16 @@ struct manifest_owner {
 	struct manifest m;
 	struct arena *arena;
 	struct kept_tree *trees;
+	const cJSON *tree; /* the file's own, of those */
 };
+struct manifest_owner *manifest_owner_new(const char *file);
+/* The text's tree becomes the owner's. */
+int manifest_text_parse(const char *shown, const char *text, size_t len, struct manifest_owner *o,
+			struct buf *problems) __attribute__((warn_unused_result));
+/* A tree that is no file's as it is (and is taken over): problems name `shown`, and lines of `text`. */
+int manifest_parse_tree(const char *path, const char *shown, const char *text, size_t len,
+			cJSON *tree, struct manifest **out, struct buf *problems)
+	__attribute__((warn_unused_result));
 
 struct manifest_reader {
 	struct manifest_owner *owner;
@@ -150,7 +159,7 @@ const char *reader_lower(struct manifest_reader *r, const char *s);
 const char *path_problem(const char *path, unsigned flags);
 /* A name of a partner, collection, setting: [a-z0-9_]{1,40}. */
 bool manifest_name_is_valid(const char *s);
-bool is_comment(const char *name); /* "//": for people, in every object */
+bool is_comment(const char *name); /* "//": for people, in every object; "$schema": for editors */
 
 void manifest_print_object(const struct key_table *t, const void *base, struct buf *out);
 void print_ms(int64_t ms, struct buf *out); /* "5s", with its quotes */

@@ -24,6 +24,9 @@ enum {
 	IN_CALLBACK = 4096,
 	IN_EVENTS = 8192,
 	IN_WEBHOOK = 16384,
+	IN_REQUEST = 32768, /* of one that is signed */
+	IN_STAMP = 65536,   /* ts, nonce, the body's hash */
+	IN_SIGNATURE = 131072,
 	IN_WEBHOOKS = IN_CFG | IN_CALLBACK | IN_EVENTS,
 	IN_ACTION = IN_CFG | IN_IN | IN_KEPT | IN_KEY | IN_TIME,
 };
@@ -47,12 +50,21 @@ static const struct {
 	{ "webhook.id", IN_WEBHOOK },
 	{ "cursor", IN_CURSOR },
 	{ "ids", IN_IDS },
+	{ "method", IN_REQUEST },
+	{ "path", IN_REQUEST },
+	{ "query", IN_REQUEST },
+	{ "body", IN_REQUEST },
+	{ "ts", IN_STAMP },
+	{ "nonce", IN_STAMP },
+	{ "body_sha256", IN_STAMP },
+	{ "signature", IN_SIGNATURE },
 };
 
 struct template_place {
 	const char *path;
 	unsigned allowed;
 	const struct manifest_collection *parent; /* of {parent.X}; or NULL */
+	uint64_t *parent_columns;                 /* which of them are named */
 	const struct manifest_action *action;     /* of {kept.X}, with the steps before this one */
 	int steps;
 };
@@ -85,8 +97,11 @@ static const char *allowed_text(struct manifest_reader *r, unsigned allowed)
 static void unknown_name(struct manifest_reader *r, const struct template_place *t,
 			 const char *name)
 {
-	static const char *const known[] = { "id",     "ids", "since",        "until", "now",
-					     "cursor", "key", "callback_url", "events" };
+	static const char *const known[] = { "id",       "ids",    "since", "until",
+					     "now",      "cursor", "key",   "callback_url",
+					     "events",   "method", "path",  "query",
+					     "body",     "ts",     "nonce", "body_sha256",
+					     "signature" };
 
 	reader_problem_at(r, t->path, "{%s} is not known%s", name,
 			  reader_nearest(r, name, known, ARRAY_LEN(known)));
@@ -111,18 +126,28 @@ static void add_setting(struct manifest_reader *r, const struct template_place *
 		v[m->n_settings++] = arena_strdup(r->arena, name);
 }
 
-/* A job for children carries the ids of its parents, and nothing else of their rows. */
+/* {parent.id} is in the job; a column is read from the parent's row, where its map puts it. */
 static void check_parent(struct manifest_reader *r, const struct template_place *t,
 			 const char *column)
 {
-	if (strcmp(column, "id") == 0)
+	const struct manifest_collection *p = t->parent;
+	const char **names;
+	int n = 0;
+
+	if (!p || strcmp(column, "id") == 0)
 		return;
-	if (t->parent && row_column_find(t->parent->table, column) < 0)
-		reader_problem_at(r, t->path, "{parent.%s} is not known; did you mean {parent.id}?",
-				  column);
-	else
-		reader_problem_at(r, t->path, "{parent.%s} is not supported yet, {parent.id} is",
-				  column);
+	names = arena_alloc(r->arena, sizeof(*names) * (size_t)(p->n_map + 1));
+	for (int i = 0; i < p->n_map; i++) {
+		names[n] = p->map[i].name;
+		if (strcmp(names[n++], column) != 0)
+			continue;
+		if (p->map[i].column >= 0)
+			*t->parent_columns |= UINT64_C(1) << p->map[i].column;
+		return;
+	}
+	names[n++] = "id";
+	reader_problem_at(r, t->path, "{parent.%s}: no mapped column of \"%s\"%s", column, p->name,
+			  reader_nearest(r, column, names, n));
 }
 
 static void check_kept(struct manifest_reader *r, const struct template_place *t, const char *name)
@@ -273,7 +298,9 @@ static void check_collection(struct manifest_reader *r, const struct manifest_co
 	const struct manifest_collection *parent =
 		c->each ? manifest_collection(&r->owner->m, c->each) : NULL;
 	struct template_place t = { .allowed = IN_CFG | (c->each ? IN_PARENT : 0),
-				    .parent = parent };
+				    .parent = parent,
+				    .parent_columns =
+					    &((struct manifest_collection *)c)->parent_columns };
 	unsigned seen;
 
 	if (c->paging.in == PAGING_IN_PATH)
@@ -383,6 +410,16 @@ void manifest_check_templates(struct manifest_reader *r)
 	check_pairs(r,
 		    (struct template_place){ .path = "auth.params", .allowed = IN_CFG | IN_CRED },
 		    &m->auth.params);
+	check_template(r,
+		       &(struct template_place){ .path = "auth.sign.signed",
+						 .allowed =
+							 IN_CFG | IN_CRED | IN_REQUEST | IN_STAMP },
+		       m->auth.sign.template);
+	check_pairs(r,
+		    (struct template_place){ .path = "auth.sign.headers",
+					     .allowed =
+						     IN_CFG | IN_CRED | IN_STAMP | IN_SIGNATURE },
+		    &m->auth.sign.headers);
 	check_webhooks(r);
 	for (int i = 0; i < m->n_actions; i++)
 		check_action(r, &m->actions[i]);

@@ -73,8 +73,7 @@ void pager_resize(struct pager *p, int size)
 		size_set(p, size < p->p->size ? size : p->p->size);
 }
 
-/* Before the first page. */
-static void to_start(struct pager *p)
+void pager_to_start(struct pager *p)
 {
 	p->total = -1;
 	p->next = p->p->kind == PAGING_PAGE ? p->p->first : 0;
@@ -88,6 +87,7 @@ static void to_start(struct pager *p)
 
 int pager_new(struct caller *c, const struct pager_options *o, struct pager **out, struct err *err)
 {
+	struct pager_options own;
 	struct pager *p;
 	int rc;
 
@@ -100,15 +100,20 @@ int pager_new(struct caller *c, const struct pager_options *o, struct pager **ou
 	p->coll = o->collection;
 	p->p = &o->collection->paging;
 	p->size = p->p->size > 0 ? p->p->size : 1;
-	to_start(p);
-	rc = page_query_init(&p->query, c, o, PAGER_OWN_PARAMS, err);
+	pager_to_start(p);
+	pager_window_init(p, o);
+	own = *o;
+	own.until_us = p->until_us;
+	rc = page_query_init(&p->query, c, &own, PAGER_OWN_PARAMS, err);
+	p->parent_id = o->parent_id ? mem_strdup(o->parent_id) : NULL;
+	if (rc == 0 && o->resume) {
+		pager_resume(p, o->resume);
+		rc = pager_window_resume(p, o->resume, err);
+	}
 	if (rc < 0) {
 		pager_free(p);
 		return rc;
 	}
-	p->parent_id = o->parent_id ? mem_strdup(o->parent_id) : NULL;
-	if (o->resume)
-		pager_resume(p, o->resume);
 	if (o->size)
 		pager_resize(p, o->size);
 	*out = p;
@@ -124,6 +129,7 @@ void pager_free(struct pager *p)
 	seen_clear(&p->cursors);
 	free(p->parent_id);
 	free(p->cursor);
+	cJSON_Delete(p->parent);
 	free(p);
 }
 
@@ -176,7 +182,7 @@ static int restart(struct pager *p, struct err *err)
 		return err_set(err, -EBADMSG, ERR_DATA, "paging",
 			       "the cursor expires before the scan can end: it began %d times",
 			       RESTARTS_MAX + 1);
-	to_start(p);
+	pager_to_start(p);
 	p->restarts++;
 	log_event(LOG_INFO, "scan_restarted", LS("collection", p->coll->name),
 		  LI("restarts", p->restarts), LS("reason", "the cursor had expired"));
@@ -200,9 +206,11 @@ static int refetch(struct pager *p, struct page *out, int rc, struct err *err)
 
 int pager_next(struct pager *p, struct page *out, struct err *err)
 {
-	int rc = 0;
+	int rc = pager_window_next(p, err);
 
 	page_init(out, p->number + 1);
+	if (rc < 0)
+		return rc;
 	if (!p->ended && pager_is_over(p) && p->p->kind != PAGING_NONE) {
 		p->ended = true;
 		snprintf(p->why_not, sizeof(p->why_not), "max_pages: stopped after %d pages",
@@ -222,6 +230,7 @@ int pager_next(struct pager *p, struct page *out, struct err *err)
 		pager_where(p, err);
 		return rc;
 	}
+	pager_window_end(p, out);
 	return 1;
 }
 

@@ -25,8 +25,9 @@ struct pager_options {
 	const char *parent_id; /* each: for {parent.id}; else NULL */
 	const cJSON *parent;   /* other {parent.X}: an object of the parent's row, or NULL */
 	int64_t since_us;      /* incremental: 0 = full */
-	const cJSON *resume;   /* state of pager_state, or NULL: from the start */
-	int size; /* items a page; 0 = the manifest's; more than that is not asked for */
+	int64_t until_us; /* {until}; 0 = now (the pager itself goes in steps, where the manifest has some) */
+	const cJSON *resume; /* state of pager_state, or NULL: from the start */
+	int size;            /* items a page; 0 = the manifest's; more than that is not asked for */
 };
 int pager_new(struct caller *c, const struct pager_options *o, struct pager **out, struct err *err)
 	__attribute__((warn_unused_result)); /* -EINVAL */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "drivers/kit/call_door.h"
-#include "drivers/kit/request_body.h"
+#include "drivers/kit/body.h"
 #include "drivers/kit/subst.h"
 
 struct confirm {
@@ -25,7 +25,8 @@ static const char *name_value(const char *name, void *arg)
 	if (strcmp(name, "ids") == 0)
 		return f->joined;
 	if (strncmp(name, "cfg.", 4) == 0)
-		return setting_text(f->p->c->integration, name + 4, &f->keep);
+		return cfg_text(f->p->c->driver->manifest, f->p->c->integration, name + 4,
+				&f->keep);
 	return NULL;
 }
 
@@ -49,8 +50,8 @@ static int confirm(struct confirm *f, struct page *page, struct err *err)
 		return -EINVAL;
 	}
 	if (json) {
-		spec.content_type = request_body(p->c->driver->manifest, json, &body);
-		spec.body = buf_str(&body);
+		spec.content_type = body_write(p->c->driver->manifest, json, &body);
+		spec.body = body.data;
 		spec.body_len = body.len;
 	}
 	spec.path = buf_str(&path);

@@ -2,6 +2,7 @@
 #ifndef DRIVERS_KIT_PAGINATE_PARTS_H
 #define DRIVERS_KIT_PAGINATE_PARTS_H
 
+#include "drivers/kit/body.h"
 #include "drivers/kit/paginate.h"
 
 #define PAGER_OWN_PARAMS 2 /* limit, and offset, page or cursor */
@@ -46,7 +47,10 @@ struct pager {
 	int largest;  /* page so far: what "short" means where the partner decides the size */
 	int back;     /* records of the next page that were on the last one (rescan_overlap) */
 	int restarts; /* since a cursor had expired */
-	int64_t records, total; /* seen; -1 unknown */
+	int64_t records, total;     /* seen; -1 unknown */
+	int64_t since_us, until_us; /* of this window (paginate_window.c); until 0: to now */
+	cJSON *parent;              /* kept for the windows that follow */
+	bool windowed, moves;       /* windows are asked for; the next page is of the next one */
 	bool ended;
 	char why_not[160]; /* incomplete: why */
 	struct seen pages, cursors;
@@ -56,6 +60,18 @@ void page_init(struct page *p, int number);
 bool pager_has_size(const struct pager *p);
 void pager_where(const struct pager *p, struct err *err);
 const char *paging_kind_name(enum paging_kind kind);
+
+void pager_to_start(struct pager *p); /* before the first page */
+
+/* ---- paginate_window.c: from `since` to now, in steps ---- */
+void pager_window_init(struct pager *p, const struct pager_options *o);
+int pager_window_query(struct pager *p, struct err *err) __attribute__((warn_unused_result));
+/* After a page, and before the next one. */
+void pager_window_end(struct pager *p, struct page *out);
+int pager_window_next(struct pager *p, struct err *err) __attribute__((warn_unused_result));
+void pager_window_state(const struct pager *p, cJSON *state);
+int pager_window_resume(struct pager *p, const cJSON *state, struct err *err)
+	__attribute__((warn_unused_result));
 
 /* ---- paginate_state.c: what outlives an attempt ---- */
 void pager_resume(struct pager *p, const cJSON *state);

@@ -1,14 +1,39 @@
 #include "drivers/kit/paginate_parts.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/base/zone.h"
 #include "drivers/kit/call_door.h"
 #include "drivers/kit/subst.h"
+
+/* In a zone, with its offset: a form with % may say %z, and iso8601 does. */
+static void format_there(const char *format, const struct zone *tz, int64_t us, struct buf *out)
+{
+	int64_t off = zone_offset_s(tz, us / 1000000), ms = us / 1000 % 1000;
+	time_t s = (time_t)(us / 1000000 + off);
+	char text[128], fraction[8] = "";
+	struct tm tm;
+
+	if (!gmtime_r(&s, &tm))
+		return;
+	tm.tm_gmtoff = off;
+	if (strchr(format, '%')) {
+		if (strftime(text, sizeof(text), format, &tm) > 0)
+			buf_puts(out, text);
+		return;
+	}
+	if (strcmp(format, "iso8601_ms") == 0)
+		snprintf(fraction, sizeof(fraction), ".%03d", (int)ms);
+	if (strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) > 0)
+		buf_printf(out, "%s%s%c%02d:%02d", text, fraction, off < 0 ? '-' : '+',
+			   (int)(llabs(off) / 3600), (int)(llabs(off) / 60 % 60));
+}
 
 void format_time(const char *format, int64_t us, struct buf *out)
 {
@@ -54,7 +79,15 @@ static const char *parent_value(struct names *l, const char *name)
 
 static const char *time_value(struct names *l, int64_t us)
 {
-	format_time(l->o->collection->incremental.format, us > 0 ? us : 0, &l->keep);
+	const struct manifest_incremental *inc = &l->o->collection->incremental;
+	const char *format = inc->format ? inc->format : "iso8601";
+
+	if (us < 0)
+		us = 0;
+	if (inc->tz && strncmp(format, "epoch", 5) != 0)
+		format_there(format, inc->tz, us, &l->keep);
+	else
+		format_time(format, us, &l->keep);
 	return buf_str(&l->keep);
 }
 
@@ -66,7 +99,7 @@ static const char *name_value(const char *name, void *arg)
 	if (strcmp(name, "id") == 0)
 		return l->id;
 	if (strncmp(name, "cfg.", 4) == 0)
-		return setting_text(l->c->integration, name + 4, &l->keep);
+		return cfg_text(l->c->driver->manifest, l->c->integration, name + 4, &l->keep);
 	if (!l->o)
 		return NULL;
 	if (strncmp(name, "parent.", 7) == 0)
@@ -74,6 +107,8 @@ static const char *name_value(const char *name, void *arg)
 	if (strcmp(name, "since") == 0 && l->o->since_us > 0)
 		return time_value(l,
 				  l->o->since_us - l->o->collection->incremental.overlap_ms * 1000);
+	if (strcmp(name, "until") == 0 && l->o->until_us)
+		return time_value(l, l->o->until_us);
 	if (strcmp(name, "now") == 0 || strcmp(name, "until") == 0)
 		return time_value(l, redis_now_us(l->c->door->redis));
 	return NULL;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "drivers/kit/request_body.h"
+#include "drivers/kit/body.h"
 
 void body_set(cJSON *body, const char *name, cJSON *v)
 {
@@ -85,7 +85,7 @@ static void body_of(struct page_request *out, const struct pager *p, const char 
 		body_set(body, name,
 			 is_counted(p) ? cJSON_CreateNumber((double)p->next)
 				       : cJSON_CreateString(at));
-	out->spec.content_type = request_body(p->c->driver->manifest, body, &out->body);
+	out->spec.content_type = body_write(p->c->driver->manifest, body, &out->body);
 	cJSON_Delete(body);
 	out->spec.body = buf_str(&out->body);
 	out->spec.body_len = out->body.len;

@@ -91,5 +91,6 @@ cJSON *pager_state(const struct pager *p)
 		cJSON_AddBoolToObject(s, "ended", true);
 	if (p->ended && p->why_not[0])
 		cJSON_AddStringToObject(s, "why_not", p->why_not);
+	pager_window_state(p, s);
 	return s;
 }

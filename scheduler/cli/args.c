@@ -211,8 +211,9 @@ static int check(struct cli *c)
 				c->command->arguments);
 	if (c->n_words > c->command->max_words)
 		return cli_misused(c, "unexpected \"%s\"", c->words[c->command->max_words]);
-	if (c->n_sets && strcmp(c->command->name, "integration add") != 0)
-		return cli_misused(c, "--set belongs to `integration add`");
+	if (c->n_sets && strcmp(c->command->name, "integration add") != 0 &&
+	    strcmp(c->command->name, "integration set") != 0)
+		return cli_misused(c, "--set belongs to `integration add` and `integration set`");
 	return 0;
 }
 

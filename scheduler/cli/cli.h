@@ -120,10 +120,15 @@ int cmd_migrate(struct cli *c);
 int cmd_company_add(struct cli *c);
 int cmd_company_list(struct cli *c);
 int cmd_integration_add(struct cli *c);
+int cmd_integration_set(struct cli *c);
+/* cmd_integration_add.c: each --set into an object, checked against what the manifest declares. */
+int settings_read(const struct cli *c, const struct manifest *m, cJSON *settings)
+	__attribute__((warn_unused_result));
 int cmd_integration_list(struct cli *c);
 int cmd_integration_show(struct cli *c);
 int cmd_integration_pause(struct cli *c);
 int cmd_integration_resume(struct cli *c);
+int cmd_integration_authorize(struct cli *c);
 int cmd_integration_rotate(struct cli *c);
 int cmd_integration_verify(struct cli *c);
 int cmd_push(struct cli *c);
@@ -134,6 +139,7 @@ int cmd_dead_replay(struct cli *c);
 int cmd_dead_discard(struct cli *c);
 int cmd_driver_list(struct cli *c);
 int cmd_driver_show(struct cli *c);
+int cmd_driver_schema(struct cli *c);
 int cmd_driver_check(struct cli *c);
 int cmd_driver_new(struct cli *c);
 int cmd_queue_list(struct cli *c);
@@ -161,8 +167,10 @@ int cmd_pause(struct cli *c);
 int cmd_resume(struct cli *c);
 
 int options_integration_add(struct config_option *out);
+int options_integration_set(struct config_option *out);
 int options_integration_list(struct config_option *out);
 int options_integration_resume(struct config_option *out);
+int options_authorize(struct config_option *out);
 int options_integration_rotate(struct config_option *out);
 int options_pause(struct config_option *out);
 int options_push(struct config_option *out);

@@ -6,6 +6,7 @@
 #include "common/store/store.h"
 #include "drivers/kit/auth.h"
 #include "drivers/kit/control.h"
+#include "drivers/kit/overlay.h"
 #include "scheduler/cli/cli.h"
 
 static const char *list_company, *list_partner, *list_status, *pause_reason, *new_credentials;
@@ -46,6 +47,16 @@ int options_integration_resume(struct config_option *out)
 	return 1;
 }
 
+static cJSON *overrides_of(const struct integration *i)
+{
+	cJSON *tree = NULL;
+
+	if (!i->overrides ||
+	    json_parse(i->overrides, strlen(i->overrides), OVERLAY_MAX_BYTES, &tree, NULL) < 0)
+		return cJSON_CreateNull();
+	return tree;
+}
+
 static cJSON *describe(const struct integration *i)
 {
 	cJSON *o = cJSON_CreateObject();
@@ -62,6 +73,7 @@ static cJSON *describe(const struct integration *i)
 	json_add_text(o, "status", i->status);
 	json_add_text(o, "status_reason", i->status_reason);
 	cJSON_AddItemToObject(o, "settings", cJSON_Duplicate(i->settings, true));
+	cJSON_AddItemToObject(o, "overrides", overrides_of(i));
 	json_add_time(o, "created_at", i->created_ms);
 	json_add_time(o, "last_success_at", i->last_success_ms);
 	return o;

@@ -151,6 +151,35 @@ static int unknown_setting(const struct cli *c, const struct manifest *m, const 
 	return rc;
 }
 
+/* A setting of the manifest's; of the type that it is declared with, if it is. */
+static int set_declared(const struct cli *c, const struct manifest *m, cJSON *settings,
+			const char *name, const char *value)
+{
+	const struct manifest_setting *s = manifest_setting(m, name);
+	struct buf wanted = BUF_INIT;
+	int rc = 0;
+
+	if (s && !setting_fits(s, value, &wanted))
+		rc = cli_misused(c, "--set %s: %s is expected, got \"%s\"", name, buf_str(&wanted),
+				 value);
+	else
+		json_add_text(settings, name, value);
+	buf_clear(&wanted);
+	return rc;
+}
+
+static int check_required(const struct cli *c, const struct manifest *m, const cJSON *settings)
+{
+	for (int i = 0; i < m->n_typed; i++) {
+		const struct manifest_setting *s = &m->typed[i];
+
+		if (s->required && !cJSON_GetObjectItemCaseSensitive(settings, s->name))
+			return cli_misused(c, "%s needs --set %s=...%s%s", m->partner, s->name,
+					   s->about ? ": " : "", s->about ? s->about : "");
+	}
+	return 0;
+}
+
 static int set_one(const struct cli *c, const struct manifest *m, cJSON *settings, const char *name,
 		   const char *value)
 {
@@ -158,16 +187,13 @@ static int set_one(const struct cli *c, const struct manifest *m, cJSON *setting
 		if (strcmp(own_settings[i].name, name) == 0)
 			return own_settings[i].set(c, settings, value);
 	}
-	for (int i = 0; i < m->n_settings; i++) {
-		if (strcmp(m->settings[i], name) == 0) {
-			json_add_text(settings, name, value);
-			return 0;
-		}
-	}
+	for (int i = 0; i < m->n_settings; i++)
+		if (strcmp(m->settings[i], name) == 0)
+			return set_declared(c, m, settings, name, value);
 	return unknown_setting(c, m, name);
 }
 
-static int read_settings(const struct cli *c, const struct manifest *m, cJSON *settings)
+int settings_read(const struct cli *c, const struct manifest *m, cJSON *settings)
 {
 	int rc = 0;
 
@@ -229,7 +255,9 @@ int cmd_integration_add(struct cli *c)
 	settings = cJSON_CreateObject();
 	rc = check_environment(c, d->manifest);
 	if (rc == 0)
-		rc = read_settings(c, d->manifest, settings);
+		rc = settings_read(c, d->manifest, settings);
+	if (rc == 0)
+		rc = check_required(c, d->manifest, settings);
 	if (rc == 0)
 		rc = check_adapter(c, d, settings);
 	if (rc == 0)

@@ -179,10 +179,22 @@ static void add_integration(const struct integration *i, void *arg)
 {
 	struct limits *l = arg;
 
+	const struct driver *version;
+	struct driver *own = NULL;
+	struct buf problems = BUF_INIT;
+
 	l->driver = driver_find(l->c->drivers, i->partner);
 	l->integration = i;
+	/* overrides that do not fit any more: nothing is called, and the manifest's limits are shown */
+	if (l->driver && (version = driver_for(l->driver, i->id, i->settings, NULL, NULL)))
+		l->driver = version;
+	if (l->driver && i->overrides &&
+	    driver_overlaid(l->driver, "overrides", i->overrides, &own, &problems) == 0)
+		l->driver = own;
+	buf_clear(&problems);
 	for (int k = 0; l->driver && l->rc == 0 && k < l->n_egress; k++)
 		l->rc = limits_each(l->driver, i, l->egress[k], add_scope, l, &l->err);
+	driver_overlaid_free(own);
 }
 
 /* The outgoing addresses are those of the workers there are. */
