@@ -15,6 +15,7 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/io/loop.h"
 #include "drivers/kit/call_door.h"
 
 static const char *const values[] = {
@@ -152,6 +153,16 @@ static void into_exchange(const char *said, enum place place, struct buf *out)
 	}
 	call_exchange_print(&c, &spec, &r, out);
 	call_result_clear(&r);
+	door_forget(&door);
+	idmap_clear(&door.routes);
+	while (door.partners) {
+		struct door_partner *p = door.partners;
+
+		door.partners = p->next;
+		http_pool_free(p->pool);
+		free(p->name);
+		free(p);
+	}
 	free(path);
 	free(body);
 }
@@ -195,6 +206,7 @@ static void test_no_secret_shows(void **state)
 {
 	struct secret s = SECRET_INIT;
 
+	assert_int_equal(loop_init(), 0);
 	log_init("test", LOG_INFO, false);
 	for (size_t v = 0; v < ARRAY_LEN(values); v++) {
 		secret_set(&s, values[v], strlen(values[v]));
@@ -214,6 +226,7 @@ static void test_no_secret_shows(void **state)
 			}
 		secret_clear(&s);
 	}
+	loop_close();
 }
 
 /* A number that is a secret stands in JSON without quotes. */
