@@ -78,7 +78,7 @@ crash_worker := $(B)/test/crash-worker
 all_src := $(lib_src) $(gen_src) $(worker_src) $(scheduler_src) $(cli_src) $(sandbox_src) $(unit_src) \
 	$(fuzz_src) $(bench_src) worker/main.c scheduler/main.c tests/fuzz/driver.c tests/system/crash_tasks.c
 
-.PHONY: all deps deps-test run test unit fuzz system torture failpoints cancelled walked lint check bench install clean units
+.PHONY: all deps deps-test run test unit check-drivers fuzz system torture failpoints cancelled walked lint check bench install clean units
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -160,6 +160,10 @@ check: lint test
 
 unit: units
 	@tests/run-unit $(B)/unit
+
+# Every driver's manifest, and its cassettes through the very code that runs them: from the folders alone.
+check-drivers: $(BIN)/longshore
+	@$(BIN)/longshore driver check --drivers drivers
 
 fuzz: units
 	@tests/run-fuzz $(B)/fuzz

@@ -130,6 +130,36 @@ static void load_one(struct driver_set *s, const char *dir, struct buf *problems
 	free(file);
 }
 
+int driver_read(const char *manifest_file, struct driver **out, struct buf *problems)
+{
+	const char *slash = strrchr(manifest_file, '/');
+	struct manifest *m = NULL;
+	struct driver *d;
+	int rc = manifest_load(manifest_file, &m, problems);
+
+	if (rc < 0)
+		return rc;
+	if (!hooks_agree(m, hooks_of(m->partner), problems)) {
+		manifest_free(m);
+		return -EINVAL;
+	}
+	d = mem_new(struct driver);
+	*d = (struct driver){ .manifest = m,
+			      .hooks = hooks_of(m->partner),
+			      .dir = slash ? mem_strndup(manifest_file,
+							 (size_t)(slash - manifest_file))
+					   : mem_strdup(".") };
+	*out = d;
+	return 0;
+}
+
+void driver_free(struct driver *d)
+{
+	if (d)
+		driver_clear(d);
+	free(d);
+}
+
 static int by_name(const struct dirent **a, const struct dirent **b)
 {
 	return strcmp((*a)->d_name, (*b)->d_name);

@@ -24,6 +24,11 @@ struct driver {
 	const char *dir;                  /* where it was read */
 };
 
+/* One driver, of its manifest's file: what its folder alone tells.  As manifest_load; *out is freed with driver_free. */
+int driver_read(const char *manifest_file, struct driver **out, struct buf *problems)
+	__attribute__((warn_unused_result));
+void driver_free(struct driver *d); /* NULL is fine */
+
 struct driver_set;
 /* Reads DIR/<name>/manifest.json of each colon-separated DIR (folders without one, and `kit` and `template`, are skipped).  Every error of every manifest is
  * written to `problems` (one line each: path:line: text); a broken manifest is left out.  -ENOENT: a DIR that is not there. */

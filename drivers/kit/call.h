@@ -14,6 +14,7 @@
 #include "common/store/store.h"
 #include "drivers/driver.h"
 
+struct tape;
 struct door; /* one a process: HTTP pools by partner, token cache, limiter */
 struct door_options {
 	struct redis *redis;
@@ -22,6 +23,8 @@ struct door_options {
 	const char *epoch;
 	int64_t permit_wait_ms; /* longer waits give the job back; 0 = 3,000 */
 	const char *egress; /* who shares this host's outgoing address; NULL = the host's name */
+	/* Recording, or in the network's place (then redis and pg may be NULL: no permits, breakers, credentials); borrowed; NULL: none. */
+	struct tape *tape;
 };
 struct door *door_new(const struct door_options *o);
 void door_free(struct door *d);

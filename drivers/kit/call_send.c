@@ -77,11 +77,11 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		q.url = buf_str(&url);
 		q.n_headers = request_headers(x, headers);
 		c->calls++;
-		c->observed_us = r->observed_us = redis_now_us(c->door->redis);
+		c->observed_us = r->observed_us = door_now_us(c->door);
 		if (x->permit)
 			limiter_sending(c->door->limiter, x->permit);
-		rc = http_send(x->route->partner->pool, &q, &r->http);
-		if (rc < 0 && rc != -ESTALE)
+		rc = exchange_pass(c, x, &q, r, err);
+		if (rc < 0 && rc != -ESTALE && rc != -ENOENT)
 			err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call",
 				rc == -ECANCELED ? "cancelled while %s %s was under way"
 						 : "the job's time ended while %s %s was under way",
@@ -219,8 +219,8 @@ void exchange_read(struct caller *c, const struct exchange *x, struct call_resul
 	if (r->memory && r->http.failure && !strcmp(r->http.failure, "too_large"))
 		over_body(r, x, &unread);
 	memset(out, 0, sizeof(*out));
-	classify(c->driver->manifest, &r->http, r->json, x->at_token_url,
-		 redis_now_ms(c->door->redis), out);
+	classify(c->driver->manifest, &r->http, r->json, x->at_token_url, door_now_ms(c->door),
+		 out);
 	/* an error page need not be JSON; a success must be */
 	if (unread.class == ERR_MEMORY && (r->http.failure || is_success(&r->http)))
 		*out = unread;

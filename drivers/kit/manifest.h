@@ -144,6 +144,8 @@ struct manifest_collection {
 	int n_map;
 	const char *const *extra;
 	int n_extra; /* top-level keys kept raw; "*" keeps the whole item */
+	const char *const *personal;
+	int n_personal; /* paths inside an item of what is told of people: not in cassettes */
 	const char *belongs_collection,
 		*belongs_id;           /* resource_external_id comes from this path; or parent */
 	struct manifest_paging paging; /* own, or the manifest's */

@@ -115,6 +115,7 @@ static const struct manifest_key collection_keys[] = {
 	{ "belongs_to", KEY_OBJECT, .of = &belongs_table },
 	{ "map", KEY_NAMED, AT(map), COUNT(n_map), .of = &column_table, .flags = KEY_REQUIRED },
 	{ "extra", KEY_TEXTS, AT(extra), COUNT(n_extra) },
+	{ "personal", KEY_TEXTS, AT(personal), COUNT(n_personal) },
 	LATER("post"),
 	LATER("json"),
 };

@@ -75,7 +75,7 @@ static const char *name_value(const char *name, void *arg)
 		return time_value(l,
 				  l->o->since_us - l->o->collection->incremental.overlap_ms * 1000);
 	if (strcmp(name, "now") == 0 || strcmp(name, "until") == 0)
-		return time_value(l, redis_now_us(l->c->door->redis));
+		return time_value(l, door_asked_us(l->c->door));
 	return NULL;
 }
 

@@ -134,6 +134,7 @@ int cmd_driver_list(struct cli *c);
 int cmd_driver_show(struct cli *c);
 int cmd_driver_check(struct cli *c);
 int cmd_driver_new(struct cli *c);
+int cmd_driver_record(struct cli *c);
 int cmd_queue_list(struct cli *c);
 int cmd_queue_show(struct cli *c);
 int cmd_queue_purge(struct cli *c);
@@ -157,6 +158,8 @@ int cmd_pause(struct cli *c);
 int cmd_resume(struct cli *c);
 
 int options_integration_add(struct config_option *out);
+int options_driver_check(struct config_option *out);
+int options_driver_record(struct config_option *out);
 int options_integration_list(struct config_option *out);
 int options_integration_resume(struct config_option *out);
 int options_pause(struct config_option *out);

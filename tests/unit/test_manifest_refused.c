@@ -257,6 +257,8 @@ static void not_supported_yet(void **state)
 	" \"map\": {\"name\": \"n\", \"media_hash\": {\"hash\": \"p\"}}}}"
 
 static const char *const refused_collections[][2] = {
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"media\", \"map\": {\"url\": \"u\"}, \"personal\": [\"a\", \"b[\"]",
+	  "collections.a.personal[1]" },
 	{ "\"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"n\"}",
 	  "a.get: missing (or \"embedded\"" },
 	{ "\"get\": \"a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"n\"}",
