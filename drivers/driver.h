@@ -2,19 +2,14 @@
  * it.  Manifests are read from every --drivers directory at start (the earlier directory wins); the table of C hooks is
  * made by the Makefile from the folders that have a <partner>.c.
  *
- * Hooks are pure functions: no socket, no sleep.  A hook that needs a call returns a request and is called again. */
+ * hooks.h has what C may do. */
 #ifndef DRIVERS_DRIVER_H
 #define DRIVERS_DRIVER_H
 
 #include "common/base/err.h"
+#include "drivers/hooks.h"
 #include "drivers/kit/manifest.h"
 
-/* The C side of a partner; a NULL slot means the manifest's own way. Grows with the kinds of hooks that are run. */
-struct driver_hooks {
-	const char *partner;
-	/* Turns a raw body into the JSON the manifest's paths address. 0 | -EINVAL. Appends JSON text to out. */
-	int (*decode_body)(const char *body, size_t len, struct buf *out, struct err *err);
-};
 /* Made by the Makefile (build/gen/driver_table.c); ended by a NULL. */
 extern const struct driver_hooks *const driver_hooks_table[];
 

@@ -79,7 +79,7 @@ char *auth_key(const char *what, const struct caller *c)
 
 static bool has_token(const struct manifest *m)
 {
-	return m->auth.kind == AUTH_OAUTH2_CLIENT;
+	return m->auth.kind == AUTH_OAUTH2_CLIENT || m->auth.kind == AUTH_HOOK;
 }
 
 /* In place of names that the manifest leaves to the kind. */
@@ -90,7 +90,7 @@ const char *const *auth_needs(const struct manifest *m, int *n)
 				 *const client[] = { "client_id", "client_secret" };
 
 	*n = m->auth.n_needs;
-	if (*n > 0)
+	if (*n > 0 || m->auth.kind == AUTH_SIGNED || m->auth.kind == AUTH_HOOK)
 		return m->auth.needs;
 	*n = m->auth.kind == AUTH_NONE                                          ? 0
 	     : m->auth.kind == AUTH_BASIC || m->auth.kind == AUTH_OAUTH2_CLIENT ? 2
@@ -232,6 +232,9 @@ int auth_prepare(struct auth_store *a, struct caller *c, struct err *err)
 		return 0;
 	e = entry_ref(a, c);
 	rc = has_token(m) ? token_prepare(a, c, e, err) : static_prepare(a, c, e, err);
+	/* a token that another worker brought came without the credential, which signs */
+	if (rc == 0 && has_token(m) && m->hooks.sign_request)
+		rc = static_prepare(a, c, e, err);
 	entry_unref(e);
 	return rc;
 }
@@ -254,6 +257,8 @@ static void append_value(const struct manifest *m, const struct auth_entry *e, s
 	int n;
 	const char *const *needs = auth_needs(m, &n), *value;
 
+	if (m->auth.kind == AUTH_SIGNED)
+		return; /* sign_request has it all */
 	if (m->auth.kind == AUTH_BASIC) {
 		append_basic(e, needs[0], n > 1 ? needs[1] : "password", out);
 		return;

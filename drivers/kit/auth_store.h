@@ -90,6 +90,10 @@ int token_store(struct auth_store *a, struct caller *c, struct auth_entry *e, st
 int token_mint(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,
 	       struct err *err) __attribute__((warn_unused_result));
 
+/* hook_login.c.  Waits.  As token_mint, by the dialogue of the driver's C. */
+int login_token(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,
+		bool *broken, struct err *err) __attribute__((warn_unused_result));
+
 /* auth_failure.c: the token endpoint's failures, shared by all workers. */
 int failure_recall(struct auth_store *a, struct caller *c, struct auth_entry *e,
 		   struct err *err) /* waits; 0: none */

@@ -53,9 +53,11 @@ struct call_spec {
 	int n_query; /* values substituted already, unescaped */
 	const char *body;
 	size_t body_len;
-	const char *content_type; /* NULL: none */
-	bool no_auth;             /* the token call itself */
-	bool repeatable;          /* GETs are */
+	const char *content_type;          /* NULL: none */
+	const struct http_header *headers; /* beside the manifest's; at most HOOK_FIELDS_MAX */
+	int n_headers;
+	bool no_auth;    /* the token call itself */
+	bool repeatable; /* GETs are */
 };
 struct call_result {
 	struct http_response http;

@@ -6,6 +6,7 @@
 #ifndef DRIVERS_KIT_CALL_DOOR_H
 #define DRIVERS_KIT_CALL_DOOR_H
 
+#include "common/base/arena.h"
 #include "common/base/metrics.h"
 #include "drivers/kit/auth.h"
 #include "drivers/kit/call.h"
@@ -121,6 +122,9 @@ struct exchange {
 };
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
 		  struct err *err) __attribute__((warn_unused_result));
+/* hook_sign.c.  What the driver's C adds to a call: to its URL, and headers, of the arena. */
+int exchange_sign(struct caller *c, const struct exchange *x, struct buf *url, struct arena *a,
+		  struct hook_fields *headers, struct err *err) __attribute__((warn_unused_result));
 /* Parses, classifies, counts and logs what exchange_send brought.  Does not wait.  *out: class ERR_NONE is success. */
 void exchange_read(struct caller *c, const struct exchange *x, struct call_result *r,
 		   struct err *out);

@@ -8,8 +8,10 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "drivers/kit/classify.h"
+#include "drivers/kit/tape.h"
 
-static int request_headers(const struct exchange *x, struct http_header *out)
+static int request_headers(const struct exchange *x, const struct hook_fields *signature,
+			   struct http_header *out)
 {
 	const struct route *r = x->route;
 	int n = 0;
@@ -21,6 +23,10 @@ static int request_headers(const struct exchange *x, struct http_header *out)
 		out[n++] = (struct http_header){ "Content-Type", x->spec->content_type };
 	if (x->auth_header)
 		out[n++] = (struct http_header){ x->auth_name, x->auth_header };
+	for (int i = 0; i < x->spec->n_headers && i < HOOK_FIELDS_MAX; i++)
+		out[n++] = x->spec->headers[i];
+	for (int i = 0; i < signature->n; i++)
+		out[n++] = (struct http_header){ signature->v[i].name, signature->v[i].value };
 	return n;
 }
 
@@ -49,11 +55,20 @@ static bool may_send(void *arg)
 	return !s->permit || limiter_sent(s->limiter, s->permit);
 }
 
+static bool is_signed(const struct caller *c, const struct exchange *x)
+{
+	const struct driver_hooks *h = c->driver->hooks;
+
+	return h && h->sign_request && !x->spec->no_auth && !tape_replays(c->door->tape);
+}
+
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
 		  struct err *err)
 {
 	const struct manifest *m = x->route->driver->manifest;
-	struct http_header headers[DOOR_HEADERS_MAX + 2];
+	struct http_header headers[DOOR_HEADERS_MAX + 2 + 2 * HOOK_FIELDS_MAX];
+	struct hook_fields signature = { .n = 0 };
+	struct arena *arena = NULL;
 	struct buf url = BUF_INIT;
 	struct sending sending = { c->door->limiter, x->permit };
 	struct http_request q = {
@@ -70,12 +85,16 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 	int rc = route_url(x->route, x->spec, x->auth_query ? x->auth_name : NULL, x->auth_query,
 			   &url, err);
 
+	if (rc == 0 && is_signed(c, x)) {
+		arena = arena_new();
+		rc = exchange_sign(c, x, &url, arena, &signature, err);
+	}
 	if (rc == 0) {
 		/* A token is for all jobs: its answer counts for none. */
 		r->memory = x->at_token_url ? NULL : c->memory;
 		q.max_body_bytes = body_max(r->memory);
 		q.url = buf_str(&url);
-		q.n_headers = request_headers(x, headers);
+		q.n_headers = request_headers(x, &signature, headers);
 		c->calls++;
 		c->observed_us = r->observed_us = door_now_us(c->door);
 		if (x->permit)
@@ -90,6 +109,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 			hold_body(r);
 	}
 	secret_free_buf(&url); /* may hold a key */
+	arena_free(arena);
 	return rc;
 }
 

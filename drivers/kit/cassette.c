@@ -270,6 +270,8 @@ void cassette_replay(const struct driver *d, const struct cassette *k, cJSON **r
 	struct err err = { 0 };
 
 	*rows = NULL;
+	if (k->auth && d->manifest->auth.kind == AUTH_HOOK)
+		return; /* what is in it only the hook knows */
 	if (k->auth)
 		check_auth(d->manifest, k, problems);
 	else if (cassette_scenario(k, d->manifest, &s, &err) < 0)

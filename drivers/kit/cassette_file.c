@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "common/base/secret.h"
 #include "drivers/kit/cassette.h"
 
 #define LINE_BYTES 120
@@ -75,6 +76,7 @@ int json_write_file(const char *path, const cJSON *tree)
 	int rc = fd < 0 ? -errno : 0;
 
 	json_pretty(tree, &text);
+	secret_redact(&text); /* a token that was not known yet when its answer was kept */
 	if (rc == 0)
 		rc = write_all(fd, &text);
 	if (fd >= 0 && close(fd) < 0 && rc == 0)

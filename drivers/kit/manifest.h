@@ -13,7 +13,15 @@
 #include "common/queue/limiter.h"
 #include "common/store/rows.h"
 
-enum auth_kind { AUTH_NONE, AUTH_API_KEY, AUTH_BASIC, AUTH_BEARER, AUTH_OAUTH2_CLIENT };
+enum auth_kind {
+	AUTH_NONE,
+	AUTH_API_KEY,
+	AUTH_BASIC,
+	AUTH_BEARER,
+	AUTH_OAUTH2_CLIENT,
+	AUTH_SIGNED,
+	AUTH_HOOK
+};
 enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY };
 enum expires_kind { EXPIRES_SECONDS, EXPIRES_AT, EXPIRES_FIXED };
 
@@ -165,6 +173,11 @@ struct manifest_breaker {
 	int n_groups;
 };
 
+/* Which functions the C of the folder has (drivers/hooks.h). */
+struct manifest_hooks {
+	bool decode_body, sign_request, login, next_page, adapt_item, verify_webhook, plan_action;
+};
+
 struct manifest {
 	const char *partner, *title, *path;         /* path: the file */
 	const char *base_production, *base_sandbox; /* sandbox may be NULL */
@@ -187,7 +200,7 @@ struct manifest {
 	int n_collections;
 	bool critical; /* false: a failure degrades to what is cached */
 	struct manifest_breaker breaker;
-	bool decode_body; /* hooks.decode_body: the C of the folder turns bodies into JSON */
+	struct manifest_hooks hooks;
 	const char *const *settings;
 	int n_settings; /* {cfg.X} names in use: what integration add --set may carry */
 };

@@ -96,7 +96,7 @@ static void check_auth(struct manifest_reader *r)
 		reader_problem_at(r, "auth.token_url", "is for oauth2_client_credentials alone");
 	if (!oauth && a->params.n)
 		reader_problem_at(r, "auth.params", "is for oauth2_client_credentials alone");
-	if (!oauth && a->mint_count)
+	if (!oauth && a->kind != AUTH_HOOK && a->mint_count)
 		reader_problem_at(r, "auth.mint_limit", "is for oauth2_client_credentials alone");
 	if (a->place == AUTH_IN_QUERY && a->kind != AUTH_API_KEY)
 		reader_problem_at(r, "auth.in", "\"query\" is for api_key alone");
@@ -226,4 +226,5 @@ void manifest_check(struct manifest_reader *r)
 	manifest_check_paging(r, &m->paging, "pagination");
 	manifest_check_collections(r);
 	manifest_check_templates(r);
+	manifest_check_hooks(r);
 }

@@ -133,8 +133,8 @@ static const struct key_word auth_kind_words[] = {
 	{ "two_step", KEY_WORD_LATER },
 	{ "oauth2_code", KEY_WORD_LATER },
 	{ "oauth2_device", KEY_WORD_LATER },
-	{ "signed", KEY_WORD_LATER },
-	{ "hook", KEY_WORD_LATER },
+	{ "signed", AUTH_SIGNED },
+	{ "hook", AUTH_HOOK },
 	{ NULL, 0 },
 };
 static const struct key_word auth_place_words[] = { { "header", AUTH_IN_HEADER },
@@ -199,6 +199,8 @@ static void auth_finish(struct manifest_reader *r, void *base)
 		[AUTH_BASIC] = { login, 2 },
 		[AUTH_BEARER] = { key, 1 },
 		[AUTH_OAUTH2_CLIENT] = { client, 2 },
+		[AUTH_SIGNED] = { NULL, 0 },
+		[AUTH_HOOK] = { NULL, 0 },
 	};
 	struct manifest_auth *a = base;
 
@@ -366,18 +368,21 @@ const struct key_table manifest_pagination = { TABLE(paging_keys), .finish = pag
 #define COUNT(member) .n_at = offsetof(struct manifest, member)
 
 static const struct manifest_key hook_keys[] = {
-	{ "decode_body", KEY_BOOL, AT(decode_body) },
-	LATER("sign_request"),
-	LATER("login"),
-	LATER("next_page"),
-	LATER("adapt_item"),
-	LATER("verify_webhook"),
-	LATER("plan_action"),
+	{ "decode_body", KEY_BOOL, AT(hooks.decode_body) },
+	{ "sign_request", KEY_BOOL, AT(hooks.sign_request) },
+	{ "login", KEY_BOOL, AT(hooks.login) },
+	{ "next_page", KEY_BOOL, AT(hooks.next_page) },
+	{ "adapt_item", KEY_BOOL, AT(hooks.adapt_item) },
+	{ "verify_webhook", KEY_BOOL, AT(hooks.verify_webhook) },
+	{ "plan_action", KEY_BOOL, AT(hooks.plan_action) },
 	LATER("ack_body"),
 };
 static bool hooks_present(const void *base)
 {
-	return ((const struct manifest *)base)->decode_body;
+	const struct manifest_hooks *h = &((const struct manifest *)base)->hooks;
+
+	return h->decode_body || h->sign_request || h->login || h->next_page || h->adapt_item ||
+	       h->verify_webhook || h->plan_action;
 }
 static const struct key_table hooks_table = { TABLE(hook_keys), .present = hooks_present };
 

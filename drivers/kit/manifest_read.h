@@ -182,5 +182,6 @@ void manifest_check_collections(struct manifest_reader *r); /* manifest_collecti
 void manifest_check_map(struct manifest_reader *r, struct manifest_collection *c,
 			const char *path);                /* manifest_map.c */
 void manifest_check_templates(struct manifest_reader *r); /* manifest_templates.c */
+void manifest_check_hooks(struct manifest_reader *r);     /* manifest_hooks.c */
 
 #endif

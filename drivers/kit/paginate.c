@@ -281,15 +281,34 @@ static void advance(struct pager *p, struct page *out, const char *next_cursor)
 		judge(p);
 }
 
+/* Left empty where there is none: by the manifest's path, or as the driver's C says. */
+static int next_cursor_text(const struct pager *p, const struct page *page, struct buf *out,
+			    struct err *err)
+{
+	const struct driver_hooks *h = p->c->driver->hooks;
+	bool found = answer_text(&page->result, p->p->cursor, out);
+	const struct hook_page in = { .collection = p->coll,
+				      .answer = { &page->result.http, page->result.json },
+				      .cursor = p->cursor,
+				      .found = found ? out->data : NULL,
+				      .number = p->number + 1,
+				      .records = page->n };
+
+	return h && h->next_page ? next_page_asked(h, &in, out, err) : 0;
+}
+
 static int take(struct pager *p, struct page *out, struct err *err)
 {
 	struct buf cursor = BUF_INIT;
 	const char *next_cursor = NULL;
 	int rc;
 
-	if (p->p->kind == PAGING_CURSOR && p->p->cursor &&
-	    answer_text(&out->result, p->p->cursor, &cursor))
-		next_cursor = cursor.data;
+	if (p->p->kind == PAGING_CURSOR && p->p->cursor) {
+		rc = next_cursor_text(p, out, &cursor, err);
+		if (rc < 0)
+			return rc;
+		next_cursor = cursor.len ? cursor.data : NULL;
+	}
 	out->total = answer_int(&out->result, total_path(p->p), -1);
 	rc = check_loop(p, out, next_cursor, err);
 	if (rc == 0)

@@ -21,6 +21,11 @@ int item_path(struct caller *c, const struct manifest_collection *coll, const ch
 /* A manifest's time format: iso8601 iso8601_ms epoch epoch_ms, or strftime. Appends. */
 void format_time(const char *format, int64_t us, struct buf *out);
 
+/* ---- paginate_hook.c ---- */
+/* out is what was found, and becomes what the driver's C says.  -EBADMSG. */
+int next_page_asked(const struct driver_hooks *h, const struct hook_page *in, struct buf *out,
+		    struct err *err) __attribute__((warn_unused_result));
+
 /* ---- paginate_records.c: what is in an answer ---- */
 /* The page's array is filled. -EBADMSG: the answer is not as the manifest says. */
 int page_records(struct page *p, const struct manifest_collection *coll, struct err *err)

@@ -133,7 +133,8 @@ static bool map_one(struct running *x, const struct manifest_collection *c, cons
 				       .observed_us = p->observed_us,
 				       .parent_id = parent_id,
 				       .index = index,
-				       .arena = x->arena };
+				       .arena = x->arena,
+				       .hooks = x->c->driver->hooks };
 	struct err why = { 0 };
 
 	if (map_item(&m, item, row, &why) < 0) {

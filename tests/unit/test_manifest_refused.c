@@ -89,6 +89,16 @@ static void wrong_names(void **state)
 
 static const char *const refused[][2] = {
 	{ ", \"partner\": \"p\"", "partner: given twice" },
+	{ ", \"auth\": {\"kind\": \"hook\", \"needs\": [\"k\"]}",
+	  "auth.kind: \"hook\" needs hooks.login" },
+	{ ", \"auth\": {\"kind\": \"signed\"}, \"hooks\": {\"sign_request\": true}",
+	  "auth.needs: missing" },
+	{ ", \"auth\": {\"kind\": \"signed\", \"needs\": [\"k\"]}",
+	  "auth.kind: \"signed\" needs hooks.sign_request" },
+	{ ", \"hooks\": {\"sign_request\": true}", "hooks.sign_request: needs a credential" },
+	{ ", \"hooks\": {\"login\": true}", "hooks.login: is called with auth.kind" },
+	{ ", \"hooks\": {\"next_page\": true}", "hooks.next_page: is called with" },
+	{ ", \"hooks\": {\"adapt_items\": true}", "did you mean \"adapt_item\"?" },
 	{ ", \"critical\": 1", "critical: expected true or false" },
 	{ ", \"breaker\": {\"probe\": \"status\"}", "breaker.probe: expected a path" },
 	{ ", \"breaker\": {\"open\": \"1h\"}", "breaker.open: is longer than \"open_max\"" },

@@ -107,7 +107,8 @@ static int map_one(struct import *im, struct rows *r, const struct page *p, cons
 				 .observed_us = p->observed_us,
 				 .parent_id = parent_id,
 				 .index = index,
-				 .arena = arena };
+				 .arena = arena,
+				 .hooks = im->a->driver->hooks };
 	struct err err = { 0 };
 	struct buf id = BUF_INIT;
 	int rc = r->n == r->cap ? rows_grow(im, r, p, r->cap) : 0;
