@@ -45,7 +45,7 @@ CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) -I. -I$(GEN) -D_GNU_SOURCE $(PQ_CFLAGS) $
 # The worker's allocator where it is there (libjemalloc2): a quarter less processor time an import than glibc's, whose
 # cost is in blocks of 1 to 16 KiB.  Not under the sanitizers, which bring their own.
 MALLOC = $(if $(SAN),,$(firstword $(wildcard /usr/lib/*/libjemalloc.so.2 /usr/lib/libjemalloc.so.2)))
-LIBS := -lhiredis -lcurl -lcjson -lpq -levent -levent_pthreads -lssl -lcrypto -lm -pthread
+LIBS := -lhiredis -lcurl -lcjson -lpq -levent -levent_pthreads -lexpat -lssl -lcrypto -lz -lm -pthread
 
 # ---- sources ------------------------------------------------------------------------------------
 lua_files := $(sort $(wildcard common/queue/lua/*.lua))

@@ -8,6 +8,35 @@
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "drivers/kit/overlay.h"
+
+int driver_overlaid(const struct driver *base, const char *shown, const char *overrides,
+		    struct driver **out, struct buf *problems)
+{
+	static uint64_t serial;
+	struct manifest *m = NULL;
+	struct driver *d;
+	int rc =
+		manifest_overlay(base->manifest, shown, overrides, strlen(overrides), &m, problems);
+
+	if (rc < 0)
+		return rc;
+	d = mem_new(struct driver);
+	*d = *base;
+	d->manifest = m;
+	d->adapters = NULL;
+	d->serial = ++serial;
+	*out = d;
+	return 0;
+}
+
+void driver_overlaid_free(struct driver *d)
+{
+	if (!d)
+		return;
+	manifest_free((struct manifest *)d->manifest);
+	free(d);
+}
 
 struct driver_set {
 	struct driver *v; /* sorted by partner; manifest and dir are owned */
@@ -16,6 +45,7 @@ struct driver_set {
 
 static void driver_clear(struct driver *d)
 {
+	free((struct driver *)d->adapters); /* their manifests are the manifest's */
 	manifest_free((struct manifest *)d->manifest);
 	free((char *)d->dir);
 }
@@ -116,6 +146,19 @@ static bool hooks_agree(const struct manifest *m, const struct driver_hooks *h,
 	return agree;
 }
 
+static const struct driver *adapters_of(const struct driver *d)
+{
+	const struct manifest *m = d->manifest;
+	struct driver *v = m->n_adapters ? mem_zalloc(sizeof(*v) * (size_t)m->n_adapters) : NULL;
+
+	for (int i = 0; i < m->n_adapters; i++)
+		v[i] = (struct driver){ .manifest = m->adapters[i].manifest,
+					.hooks = d->hooks,
+					.dir = d->dir,
+					.adapter = m->adapters[i].name };
+	return v;
+}
+
 /* Keeps the order by partner.  Of two with one name the one that was there first stays. */
 static void add(struct driver_set *s, struct manifest *m, const char *dir)
 {
@@ -131,6 +174,7 @@ static void add(struct driver_set *s, struct manifest *m, const char *dir)
 	s->v[at] = (struct driver){ .manifest = m,
 				    .hooks = hooks_of(m->partner),
 				    .dir = mem_strdup(dir) };
+	s->v[at].adapters = adapters_of(&s->v[at]);
 	s->n++;
 }
 
@@ -167,6 +211,7 @@ int driver_read(const char *manifest_file, struct driver **out, struct buf *prob
 			      .dir = slash ? mem_strndup(manifest_file,
 							 (size_t)(slash - manifest_file))
 					   : mem_strdup(".") };
+	d->adapters = adapters_of(d);
 	*out = d;
 	return 0;
 }

@@ -17,12 +17,27 @@ struct driver {
 	const struct manifest *manifest;
 	const struct driver_hooks *hooks; /* NULL: none */
 	const char *dir;                  /* where it was read */
+	const char *adapter;           /* of several versions, this one's name; NULL: the first */
+	const struct driver *adapters; /* as manifest->adapters, of which it has as many */
+	uint64_t serial; /* of one with overrides: no two have the same; 0: the manifest as it is */
 };
 
 /* One driver, of its manifest's file: what its folder alone tells.  As manifest_load; *out is freed with driver_free. */
 int driver_read(const char *manifest_file, struct driver **out, struct buf *problems)
 	__attribute__((warn_unused_result));
 void driver_free(struct driver *d); /* NULL is fine */
+
+/* A driver with what one integration has otherwise (drivers/kit/overlay.h).  0, or -EINVAL with a line a problem.  *out is
+ * freed with driver_overlaid_free; hooks and dir are borrowed from base. */
+int driver_overlaid(const struct driver *base, const char *shown, const char *overrides,
+		    struct driver **out, struct buf *problems) __attribute__((warn_unused_result));
+void driver_overlaid_free(struct driver *d);
+
+/* The version of a driver that an integration has: by its setting "adapter", a flag that is on, or the percentage of a
+ * rollout; *why (may be NULL) says by which.  NULL with err: there is none of the name that is set. */
+const struct driver *driver_for(const struct driver *d, int64_t integration, const cJSON *settings,
+				const char **why, struct err *err);
+void driver_flags(const char *names); /* those that are on in this process: "a,b" */
 
 struct driver_set;
 /* Reads DIR/<name>/manifest.json of each colon-separated DIR (folders without one, and `kit` and `template`, are skipped).  Every error of every manifest is

@@ -75,6 +75,7 @@ struct task {
 	task_fn run;
 	bool needs_integration; /* a task that calls a partner: refused in queue:{longshore} */
 	bool without_partner;   /* only in queue:{longshore} (noop runs in both) */
+	bool of_no_company; /* without integration_id it means the partner's integration of no company */
 };
 /* More tasks, for a program that links some beside the worker's own (tests/system/crash_tasks.c); ends with a name of NULL. */
 extern const struct task extra_tasks[] __attribute__((weak));

@@ -116,7 +116,7 @@ static bool is_ours(const struct attempt *a)
 	return a->job.parent || !strncmp(a->lease.header.id, "beat-", 5);
 }
 
-static int is_stale(struct attempt *a, bool *out)
+int fresh_waited_beyond(struct attempt *a, int64_t most_ms, bool *out)
 {
 	int64_t now = redis_now_ms(a->worker->redis), resumed = 0;
 	int64_t since = fresh_waits_since(a);
@@ -124,7 +124,7 @@ static int is_stale(struct attempt *a, bool *out)
 	int rc;
 
 	*out = false;
-	if (is_ours(a) || now - since <= FRESH_STALE_MS)
+	if (now - since <= most_ms)
 		return 0;
 	if (a->driver && a->integration)
 		call_host(a->driver, a->integration, &host);
@@ -132,8 +132,14 @@ static int is_stale(struct attempt *a, bool *out)
 			&a->err);
 	buf_clear(&host);
 	if (rc == 0)
-		*out = now - (resumed > since ? resumed : since) > FRESH_STALE_MS;
+		*out = now - (resumed > since ? resumed : since) > most_ms;
 	return rc;
+}
+
+static int is_stale(struct attempt *a, bool *out)
+{
+	*out = false;
+	return is_ours(a) ? 0 : fresh_waited_beyond(a, FRESH_STALE_MS, out);
 }
 
 static void shed(struct attempt *a, const char *outcome, const char *event, const char *reason)

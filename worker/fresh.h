@@ -13,6 +13,10 @@
 
 /* Since when the job could run, as far as its header tells: hand-backs by a limit or pause start it anew, retries don't. */
 int64_t fresh_waits_since(const struct attempt *a);
+/* *out: it could have run for longer than that and did not.  Time before its partner or integration was resumed, or its host's breaker
+ * closed, is left out.  Waits for Postgres only if it is that old. */
+int fresh_waited_beyond(struct attempt *a, int64_t most_ms, bool *out)
+	__attribute__((warn_unused_result));
 /* 0: run it, or a->skipped says as what it ends.  Waits for Postgres only if the job is older than the
  * integration's last success, or over an hour old. */
 int fresh_check(struct attempt *a) __attribute__((warn_unused_result));

@@ -15,9 +15,18 @@
 #define BUCKETS 1024
 #define MAX_KEPT 8192 /* about 1 KB each */
 
+/* A driver with overrides, shared by the entries that were read one after the other while they stayed the same. */
+struct own {
+	struct driver *driver; /* NULL: they do not fit */
+	const struct driver *base;
+	char *overrides, *problem;
+	int refs;
+};
+
 /* An entry is replaced, not changed, when it is read anew: attempts go on with the one they hold. */
 struct entry {
 	struct integration row; /* first: integrations_put finds the entry from it */
+	struct own *own;        /* made when it is first asked for; NULL: not yet, or none */
 	int64_t read_ms;
 	int refs;
 	bool in_table;
@@ -36,8 +45,39 @@ static struct entry **find(int64_t id)
 	return e;
 }
 
+static void own_put(struct own *o)
+{
+	if (!o || --o->refs > 0)
+		return;
+	driver_overlaid_free(o->driver);
+	free(o->overrides);
+	free(o->problem);
+	free(o);
+}
+
+static struct own *own_new(const struct integration *i, const struct driver *base)
+{
+	struct own *o = mem_new(struct own);
+	struct buf problems = BUF_INIT;
+	char *shown = mem_printf("the overrides of integration %lld", (long long)i->id);
+
+	o->refs = 1;
+	o->base = base;
+	o->overrides = mem_strdup(i->overrides);
+	if (driver_overlaid(base, shown, i->overrides, &o->driver, &problems) < 0) {
+		problems.data[strcspn(problems.data, "\n")] = '\0';
+		o->problem = buf_detach(&problems);
+		log_event(LOG_ERROR, "overrides_refused", LI("integration", i->id),
+			  LS("problem", o->problem));
+	}
+	buf_clear(&problems);
+	free(shown);
+	return o;
+}
+
 static void entry_free(struct entry *e)
 {
+	own_put(e->own);
 	integration_clear(&e->row);
 	free(e);
 }
@@ -69,6 +109,11 @@ static struct entry *insert(struct integration *row)
 
 	make_room();
 	at = find(row->id);
+	if (*at && (*at)->own && row->overrides &&
+	    strcmp((*at)->own->overrides, row->overrides) == 0) {
+		e->own = (*at)->own;
+		e->own->refs++;
+	}
 	if (*at)
 		unlink_entry(at);
 	at = &buckets[(uint64_t)row->id % BUCKETS];
@@ -194,6 +239,27 @@ void integrations_put(const struct integration *i)
 
 	if (e && --e->refs == 0 && !e->in_table)
 		entry_free(e);
+}
+
+const struct driver *integrations_driver(const struct integration *i, const struct driver *base,
+					 struct err *err)
+{
+	struct entry *e = (struct entry *)i;
+
+	if (!i->overrides || !base)
+		return base;
+	if (e->own &&
+	    e->own->base != base) { /* another version of the driver since the entry before */
+		own_put(e->own);
+		e->own = NULL;
+	}
+	if (!e->own)
+		e->own = own_new(i, base);
+	if (!e->own->driver)
+		err_set(err, -EINVAL, ERR_CLIENT, "overrides",
+			"%s; mend them with `longshore integration set %lld`", e->own->problem,
+			(long long)i->id);
+	return e->own->driver;
 }
 
 bool integrations_is_broken(struct worker *w, int64_t id)

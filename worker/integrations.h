@@ -10,6 +10,11 @@ int integrations_get(struct worker *w, int64_t id, const struct integration **ou
 	__attribute__((warn_unused_result));
 void integrations_put(const struct integration *i); /* NULL is fine */
 
+/* The driver with what the integration has otherwise; borrowed as the integration is.  base, where it has nothing.  NULL with err:
+ * its overrides do not fit the manifest (any more). */
+const struct driver *integrations_driver(const struct integration *i, const struct driver *base,
+					 struct err *err);
+
 bool integrations_is_broken(struct worker *w, int64_t id); /* as last seen */
 /* Waits (skipped when the coroutine is cancelled).  Auth is broken for good: marks the row, raises
  * the alert (reason NULL: both were done already), takes its jobs out of the ring. */

@@ -17,6 +17,7 @@
 #include "common/io/http.h"
 #include "common/io/loop.h"
 #include "common/store/store.h"
+#include "worker/home.h"
 #include "worker/integrations.h"
 #include "worker/pool.h"
 #include "worker/run.h"
@@ -195,6 +196,7 @@ static int make_worker(struct err *err)
 				      .pg = w->pg,
 				      .keyring = w->keyring,
 				      .epoch = w->epoch,
+				      .beats = true,
 				      .egress = self.s->egress };
 	w->door = door_new(&dopt);
 	w->sink = sink_new(w->pg);
@@ -265,6 +267,7 @@ static void close_all(void)
 		queue_free(self.queues[i]);
 	door_free(self.w.door);
 	integrations_free_all();
+	home_free_all();
 	pg_free(self.w.pg); /* ends what is under way, which the sink's batches hear */
 	sink_free(self.w.sink);
 	redis_free(self.w.redis);

@@ -11,6 +11,7 @@
 #include "common/io/loop.h"
 #include "drivers/kit/control.h"
 #include "worker/fresh.h"
+#include "worker/home.h"
 #include "worker/integrations.h"
 #include "worker/keys.h"
 #include "worker/runs.h"
@@ -100,11 +101,27 @@ static int check_integration(struct attempt *a)
 	return 0;
 }
 
-static int find_integration(struct attempt *a)
+/* Of several versions of the driver, the integration's. */
+static int choose_adapter(struct attempt *a)
+{
+	const struct driver *d =
+		driver_for(a->driver, a->integration->id, a->integration->settings, NULL, &a->err);
+
+	if (!d)
+		return -EINVAL;
+	a->driver = d;
+	return 0;
+}
+
+static int find_integration(struct attempt *a, const struct task *t)
 {
 	int64_t id = a->job.integration_id;
-	int rc;
+	int rc = 0;
 
+	if (id == 0 && t->of_no_company)
+		rc = home_get(a->worker, a->partner, &id, &a->err);
+	if (rc < 0)
+		return rc;
 	if (id == 0)
 		return err_set(
 			&a->err, -EINVAL, ERR_BAD_JOB, "no integration",
@@ -116,7 +133,15 @@ static int find_integration(struct attempt *a)
 			&a->err, -EINVAL, ERR_BAD_JOB, "unknown integration",
 			"integration %lld does not exist; `longshore integration list` shows those that do",
 			(long long)id);
-	return rc < 0 ? rc : check_integration(a);
+	a->job.integration_id = id; /* whose it turned out to be */
+	if (rc == 0)
+		rc = check_integration(a);
+	if (rc == 0)
+		rc = choose_adapter(a);
+	if (rc < 0)
+		return rc;
+	a->driver = integrations_driver(a->integration, a->driver, &a->err);
+	return a->driver ? 0 : -EINVAL;
 }
 
 /* ---- from payload to task ---- */
@@ -128,13 +153,22 @@ static int check_time(struct attempt *a)
 		a->err.retry_after_ms = a->job.run_at_ms - now;
 		return err_set(&a->err, -EAGAIN, ERR_HOLD, "run_at", "not before its run_at");
 	}
-	/* A fan-out that has begun goes on, or it would leave children out. */
-	if (a->job.expires_in_s && !a->fanned &&
-	    now - fresh_waits_since(a) > a->job.expires_in_s * 1000)
+	return 0;
+}
+
+/* A fan-out that has begun goes on, or it would leave children out. */
+static int check_expiry(struct attempt *a)
+{
+	bool over = false;
+	int rc = 0;
+
+	if (a->job.expires_in_s && !a->fanned)
+		rc = fresh_waited_beyond(a, a->job.expires_in_s * 1000, &over);
+	if (rc == 0 && over)
 		return err_set(&a->err, -EINVAL, ERR_EXPIRED, "expires_in",
 			       "waited longer than its expires_in of %lld s",
 			       (long long)a->job.expires_in_s);
-	return 0;
+	return rc;
 }
 
 /* A job that was on the CPU when a process died runs with no other such job beside it: if it dies again it takes one suspect
@@ -177,7 +211,9 @@ static int start_task(struct attempt *a)
 	if (rc == 0 && !a->skipped)
 		rc = check_time(a);
 	if (rc == 0 && !a->skipped && t->needs_integration)
-		rc = find_integration(a);
+		rc = find_integration(a, t);
+	if (rc == 0 && !a->skipped)
+		rc = check_expiry(a);
 	if (rc == 0 && !a->skipped)
 		rc = fresh_check(a);
 	if (rc < 0 || a->skipped)

@@ -25,6 +25,7 @@ static int load_drivers(struct settings *s)
 	struct err err = { 0 };
 	int rc = driver_set_load(s->common.drivers, &s->drivers, &problems, &err);
 
+	driver_flags(s->common.flags);
 	if (problems.len)
 		log_event(LOG_ERROR, "manifest_refused", LS("problems", buf_str(&problems)));
 	buf_clear(&problems);

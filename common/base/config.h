@@ -29,13 +29,14 @@ struct config_common {
 	const char *redis_url;    /* LONGSHORE_REDIS_URL, default redis://127.0.0.1:6379/0 */
 	const char *database_url; /* LONGSHORE_DATABASE_URL, default postgresql:///longshore */
 	const char *drivers;    /* LONGSHORE_DRIVERS: folders with : between, see config_common.c */
+	const char *flags;      /* LONGSHORE_FLAGS, "a,b"; "" = none is on */
 	const char *log_level;  /* LONGSHORE_LOG_LEVEL, default info */
 	const char *log_format; /* LONGSHORE_LOG_FORMAT, logfmt | json */
 	const char *secret_key_file; /* LONGSHORE_SECRET_KEY_FILE; "" if none */
 	const char *config_file;     /* --config / LONGSHORE_CONFIG */
 };
-/* Rows written: redis database drivers log-level log-format secret-key-file. */
-#define CONFIG_COMMON_COUNT 6
+/* Rows written: redis database drivers flags log-level log-format secret-key-file. */
+#define CONFIG_COMMON_COUNT 7
 void config_common_options(struct config_common *c, struct config_option out[CONFIG_COMMON_COUNT]);
 
 /* Parses argv[1..].  `usage` is the first line of --help.  Stops at the first non-flag word, or at

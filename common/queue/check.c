@@ -101,8 +101,9 @@ static const struct known {
 	{ "seq", false },   { "fence", false },  { "outbox", false },   { "limit", true },
 	{ "seen", true },   { "worker", true },  { "workers", false },  { "role", true },
 	{ "token", true },  { "cred", true },    { "tokenlock", true }, { "tokenfail", true },
-	{ "mints", true },  { "breaker", true }, { "cache", true },     { "unique", true },
-	{ "result", true }, { "idem", true },    { "run", true },       { "ended", false },
+	{ "grant", true },  { "mints", true },   { "breaker", true },   { "cache", true },
+	{ "unique", true }, { "result", true },  { "idem", true },      { "run", true },
+	{ "ended", false }, { "packed", false },
 };
 
 static const struct known *known_find(const char *key, size_t n)

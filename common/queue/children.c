@@ -33,12 +33,16 @@ static bool goes_with(const struct child_op *op, const struct child *c)
 	       op->first->integration == c->integration && op->first->run_at_ms == c->run_at_ms;
 }
 
+/* As they stand in a pack (job.h): without " I ", which the op has. */
 static void pack(struct settlement *s, struct child_op *op, struct child *c)
 {
+	const char *blank = memchr(c->bytes.data + 1, ' ', c->bytes.len - 1);
+	size_t skip = (size_t)(blank + 1 - c->bytes.data);
+
 	if (!op->count++)
 		add_u32(&s->packed, 0);
-	add_u32(&s->packed, (uint32_t)c->bytes.len);
-	buf_append(&s->packed, c->bytes.data, c->bytes.len);
+	add_u32(&s->packed, (uint32_t)(c->bytes.len - skip));
+	buf_append(&s->packed, c->bytes.data + skip, c->bytes.len - skip);
 	buf_clear(&c->bytes);
 	op->len = s->packed.len - op->from;
 	put_u32(s->packed.data + op->from, op->count);

@@ -48,8 +48,10 @@ static void admit_args(struct queue *q, struct redis_args *a, enum lane lane, in
 	redis_arg(a, q->keys.ready[lane]);
 	redis_arg(a, q->keys.ring[lane]);
 	redis_arg(a, q->keys.seq);
+	redis_arg(a, q->keys.packed);
 	redis_arg_int(a, max < QUEUE_SLICE_JOBS ? max : QUEUE_SLICE_JOBS);
 	redis_arg_int(a, QUEUE_SLICE_BYTES);
+	redis_arg_int(a, lane);
 }
 
 /* One slice; *moved grows, *left is what stays in the public lane. */
@@ -60,7 +62,7 @@ static int admit_slice(struct queue *q, enum lane lane, int max, int *moved, int
 	redisReply *reply = NULL;
 
 	admit_args(q, &a, lane, max);
-	int rc = redis_call_script(q->r, &lua_admit, 4, &a, &reply, deadline_ms, err);
+	int rc = redis_call_script(q->r, &lua_admit, 5, &a, &reply, deadline_ms, err);
 	redis_args_clear(&a);
 	if (rc < 0)
 		return rc;
@@ -100,7 +102,7 @@ static void admit_ahead(struct queue *q)
 		if (!(q->raw_lanes & (1u << (lane - 1))))
 			continue;
 		admit_args(q, &a, (enum lane)lane, QUEUE_SLICE_JOBS);
-		redis_send_script(q->r, &lua_admit, 4, &a, NULL, NULL);
+		redis_send_script(q->r, &lua_admit, 5, &a, NULL, NULL);
 		redis_args_clear(&a);
 	}
 }
@@ -132,6 +134,7 @@ static int claim_call(struct queue *q, int want, bool force, redisReply **reply,
 	redis_arg(&a, q->worker);
 	redis_arg(&a, q->keys.fence);
 	redis_arg(&a, q->keys.breakers);
+	redis_arg(&a, q->keys.packed);
 	redis_arg_int(&a, want);
 	redis_arg(&a, q->epoch);
 	redis_arg_int(&a, q->next_number);
@@ -141,7 +144,7 @@ static int claim_call(struct queue *q, int want, bool force, redisReply **reply,
 	redis_arg(&a, force ? "1" : "0");
 	/* Whatever becomes of the answer, these numbers are used up. */
 	q->next_number += want;
-	int rc = redis_call_script(q->r, &lua_claim, 15, &a, reply, deadline_ms, err);
+	int rc = redis_call_script(q->r, &lua_claim, 16, &a, reply, deadline_ms, err);
 	redis_args_clear(&a);
 	if (rc < 0 && rc != -EPROTO) {
 		q->lost_claim = true;

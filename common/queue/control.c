@@ -19,6 +19,10 @@ static void host_args(struct redis_args *a, const struct queue_control *c, struc
 		redis_arg(a, "host");
 		redis_arg(a, c->host);
 	}
+	if (c->past_breakers) {
+		redis_arg(a, "past");
+		redis_arg(a, "1");
+	}
 	for (int i = 0; i < c->n_hosts; i++) {
 		buf_printf(names, "host:%lld", (long long)c->hosts[i].integration);
 		buf_putc(names, '\0');
@@ -138,7 +142,8 @@ static int depth_read(struct queue *q, struct queue_depth *d, int64_t deadline_m
 	redis_arg(&a, q->keys.delayed);
 	redis_arg(&a, q->keys.flight);
 	redis_arg(&a, q->keys.dead);
-	int rc = redis_call_script(q->r, &lua_depth, 12, &a, &reply, deadline_ms, err);
+	redis_arg(&a, q->keys.packed);
+	int rc = redis_call_script(q->r, &lua_depth, 13, &a, &reply, deadline_ms, err);
 	redis_args_clear(&a);
 	if (rc < 0)
 		return rc;
@@ -163,7 +168,7 @@ static int count_call(struct queue *q, const struct redis_args *a, int64_t sum[4
 		      int64_t deadline_ms, struct err *err)
 {
 	redisReply *reply = NULL;
-	int rc = redis_call_script(q->r, &lua_count, 3, a, &reply, deadline_ms, err);
+	int rc = redis_call_script(q->r, &lua_count, 4, a, &reply, deadline_ms, err);
 
 	if (rc < 0)
 		return rc;
@@ -257,6 +262,7 @@ static int count_slice(struct queue *q, const struct holds *h, const struct name
 
 	redis_args_init(&a);
 	args_lanes(&a, q->keys.ready);
+	redis_arg(&a, q->keys.packed);
 	for (; *at < n && asked < COUNT_SLICE; ++*at) {
 		if (holds_named(h, &v[*at]) != held)
 			continue;
@@ -282,6 +288,7 @@ static int zero_count(struct queue *q, int64_t sum[4], int64_t deadline_ms, stru
 
 	redis_args_init(&a);
 	args_lanes(&a, q->keys.ready);
+	redis_arg(&a, q->keys.packed);
 	redis_arg(&a, "0");
 	int rc = count_call(q, &a, sum, deadline_ms, err);
 	redis_args_clear(&a);
@@ -335,9 +342,11 @@ int queue_depth(struct queue *q, struct queue_depth *out, int64_t deadline_ms, s
 	if (rc == 0 && reply_is(control, REDIS_REPLY_ARRAY)) {
 		h.control = control;
 		h.default_cap_0 = control_number(control, "default", 1) == 0;
-		for (int i = 0; i < h.shut.n; i++)
+		bool past = control_field(control, "past") != NULL;
+
+		for (int i = 0; i < h.shut.n && !past; i++)
 			h.any_shut = h.any_shut || h.shut.v[i].state != BREAKER_CLOSED;
-		h.default_shut = is_shut(&h, control_field(control, "host"));
+		h.default_shut = !past && is_shut(&h, control_field(control, "host"));
 		rc = held_count(q, &h, &d, deadline_ms, err);
 	}
 	freeReplyObject(control);

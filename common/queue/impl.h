@@ -22,6 +22,7 @@ struct queue_keys {
 	char queue[4][KEY_MAX], ready[4][KEY_MAX], ring[4][KEY_MAX];
 	char flight[KEY_MAX], busy[KEY_MAX], control[KEY_MAX], seq[KEY_MAX], fence[KEY_MAX];
 	char delayed[KEY_MAX], dead[KEY_MAX], outbox[KEY_MAX], breakers[KEY_MAX];
+	char packed[KEY_MAX];
 };
 
 /* The numbers of the leases this process holds: a hash set, open addressing; 0 marks a free place. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/mem.h"
@@ -132,6 +133,49 @@ void job_header_print(const struct job_header *h, struct buf *out)
 	buf_putint(out, h->born_ms);
 	if (h->extra_len)
 		buf_append(out, h->extra, h->extra_len);
+}
+
+/* ---- packs ---- */
+
+static uint32_t length_at(const char *p)
+{
+	const unsigned char *u = (const unsigned char *)p;
+
+	return (uint32_t)u[0] << 24 | (uint32_t)u[1] << 16 | (uint32_t)u[2] << 8 | u[3];
+}
+
+int job_pack_count(const char *member, size_t len)
+{
+	struct job_header h;
+	const char *p;
+	size_t left;
+	int64_t integration, count;
+	int seen = 0;
+
+	if (job_member_parse(member, len, &h, &integration, &p, &left) < 0 || h.id[0] != 'x' ||
+	    !number_whole(h.id + 1, h.id + strlen(h.id), &count))
+		return 0;
+	for (; left >= 4 && left - 4 >= length_at(p); seen++) {
+		size_t whole = 4 + (size_t)length_at(p);
+
+		p += whole;
+		left -= whole;
+	}
+	return left == 0 && seen == count ? seen : 0;
+}
+
+void job_pack_member(const char *member, size_t len, int at, struct buf *out)
+{
+	const char *p = memchr(member, '\n', len);
+	const char *integration = member + 1 + SEQ_DIGITS;
+	const char *id = memchr(integration + 1, ' ', (size_t)(p - integration - 1));
+
+	p++;
+	for (int i = 0; i < at; i++)
+		p += 4 + (size_t)length_at(p);
+	buf_printf(out, "%c%0*lld", member[0], SEQ_DIGITS, strtoll(member + 1, NULL, 10) + at);
+	buf_append(out, integration, (size_t)(id + 1 - integration));
+	buf_append(out, p + 4, length_at(p));
 }
 
 /* ---- payloads ---- */

@@ -8,6 +8,14 @@
  *   HEADER       "ID ATTEMPTS CRASHES BORN_MS" [" k=v" …]; unknown k=v are kept
  *   PAYLOAD      the pushed bytes, untouched
  *
+ * A pack is a member of several jobs of one integration, raw pushes or children that came together, numbered from its SEQ14 on:
+ *
+ *   C SEQ14 ' ' INTEGRATION ' ' 'x' COUNT " 0 0 " BORN_MS '\n' (LENGTH4 HEADER '\n' PAYLOAD)*COUNT
+ *
+ *   LENGTH4      of HEADER, newline and PAYLOAD: four bytes, the highest first
+ *
+ * Packs stand in ready lanes only; the claim opens them.  packed:{p} counts the jobs beyond the members.
+ *
  * ID is made by admit (hex Redis microseconds, '-', hex sequence); an "id" in the payload wins for what
  * people see.  ATTEMPTS counts retries used (holds and hand-backs do not), CRASHES process deaths
  * that were this job's.  BORN_MS is when Longshore first saw it.  Nothing here waits. */
@@ -40,6 +48,10 @@ struct job_header {
 /* Splits a member.  -EBADMSG if it is none of ours (someone edited internal keys by hand). */
 int job_member_parse(const char *member, size_t len, struct job_header *h, int64_t *integration,
 		     const char **payload, size_t *payload_len) __attribute__((warn_unused_result));
+/* Jobs of a pack; 0: it is none, or its bytes do not add up (then it is a job like any other, of a payload that none can read). */
+int job_pack_count(const char *member, size_t len);
+/* The `at`th of them as a member of its own, appended. */
+void job_pack_member(const char *member, size_t len, int at, struct buf *out);
 /* "ID ATTEMPTS CRASHES BORN_MS extra" appended, without the newline. */
 void job_header_print(const struct job_header *h, struct buf *out);
 

@@ -8,7 +8,7 @@
 #include "common/queue/limit_impl.h"
 
 #define HEAD 8
-#define EACH 5
+#define EACH 10
 
 static void keys_args(struct redis_args *args, char *keys[5], const char *partner, const char *name)
 {
@@ -39,6 +39,11 @@ static void usage_read(const redisReply *r, const struct limit_scope *s, struct 
 		out->tiers[k].wait_us = reply_int(e[2]);
 		out->tiers[k].told_left = reply_int(e[3]);
 		out->tiers[k].told_until_us = reply_int(e[4]);
+		out->tiers[k].by_hand = reply_int(e[5]);
+		out->tiers[k].stated = reply_int(e[6]);
+		out->tiers[k].stated_ms = reply_int(e[7]);
+		out->tiers[k].met = reply_int(e[8]);
+		out->tiers[k].met_ms = reply_int(e[9]);
 	}
 }
 
@@ -64,26 +69,6 @@ int limit_usage(struct redis *r, const char *partner, const struct limit_scope *
 	else
 		usage_read(reply, s, out);
 	freeReplyObject(reply);
-	return rc;
-}
-
-int limit_set(struct redis *r, const char *partner, const char *name, int64_t window_ms,
-	      int64_t limit, int64_t deadline_ms, struct err *err)
-{
-	char *key = mem_printf("limit:{%s}:%s:set", partner, name);
-	char field[48], value[24];
-	int rc;
-
-	snprintf(field, sizeof(field), "limit:%lld", (long long)window_ms * 1000);
-	snprintf(value, sizeof(value), "%lld", (long long)limit);
-	if (limit > 0)
-		rc = redis_callv(r, NULL, deadline_ms, err, "HSET", key, field, value, NULL);
-	else
-		rc = redis_callv(r, NULL, deadline_ms, err, "HDEL", key, field, NULL);
-	/* What is remembered of refusals beside it stays, too. */
-	if (rc == 0 && limit > 0)
-		rc = redis_callv(r, NULL, deadline_ms, err, "PERSIST", key, NULL);
-	free(key);
 	return rc;
 }
 

@@ -38,6 +38,7 @@ struct limit_tier {
 	int64_t burst; /* LIMIT_BUCKET */
 	int64_t units; /* a call takes; 0 = 1 */
 	bool charged; /* units are corrected afterwards (limiter_charge), or differ between calls */
+	int64_t documented; /* for people: the manifest's number, before the share */
 };
 struct limit_scope {
 	char name
@@ -116,15 +117,13 @@ struct limit_usage {
 			used;    /* in force now: what was set by hand, or the manifest's share */
 		int64_t wait_us; /* until there is room for a call; 0 = now */
 		int64_t told_left, told_until_us; /* by a header; -1 = none */
+		/* limit_learn.h; 0 = none: set by hand; stated by a header; counted here when a call was refused */
+		int64_t by_hand, stated, stated_ms, met, met_ms;
 	} tiers[LIMIT_TIERS_MAX];
 };
 /* Waits.  Reads only. */
 int limit_usage(struct redis *r, const char *partner, const struct limit_scope *s,
 		struct limit_usage *out, int64_t deadline_ms, struct err *err)
-	__attribute__((warn_unused_result));
-/* Waits.  From the next permit on, in every process; 0 = the manifest's again. */
-int limit_set(struct redis *r, const char *partner, const char *scope_name, int64_t window_ms,
-	      int64_t limit, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));
 /* Who waits in this process, by the narrowest scope. */
 typedef void (*limit_waiting_fn)(const char *partner, const char *scope_name, int jobs, void *arg);

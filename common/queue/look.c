@@ -66,18 +66,22 @@ static int64_t header_since(const struct job_header *h)
 	return at ? strtoll(at + sizeof(name) - 1, NULL, 10) : h->born_ms;
 }
 
-/* Shows one, if it is wanted; false: enough.  `lease` and due_ms say where it stands. */
-static bool show(const struct look *l, const char *member, size_t len, const char *lease,
-		 int64_t due_ms)
+/* What is known of it before its member is read. */
+static struct job_seen seen_at(const struct look *l, const char *lease, int64_t due_ms)
 {
-	struct job_seen j = { .place = l->place,
-			      .lane = l->lane,
-			      .member = member,
-			      .member_len = len,
-			      .lease = lease,
-			      .due_ms = l->place == JOB_DELAYED ? due_ms : 0 };
+	return (struct job_seen){ .place = l->place,
+				  .lane = l->lane,
+				  .lease = lease,
+				  .due_ms = l->place == JOB_DELAYED ? due_ms : 0 };
+}
+
+static bool show_job(const struct look *l, struct job_seen j, const char *member, size_t len)
+{
+	const char *lease = j.lease;
 	size_t skip = 0;
 
+	j.member = member;
+	j.member_len = len;
 	if (l->place == JOB_DELAYED) {
 		skip = len > 3 && member[0] == 'D' && member[2] == ' ' ? 3 : 0;
 		j.lane = skip && member[1] >= '1' && member[1] <= '3' ? (enum lane)(member[1] - '0')
@@ -99,6 +103,33 @@ static bool show(const struct look *l, const char *member, size_t len, const cha
 		j.since_ms = lease_number_ms(lease_number(lease));
 	}
 	return !wanted(l, &j) || l->fn(&j, l->arg);
+}
+
+static bool show_pack(const struct look *l, const char *pack, size_t len, int count)
+{
+	struct job_seen j = seen_at(l, NULL, 0);
+	struct buf member = BUF_INIT;
+	bool more = true;
+
+	j.pack = pack;
+	j.pack_len = len;
+	for (j.pack_at = 0; j.pack_at < count && more; j.pack_at++) {
+		buf_clear(&member);
+		job_pack_member(pack, len, j.pack_at, &member);
+		more = show_job(l, j, member.data, member.len);
+	}
+	buf_clear(&member);
+	return more;
+}
+
+/* Shows one, or all of a pack, as far as they are wanted; false: enough.  `lease` and due_ms say where it stands. */
+static bool show(const struct look *l, const char *member, size_t len, const char *lease,
+		 int64_t due_ms)
+{
+	int count = l->place == JOB_READY ? job_pack_count(member, len) : 0;
+
+	return count ? show_pack(l, member, len, count)
+		     : show_job(l, seen_at(l, lease, due_ms), member, len);
 }
 
 /* Bytes that a glob pattern gives a meaning to are escaped. */
@@ -247,7 +278,7 @@ int queue_bury(struct queue *q, const struct burial *v, int n, bool *gone, struc
 	struct redis_args a;
 	redisReply *reply = NULL;
 	bool told = false;
-	int n_keys = 3, rc;
+	int n_keys = 4, rc;
 
 	if (n < 1)
 		return 0;
@@ -257,17 +288,25 @@ int queue_bury(struct queue *q, const struct burial *v, int n, bool *gone, struc
 	redis_arg(&a, v->place == JOB_DELAYED ? q->keys.delayed : q->keys.ready[v->lane]);
 	redis_arg(&a, q->keys.dead);
 	redis_arg(&a, q->keys.outbox);
+	redis_arg(&a, q->keys.packed);
 	struct buf *entries = mem_zalloc((size_t)n * sizeof(*entries));
 	for (int i = 0; i < n; i++) {
 		burial_keys(q, &v[i], &heads[i], &keys[i]);
 		for (int k = 0; k < keys[i].n; k++, n_keys++)
 			redis_arg(&a, keys[i].v[k].name);
 	}
-	for (int i = 0, key = 4; i < n; key += keys[i++].n) {
+	redis_arg_int(&a, v->lane);
+	for (int i = 0, key = 5; i < n; key += keys[i++].n) {
 		if (v[i].id)
 			run_entry_print(&entries[i], &v[i].run, v[i].run.root ? "left" : "dead",
 					v[i].id);
+		/* Opened for the first of its jobs; the others stand alone then. */
+		bool same = i > 0 && v[i].pack && v[i - 1].pack &&
+			    v[i].pack_len == v[i - 1].pack_len &&
+			    memcmp(v[i].pack, v[i - 1].pack, v[i].pack_len) == 0;
+
 		redis_arg_bytes(&a, v[i].member, v[i].member_len);
+		redis_arg_bytes(&a, same || !v[i].pack ? "" : v[i].pack, same ? 0 : v[i].pack_len);
 		redis_arg_int(&a, v[i].failed_at_ms);
 		redis_arg_bytes(&a, v[i].letter, v[i].letter_len);
 		redis_arg(&a, buf_str(&entries[i]));

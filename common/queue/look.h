@@ -20,6 +20,10 @@ struct job_seen {
 	size_t payload_len;
 	const char *member; /* as it stands in its key */
 	size_t member_len;
+	const char *
+		pack; /* what it stands in with others, then `member` is what it would be alone; NULL: alone */
+	size_t pack_len;
+	int pack_at;       /* the how manieth */
 	int64_t due_ms;    /* delayed */
 	const char *lease; /* in flight: the field of flight:{p}, else NULL */
 	char epoch[64];    /* in flight: the worker's, "" otherwise */
@@ -65,8 +69,8 @@ int queue_shares(struct queue *q, struct shares *out, struct err *err)
 struct burial {
 	enum job_place place;
 	enum lane lane;
-	const char *member, *letter;
-	size_t member_len, letter_len;
+	const char *member, *pack, *letter; /* pack: NULL, or opened first (job_seen) */
+	size_t member_len, pack_len, letter_len;
 	int64_t failed_at_ms;
 	const char *id;     /* the header's, and its run: the run is told; id NULL: it has none */
 	struct run_ref run; /* its strings borrowed */

@@ -28,13 +28,34 @@ static int count(struct queue *q, const char *key, const char *low, const char *
 	return 0;
 }
 
-static int count_one(struct queue *q, const char *key, int64_t integration, int64_t *out,
-		     struct err *err)
+/* Jobs that share a member with others, of a lane or (not -1) of one integration there. */
+static int count_packed(struct queue *q, int lane, int64_t integration, int64_t *out,
+			struct err *err)
+{
+	char field[32];
+	redisReply *reply = NULL;
+
+	snprintf(field, sizeof(field), integration < 0 ? "%d" : "%d:%lld", lane,
+		 (long long)integration);
+	int rc = redis_callv(q->r, &reply, deadline(), err, "HGET", q->keys.packed, field, NULL);
+	if (rc < 0)
+		return rc;
+	*out += reply_int(reply);
+	freeReplyObject(reply);
+	return 0;
+}
+
+/* Ready jobs of a lane, or of one integration there. */
+static int count_ready(struct queue *q, int lane, int64_t integration, int64_t *out,
+		       struct err *err)
 {
 	char score[24];
+	int rc;
 
 	snprintf(score, sizeof(score), "%lld", (long long)integration);
-	return count(q, key, score, score, out, err);
+	rc = integration < 0 ? count(q, q->keys.ready[lane], "-inf", "+inf", out, err)
+			     : count(q, q->keys.ready[lane], score, score, out, err);
+	return rc == 0 && *out > 0 ? count_packed(q, lane, integration, out, err) : rc;
 }
 
 /* ---- one job's way ---- */
@@ -71,25 +92,22 @@ static int way_caps(struct queue *q, int64_t integration, struct job_way *w, str
 
 static int way_row(struct queue *q, const struct job_seen *j, struct job_way *w, struct err *err)
 {
-	const char *key = q->keys.ready[j->lane];
 	struct redis_args a;
-	redisReply *rank = NULL;
-	char below[24];
-	int64_t lower = 0;
+	redisReply *reply = NULL;
 
 	redis_args_init(&a);
-	redis_arg(&a, "ZRANK");
-	redis_arg(&a, key);
-	redis_arg_bytes(&a, j->member, j->member_len);
-	int rc = redis_call(q->r, &a, &rank, deadline(), err);
+	redis_arg(&a, q->keys.ready[j->lane]);
+	redis_arg_bytes(&a, j->pack ? j->pack : j->member, j->pack ? j->pack_len : j->member_len);
+	redis_arg_int(&a, j->integration);
+	int rc = redis_call_script(q->r, &lua_row, 1, &a, &reply, deadline(), err);
 	redis_args_clear(&a);
 	if (rc < 0)
 		return rc;
-	snprintf(below, sizeof(below), "(%lld", (long long)j->integration);
-	rc = count(q, key, "-inf", below, &lower, err);
-	w->before_row = rank->type == REDIS_REPLY_INTEGER ? rank->integer - lower : -1;
-	freeReplyObject(rank);
-	return rc;
+	w->before_row = reply_int(reply);
+	if (w->before_row >= 0 && j->pack)
+		w->before_row += j->pack_at;
+	freeReplyObject(reply);
+	return 0;
 }
 
 int queue_way(struct queue *q, const struct job_seen *j, struct job_way *out, struct err *err)
@@ -102,7 +120,7 @@ int queue_way(struct queue *q, const struct job_seen *j, struct job_way *out, st
 	for (int lane = LANE_HIGH; lane < (int)j->lane && rc == 0; lane++) {
 		int64_t n = 0;
 
-		rc = count(q, q->keys.ready[lane], "-inf", "+inf", &n, err);
+		rc = count_ready(q, lane, -1, &n, err);
 		w.before_lane += n;
 	}
 	if (rc == 0)
@@ -149,8 +167,9 @@ static void shares_caps(struct shares *s, const redisReply *control)
 }
 
 /* Whoever stands in one lane, integration by integration: one look each, however many jobs they have. */
-static int shares_ready(struct queue *q, struct shares *s, const char *key, struct err *err)
+static int shares_ready(struct queue *q, struct shares *s, int lane, struct err *err)
 {
+	const char *key = q->keys.ready[lane];
 	char after[24] = "-inf";
 
 	for (int n = 0; n < WALK_MAX; n++) {
@@ -166,7 +185,7 @@ static int shares_ready(struct queue *q, struct shares *s, const char *key, stru
 		freeReplyObject(first);
 		if (end)
 			break;
-		rc = count_one(q, key, integration, &jobs, err);
+		rc = count_ready(q, lane, integration, &jobs, err);
 		if (rc < 0)
 			return rc;
 		share_of(s, integration)->ready += jobs;
@@ -203,7 +222,7 @@ int queue_shares(struct queue *q, struct shares *out, struct err *err)
 	freeReplyObject(control);
 	freeReplyObject(busy);
 	for (int lane = LANE_HIGH; lane <= LANE_LOW && rc == 0; lane++)
-		rc = shares_ready(q, &s, q->keys.ready[lane], err);
+		rc = shares_ready(q, &s, lane, err);
 	if (rc < 0) {
 		free(s.v);
 		return rc;

@@ -57,6 +57,7 @@ void queue_keys_init(struct queue_keys *k, const char *partner)
 	key(k->dead, "dead", partner, "");
 	key(k->outbox, "outbox", partner, "");
 	key(k->breakers, "breaker", partner, "");
+	key(k->packed, "packed", partner, "");
 }
 
 void args_lanes(struct redis_args *a, const char keys[4][KEY_MAX])

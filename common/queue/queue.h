@@ -143,6 +143,7 @@ struct queue_control {
 		char *host;
 	} * hosts;
 	int n_hosts; /* others than `host` */
+	bool past_breakers; /* jobs are claimed behind an open breaker too: they may have an answer without a call */
 };
 /* Waits.  Replaces the whole hash and puts back into the ring whoever may run again. */
 int queue_control_set(struct queue *q, const struct queue_control *c, int64_t deadline_ms,

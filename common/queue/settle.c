@@ -200,12 +200,13 @@ static void batch_send(struct settle_batch *b)
 		redis_arg(&a, k->dead);
 		redis_arg(&a, k->outbox);
 		redis_arg(&a, k->seq);
-		int n_keys = 13;
+		redis_arg(&a, k->packed);
+		int n_keys = 14;
 		for (int i = 0; i < b->n; n_keys += keys_of(b->jobs[i++])) {
 			settle_key_names(b->jobs[i], &a);
 			settle_note_names(b->jobs[i], &a);
 		}
-		for (int i = 0, key = 14; i < b->n; key += keys_of(b->jobs[i++]))
+		for (int i = 0, key = 15; i < b->n; key += keys_of(b->jobs[i++]))
 			settle_args(b->jobs[i], key, &a);
 		redis_send_script(b->q->r, &lua_settle, n_keys, &a, batch_answered, b);
 	}

@@ -27,22 +27,40 @@ enum {
 	LANE,
 	FAILED_AT,
 	LETTER,
+	JOB, /* whose outcome is to be kept, else NULL */
+	FIRST_SEEN,
 	COLUMNS
 };
 
 /* A letter of a job that died again after its replay has the same id and a later time: it is
- * dead once more.  Anything else that is there already is left alone. */
+ * dead once more.  Anything else that is there already is left alone.
+ * Who ended no job of its own (a crashed process, an operator) wrote no outcome: that is made up for here. */
 static const char copy_sql[] =
-	"INSERT INTO dead_letters AS d (id, partner, integration_id, task, class, rule, error,"
+	"WITH f AS (SELECT * FROM unnest($1::text[], $2::text[], $3::int8[], $4::text[],"
+	" $5::text[], $6::text[], $7::text[], $8::text[], $9::int8[],"
+	" $10::text[], $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::timestamptz[])"
+	" AS f (id, partner, integration_id, task, class, rule, error, at_step, attempts, worker,"
+	" lane, failed_at, letter, job, first_seen)),"
+	" ended AS (INSERT INTO outcomes AS o (queue, job_id, task, integration_id, state, why,"
+	" class, error, attempts, worker, first_seen, ended_at)"
+	" SELECT DISTINCT ON (f.partner, f.job) f.partner, f.job, f.task, f.integration_id,"
+	" CASE WHEN f.class IN ('cancelled', 'purged') THEN 'dropped' ELSE 'dead' END,"
+	" CASE WHEN f.class IN ('cancelled', 'purged') THEN f.class END,"
+	" CASE WHEN f.class NOT IN ('cancelled', 'purged') THEN f.class END, f.error,"
+	" coalesce(f.attempts, 0), f.worker, coalesce(f.first_seen, f.failed_at), f.failed_at"
+	" FROM f WHERE f.job IS NOT NULL ORDER BY f.partner, f.job, f.failed_at DESC"
+	" ON CONFLICT (queue, job_id) DO UPDATE SET task = excluded.task, integration_id ="
+	" excluded.integration_id, run_id = NULL, state = excluded.state, why = excluded.why,"
+	" class = excluded.class, error = excluded.error, result = NULL, attempts ="
+	" excluded.attempts, worker = excluded.worker, first_seen = excluded.first_seen, ended_at"
+	" = excluded.ended_at WHERE excluded.ended_at > o.ended_at AND (o.state, o.class, o.why)"
+	" IS DISTINCT FROM (excluded.state, excluded.class, excluded.why))"
+	" INSERT INTO dead_letters AS d (id, partner, integration_id, task, class, rule, error,"
 	" at_step, attempts, worker, lane, failed_at, letter)"
 	" SELECT DISTINCT ON (f.id) f.id, f.partner, f.integration_id, f.task, f.class, f.rule,"
 	" f.error, f.at_step, f.attempts, f.worker,"
 	" f.lane, f.failed_at, f.letter::json"
-	" FROM unnest($1::text[], $2::text[], $3::int8[], $4::text[], $5::text[], $6::text[],"
-	" $7::text[], $8::text[], $9::int8[],"
-	" $10::text[], $11::text[], $12::timestamptz[], $13::text[])"
-	" AS f (id, partner, integration_id, task, class, rule, error, at_step, attempts, worker,"
-	" lane, failed_at, letter)"
+	" FROM f"
 	" ORDER BY f.id, f.failed_at DESC"
 	" ON CONFLICT (id) DO UPDATE SET integration_id = excluded.integration_id, task ="
 	" excluded.task, class = excluded.class,"
@@ -143,6 +161,26 @@ cJSON *deadletter_read(const char *text, size_t len, char id[DEADLETTER_ID_MAX])
 	return NULL;
 }
 
+/* The job's name where it asked for a row of its end ("record": true). */
+static void add_record(struct pg_array a[COLUMNS], const cJSON *letter)
+{
+	const char *text = letter ? json_str(letter, "payload") : NULL;
+	const char *id = letter ? json_str(letter, "job") : NULL;
+	int64_t seen_ms;
+	cJSON *job = NULL;
+
+	if (text && strstr(text, "\"record\"") &&
+	    json_parse(text, strlen(text), strlen(text), &job, NULL) < 0)
+		job = NULL;
+	add_text(&a[JOB],
+		 cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(job, "record")) ? id : NULL);
+	cJSON_Delete(job);
+	if (letter && json_int(letter, "first_seen", &seen_ms))
+		pg_array_time_us(&a[FIRST_SEEN], seen_ms * 1000);
+	else
+		pg_array_null(&a[FIRST_SEEN]);
+}
+
 static void add_letter(struct pg_array a[COLUMNS], const char *text, size_t len)
 {
 	char id[DEADLETTER_ID_MAX];
@@ -167,6 +205,7 @@ static void add_letter(struct pg_array a[COLUMNS], const char *text, size_t len)
 	add_text(&a[AT_STEP], letter ? json_str(letter, "where") : NULL);
 	add_text(&a[WORKER], letter ? json_str(letter, "worker") : NULL);
 	add_text(&a[LANE], letter ? json_str(letter, "lane") : NULL);
+	add_record(a, letter);
 	cJSON_Delete(letter);
 }
 
@@ -177,9 +216,9 @@ static int copy(struct pg *p, const char *partner, const char *const *letters, c
 	struct pg_array a[COLUMNS];
 
 	for (int c = 0; c < COLUMNS; c++)
-		pg_array_init(&a[c], c == INTEGRATION || c == ATTEMPTS ? PG_INT8
-				     : c == FAILED_AT                  ? PG_TIMESTAMPTZ
-								       : PG_TEXT);
+		pg_array_init(&a[c], c == INTEGRATION || c == ATTEMPTS   ? PG_INT8
+				     : c == FAILED_AT || c == FIRST_SEEN ? PG_TIMESTAMPTZ
+									 : PG_TEXT);
 	for (int i = 0; i < n; i++) {
 		add_text(&a[PARTNER], partner);
 		add_letter(a, letters[i], lens[i]);

@@ -13,7 +13,7 @@ static const char select_integrations[] =
 	"SELECT i.id, i.company_id, c.name, i.partner, i.environment, i.base_url, i.status,"
 	" i.status_reason, i.settings,"
 	" (extract(epoch FROM i.created_at) * 1000)::int8, (extract(epoch FROM i.last_success_at)"
-	" * 1000)::int8"
+	" * 1000)::int8, nullif(i.overrides, '{}')"
 	" FROM integrations i LEFT JOIN companies c ON c.id = i.company_id";
 
 void integration_clear(struct integration *i)
@@ -24,6 +24,7 @@ void integration_clear(struct integration *i)
 	free(i->base_url);
 	free(i->status);
 	free(i->status_reason);
+	free(i->overrides);
 	cJSON_Delete(i->settings);
 	*i = (struct integration){ 0 };
 }
@@ -52,6 +53,7 @@ static void read_integration(const PGresult *r, int row, struct integration *out
 		.settings = read_settings(pg_get(r, row, 8)),
 		.created_ms = pg_get_int(r, row, 9),
 		.last_success_ms = pg_get_int(r, row, 10),
+		.overrides = query_dup(r, row, 11),
 	};
 }
 
@@ -193,6 +195,34 @@ int integration_set_status(struct pg *p, int64_t id, const char *status, const c
 		"UPDATE integrations SET status_since = CASE WHEN status = $2 THEN status_since"
 		" ELSE now() END,"
 		" status = $2, status_reason = $3 WHERE id = $1",
+		&params, NULL, err);
+	if (rc == -ENOENT)
+		return err_set(err, rc, ERR_BAD_JOB, "integration", "no integration %lld",
+			       (long long)id);
+	return rc;
+}
+
+int integration_change(struct pg *p, int64_t id, const struct integration_change *change,
+		       struct err *err)
+{
+	struct buf settings = BUF_INIT;
+	struct pg_params params;
+	int rc;
+
+	if (change->settings)
+		json_print(change->settings, &settings);
+	pg_params_init(&params);
+	pg_int(&params, id);
+	pg_text(&params, change->base_url);
+	pg_text(&params, settings.data);
+	pg_text(&params, change->overrides);
+	buf_clear(&settings);
+	rc = query_some(
+		p,
+		"UPDATE integrations SET"
+		" base_url = CASE WHEN $2::text IS NULL THEN base_url ELSE nullif($2, '') END,"
+		" settings = settings || coalesce($3::jsonb, '{}'),"
+		" overrides = coalesce($4::jsonb, overrides) WHERE id = $1",
 		&params, NULL, err);
 	if (rc == -ENOENT)
 		return err_set(err, rc, ERR_BAD_JOB, "integration", "no integration %lld",

@@ -14,6 +14,9 @@ void partner_state_clear(struct partner_state *s)
 		free(s->homes[i].base_url);
 	}
 	free(s->homes);
+	for (int i = 0; i < s->n_limits; i++)
+		free(s->limits[i].name);
+	free(s->limits);
 	*s = (struct partner_state){ 0 };
 }
 
@@ -31,6 +34,20 @@ static const char over_sql[] =
 static const char homes_sql[] =
 	"SELECT id, environment, base_url FROM integrations WHERE partner = $1"
 	" AND (base_url IS NOT NULL OR environment <> 'production') ORDER BY id";
+
+static const char limits_sql[] =
+	"SELECT name, window_ms, calls FROM limit_overrides WHERE partner = $1 ORDER BY name, window_ms";
+
+static void read_limits(const PGresult *r, struct partner_state *out)
+{
+	out->n_limits = PQntuples(r);
+	out->limits = mem_alloc(sizeof(*out->limits) * (size_t)(out->n_limits + 1));
+	for (int i = 0; i < out->n_limits; i++) {
+		out->limits[i].name = query_dup(r, i, 0);
+		out->limits[i].window_ms = pg_get_int(r, i, 1);
+		out->limits[i].calls = pg_get_int(r, i, 2);
+	}
+}
 
 static void read_homes(const PGresult *r, struct partner_state *out)
 {
@@ -56,16 +73,17 @@ static void read_over(const PGresult *r, struct partner_state *out)
 int partner_state_get(struct pg *p, const char *partner, struct partner_state *out, struct err *err)
 {
 	struct pg_params params;
-	struct pg_statement st[4] = { { ensure_sql, &params },
+	struct pg_statement st[5] = { { ensure_sql, &params },
 				      { state_sql, &params },
 				      { over_sql, &params },
-				      { homes_sql, &params } };
-	PGresult *res[4] = { NULL, NULL, NULL, NULL };
+				      { homes_sql, &params },
+				      { limits_sql, &params } };
+	PGresult *res[5] = { NULL, NULL, NULL, NULL, NULL };
 	int rc;
 
 	pg_params_init(&params);
 	pg_text(&params, partner);
-	rc = pg_exec_all(p, st, 4, res, query_deadline(), err);
+	rc = pg_exec_all(p, st, 5, res, query_deadline(), err);
 	pg_params_clear(&params);
 	if (rc == 0) {
 		*out = (struct partner_state){
@@ -75,8 +93,9 @@ int partner_state_get(struct pg *p, const char *partner, struct partner_state *o
 		};
 		read_over(res[2], out);
 		read_homes(res[3], out);
+		read_limits(res[4], out);
 	}
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		PQclear(res[i]);
 	return rc;
 }

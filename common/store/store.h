@@ -11,6 +11,7 @@
 #include "common/base/err.h"
 #include "common/base/json.h"
 #include "common/io/pg.h"
+#include "common/store/rows.h"
 
 /* ---- company.c ---- */
 /* -EEXIST, -EINVAL (empty, or a number: an id could not be told from it). */
@@ -32,6 +33,7 @@ struct integration {
 	char *status;                        /* active | paused | auth_broken */
 	char *status_reason;                 /* NULL if none */
 	cJSON *settings;                     /* object; {} if none */
+	char *overrides;                     /* JSON (drivers/kit/overlay.h); NULL: none */
 	int64_t created_ms, last_success_ms; /* 0 = never */
 };
 void integration_clear(struct integration *i);
@@ -54,6 +56,13 @@ int integration_each(struct pg *p, int64_t company_id, const char *partner, cons
 	__attribute__((warn_unused_result));
 int integration_set_status(struct pg *p, int64_t id, const char *status, const char *reason,
 			   struct err *err) __attribute__((warn_unused_result));
+/* NULL: left as it is.  base_url "": the manifest's again.  settings: those named, beside what is there.  -ENOENT. */
+struct integration_change {
+	const char *base_url, *overrides;
+	const cJSON *settings;
+};
+int integration_change(struct pg *p, int64_t id, const struct integration_change *change,
+		       struct err *err) __attribute__((warn_unused_result));
 int integration_touch_success(struct pg *p, int64_t id, struct err *err)
 	__attribute__((warn_unused_result));
 
@@ -84,6 +93,11 @@ struct partner_state {
 		char *environment, *base_url; /* base_url NULL: the manifest's */
 	} * homes;
 	int n_homes; /* integrations that call another host than the manifest's production */
+	struct {
+		char *name; /* of a limit's scope */
+		int64_t window_ms, calls;
+	} * limits;
+	int n_limits; /* set by hand */
 };
 void partner_state_clear(struct partner_state *s);
 int partner_state_get(struct pg *p, const char *partner, struct partner_state *out, struct err *err)
@@ -92,6 +106,20 @@ int partner_bump_generation(struct pg *p, const char *partner, int64_t *generati
 	__attribute__((warn_unused_result)); /* Redis lost it: a greater one */
 int partner_set_paused(struct pg *p, const char *partner, bool paused, const char *reason,
 		       struct err *err) __attribute__((warn_unused_result));
+
+/* ---- override.c: limits set by hand; whoever changes them mirrors them ---- */
+struct limit_override {
+	const char *partner, *scope; /* scope: in the command's words */
+	int64_t integration_id;      /* for which it was set */
+	int64_t window_ms, calls;
+};
+/* The same for each of the scopes with these names, all or none. */
+int limit_override_put(struct pg *p, const struct limit_override *o, const char *const *names,
+		       int n, struct err *err) __attribute__((warn_unused_result));
+/* Takes them back.  prefix NULL, or: those too of this scope whose names begin so. */
+int limit_override_drop(struct pg *p, const struct limit_override *o, const char *const *names,
+			int n, const char *prefix, struct err *err)
+	__attribute__((warn_unused_result));
 
 /* ---- credential.c: sealed JSON, context "credential:ID" / "token:ID" ---- */
 int credential_get(struct pg *p, const struct keyring *k, int64_t integration_id,
@@ -243,5 +271,10 @@ int migrate_run(const char *url, migrate_fn applied, void *arg, struct err *err)
 /* 0 the schema is at (or beyond) what this binary needs | -ENODATA: not migrated: err says which
  * command to run. Waits. */
 int migrate_check(struct pg *p, struct err *err) __attribute__((warn_unused_result));
+
+/* ---- look_row.c ---- */
+/* One row as an object by columns, without its extra.  Waits.  -ENOENT (err untouched): there is none, or it is deleted. */
+int row_look(struct pg *p, enum row_table table, int64_t integration_id, const char *external_id,
+	     cJSON **out, struct err *err) __attribute__((warn_unused_result));
 
 #endif

@@ -12,7 +12,7 @@
 #define STORE_AGAIN_MS 10000
 
 struct auth_store *auth_store_new(struct redis *r, struct pg *p, struct keyring *k,
-				  const char *epoch)
+				  const char *epoch, bool beats)
 {
 	struct auth_store *a = mem_new(struct auth_store);
 
@@ -20,6 +20,7 @@ struct auth_store *auth_store_new(struct redis *r, struct pg *p, struct keyring 
 	a->pg = p;
 	a->keyring = k;
 	a->epoch = mem_strdup(epoch ? epoch : "");
+	a->beats = epoch && beats;
 	return a;
 }
 
@@ -79,26 +80,14 @@ char *auth_key(const char *what, const struct caller *c)
 
 static bool has_token(const struct manifest *m)
 {
-	return m->auth.kind == AUTH_OAUTH2_CLIENT || m->auth.kind == AUTH_HOOK;
+	return m->auth.kind == AUTH_OAUTH2_CLIENT || m->auth.kind == AUTH_TWO_STEP ||
+	       m->auth.kind == AUTH_HOOK || auth_has_grant(m);
 }
 
-/* In place of names that the manifest leaves to the kind. */
 const char *const *auth_needs(const struct manifest *m, int *n)
 {
-	static const char *const api_key[] = { "api_key" }, *const token[] = { "token" },
-				 *const basic[] = { "username", "password" },
-				 *const client[] = { "client_id", "client_secret" };
-
 	*n = m->auth.n_needs;
-	if (*n > 0 || m->auth.kind == AUTH_SIGNED || m->auth.kind == AUTH_HOOK)
-		return m->auth.needs;
-	*n = m->auth.kind == AUTH_NONE                                          ? 0
-	     : m->auth.kind == AUTH_BASIC || m->auth.kind == AUTH_OAUTH2_CLIENT ? 2
-										: 1;
-	return m->auth.kind == AUTH_BASIC           ? basic
-	       : m->auth.kind == AUTH_OAUTH2_CLIENT ? client
-	       : m->auth.kind == AUTH_BEARER        ? token
-						    : api_key;
+	return m->auth.needs;
 }
 
 int auth_credentials_check(const struct manifest *m, const cJSON *credentials, struct err *err)
@@ -252,6 +241,17 @@ static void append_basic(const struct auth_entry *e, const char *user, const cha
 	secret_free_buf(&pair);
 }
 
+/* What would end the cookie is written as in a URL. */
+static void append_cookie(const char *value, struct buf *out)
+{
+	for (; *value; value++) {
+		if (*value > ' ' && *value < 127 && !strchr("\",;\\", *value))
+			buf_putc(out, *value);
+		else
+			http_escape(out, value, 1);
+	}
+}
+
 static void append_value(const struct manifest *m, const struct auth_entry *e, struct buf *out)
 {
 	int n;
@@ -265,9 +265,14 @@ static void append_value(const struct manifest *m, const struct auth_entry *e, s
 	}
 	value = has_token(m) ? secret_reveal(&e->token.access)
 			     : credential_field(&e->credential, needs[0]);
-	if (m->auth.place == AUTH_IN_HEADER && m->auth.prefix)
+	if (m->auth.place == AUTH_IN_COOKIE)
+		buf_printf(out, "%s=", m->auth.name);
+	if (m->auth.place != AUTH_IN_QUERY && m->auth.prefix)
 		buf_puts(out, m->auth.prefix);
-	buf_puts(out, value ? value : "");
+	if (m->auth.place == AUTH_IN_COOKIE)
+		append_cookie(value ? value : "", out);
+	else
+		buf_puts(out, value ? value : "");
 }
 
 int auth_value(struct auth_store *a, struct caller *c, struct buf *out, uint64_t *version,
@@ -316,8 +321,10 @@ static int token_refused(struct auth_store *a, struct caller *c, struct auth_ent
 		redis_args_clear(&args);
 		free(key);
 	}
-	if (rc >= 0 && e->version == refused)
+	if (rc >= 0 && e->version == refused) {
+		e->refused_minted_ms = e->token.minted_ms;
 		token_clear(&e->token);
+	}
 out:
 	buf_clear(&sealed);
 	return rc < 0 ? rc : 0;

@@ -4,7 +4,8 @@
  * A token endpoint that fails is left alone for a while by all workers.
  *
  * Keys, all of the partner's slot: token:{p}:ID, tokenlock:{p}:ID, tokenfail:{p}:ID (JSON: when it failed, how often in a
- * row, why), mints:{p}:ID (zset), cred:{p}:ID (the sealed credential, 1 h; delete it where a credential is changed). */
+ * row, why), mints:{p}:ID (zset), cred:{p}:ID (the sealed credential, 1 h; delete it where a credential is changed),
+ * grant:{p}:ID (a pair of tokens on its way to Postgres). */
 #ifndef DRIVERS_KIT_AUTH_H
 #define DRIVERS_KIT_AUTH_H
 
@@ -12,7 +13,7 @@
 
 struct auth_store; /* inside the door: process cache of tokens and credentials, bounded */
 struct auth_store *auth_store_new(struct redis *r, struct pg *p, struct keyring *k,
-				  const char *epoch);
+				  const char *epoch, bool beats);
 void auth_store_free(struct auth_store *a);
 
 /* Waits.  Makes sure that the process has a credential, or a token that may be used now.
@@ -32,6 +33,8 @@ int auth_refused(struct auth_store *a, struct caller *c, uint64_t version, struc
  * credential is dropped; their own memory follows within 5 s. */
 int auth_forget(struct redis *r, const char *partner, int64_t integration_id, int64_t deadline_ms,
 		struct err *err) __attribute__((warn_unused_result));
+/* What a person is to do about an integration whose auth is broken.  Appends. */
+void auth_todo(const struct manifest *m, int64_t integration_id, struct buf *out);
 /* Checks a credential's JSON against the manifest's `needs`; err names the missing ones. Does not wait. */
 int auth_credentials_check(const struct manifest *m, const cJSON *credentials, struct err *err)
 	__attribute__((warn_unused_result));

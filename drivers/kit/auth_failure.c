@@ -161,30 +161,49 @@ int auth_forget(struct redis *r, const char *partner, int64_t integration_id, in
 	return rc;
 }
 
+void auth_todo(const struct manifest *m, int64_t integration_id, struct buf *out)
+{
+	if (auth_has_grant(m))
+		buf_printf(
+			out,
+			"let somebody who may do so sign in at the partner: longshore integration"
+			" authorize %lld",
+			(long long)integration_id);
+	else
+		buf_printf(out,
+			   "check the account at the partner, store valid credentials, then: "
+			   "longshore integration resume %lld",
+			   (long long)integration_id);
+}
+
 int auth_broken(struct auth_store *a, struct caller *c, const char *reason, struct err *err)
 {
 	const struct integration *i = c->integration;
 	const char *partner = c->driver->manifest->title ? c->driver->manifest->title
 							 : c->driver->manifest->partner;
-	char *scope = mem_printf("integration:%lld", (long long)i->id), *what, *todo;
+	char *scope = mem_printf("integration:%lld", (long long)i->id), *what, *shown;
+	struct buf todo = BUF_INIT;
 	struct err why = { 0 };
 	int rc;
 
-	what = mem_printf("%s refuses the credentials of integration %lld%s%s: %s", partner,
+	what = mem_printf("%s %s integration %lld%s%s: %s", partner,
+			  auth_has_grant(c->driver->manifest) ? "does not let us act for"
+							      : "refuses the credentials of",
 			  (long long)i->id, i->company ? " of " : "", i->company ? i->company : "",
 			  reason);
-	todo = mem_printf("check the account at the partner, store valid credentials, then: "
-			  "longshore integration resume %lld",
-			  (long long)i->id);
-	rc = integration_set_status(a->pg, i->id, "auth_broken", reason, &why);
+	auth_todo(c->driver->manifest, i->id, &todo);
+	shown = mem_printf("%s; %s", reason, buf_str(&todo));
+	rc = integration_set_status(a->pg, i->id, "auth_broken", shown, &why);
 	if (rc == 0)
-		rc = alert_raise(a->pg, "auth_broken", "critical", scope, what, todo, &why);
+		rc = alert_raise(a->pg, "auth_broken", "critical", scope, what, buf_str(&todo),
+				 &why);
 	if (rc < 0)
 		log_event(LOG_ERROR, "auth_broken_not_marked", LS("reason", why.text));
 	log_event(LOG_ERROR, "auth_broken", LI("integration_id", i->id), LS("reason", reason));
 	err_set(err, -EACCES, ERR_AUTH, "auth_broken", "%s", what);
 	free(scope);
 	free(what);
-	free(todo);
+	free(shown);
+	buf_clear(&todo);
 	return -EACCES;
 }

@@ -11,6 +11,7 @@
 #define CREDENTIAL_CACHED_MS 3600000 /* sealed, in Redis (A3) */
 #define CREDENTIAL_REREAD_MS 5000
 #define TOKEN_LOCK_MS 35000 /* the token call's 30 s and the way to Redis and back */
+#define GRANT_STORE_MS 30000
 #define TOKEN_LIFE_DEFAULT_MS 3600000
 #define TOKEN_YOUNG_MS 60000  /* refused at this age, another one would be as well */
 #define FAILURE_KEPT_MS 30000 /* a token endpoint that failed is left alone so long, then longer */
@@ -46,8 +47,9 @@ struct auth_entry {
 	int64_t credential_until_ms; /* 0: none */
 	int64_t reread_until_ms;     /* after a refusal: Postgres was asked already */
 	struct token token;
-	int64_t store_again_ms; /* the token is not in Redis: try then; 0: it is */
-	int failed_rc;          /* 0: none */
+	int64_t refused_minted_ms; /* a token of then, or older, was refused */
+	int64_t store_again_ms;    /* the token is not in Redis: try then; 0: it is */
+	int failed_rc;             /* 0: none */
 	struct err failed;
 	int64_t failed_until_ms; /* remembered so long … */
 	int64_t again_ms;        /* … and when it is worth another try */
@@ -58,6 +60,7 @@ struct auth_store {
 	struct pg *pg;
 	struct keyring *keyring;
 	char *epoch;
+	bool beats;
 	uint64_t versions;
 	struct idmap entries;
 };
@@ -78,6 +81,13 @@ bool token_is_valid(const struct auth_store *a, const struct auth_entry *e);
 bool token_is_due(const struct auth_store *a, const struct auth_entry *e,
 		  const struct manifest *m); /* to be refreshed */
 void token_clear(struct token *t);
+/* Is a token that stands elsewhere good for anything, and not older than what we have? */
+bool token_may_serve(const struct auth_store *a, const struct auth_entry *e, const struct token *t);
+void token_take(struct auth_store *a, struct auth_entry *e,
+		struct token *t); /* becomes the entry's */
+/* Members of a JSON object, without its braces; and back: -EINVAL. */
+void token_print(const struct token *t, struct buf *out);
+int token_from(const cJSON *root, struct token *out) __attribute__((warn_unused_result));
 int token_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
 	__attribute__((warn_unused_result));
 /* Takes what Redis has, if that is valid.  1 taken (also: the same again), 0 nothing there, <0.  *sealed (may be NULL): as it stands there. */
@@ -86,13 +96,18 @@ int token_fetch(struct auth_store *a, struct caller *c, struct auth_entry *e, st
 int token_store(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
 	__attribute__((warn_unused_result));
 
-/* auth_mint.c.  Waits.  Asks the partner: counted, sent, read. The token is in *out. */
+/* auth_mint.c.  Waits.  Asks the partner: counted, sent, read.  0: the token is in *out; 1: another one was found, which is the entry's now. */
 int token_mint(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,
 	       struct err *err) __attribute__((warn_unused_result));
 
 /* hook_login.c.  Waits.  As token_mint, by the dialogue of the driver's C. */
 int login_token(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,
 		bool *broken, struct err *err) __attribute__((warn_unused_result));
+
+/* auth_grant.c.  As token_mint, with a refresh token. */
+bool auth_has_grant(const struct manifest *m);
+int grant_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,
+		struct err *err) __attribute__((warn_unused_result));
 
 /* auth_failure.c: the token endpoint's failures, shared by all workers. */
 int failure_recall(struct auth_store *a, struct caller *c, struct auth_entry *e,

@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/io/loop.h"
+#include "common/queue/queue.h"
 
 #define TOKEN_SLACK_MS 5000 /* not sent this close to its end: it would end on the way */
 #define TOKEN_MAX_BYTES (64 * 1024)
@@ -16,6 +17,7 @@
 #define STORE_TRIES 3
 #define STORE_AGAIN_MS 2000
 #define CONTEXT_MAX 48
+#define OWNER_BEATS ":beats" /* at the end of a lock's owner: a worker with a heartbeat */
 
 void token_clear(struct token *t)
 {
@@ -37,6 +39,12 @@ static bool valid(const struct auth_store *a, const struct token *t)
 	       redis_now_ms(a->redis) < t->expires_ms - early_ms(t, TOKEN_SLACK_MS);
 }
 
+bool token_may_serve(const struct auth_store *a, const struct auth_entry *e, const struct token *t)
+{
+	return valid(a, t) && t->minted_ms > e->refused_minted_ms &&
+	       t->minted_ms >= e->token.minted_ms;
+}
+
 bool token_is_valid(const struct auth_store *a, const struct auth_entry *e)
 {
 	return valid(a, &e->token);
@@ -54,28 +62,40 @@ static const char *context_of(const struct caller *c, char out[CONTEXT_MAX])
 	return out;
 }
 
-static int token_parse(const struct secret *text, struct token *out)
+int token_from(const cJSON *root, struct token *out)
 {
-	const char *access;
-	cJSON *root = NULL;
-	int rc = json_parse(secret_reveal(text), text->len, TOKEN_MAX_BYTES, &root, NULL);
+	const char *access = json_str(root, "access_token");
 
-	if (rc < 0)
-		return rc;
-	access = json_str(root, "access_token");
 	if (access && json_int(root, "expires_at_ms", &out->expires_ms) &&
 	    json_int(root, "usable_at_ms", &out->usable_ms) &&
 	    json_int(root, "minted_at_ms", &out->minted_ms)) {
 		secret_set(&out->access, access, strlen(access));
 		secret_zero((char *)access, strlen(access));
-	} else {
-		rc = -EINVAL;
+		return 0;
 	}
+	return -EINVAL;
+}
+
+static int token_parse(const struct secret *text, struct token *out)
+{
+	cJSON *root = NULL;
+	int rc = json_parse(secret_reveal(text), text->len, TOKEN_MAX_BYTES, &root, NULL);
+
+	if (rc == 0)
+		rc = token_from(root, out);
 	cJSON_Delete(root);
 	return rc;
 }
 
-static void token_take(struct auth_store *a, struct auth_entry *e, struct token *t)
+void token_print(const struct token *t, struct buf *out)
+{
+	buf_puts(out, "\"access_token\":");
+	json_quote(out, secret_reveal(&t->access), t->access.len);
+	buf_printf(out, ",\"expires_at_ms\":%lld,\"usable_at_ms\":%lld,\"minted_at_ms\":%lld",
+		   (long long)t->expires_ms, (long long)t->usable_ms, (long long)t->minted_ms);
+}
+
+void token_take(struct auth_store *a, struct auth_entry *e, struct token *t)
 {
 	bool same = secret_equal(secret_reveal(&e->token.access), e->token.access.len,
 				 secret_reveal(&t->access), t->access.len);
@@ -102,7 +122,7 @@ static int take_sealed(struct auth_store *a, struct caller *c, struct auth_entry
 		log_event(LOG_WARN, "token_unreadable", LI("errno", -rc));
 		return 0;
 	}
-	if (!valid(a, &t) || t.minted_ms < e->token.minted_ms) {
+	if (!token_may_serve(a, e, &t)) {
 		token_clear(&t);
 		return 0;
 	}
@@ -138,10 +158,9 @@ static int token_seal(struct auth_store *a, struct caller *c, const struct token
 	int rc;
 
 	buf_reserve(&json, t->access.len * 6 + 256); /* never moved: no copies are left behind */
-	buf_puts(&json, "{\"access_token\":");
-	json_quote(&json, secret_reveal(&t->access), t->access.len);
-	buf_printf(&json, ",\"expires_at_ms\":%lld,\"usable_at_ms\":%lld,\"minted_at_ms\":%lld}",
-		   (long long)t->expires_ms, (long long)t->usable_ms, (long long)t->minted_ms);
+	buf_putc(&json, '{');
+	token_print(t, &json);
+	buf_putc(&json, '}');
 	rc = crypto_seal(a->keyring, context_of(c, context), json.data, json.len, out);
 	secret_free_buf(&json);
 	return rc;
@@ -188,13 +207,20 @@ static void store_or_later(struct auth_store *a, struct caller *c, struct auth_e
 		log_event(LOG_WARN, "token_not_stored", LS("reason", why.text));
 }
 
-static int lock(struct auth_store *a, const char *key, const char *owner, struct err *err)
+/* A pair of tokens is stored twice before it is used. */
+static int64_t lock_ms(const struct caller *c)
+{
+	return TOKEN_LOCK_MS + (auth_has_grant(c->driver->manifest) ? GRANT_STORE_MS : 0);
+}
+
+static int lock(struct auth_store *a, const char *key, const char *owner, int64_t life_ms,
+		struct err *err)
 {
 	redisReply *reply = NULL;
 	char life[24];
 	int rc;
 
-	snprintf(life, sizeof(life), "%d", TOKEN_LOCK_MS);
+	snprintf(life, sizeof(life), "%lld", (long long)life_ms);
 	rc = redis_callv(a->redis, &reply, loop_now_ms() + REDIS_PATIENCE_MS, err, "SET", key,
 			 owner, "NX", "PX", life, NULL);
 	if (rc < 0)
@@ -232,7 +258,8 @@ static int renew_locked(struct auth_store *a, struct caller *c, struct auth_entr
 		failure_note(a, c, e, rc, err);
 		return rc;
 	}
-	token_take(a, e, &fresh);
+	if (rc == 0)
+		token_take(a, e, &fresh);
 	store_or_later(a, c, e);
 	failure_forget(a, c, e);
 	return 0;
@@ -253,28 +280,59 @@ static int renew_with_lock(struct auth_store *a, struct caller *c, struct auth_e
 {
 	int rc;
 
-	deadline_shift(TOKEN_LOCK_MS);
+	deadline_shift(lock_ms(c));
 	rc = renew_locked(a, c, e, err);
-	deadline_shift(-(int64_t)TOKEN_LOCK_MS);
+	deadline_shift(-lock_ms(c));
 	unlock(a, key, owner);
 	return rc;
 }
 
+/* Nobody waits for the end of a lock whose worker is known to be dead: its heartbeat is gone, and Redis has been there
+ * long enough for a living one to have come back. */
+static bool unlock_dead(struct auth_store *a, const char *key)
+{
+	redisReply *reply = NULL, *beat = NULL;
+	const char *end;
+	char *worker = NULL;
+	bool dead = false;
+
+	if (redis_same_run_ms(a->redis) < QUEUE_HEARTBEAT_MS + QUEUE_REAP_GRACE_MS ||
+	    redis_callv(a->redis, &reply, loop_now_ms() + REDIS_PATIENCE_MS, NULL, "GET", key,
+			NULL) < 0)
+		return false;
+	end = reply->type == REDIS_REPLY_STRING ? strchr(reply->str, ':') : NULL;
+	if (end && strcmp(end + strlen(end) - strlen(OWNER_BEATS), OWNER_BEATS) == 0)
+		worker = mem_printf("worker:{longshore}:%.*s", (int)(end - reply->str), reply->str);
+	if (worker && redis_callv(a->redis, &beat, loop_now_ms() + REDIS_PATIENCE_MS, NULL,
+				  "EXISTS", worker, NULL) == 0)
+		dead = beat->type == REDIS_REPLY_INTEGER && beat->integer == 0;
+	if (dead) {
+		log_event(LOG_WARN, "token_lock_of_a_dead_worker", LS("owner", reply->str));
+		unlock(a, key, reply->str);
+	}
+	freeReplyObject(reply);
+	freeReplyObject(beat);
+	free(worker);
+	return dead;
+}
+
 int token_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
 {
-	int64_t until_ms = loop_now_ms() + TOKEN_LOCK_MS, pause_ms = POLL_MIN_MS;
+	int64_t until_ms = loop_now_ms() + lock_ms(c), pause_ms = POLL_MIN_MS;
 	char *key = auth_key("tokenlock", c), id[ID_LEN + 1], *owner;
 	int rc;
 
 	id_new(id);
-	owner = mem_printf("%s:%s", a->epoch, id);
+	owner = mem_printf("%s:%s%s", a->epoch, id, a->beats ? OWNER_BEATS : "");
 	for (;;) {
 		rc = token_fetch(a, c, e, NULL, err);
 		if (rc < 0 || (rc > 0 && !token_is_due(a, e, c->driver->manifest)))
 			break;
-		rc = lock(a, key, owner, err);
+		rc = lock(a, key, owner, lock_ms(c), err);
 		if (rc > 0)
 			rc = renew_with_lock(a, c, e, key, owner, err);
+		else if (rc == 0 && unlock_dead(a, key))
+			continue;
 		else if (rc == 0 && !token_is_valid(a, e) && loop_now_ms() < until_ms) {
 			rc = co_sleep("another's token", pause_ms);
 			pause_ms = pause_ms * 2 < POLL_MAX_MS ? pause_ms * 2 : POLL_MAX_MS;
@@ -284,8 +342,8 @@ int token_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, st
 				"ended while another worker was fetching the token");
 		} else if (rc == 0 && !token_is_valid(a, e)) {
 			rc = err_set(err, -EAGAIN, ERR_TRANSIENT, "token",
-				     "another worker has been fetching the token for %d s",
-				     TOKEN_LOCK_MS / 1000);
+				     "another worker has been fetching the token for %lld s",
+				     (long long)lock_ms(c) / 1000);
 		}
 		break;
 	}

@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/id.h"
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
 #include "drivers/kit/tape.h"
@@ -127,6 +128,7 @@ static void permit_learn(const struct going *g, const struct permit *permit,
 		return;
 	route_charge(g->c, g->route, g->spec->group, permit, h);
 	route_heed(g->c, g->route, g->spec->group, permit, h);
+	route_learn(g->c, g->route, g->spec->group, h);
 	if (h->status < 400)
 		limiter_eased(g->c->door->limiter, permit);
 }
@@ -167,7 +169,9 @@ static int once(struct going *g, struct call_result *r, struct err *err)
 	const struct manifest *m = g->c->driver->manifest;
 	struct exchange x = { .route = g->route,
 			      .spec = g->spec,
-			      .auth_name = m->auth.name ? m->auth.name : "Authorization",
+			      .auth_name = m->auth.place == AUTH_IN_COOKIE ? "Cookie"
+					   : m->auth.name                  ? m->auth.name
+									   : "Authorization",
 			      .total_ms = m->total_ms,
 			      .read_ms = m->read_ms };
 	int rc = -ESTALE;
@@ -248,9 +252,20 @@ static int go_again(struct going *g, struct call_result *r, struct err *err)
 	return rc;
 }
 
+/* Cut off on the way, more often than not: a page that is not what it should be says so again. */
+static bool is_garbled(const struct err *e)
+{
+	static const char *const rules[] = { "json", "jsonl", "csv", "xml" };
+
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+		if (e->class == ERR_DATA && strcmp(e->rule, rules[i]) == 0)
+			return true;
+	return false;
+}
+
 static bool quick_retry_fits(const struct going *g, const struct err *e, int64_t pause_ms)
 {
-	if (e->class != ERR_TRANSIENT || !g->spec->repeatable ||
+	if ((e->class != ERR_TRANSIENT && !is_garbled(e)) || !g->spec->repeatable ||
 	    strcmp(g->spec->method, "GET") != 0)
 		return false;
 	if (e->retry_after_ms > QUICK_RETRY_MAX_MS)

@@ -48,7 +48,7 @@ struct door *door_new(const struct door_options *o)
 		d->limiter = limiter_new(o->redis, o->epoch);
 		d->breakers = breakers_new(o->redis);
 	}
-	d->auth = auth_store_new(o->redis, o->pg, o->keyring, o->epoch);
+	d->auth = auth_store_new(o->redis, o->pg, o->keyring, o->epoch, o->beats);
 	return d;
 }
 

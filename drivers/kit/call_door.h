@@ -65,6 +65,12 @@ enum { HELD_PARTNER, HELD_INTEGRATION, HELD_EGRESS, HELD_SCOPES };
 
 struct group_limits;
 
+/* What this process has told Redis of a limit that a header states. */
+struct limit_told {
+	const struct manifest_limit *of;
+	int64_t stated, again_ms; /* loop clock: said again then, since Redis forgets */
+};
+
 struct route {
 	int refs;
 	uint64_t fingerprint;
@@ -82,7 +88,8 @@ struct route {
 	struct breaker *group_breakers[BREAKER_GROUPS_MAX];
 	int unhinted; /* 429s in a row that did not say for how long */
 	struct manifest_limit_header *seen;
-	int n_seen; /* names in lower case, owned */
+	int n_seen;              /* names in lower case, owned */
+	struct limit_told *told; /* one for each of them */
 };
 
 /* -EINVAL with err: no base URL for this environment, a setting is missing, too many limits. */
@@ -93,7 +100,12 @@ struct door_partner *door_partner(struct door *d, const struct manifest *m); /* 
 const char *setting_text(const struct integration *i, const char *name,
 			 struct buf *keep); /* NULL: not set */
 
+/* The same, or its default; NULL: neither. */
+const char *cfg_text(const struct manifest *m, const struct integration *i, const char *name,
+		     struct buf *keep);
+
 /* call_limits.c */
+int64_t limit_share(int64_t n, double share); /* at least 1 */
 int route_limits(struct route *r, const struct caller *c, struct err *err)
 	__attribute__((warn_unused_result));
 void route_limits_free(struct route *r);
@@ -111,6 +123,7 @@ int route_url(const struct route *r, const struct call_spec *spec, const char *q
 
 /* Waits.  Sends once, without permit or credential of its own; `auth` is the credential's header value (or query
  * value) or NULL.  0: r->http is an exchange that ended.  -ESTALE: the permit was too old when the connection was there. */
+#define EXCHANGE_MORE_MAX 8
 struct exchange {
 	struct route *route;
 	const struct call_spec *spec;
@@ -118,13 +131,20 @@ struct exchange {
 	const char *auth_name;
 	int64_t total_ms, read_ms;
 	bool at_token_url;
-	struct permit *permit; /* NULL: none is needed */
+	struct permit *permit;          /* NULL: none is needed */
+	const struct http_header *more; /* beside the manifest's; at most EXCHANGE_MORE_MAX */
+	int n_more;
+	bool *handed; /* set when the request is about to be written; NULL: nobody asks */
 };
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
 		  struct err *err) __attribute__((warn_unused_result));
 /* hook_sign.c.  What the driver's C adds to a call: to its URL, and headers, of the arena. */
 int exchange_sign(struct caller *c, const struct exchange *x, struct buf *url, struct arena *a,
 		  struct hook_fields *headers, struct err *err) __attribute__((warn_unused_result));
+/* call_chaos.c.  Waits.  As http_send, but for the share of calls that fail on purpose. */
+int chaos_send(const struct caller *c, const struct exchange *x, const struct http_request *q,
+	       struct http_response *out) __attribute__((warn_unused_result));
+bool chaos_made(const struct http_response *h); /* this answer */
 /* Parses, classifies, counts and logs what exchange_send brought.  Does not wait.  *out: class ERR_NONE is success. */
 void exchange_read(struct caller *c, const struct exchange *x, struct call_result *r,
 		   struct err *out);
@@ -144,6 +164,9 @@ void route_zero_left(struct caller *c, struct route *r, const struct http_respon
 /* Less is left than our own share leaves: nobody takes more than that.  Before the permit is released; does not wait. */
 void route_heed(struct caller *c, struct route *r, const char *group, const struct permit *permit,
 		const struct http_response *h);
+/* A limit that a header states is remembered for people, and kept to where it is lower than the manifest's.  Does not wait. */
+void route_learn(struct caller *c, struct route *r, const char *group,
+		 const struct http_response *h);
 /* "1s 14/15, 60s 100/120", or empty. */
 void route_limits_seen(const struct route *r, const struct http_response *h, struct buf *out);
 

@@ -250,9 +250,12 @@ static void append_request(const struct caller *c, const struct route *r,
 	buf_puts(out, ",\"request_headers\":{");
 	for (int i = 0; r && i < r->n_headers; i++)
 		append_header(m, r->headers[i].name, r->headers[i].value, i == 0, out);
-	if (m->auth.kind != AUTH_NONE && m->auth.place == AUTH_IN_HEADER && !spec->no_auth)
-		append_header(m, m->auth.name ? m->auth.name : "Authorization", "***",
+	if (m->auth.kind != AUTH_NONE && m->auth.place != AUTH_IN_QUERY && !spec->no_auth) {
+		const char *name = m->auth.name ? m->auth.name : "Authorization";
+
+		append_header(m, m->auth.place == AUTH_IN_COOKIE ? "Cookie" : name, "***",
 			      !r || r->n_headers == 0, out);
+	}
 	buf_putc(out, '}');
 	if (spec->body) {
 		buf_puts(out, ",\"request_body\":");

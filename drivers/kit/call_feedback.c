@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/io/loop.h"
+#include "common/queue/limit_learn.h"
 #include "drivers/kit/classify.h"
 
 #define HOLD_SLACK_MS 50  /* after the partner's own instant */
@@ -75,9 +76,23 @@ static int64_t unhinted_ms(struct caller *c, struct route *r, int held)
 	return ms < UNHINTED_MAX_MS ? ms : UNHINTED_MAX_MS;
 }
 
+/* For people, beside what the manifest says: how full each window was, as we count, when the partner refused. */
+static void remember_refusal(struct caller *c, struct route *r)
+{
+	struct err e = { 0 };
+	int rc = 0;
+
+	for (int i = 0; i < r->limits.n_scopes && rc == 0; i++)
+		rc = limit_met(c->door->redis, r->limits.partner, &r->limits.scopes[i],
+			       loop_now_ms() + REDIS_WAIT_MS, &e);
+	if (rc < 0)
+		log_event(LOG_DEBUG, "limit_not_remembered", LS("reason", e.text));
+}
+
 void route_feedback(struct caller *c, struct route *r, const struct http_response *h,
 		    struct err *out)
 {
+	int64_t known_until_ms;
 	int held;
 
 	if (h->status == 0 || !c->door->limiter)
@@ -88,10 +103,15 @@ void route_feedback(struct caller *c, struct route *r, const struct http_respons
 		route_zero_left(c, r, h);
 		return;
 	}
+	if (chaos_made(h)) /* it says nothing of the partner: this job alone waits */
+		return;
 	held = route_scope_for(r, 0);
+	known_until_ms = r->held_until_ms[held];
 	if (retry_after_ms(r->driver->manifest, h, door_now_ms(c->door)) == 0)
 		out->retry_after_ms = unhinted_ms(c, r, held);
 	if (out->retry_after_ms > HOLD_MAX_MS)
 		out->retry_after_ms = HOLD_MAX_MS;
 	route_hold(c, r, held, out->retry_after_ms, out->rule, true);
+	if (r->held_until_ms[held] > known_until_ms)
+		remember_refusal(c, r);
 }

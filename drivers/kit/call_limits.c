@@ -20,7 +20,7 @@ struct group_limits {
 };
 
 /* A whole number times a decimal share may fall a hair short of the whole number it means. */
-static int64_t share_of(int64_t n, double share)
+int64_t limit_share(int64_t n, double share)
 {
 	int64_t ours = (int64_t)((double)n * share + 1e-9);
 
@@ -30,12 +30,13 @@ static int64_t share_of(int64_t n, double share)
 static struct limit_tier tier_of(const struct manifest_limit *l)
 {
 	return (struct limit_tier){
-		.limit = share_of(l->rate, l->share),
+		.limit = limit_share(l->rate, l->share),
 		.window_ms = l->window_ms,
 		.kind = l->kind,
-		.burst = share_of(l->burst, l->share),
+		.burst = limit_share(l->burst, l->share),
 		.units = l->weight,
 		.charged = l->weight_header != NULL,
+		.documented = l->kind == LIMIT_BUCKET ? l->burst : l->rate,
 	};
 }
 

@@ -6,10 +6,14 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/io/loop.h"
+#include "common/queue/limit_learn.h"
 #include "drivers/kit/call_door.h"
 
 #define EMPTY_WINDOW_MS 60000 /* "0 remaining" without a reset holds no longer */
 #define LEFT_MAX 1000000000
+#define TELL_LOWER_MS 60000 /* what is kept to is told again so often, should Redis have lost it */
+#define TELL_SHOWN_MS 600000
 
 /* Where the manifest names none: the spellings that are about, in the order they are believed. */
 static const struct manifest_limit_header usual[] = {
@@ -55,6 +59,7 @@ void route_seen(struct route *r)
 
 	r->n_seen = n;
 	r->seen = mem_zalloc((size_t)n * sizeof(*r->seen));
+	r->told = mem_zalloc((size_t)n * sizeof(*r->told));
 	for (int i = 0; i < n; i++) {
 		r->seen[i].window_ms = from[i].window_ms;
 		r->seen[i].limit = lower_dup(from[i].limit);
@@ -245,6 +250,75 @@ void route_heed(struct caller *c, struct route *r, const char *group, const stru
 			continue;
 		limiter_heed(c->door->limiter, permit, scope, meant->window_ms, l.left,
 			     permit->granted_us + lasts_ms(&l, meant->window_ms) * 1000);
+	}
+}
+
+/* The limit that a statement is about, under which this call was: one with that very number, or the only one with that window.
+ * Of several nobody knows which is meant, and lowering the wrong one would cost a whole partner. */
+static const struct manifest_limit *limit_stated_of(const struct manifest *m, const char *group,
+						    int64_t window_ms, int64_t stated)
+{
+	const struct manifest_limit *only = NULL;
+	int n = 0;
+
+	for (int i = 0; i < m->n_limits; i++) {
+		const struct manifest_limit *l = &m->limits[i];
+
+		if ((window_ms > 0 && l->window_ms != window_ms) ||
+		    (l->group && (!group || strcmp(l->group, group) != 0)))
+			continue;
+		if ((l->kind == LIMIT_BUCKET ? l->burst : l->rate) == stated)
+			return l;
+		only = l;
+		n++;
+	}
+	return n == 1 ? only : NULL;
+}
+
+static struct limit_tier *tier_for(struct limit_scope *s, int64_t window_ms)
+{
+	for (int k = 0; k < s->n_tiers; k++)
+		if (s->tiers[k].window_ms == window_ms)
+			return &s->tiers[k];
+	return NULL;
+}
+
+static void learn(struct caller *c, struct route *r, const char *group, struct limit_told *told,
+		  const struct manifest_limit *l, int64_t stated)
+{
+	struct limit_set *set = route_limits_of(r, group);
+	struct limit_scope *s = &set->scopes[scope_index(set, r, l)];
+	struct limit_tier *t = tier_for(s, l->window_ms);
+	/* A bucket's stated size bounds nothing by itself: what is left of it does (route_heed). */
+	bool lower = l->kind != LIMIT_BUCKET && stated < l->rate;
+
+	if (!t || (told->of == l && told->stated == stated && loop_now_ms() < told->again_ms))
+		return;
+	limit_stated(c->door->redis, set->partner, s->name, t, stated,
+		     lower ? limit_share(stated, l->share) : 0);
+	*told = (struct limit_told){ l, stated,
+				     loop_now_ms() + (lower ? TELL_LOWER_MS : TELL_SHOWN_MS) };
+}
+
+void route_learn(struct caller *c, struct route *r, const char *group,
+		 const struct http_response *h)
+{
+	if (says_nothing(r, h))
+		return;
+	for (int i = 0; i < r->n_seen; i++) {
+		const struct manifest_limit_header *seen = &r->seen[i];
+		const char *text = seen->limit ? http_response_header(h, seen->limit) : NULL;
+		int64_t stated = text ? number_in(text, "limit", "q") : -1;
+		const char *policy = text ? strstr(text, "w=") : NULL;
+		const struct manifest_limit *l;
+
+		/* With several policies in one header the first number may be of any of them. */
+		if (stated <= 0 || (policy && strstr(policy + 2, "w=")))
+			continue;
+		l = limit_stated_of(r->driver->manifest, group,
+				    seen->window_ms ? seen->window_ms : window_in(text), stated);
+		if (l)
+			learn(c, r, group, &r->told[i], l, stated);
 	}
 }
 

@@ -8,6 +8,7 @@
 
 #include "common/base/config.h"
 #include "common/base/mem.h"
+#include "drivers/kit/decode.h"
 #include "drivers/kit/subst.h"
 
 const char *setting_text(const struct integration *i, const char *name, struct buf *keep)
@@ -18,7 +19,19 @@ const char *setting_text(const struct integration *i, const char *name, struct b
 	return v && json_scalar_text(v, keep) ? buf_str(keep) : NULL;
 }
 
+const char *cfg_text(const struct manifest *m, const struct integration *i, const char *name,
+		     struct buf *keep)
+{
+	const struct manifest_setting *s = manifest_setting(m, name);
+	const char *text = setting_text(i, name, keep);
+
+	if (text || !s || !s->fallback || !json_scalar_text(s->fallback, keep))
+		return text;
+	return buf_str(keep);
+}
+
 struct cfg_lookup {
+	const struct manifest *manifest;
 	const struct integration *integration;
 	struct buf keep;
 };
@@ -27,8 +40,9 @@ static const char *cfg_value(const char *name, void *arg)
 {
 	struct cfg_lookup *l = arg;
 
-	return strncmp(name, "cfg.", 4) == 0 ? setting_text(l->integration, name + 4, &l->keep)
-					     : NULL;
+	return strncmp(name, "cfg.", 4) == 0
+		       ? cfg_text(l->manifest, l->integration, name + 4, &l->keep)
+		       : NULL;
 }
 
 static int add_header(struct route *r, const char *name, char *value, struct err *err)
@@ -58,8 +72,9 @@ static bool has_header(const struct route *r, const char *name)
 
 static int route_headers(struct route *r, const struct caller *c, struct err *err)
 {
-	const struct manifest_pairs *p = &r->driver->manifest->headers;
-	struct cfg_lookup look = { c->integration, BUF_INIT };
+	const struct manifest *m = r->driver->manifest;
+	const struct manifest_pairs *p = &m->headers;
+	struct cfg_lookup look = { m, c->integration, BUF_INIT };
 	int rc = 0;
 
 	for (int i = 0; i < p->n && rc == 0; i++) {
@@ -71,8 +86,10 @@ static int route_headers(struct route *r, const struct caller *c, struct err *er
 		buf_clear(&value);
 	}
 	buf_clear(&look.keep);
+	if (rc == 0 && m->version_in == VERSION_IN_HEADER)
+		rc = add_header(r, m->version_name, mem_strdup(m->version), err);
 	if (rc == 0 && !has_header(r, "accept"))
-		rc = add_header(r, "Accept", mem_strdup("application/json"), err);
+		rc = add_header(r, "Accept", mem_strdup(decode_accepts(m->format)), err);
 	if (rc == 0 && !has_header(r, "user-agent"))
 		rc = add_header(r, "User-Agent", mem_strdup("longshore/" LONGSHORE_VERSION), err);
 	return rc;
@@ -90,6 +107,7 @@ static void route_free(struct route *r)
 		free((char *)r->seen[i].reset);
 	}
 	free(r->seen);
+	free(r->told);
 	route_limits_free(r);
 	roots_clear(&r->roots);
 	free(r);
@@ -143,6 +161,8 @@ static uint64_t fingerprint_of(const struct caller *c)
 	uint64_t h = crypto_hash64(&c->driver, sizeof(c->driver), (uint64_t)(uintptr_t)m);
 	struct buf keep = BUF_INIT;
 
+	/* An overlaid driver may come to stand where one was that is gone. */
+	h = crypto_hash64(&c->driver->serial, sizeof(c->driver->serial), h);
 	h = hash_text(i->base_url, h);
 	h = hash_text(i->environment, h);
 	for (int k = 0; k < m->n_settings; k++)

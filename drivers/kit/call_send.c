@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "drivers/kit/classify.h"
+#include "drivers/kit/decode.h"
 #include "drivers/kit/tape.h"
 
 static int request_headers(const struct exchange *x, const struct hook_fields *signature,
@@ -23,6 +24,8 @@ static int request_headers(const struct exchange *x, const struct hook_fields *s
 		out[n++] = (struct http_header){ "Content-Type", x->spec->content_type };
 	if (x->auth_header)
 		out[n++] = (struct http_header){ x->auth_name, x->auth_header };
+	for (int i = 0; i < x->n_more && i < EXCHANGE_MORE_MAX; i++)
+		out[n++] = x->more[i];
 	for (int i = 0; i < x->spec->n_headers && i < HOOK_FIELDS_MAX; i++)
 		out[n++] = x->spec->headers[i];
 	for (int i = 0; i < signature->n; i++)
@@ -46,13 +49,33 @@ static void hold_body(struct call_result *r)
 struct sending {
 	struct limiter *limiter;
 	struct permit *permit;
+	bool *handed; /* NULL, or set when the request may have reached the partner */
+	bool repeatable, sent, again;
 };
 
+/* libcurl begins anew by itself where a kept connection died under the request, or refused it.  The partner may have counted the first
+ * time: its permit stays used, and another goes with the second time.  What is not to be sent twice is not. */
 static bool may_send(void *arg)
 {
-	const struct sending *s = arg;
+	struct sending *s = arg;
 
-	return !s->permit || limiter_sent(s->limiter, s->permit);
+	s->again = s->sent;
+	if (s->again && (s->permit || !s->repeatable))
+		return false;
+	s->sent = !s->permit || limiter_sent(s->limiter, s->permit);
+	if (s->sent && s->handed)
+		*s->handed = true;
+	return s->sent;
+}
+
+/* Whether the first time did anything nobody knows. */
+static int lost_on_the_way(struct call_result *r)
+{
+	r->http.status = 0;
+	r->http.failure = "reset";
+	snprintf(r->http.detail, sizeof(r->http.detail),
+		 "the connection was lost before the answer began");
+	return 0;
 }
 
 static bool is_signed(const struct caller *c, const struct exchange *x)
@@ -66,11 +89,14 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		  struct err *err)
 {
 	const struct manifest *m = x->route->driver->manifest;
-	struct http_header headers[DOOR_HEADERS_MAX + 2 + 2 * HOOK_FIELDS_MAX];
+	struct http_header headers[DOOR_HEADERS_MAX + 2 + EXCHANGE_MORE_MAX + 2 * HOOK_FIELDS_MAX];
 	struct hook_fields signature = { .n = 0 };
 	struct arena *arena = NULL;
 	struct buf url = BUF_INIT;
-	struct sending sending = { c->door->limiter, x->permit };
+	struct sending sending = { .limiter = c->door->limiter,
+				   .permit = x->permit,
+				   .handed = x->handed,
+				   .repeatable = x->spec->repeatable };
 	struct http_request q = {
 		.sending = may_send,
 		.sending_arg = &sending,
@@ -81,6 +107,8 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		.connect_ms = m->connect_ms,
 		.read_ms = x->read_ms,
 		.total_ms = x->total_ms,
+		/* a token may be good for one call, and each is counted */
+		.once = x->at_token_url,
 	};
 	int rc = route_url(x->route, x->spec, x->auth_query ? x->auth_name : NULL, x->auth_query,
 			   &url, err);
@@ -100,6 +128,8 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		if (x->permit)
 			limiter_sending(c->door->limiter, x->permit);
 		rc = exchange_pass(c, x, &q, r, err);
+		if (rc == -ESTALE && sending.again && !x->spec->repeatable)
+			rc = lost_on_the_way(r);
 		if (rc < 0 && rc != -ESTALE && rc != -ENOENT)
 			err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call",
 				rc == -ECANCELED ? "cancelled while %s %s was under way"
@@ -121,6 +151,22 @@ static int decode(const struct caller *c, const struct http_response *h, struct 
 	if (!hooks || !hooks->decode_body)
 		return 0;
 	return hooks->decode_body(buf_str(&h->body), h->body.len, out, err);
+}
+
+static bool is_success(const struct http_response *h)
+{
+	return h->status >= 200 && h->status < 300;
+}
+
+/* What is wrong is often said in JSON whatever else is asked for; and tokens always are. */
+static bool has_format(const struct manifest *m, const struct exchange *x,
+		       const struct http_response *h)
+{
+	const char *type = http_response_header(h, "content-type");
+
+	if (m->format == FORMAT_JSON || x->at_token_url)
+		return false;
+	return is_success(h) || !type || !strcasestr(type, "json");
 }
 
 #define FEWER "ask for fewer fields, lower \"size\" of the manifest's pagination"
@@ -155,6 +201,12 @@ static void over_tree(const struct call_result *r, const struct exchange *x, siz
 		(long long)m->limit >> 10, (long long)(m->held - r->body_bytes) >> 10);
 }
 
+/* Of the JSON that another format becomes, and of what it takes to make it. */
+static size_t decode_max(int64_t left)
+{
+	return left < 1 ? 1 : left < DOOR_BODY_MAX_BYTES ? (size_t)left : DOOR_BODY_MAX_BYTES;
+}
+
 /* NULL and a text where there is a body that is not what it should be. */
 static cJSON *parse(const struct caller *c, const struct exchange *x, struct call_result *r,
 		    struct err *why)
@@ -170,8 +222,16 @@ static cJSON *parse(const struct caller *c, const struct exchange *x, struct cal
 
 	if (h->body.len == 0)
 		return NULL;
-	if (decode(c, h, &decoded, why) < 0) {
-		if (why->class == ERR_NONE)
+	/* a token endpoint answers in JSON, whatever the partner's data is like */
+	if (has_format(c->driver->manifest, x, h))
+		rc = decode_answer(c->driver->manifest, h->body.data, h->body.len, decode_max(left),
+				   &decoded, why);
+	else
+		rc = x->at_token_url ? 0 : decode(c, h, &decoded, why);
+	if (rc < 0) {
+		if (rc == -ENOMEM)
+			over_tree(r, x, decode_max(left), why);
+		else if (why->class == ERR_NONE)
 			err_set(why, 0, ERR_DATA, "decode_body",
 				"the answer's body could not be decoded");
 		buf_clear(&decoded);
@@ -225,11 +285,6 @@ static void redact_text(struct err *e)
 	secret_free_buf(&text);
 }
 
-static bool is_success(const struct http_response *h)
-{
-	return h->status >= 200 && h->status < 300;
-}
-
 void exchange_read(struct caller *c, const struct exchange *x, struct call_result *r,
 		   struct err *out)
 {
@@ -246,6 +301,9 @@ void exchange_read(struct caller *c, const struct exchange *x, struct call_resul
 		*out = unread;
 	else if (out->class == ERR_NONE && unread.class != ERR_NONE)
 		*out = unread;
+	else if (strcmp(out->rule, "not JSON") == 0 && unread.class == ERR_DATA &&
+		 strcmp(unread.rule, "json") != 0)
+		*out = unread; /* what was to become JSON says better what is wrong */
 	if (out->class != ERR_NONE)
 		redact_text(out);
 	door_count(x->route->partner, x->spec->endpoint, &r->http);

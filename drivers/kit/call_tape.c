@@ -275,7 +275,7 @@ int exchange_pass(struct caller *c, const struct exchange *x, const struct http_
 	if (tape_replays(t))
 		rc = tape_answer(t, request, &r->http, err);
 	else
-		rc = http_send(x->route->partner->pool, q, &r->http);
+		rc = chaos_send(c, x, q, &r->http);
 	if (rc == 0 && t && !tape_replays(t))
 		keep(t, x, request, r); /* takes the request */
 	else

@@ -119,7 +119,8 @@ static int absolute_url(const struct route *r, const char *url, struct buf *out,
 		buf_puts(out, url + origin_len(url));
 		return 0;
 	}
-	if (!same_origin(url, buf_str(&r->roots.base)) && !same_origin(url, m->auth.token_url))
+	if (!same_origin(url, buf_str(&r->roots.base)) && !same_origin(url, m->auth.token_url) &&
+	    !same_origin(url, m->auth.device_url))
 		return err_set(err, -EINVAL, ERR_DATA, "url",
 			       "refused to call %.*s: not a host of this partner's manifest",
 			       (int)origin_len(url), url);
@@ -145,6 +146,8 @@ int route_url(const struct route *r, const struct call_spec *spec, const char *q
 			return rc;
 	} else {
 		buf_append(out, r->roots.base.data, r->roots.base.len);
+		if (r->driver->manifest->version_in == VERSION_IN_PATH)
+			buf_printf(out, "/%s", r->driver->manifest->version);
 		if (spec->path[0] != '/' && spec->path[0] != '?' && spec->path[0] != '\0')
 			buf_putc(out, '/');
 		buf_puts(out, spec->path);

@@ -14,9 +14,9 @@
 
 /* ---- reading ---- */
 
-static const char *const known_keys[] = { "//",          "cassette",      "partner", "scenario",
-					  "recorded_at", "recorded_from", "import",  "settings",
-					  "auth",        "exchanges" };
+static const char *const known_keys[] = { "//",          "cassette",      "partner",  "scenario",
+					  "recorded_at", "recorded_from", "adapter",  "import",
+					  "settings",    "auth",          "exchanges" };
 
 static bool key_is_known(const char *name)
 {
@@ -187,6 +187,8 @@ cJSON *cassette_make(const struct caller *c, const char *name, const struct scen
 	cJSON_AddStringToObject(tree, "recorded_at", clock_iso(recorded_ms, iso));
 	call_host(c->driver, c->integration, &host);
 	cJSON_AddStringToObject(tree, "recorded_from", buf_str(&host));
+	if (c->driver->adapter)
+		cJSON_AddStringToObject(tree, "adapter", c->driver->adapter);
 	buf_clear(&host);
 	if (s) {
 		add_scenario(tree, s);
@@ -263,6 +265,17 @@ static void replay_scenario(const struct driver *d, const struct cassette *k,
 	cJSON_Delete(i.settings);
 }
 
+/* The version of the driver that it was recorded with.  NULL: there is none of that name any more. */
+static const struct driver *version_of(const struct driver *d, const struct cassette *k)
+{
+	const char *name = json_str(k->tree, "adapter");
+
+	for (int i = 0; name && i < d->manifest->n_adapters && d->adapters; i++)
+		if (strcmp(d->adapters[i].adapter, name) == 0)
+			return &d->adapters[i];
+	return !name || (d->adapter && strcmp(d->adapter, name) == 0) ? d : NULL;
+}
+
 void cassette_replay(const struct driver *d, const struct cassette *k, cJSON **rows,
 		     cJSON *problems)
 {
@@ -270,6 +283,11 @@ void cassette_replay(const struct driver *d, const struct cassette *k, cJSON **r
 	struct err err = { 0 };
 
 	*rows = NULL;
+	d = version_of(d, k);
+	if (!d) {
+		add_problem(problems, "adapter", "the manifest has no such version any more");
+		return;
+	}
 	if (k->auth && d->manifest->auth.kind == AUTH_HOOK)
 		return; /* what is in it only the hook knows */
 	if (k->auth)

@@ -1,11 +1,13 @@
 /* What a cassette must not tell of people. */
 #include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "drivers/kit/cassette.h"
+#include "drivers/kit/decode.h"
 
 #define SHORT_BYTES \
 	3 /* shorter values are not looked for in bodies that are no JSON: they are in every word */
@@ -77,6 +79,17 @@ static void mask_item(const struct manifest *m, const struct manifest_collection
 
 /* ---- the items of an answer ---- */
 
+static int decoded(const struct driver *d, const char *text, struct buf *out)
+{
+	struct err why;
+
+	if (d->hooks && d->hooks->decode_body)
+		return d->hooks->decode_body(text, strlen(text), out, &why);
+	if (d->manifest->format == FORMAT_JSON)
+		return -EINVAL;
+	return decode_answer(d->manifest, text, strlen(text), CASSETTE_MAX_BYTES, out, &why);
+}
+
 /* What the manifest's paths address.  *owned is the caller's, where it had to be made. */
 static const cJSON *answer_of(const struct driver *d, const cJSON *exchange, cJSON **owned)
 {
@@ -84,8 +97,7 @@ static const cJSON *answer_of(const struct driver *d, const cJSON *exchange, cJS
 	const char *text = json_str(exchange, "response.text");
 	struct buf out = BUF_INIT;
 
-	if (d->hooks && d->hooks->decode_body && text &&
-	    d->hooks->decode_body(text, strlen(text), &out, NULL) == 0 &&
+	if (text && decoded(d, text, &out) == 0 && out.len &&
 	    json_parse(buf_str(&out), out.len, CASSETTE_MAX_BYTES, owned, NULL) == 0)
 		json = *owned;
 	buf_clear(&out);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "common/queue/limit_learn.h"
 #include "common/queue/queue.h"
 #include "common/store/store.h"
 #include "drivers/kit/call.h"
@@ -61,6 +62,8 @@ static void fill(struct queue_control *c, const struct partner_state *s, const s
 		.default_cap = m ? m->jobs_integration : QUEUE_DEFAULT_INTEGRATION_CAP,
 		.over = mem_alloc(sizeof(*c->over) * (size_t)(s->n_over + 1)),
 		.n_over = s->n_over,
+		/* What only answers questions may know the answer. */
+		.past_breakers = m && m->n_lookups && !m->n_collections,
 	};
 	for (int i = 0; i < s->n_over; i++) {
 		c->over[i].integration = s->over[i].integration;
@@ -68,6 +71,20 @@ static void fill(struct queue_control *c, const struct partner_state *s, const s
 	}
 	if (d)
 		fill_hosts(c, s, d);
+}
+
+static int mirror_limits(struct redis *r, const char *partner, const struct partner_state *s,
+			 int64_t deadline_ms, struct err *err)
+{
+	struct limit_by_hand *v = mem_alloc(sizeof(*v) * (size_t)(s->n_limits + 1));
+	int rc;
+
+	for (int i = 0; i < s->n_limits; i++)
+		v[i] = (struct limit_by_hand){ s->limits[i].name, s->limits[i].window_ms,
+					       s->limits[i].calls };
+	rc = limit_mirror(r, partner, v, s->n_limits, deadline_ms, err);
+	free(v);
+	return rc;
 }
 
 int control_mirror(struct redis *r, struct pg *p, const struct driver *d, const char *partner,
@@ -85,6 +102,12 @@ int control_mirror(struct redis *r, struct pg *p, const struct driver *d, const 
 		rc = partner_state_get(p, partner, &state, err);
 	if (rc < 0)
 		return rc;
+	/* First the limits: where Redis has lost all, nobody claims before control is there. */
+	rc = mirror_limits(r, partner, &state, deadline_ms, err);
+	if (rc < 0) {
+		partner_state_clear(&state);
+		return rc;
+	}
 	fill(&control, &state, d);
 	q = queue_new(r, partner, NULL);
 	rc = queue_control_set(q, &control, deadline_ms, err);

@@ -1,5 +1,5 @@
 /* control:{partner} in Redis, made from what Postgres says (pauses, caps of integrations) and
- * the manifest (caps of the partner).  Whoever changes either, or finds it missing, writes it
+ * the manifest (caps of the partner); and the limits that Postgres has as set by hand.  Whoever changes either, or finds it missing, writes it
  * anew: the command, the worker, the scheduler. */
 #ifndef DRIVERS_KIT_CONTROL_H
 #define DRIVERS_KIT_CONTROL_H

@@ -11,9 +11,10 @@
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "drivers/kit/manifest_adapters.h"
 #include "drivers/kit/manifest_read.h"
 
-static struct manifest_owner *owner_new(const char *file)
+struct manifest_owner *manifest_owner_new(const char *file)
 {
 	struct manifest_owner *o = mem_new(struct manifest_owner);
 
@@ -28,14 +29,15 @@ void manifest_free(struct manifest *m)
 
 	if (!o)
 		return;
+	manifest_free_adapters(m);
 	for (struct kept_tree *k = o->trees; k; k = k->next)
 		cJSON_Delete(k->tree);
 	arena_free(o->arena);
 	free(o);
 }
 
-static int parse_text(const char *file, const char *text, size_t len, struct manifest_owner *o,
-		      struct buf *problems)
+int manifest_text_parse(const char *file, const char *text, size_t len, struct manifest_owner *o,
+			struct buf *problems)
 {
 	struct kept_tree *k = arena_new_of(o->arena, struct kept_tree);
 	struct json_error where;
@@ -49,13 +51,33 @@ static int parse_text(const char *file, const char *text, size_t len, struct man
 		return -EINVAL;
 	}
 	o->trees = k;
+	o->tree = k->tree;
+	return 0;
+}
+
+/* What the owner's tree says; the owner is freed where it is wrong. */
+static int read_tree(struct manifest_reader *r, struct manifest **out)
+{
+	struct manifest_owner *o = r->owner;
+
+	reader_object(r, &manifest_table, o->tree, &o->m);
+	if (cJSON_IsObject(o->tree))
+		manifest_check(r);
+	if (r->n_problems == 0 && manifest_make_adapters(r) < 0)
+		r->n_problems++;
+	buf_clear(&r->path);
+	if (r->n_problems) {
+		manifest_free(&o->m);
+		return -EINVAL;
+	}
+	*out = &o->m;
 	return 0;
 }
 
 int manifest_parse(const char *file_shown, const char *text, size_t len, struct manifest **out,
 		   struct buf *problems)
 {
-	struct manifest_owner *o = owner_new(file_shown);
+	struct manifest_owner *o = manifest_owner_new(file_shown);
 	struct manifest_reader r = { .owner = o,
 				     .arena = o->arena,
 				     .file = file_shown,
@@ -63,20 +85,29 @@ int manifest_parse(const char *file_shown, const char *text, size_t len, struct 
 				     .len = len,
 				     .problems = problems };
 
-	if (parse_text(file_shown, text, len, o, problems) < 0) {
+	if (manifest_text_parse(file_shown, text, len, o, problems) < 0) {
 		manifest_free(&o->m);
 		return -EINVAL;
 	}
-	reader_object(&r, &manifest_table, o->trees->tree, &o->m);
-	if (cJSON_IsObject(o->trees->tree) || r.n_problems == 0)
-		manifest_check(&r);
-	buf_clear(&r.path);
-	if (r.n_problems) {
-		manifest_free(&o->m);
-		return -EINVAL;
-	}
-	*out = &o->m;
-	return 0;
+	return read_tree(&r, out);
+}
+
+int manifest_parse_tree(const char *path, const char *shown, const char *text, size_t len,
+			cJSON *tree, struct manifest **out, struct buf *problems)
+{
+	struct manifest_owner *o = manifest_owner_new(path);
+	struct manifest_reader r = { .owner = o,
+				     .arena = o->arena,
+				     .file = shown,
+				     .text = text,
+				     .len = len,
+				     .problems = problems };
+	struct kept_tree *k = arena_new_of(o->arena, struct kept_tree);
+
+	k->tree = tree;
+	o->trees = k;
+	o->tree = tree;
+	return read_tree(&r, out);
 }
 
 static int read_file(const char *file, struct buf *out)

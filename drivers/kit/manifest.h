@@ -12,6 +12,14 @@
 #include "common/queue/breaker.h"
 #include "common/queue/limiter.h"
 #include "common/store/rows.h"
+#include "drivers/kit/manifest_events.h"
+#include "drivers/kit/manifest_lookup.h"
+
+struct zone;
+
+/* What a partner answers in; whatever it is becomes the JSON that paths address (decode.h). */
+enum body_format { FORMAT_JSON, FORMAT_JSONL, FORMAT_XML, FORMAT_CSV, FORMAT_TEXT };
+enum version_place { VERSION_SAID, VERSION_IN_PATH, VERSION_IN_HEADER };
 
 enum auth_kind {
 	AUTH_NONE,
@@ -19,19 +27,14 @@ enum auth_kind {
 	AUTH_BASIC,
 	AUTH_BEARER,
 	AUTH_OAUTH2_CLIENT,
+	AUTH_TWO_STEP, /* a call of its own answers with a token */
+	AUTH_OAUTH2_CODE,
+	AUTH_OAUTH2_DEVICE,
 	AUTH_SIGNED,
-	AUTH_HOOK
+	AUTH_HOOK,
 };
-enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY };
-enum expires_kind { EXPIRES_SECONDS, EXPIRES_AT, EXPIRES_FIXED };
-
-struct manifest_pair {
-	const char *name, *value;
-}; /* value: a template */
-struct manifest_pairs {
-	const struct manifest_pair *v;
-	int n;
-};
+enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY, AUTH_IN_COOKIE };
+enum expires_kind { EXPIRES_SECONDS, EXPIRES_AT, EXPIRES_FIXED, EXPIRES_JWT };
 
 /* errors[] and auth.broken_on: first match wins; a rule matches when all that it names match. */
 struct manifest_rule {
@@ -49,9 +52,10 @@ struct manifest_auth {
 	enum auth_place place;
 	const char *name, *prefix; /* header Authorization "Bearer " */
 	const char *token_url;
+	bool get; /* the token call's method; else POST */
 	bool send_json, secret_in_basic;
-	struct manifest_pairs params;
-	const char *token_path; /* access_token */
+	struct manifest_pairs params, headers; /* of the token call */
+	const char *token_path;                /* access_token */
 	enum expires_kind expires;
 	const char *expires_path;
 	int64_t expires_fixed_ms;
@@ -59,7 +63,15 @@ struct manifest_auth {
 	int64_t usable_after_ms;
 	int mint_count;
 	int64_t mint_window_ms;
-	double mint_share; /* 0 = no limit */
+	double mint_share;                      /* 0 = no limit */
+	const char *authorize_url, *device_url; /* where a person allows it */
+	struct manifest_pairs authorize_params; /* of both: scope */
+	struct manifest_refresh {
+		bool single_use, keep_if_absent; /* true, true */
+		const char *token;               /* path of the refresh token in an answer */
+		int64_t dies_unused_ms;          /* 0: never */
+		int64_t lapses_ms;               /* after it was granted; 0: not known */
+	} refresh;
 	const char *const *needs;
 	int n_needs;
 	const struct manifest_rule *broken_on;
@@ -83,19 +95,43 @@ struct manifest_limit_header {
 	enum reset_unit unit;
 };
 
-enum paging_kind { PAGING_NONE, PAGING_OFFSET, PAGING_PAGE, PAGING_CURSOR };
+enum paging_kind {
+	PAGING_NONE,
+	PAGING_OFFSET,
+	PAGING_PAGE,
+	PAGING_CURSOR,
+	PAGING_NEXT_URL,
+	PAGING_LINK,
+	PAGING_KEYSET,
+	PAGING_ACK_QUEUE
+};
+#define PAGING_KINDS (PAGING_ACK_QUEUE + 1)
+enum paging_place { PAGING_IN_QUERY, PAGING_IN_BODY, PAGING_IN_PATH };
 enum stop_kind { STOP_EMPTY, STOP_SHORT_PAGE, STOP_TOTAL, STOP_HAS_MORE, STOP_NO_CURSOR };
 struct manifest_stop {
 	enum stop_kind kind;
 	const char *path;
 };
+/* How what was read from a queue is confirmed, once it is stored. */
+struct manifest_ack {
+	const char *post, *put; /* one of them: a path template */
+	const cJSON *json;      /* the body, with templates in its texts; NULL: none */
+	const char *id;         /* path of what is confirmed; NULL: the collection's id */
+};
 struct manifest_paging {
 	enum paging_kind kind;
+	enum paging_place in; /* where size, offset, page or cursor go */
 	const char *limit_param, *offset_param, *page_param, *cursor_param,
-		*cursor;     /* cursor: a path in the answer */
-	const char *total;   /* a path, or NULL */
-	int64_t first;       /* first page number */
-	int size, max_pages; /* 100, 10,000 */
+		*cursor;          /* cursor: a path in the answer */
+	const char *next;         /* next_url: a path in the answer */
+	const char *param, *key;  /* keyset: key, a path in the last record, goes to param */
+	const char *total;        /* a path, or NULL */
+	int64_t first;            /* first page number */
+	const char *first_cursor; /* what stands for a cursor before there is one, or NULL */
+	int size, max_pages;      /* 100, 10,000 */
+	int rescan_overlap;       /* items a page goes back over the one before */
+	int64_t expires_ms;       /* life of a cursor; 0: for ever */
+	struct manifest_ack ack;
 	struct manifest_stop stops[6];
 	int n_stops;
 };
@@ -104,7 +140,9 @@ struct manifest_incremental {
 	bool on;
 	const char *param, *value; /* value: a template with {since} */
 	const char *format;        /* iso8601 iso8601_ms epoch epoch_ms, or strftime with % */
+	const struct zone *tz;     /* that times are written in; NULL: UTC */
 	int64_t overlap_ms, lookback_first_ms;
+	int64_t step_ms; /* the longest window that is asked for at once; 0: to now */
 };
 
 enum map_as {
@@ -128,20 +166,24 @@ struct manifest_column {
 	const cJSON *fallback; /* "default", or NULL */
 	const cJSON *enums;    /* object: text -> text; "*" catches the rest; NULL */
 	const cJSON *constant;
-	const char *hash;     /* path of values to hash, or NULL */
-	const char *currency; /* path, for money: how many minor digits; NULL: 2 */
-	int64_t tz_offset_ms; /* for times without a zone */
+	const char *hash;      /* path of values to hash, or NULL */
+	const char *currency;  /* path, for money: how many minor digits; NULL: 2 */
+	const struct zone *tz; /* for times without a zone; NULL: UTC */
 };
 
 struct manifest_collection {
 	const char *name;
-	const char *get; /* path template; NULL: embedded */
+	const char *get;   /* path template; NULL: embedded, or post */
+	const char *post;  /* the same for a list that is asked for with a body */
+	const cJSON *json; /* that body, with templates in its texts; NULL: none */
 	struct manifest_pairs query;
 	const char *records, *id, *updated_at;
 	const char *id_prefix; /* "" */
 	const char *detail;    /* "/listings/{id}", or NULL */
+	int64_t detail_ttl_ms; /* of a kept answer to that; 0: none is kept */
 	struct manifest_incremental incremental;
 	const char *group;        /* of endpoints, with limits of its own; NULL */
+	uint64_t parent_columns;  /* set of the columns of the parent's row in {parent.X} */
 	const char *each;         /* parent collection, or NULL: one call per parent */
 	const char *embedded;     /* path inside the parent's item, with each; or NULL */
 	const char *when_changed; /* the parent's column, or NULL */
@@ -178,10 +220,41 @@ struct manifest_hooks {
 	bool decode_body, sign_request, login, next_page, adapt_item, verify_webhook, plan_action;
 };
 
+enum setting_type { SETTING_TEXT, SETTING_INT, SETTING_NUMBER, SETTING_BOOL, SETTING_URL };
+/* What {cfg.NAME} may be. */
+struct manifest_setting {
+	const char *name, *about;
+	enum setting_type type;
+	bool required;
+	const cJSON *fallback; /* "default", or NULL */
+	const char *const *choices;
+	int n_choices;
+};
+
+/* An element of XML that is a list even where there is one of it, or none in its parent. */
+struct manifest_list {
+	const char *parent, *name; /* parent NULL: in any */
+};
+
+#define ADAPTER_FIRST "1" /* the manifest itself, beside its adapters */
+/* A version of the driver: what it has otherwise, who gets it, and the manifest that comes of it. */
+struct manifest_adapter {
+	const char *name;
+	const cJSON *overlay;
+	double percent;   /* of the integrations, by a hash of their ids */
+	const char *flag; /* or all of them, while it is on; NULL: none */
+	struct manifest *manifest;
+};
+
 struct manifest {
 	const char *partner, *title, *path;         /* path: the file */
 	const char *base_production, *base_sandbox; /* sandbox may be NULL */
-	const char *version;
+	const char *version, *version_name;         /* name: of the header */
+	enum version_place version_in;
+	enum body_format format;
+	bool body_form; /* requests are forms, not JSON */
+	const struct manifest_list *xml_lists;
+	int n_xml_lists;
 	struct manifest_pairs headers;
 	int64_t connect_ms, read_ms, total_ms;
 	int concurrency_partner, concurrency_integration;
@@ -198,9 +271,18 @@ struct manifest {
 	struct manifest_paging paging;
 	const struct manifest_collection *collections;
 	int n_collections;
+	const struct manifest_lookup *lookups;
+	int n_lookups;
 	bool critical; /* false: a failure degrades to what is cached */
 	struct manifest_breaker breaker;
 	struct manifest_hooks hooks;
+	struct manifest_adapter *adapters;
+	int n_adapters;
+	struct manifest_webhooks webhooks;
+	const struct manifest_action *actions;
+	int n_actions;
+	const struct manifest_setting *typed; /* settings, as declared */
+	int n_typed;
 	const char *const *settings;
 	int n_settings; /* {cfg.X} names in use: what integration add --set may carry */
 };
@@ -214,7 +296,17 @@ int manifest_parse(const char *file_shown, const char *text, size_t len, struct 
 void manifest_free(struct manifest *m);
 const struct manifest_collection *manifest_collection(const struct manifest *m,
 						      const char *name); /* NULL */
+const struct manifest_setting *manifest_setting(const struct manifest *m,
+						const char *name); /* NULL: not declared */
+/* False: `wanted` says what is ("a whole number"). */
+bool setting_fits(const struct manifest_setting *s, const char *text, struct buf *wanted);
+const struct manifest_lookup *manifest_lookup(const struct manifest *m,
+					      const char *name); /* NULL */
+/* One of them with its defaults, as JSON text: what it asks and what it makes of the answer. */
+void manifest_print_lookup(const struct manifest_lookup *l, struct buf *out);
 /* Everything with its defaults, as JSON text, for `longshore driver show`. */
 void manifest_print(const struct manifest *m, struct buf *out);
+/* The format as JSON Schema, for editors: one line.  Appends. */
+void manifest_schema(struct buf *out);
 
 #endif

@@ -22,7 +22,9 @@ static const char *folder_of(struct manifest_reader *r)
 
 static void check_partner(struct manifest_reader *r)
 {
-	const char *partner = r->owner->m.partner, *folder = folder_of(r);
+	/* an overlay stands in any folder */
+	const char *partner = r->owner->m.partner,
+		   *folder = strcmp(r->file, r->owner->m.path) == 0 ? folder_of(r) : NULL;
 
 	if (!partner)
 		return;
@@ -47,7 +49,7 @@ static size_t scheme_len(const char *url)
 	return strncmp(url, "http://", 7) == 0 ? 7 : 0;
 }
 
-static void check_url(struct manifest_reader *r, const char *path, const char *url, bool root)
+void manifest_check_url(struct manifest_reader *r, const char *path, const char *url, bool root)
 {
 	size_t n = url ? scheme_len(url) : 0;
 
@@ -64,48 +66,35 @@ static void check_url(struct manifest_reader *r, const char *path, const char *u
 		reader_problem_at(r, path, "must not end in /: paths begin with it");
 }
 
-static void check_headers(struct manifest_reader *r)
+/* Names and values that can be headers. */
+void manifest_check_headers(struct manifest_reader *r, const char *where,
+			    const struct manifest_pairs *p)
 {
-	const struct manifest *m = &r->owner->m;
-
-	for (int i = 0; i < m->headers.n; i++) {
-		const struct manifest_pair *h = &m->headers.v[i];
-		const char *path = arena_printf(r->arena, "api.headers.%s", h->name);
+	for (int i = 0; i < p->n; i++) {
+		const struct manifest_pair *h = &p->v[i];
+		const char *path = arena_printf(r->arena, "%s.%s", where, h->name);
 
 		if (!*h->name || h->name[strcspn(h->name, " \t\r\n:\"(),/;<=>?@[\\]{}")])
 			reader_problem_at(r, path, "\"%s\" is no name of a header", h->name);
 		if (h->value[strcspn(h->value, "\r\n")])
 			reader_problem_at(r, path, "a header is one line");
-		if (m->auth.kind != AUTH_NONE && m->auth.place == AUTH_IN_HEADER && m->auth.name &&
-		    strcasecmp(h->name, m->auth.name) == 0)
-			reader_problem_at(r, path, "\"auth\" sets this header already");
 	}
 }
 
-/* ---- auth ---- */
-
-static void check_auth(struct manifest_reader *r)
+static void check_headers(struct manifest_reader *r)
 {
-	const struct manifest_auth *a = &r->owner->m.auth;
-	bool oauth = a->kind == AUTH_OAUTH2_CLIENT;
+	const struct manifest *m = &r->owner->m;
+	const char *own = m->auth.kind == AUTH_NONE || m->auth.place == AUTH_IN_QUERY ? NULL
+			  : m->auth.place == AUTH_IN_COOKIE                           ? "Cookie"
+							    : m->auth.name;
 
-	if (oauth && !a->token_url)
-		reader_problem_at(r, "auth.token_url",
-				  "missing: oauth2_client_credentials needs it");
-	if (!oauth && a->token_url)
-		reader_problem_at(r, "auth.token_url", "is for oauth2_client_credentials alone");
-	if (!oauth && a->params.n)
-		reader_problem_at(r, "auth.params", "is for oauth2_client_credentials alone");
-	if (!oauth && a->kind != AUTH_HOOK && a->mint_count)
-		reader_problem_at(r, "auth.mint_limit", "is for oauth2_client_credentials alone");
-	if (a->place == AUTH_IN_QUERY && a->kind != AUTH_API_KEY)
-		reader_problem_at(r, "auth.in", "\"query\" is for api_key alone");
-	if (a->place == AUTH_IN_QUERY && !a->name)
-		reader_problem_at(r, "auth.name", "missing: the parameter that carries the key");
-	if (a->mint_count && (double)a->mint_count * a->mint_share < 1)
-		reader_problem_at(r, "auth.mint_limit", "a share of %g of %d leaves no token",
-				  a->mint_share, a->mint_count);
-	check_url(r, "auth.token_url", a->token_url, false);
+	manifest_check_headers(r, "api.headers", &m->headers);
+	for (int i = 0; i < m->headers.n; i++)
+		if (own && strcasecmp(m->headers.v[i].name, own) == 0)
+			reader_problem_at(r,
+					  arena_printf(r->arena, "api.headers.%s",
+						       m->headers.v[i].name),
+					  "\"auth\" sets this header already");
 }
 
 /* ---- limits ---- */
@@ -159,65 +148,15 @@ static void check_breaker(struct manifest_reader *r)
 	}
 }
 
-/* ---- pagination ---- */
-
-enum { ON_OFFSET = 1 << PAGING_OFFSET, ON_PAGE = 1 << PAGING_PAGE, ON_CURSOR = 1 << PAGING_CURSOR };
-
-static void check_params(struct manifest_reader *r, const struct manifest_paging *p,
-			 const char *path)
-{
-	const struct {
-		const char *name, *value;
-		unsigned needed, allowed;
-	} params[] = {
-		{ "limit_param", p->limit_param, ON_OFFSET, ON_OFFSET | ON_PAGE | ON_CURSOR },
-		{ "offset_param", p->offset_param, ON_OFFSET, ON_OFFSET },
-		{ "page_param", p->page_param, ON_PAGE, ON_PAGE },
-		{ "cursor_param", p->cursor_param, ON_CURSOR, ON_CURSOR },
-		{ "cursor", p->cursor, ON_CURSOR, ON_CURSOR },
-		{ "total", p->total, 0, ON_OFFSET | ON_PAGE | ON_CURSOR },
-	};
-	static const char *const kinds[] = { "none", "offset", "page", "cursor" };
-	unsigned bit = 1u << p->kind;
-
-	for (size_t i = 0; i < ARRAY_LEN(params); i++) {
-		const char *at = arena_printf(r->arena, "%s.%s", path, params[i].name);
-
-		if (!params[i].value && (params[i].needed & bit))
-			reader_problem_at(r, at, "missing: the kind \"%s\" needs it",
-					  kinds[p->kind]);
-		if (params[i].value && !(params[i].allowed & bit))
-			reader_problem_at(r, at, "means nothing with the kind \"%s\"",
-					  kinds[p->kind]);
-	}
-}
-
-void manifest_check_paging(struct manifest_reader *r, const struct manifest_paging *p,
-			   const char *path)
-{
-	const char *at = arena_printf(r->arena, "%s.stop", path);
-
-	check_params(r, p, path);
-	if (p->kind == PAGING_NONE && p->n_stops)
-		reader_problem_at(r, at, "means nothing with the kind \"none\"");
-	for (int i = 0; i < p->n_stops; i++)
-		if (p->stops[i].kind == STOP_NO_CURSOR && p->kind != PAGING_CURSOR &&
-		    p->kind != PAGING_NONE)
-			reader_problem_at(r, at, "\"no_cursor\" is for the kind \"cursor\" alone");
-	if (p->kind != PAGING_NONE && p->n_stops == 1 && p->stops[0].kind == STOP_TOTAL &&
-	    !p->total)
-		reader_problem_at(r, at, "\"total\" needs a path");
-}
-
 void manifest_check(struct manifest_reader *r)
 {
 	struct manifest *m = &r->owner->m;
 
 	check_partner(r);
-	check_url(r, "api.base.production", m->base_production, true);
-	check_url(r, "api.base.sandbox", m->base_sandbox, true);
+	manifest_check_url(r, "api.base.production", m->base_production, true);
+	manifest_check_url(r, "api.base.sandbox", m->base_sandbox, true);
 	check_headers(r);
-	check_auth(r);
+	manifest_check_auth(r);
 	manifest_check_limits(r);
 	check_limit_headers(r);
 	check_breaker(r);
@@ -225,6 +164,10 @@ void manifest_check(struct manifest_reader *r)
 		reader_problem_at(r, "api.timeout", "\"connect\" is longer than \"total\"");
 	manifest_check_paging(r, &m->paging, "pagination");
 	manifest_check_collections(r);
+	manifest_check_format(r);
+	manifest_check_events(r);
+	manifest_check_lookups(r);
 	manifest_check_templates(r);
 	manifest_check_hooks(r);
+	manifest_check_settings(r);
 }

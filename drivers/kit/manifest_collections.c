@@ -93,6 +93,7 @@ static void check_embedded(struct manifest_reader *r, const struct manifest_coll
 		bool given;
 	} keys[] = {
 		{ "get", c->get != NULL },         { "query", c->query.n > 0 },
+		{ "post", c->post != NULL },       { "json", c->json != NULL },
 		{ "records", c->records != NULL }, { "incremental", c->incremental.on },
 		{ "detail", c->detail != NULL },
 	};
@@ -106,11 +107,15 @@ static void check_embedded(struct manifest_reader *r, const struct manifest_coll
 static void check_fetched(struct manifest_reader *r, const struct manifest_collection *c,
 			  const char *path)
 {
-	if (!c->get)
+	if (!c->get && !c->post)
 		reader_problem_at(r, sub(r, path, "get"),
 				  "missing (or \"embedded\", for what comes with its parent)");
-	else if (c->get[0] != '/')
+	else if (c->get && c->get[0] != '/')
 		reader_problem_at(r, sub(r, path, "get"), "a path begins with /");
+	if (c->incremental.step_ms && !c->incremental.lookback_first_ms)
+		reader_problem_at(r, sub(r, path, "incremental.lookback_first"),
+				  "missing: windows of \"step\" begin there");
+	manifest_check_paged(r, c, path);
 	if (c->detail && c->detail[0] != '/')
 		reader_problem_at(r, sub(r, path, "detail.get"), "a path begins with /");
 	if (c->incremental.on && !c->updated_at)

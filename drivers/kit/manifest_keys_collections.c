@@ -24,13 +24,14 @@ static const struct manifest_key column_keys[] = {
 	{ "enum", KEY_JSON_TEXTS, AT(enums) },
 	{ "const", KEY_JSON, AT(constant) },
 	{ "hash", KEY_PATH, AT(hash), .flags = KEY_WILD },
-	{ "tz", KEY_OWN, .read = read_tz, .print = print_tz },
+	{ "tz", KEY_OWN, .read = read_tz, .print = print_tz,
+	  .schema = "{\"type\":\"string\",\"minLength\":1}" },
 	{ "currency", KEY_PATH, AT(currency) },
 };
-static const struct key_table column_table = { TABLE(column_keys),
-					       .size = sizeof(struct manifest_column),
-					       .name_at = offsetof(struct manifest_column, name),
-					       .shorthand = "path" };
+const struct key_table manifest_column_table = { TABLE(column_keys),
+						 .size = sizeof(struct manifest_column),
+						 .name_at = offsetof(struct manifest_column, name),
+						 .shorthand = "path" };
 #undef AT
 
 #define AT(member) .at = offsetof(struct manifest_collection, member)
@@ -51,13 +52,14 @@ static const struct key_word deletes_words[] = {
 static const struct manifest_key incremental_keys[] = {
 	{ "param", KEY_TEXT, AT(incremental.param), .flags = KEY_REQUIRED },
 	{ "value", KEY_TEXT, AT(incremental.value), .fallback = "\"{since}\"" },
-	{ "format", KEY_OWN, .fallback = "\"iso8601\"", .read = read_format,
-	  .print = print_format },
+	{ "format", KEY_OWN, .fallback = "\"iso8601\"", .read = read_format, .print = print_format,
+	  .schema = "{\"type\":\"string\",\"minLength\":1}" },
 	{ "overlap", KEY_DURATION, AT(incremental.overlap_ms), .fallback = "\"5m\"",
 	  .max = 31 * DAY_MS },
 	{ "lookback_first", KEY_DURATION, AT(incremental.lookback_first_ms), .max = 100 * YEAR_MS },
-	LATER("tz"),
-	LATER("step"),
+	{ "tz", KEY_OWN, .read = read_incremental_tz, .print = print_incremental_tz,
+	  .schema = "{\"type\":\"string\"}" },
+	{ "step", KEY_DURATION, AT(incremental.step_ms), .max = 100 * YEAR_MS },
 };
 static bool incremental_present(const void *base)
 {
@@ -95,6 +97,8 @@ static const struct key_table belongs_table = { TABLE(belongs_keys), .present = 
 
 static const struct manifest_key collection_keys[] = {
 	{ "get", KEY_TEXT, AT(get) },
+	{ "post", KEY_TEXT, AT(post) },
+	{ "json", KEY_JSON, AT(json) },
 	{ "query", KEY_PAIRS, AT(query) },
 	{ "records", KEY_PATH, AT(records), .flags = KEY_WILD },
 	{ "id", KEY_PATH, AT(id), .flags = KEY_REQUIRED | KEY_PLACE },
@@ -111,13 +115,13 @@ static const struct manifest_key collection_keys[] = {
 	{ "group", KEY_TEXT, AT(group) },
 	{ "lane", KEY_WORD, AT(lane), .fallback = "\"normal\"", .words = lane_words },
 	{ "deletes", KEY_FIXED, .words = deletes_words },
-	{ "table", KEY_OWN, .flags = KEY_REQUIRED, .read = read_table, .print = print_table },
+	{ "table", KEY_OWN, .flags = KEY_REQUIRED, .read = read_table, .print = print_table,
+	  .schema = "{\"enum\":[\"resources\",\"transactions\",\"media\"]}" },
 	{ "belongs_to", KEY_OBJECT, .of = &belongs_table },
-	{ "map", KEY_NAMED, AT(map), COUNT(n_map), .of = &column_table, .flags = KEY_REQUIRED },
+	{ "map", KEY_NAMED, AT(map), COUNT(n_map), .of = &manifest_column_table,
+	  .flags = KEY_REQUIRED },
 	{ "extra", KEY_TEXTS, AT(extra), COUNT(n_extra) },
 	{ "personal", KEY_TEXTS, AT(personal), COUNT(n_personal) },
-	LATER("post"),
-	LATER("json"),
 };
 
 static void collection_finish(struct manifest_reader *r, void *base)

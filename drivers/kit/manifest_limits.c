@@ -28,7 +28,10 @@ void read_limit_scope(struct manifest_reader *r, const cJSON *node, void *base)
 		}
 	}
 	if (strcmp(s, "host") == 0) {
-		reader_problem(r, "\"host\" is not supported yet");
+		reader_problem(
+			r,
+			"\"host\" is called \"egress\" (all that share our outgoing address) or \"partner\" (all calls to "
+			"theirs)");
 	} else if (strncmp(s, "endpoints:", 10) != 0) {
 		reader_problem(r, "unknown word \"%s\"%s", s,
 			       reader_nearest(r, s, scopes, ARRAY_LEN(scopes)));

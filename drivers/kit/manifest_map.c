@@ -49,11 +49,11 @@ static void check_sources(struct manifest_reader *r, const struct manifest_colum
 	if (n != 1)
 		reader_problem_at(r, path, "needs one of path, const and hash%s",
 				  n ? ", not several" : "");
-	if (!k->path && (k->fallback || k->required || k->enums || k->currency || k->tz_offset_ms))
+	if (!k->path && (k->fallback || k->required || k->enums || k->currency || k->tz))
 		reader_problem_at(r, path, "default, required, enum, currency and tz need a path");
 	if (k->currency && k->as != MAP_MONEY)
 		reader_problem_at(r, path, "\"currency\" is for \"as\": \"money\"");
-	if (k->tz_offset_ms && k->as != MAP_TIME)
+	if (k->tz && k->as != MAP_TIME)
 		reader_problem_at(r, path, "\"tz\" is for \"as\": \"time\"");
 	if (k->enums && k->as != MAP_TEXT && k->as != MAP_BOOL && k->as != MAP_INT)
 		reader_problem_at(r, path, "\"enum\" is for text, int and bool");

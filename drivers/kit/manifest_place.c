@@ -123,7 +123,7 @@ void reader_up(struct manifest_reader *r, size_t mark)
 
 bool is_comment(const char *name)
 {
-	return strcmp(name, "//") == 0;
+	return strcmp(name, "//") == 0 || strcmp(name, "$schema") == 0;
 }
 
 bool manifest_name_is_valid(const char *s)

@@ -149,6 +149,7 @@ static bool print_value(const struct manifest_key *k, const char *base, struct b
 	case KEY_JSON:
 	case KEY_JSON_LIST:
 	case KEY_JSON_TEXTS:
+	case KEY_JSON_OBJECT:
 		return print_json(*(const cJSON *const *)(base + k->at), out);
 	default:
 		return print_scalar(k, base + k->at, out);

@@ -175,6 +175,10 @@ static void read_json(struct manifest_reader *r, const struct manifest_key *k, c
 		reader_problem(r, "expected a list of one value or more");
 		return;
 	}
+	if (k->type == KEY_JSON_OBJECT && !cJSON_IsObject(node)) {
+		reader_expected(r, "an object", node);
+		return;
+	}
 	if (k->type == KEY_JSON_TEXTS && (!cJSON_IsObject(node) || !node->child)) {
 		reader_problem(r, "expected an object of one text or more");
 		return;
@@ -288,6 +292,7 @@ static void read_key(struct manifest_reader *r, const struct manifest_key *k, co
 	case KEY_JSON:
 	case KEY_JSON_LIST:
 	case KEY_JSON_TEXTS:
+	case KEY_JSON_OBJECT:
 		read_json(r, k, node, (const cJSON **)(base + k->at));
 		return;
 	case KEY_OBJECT:

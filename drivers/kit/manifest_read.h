@@ -26,7 +26,16 @@ struct manifest_owner {
 	struct manifest m;
 	struct arena *arena;
 	struct kept_tree *trees;
+	const cJSON *tree; /* the file's own, of those */
 };
+struct manifest_owner *manifest_owner_new(const char *file);
+/* The text's tree becomes the owner's. */
+int manifest_text_parse(const char *shown, const char *text, size_t len, struct manifest_owner *o,
+			struct buf *problems) __attribute__((warn_unused_result));
+/* A tree that is no file's as it is (and is taken over): problems name `shown`, and lines of `text`. */
+int manifest_parse_tree(const char *path, const char *shown, const char *text, size_t len,
+			cJSON *tree, struct manifest **out, struct buf *problems)
+	__attribute__((warn_unused_result));
 
 struct manifest_reader {
 	struct manifest_owner *owner;
@@ -39,29 +48,30 @@ struct manifest_reader {
 };
 
 enum key_type {
-	KEY_TEXT,       /* const char * */
-	KEY_HEADER,     /* const char *, a header's name, lower-cased */
-	KEY_PATH,       /* const char *, a path of json_path */
-	KEY_BOOL,       /* bool */
-	KEY_INT,        /* int */
-	KEY_INT64,      /* int64_t */
-	KEY_SHARE,      /* double, over 0 to 1 */
-	KEY_DURATION,   /* int64_t, ms; "5s", or a number of seconds */
-	KEY_WORD,       /* an enum, by `words` */
-	KEY_WORD_BOOL,  /* bool, by `words` */
-	KEY_FIXED,      /* the first of `words`, the only one that runs: nothing to store */
-	KEY_FORMAT,     /* the number 1 */
-	KEY_TEXTS,      /* const char *const * and a count */
-	KEY_HEADERS,    /* the same, header names */
-	KEY_PAIRS,      /* struct manifest_pairs, an object of texts */
-	KEY_JSON,       /* const cJSON *, borrowed */
-	KEY_JSON_LIST,  /* const cJSON *, an array that is not empty */
-	KEY_JSON_TEXTS, /* const cJSON *, an object of texts that is not empty */
-	KEY_OBJECT,     /* members of `of` at the offset */
-	KEY_LIST,       /* an array of `of`, and a count */
-	KEY_NAMED,      /* the same as an object; the names go to of->name_at */
-	KEY_OWN,        /* read and print below */
-	KEY_LATER,      /* of the format, not run by this version */
+	KEY_TEXT,        /* const char * */
+	KEY_HEADER,      /* const char *, a header's name, lower-cased */
+	KEY_PATH,        /* const char *, a path of json_path */
+	KEY_BOOL,        /* bool */
+	KEY_INT,         /* int */
+	KEY_INT64,       /* int64_t */
+	KEY_SHARE,       /* double, over 0 to 1 */
+	KEY_DURATION,    /* int64_t, ms; "5s", or a number of seconds */
+	KEY_WORD,        /* an enum, by `words` */
+	KEY_WORD_BOOL,   /* bool, by `words` */
+	KEY_FIXED,       /* the first of `words`, the only one that runs: nothing to store */
+	KEY_FORMAT,      /* the number 1 */
+	KEY_TEXTS,       /* const char *const * and a count */
+	KEY_HEADERS,     /* the same, header names */
+	KEY_PAIRS,       /* struct manifest_pairs, an object of texts */
+	KEY_JSON,        /* const cJSON *, borrowed */
+	KEY_JSON_LIST,   /* const cJSON *, an array that is not empty */
+	KEY_JSON_TEXTS,  /* const cJSON *, an object of texts that is not empty */
+	KEY_JSON_OBJECT, /* const cJSON *, an object */
+	KEY_OBJECT,      /* members of `of` at the offset */
+	KEY_LIST,        /* an array of `of`, and a count */
+	KEY_NAMED,       /* the same as an object; the names go to of->name_at */
+	KEY_OWN,         /* read and print below */
+	KEY_LATER,       /* of the format, not run by this version */
 };
 
 enum {
@@ -92,6 +102,7 @@ struct manifest_key {
 	void (*read)(struct manifest_reader *r, const cJSON *node, void *base);
 	/* False: nothing to print. */
 	bool (*print)(const void *base, struct buf *out);
+	const char *schema; /* of KEY_OWN: what JSON Schema says of its value; NULL: anything */
 };
 
 struct key_table {
@@ -113,8 +124,16 @@ struct key_table {
 #define TABLE(keys_) .keys = (keys_), .n = ARRAY_LEN(keys_)
 
 extern const struct key_table manifest_collection_table; /* of struct manifest_collection */
+extern const struct key_table manifest_lookup_table;     /* of struct manifest_lookup */
 extern const struct key_table manifest_table;            /* of struct manifest */
 extern const struct key_table manifest_pagination;       /* of struct manifest_paging */
+extern const struct key_table manifest_webhooks_table;   /* of struct manifest_webhooks */
+extern const struct key_table manifest_action_table;     /* of struct manifest_action */
+extern const struct key_table manifest_setting_table;    /* of struct manifest_setting */
+extern const struct key_table manifest_limit_table;      /* of struct manifest_limit */
+extern const struct key_table manifest_column_table;     /* of struct manifest_column */
+extern const struct key_table manifest_auth_table;       /* of struct manifest_auth */
+extern const struct key_table manifest_broken_on;        /* of struct manifest_rule */
 
 /* What is wrong, at the place that is read now. */
 void reader_problem(struct manifest_reader *r, const char *fmt, ...)
@@ -140,7 +159,7 @@ const char *reader_lower(struct manifest_reader *r, const char *s);
 const char *path_problem(const char *path, unsigned flags);
 /* A name of a partner, collection, setting: [a-z0-9_]{1,40}. */
 bool manifest_name_is_valid(const char *s);
-bool is_comment(const char *name); /* "//": for people, in every object */
+bool is_comment(const char *name); /* "//": for people, in every object; "$schema": for editors */
 
 void manifest_print_object(const struct key_table *t, const void *base, struct buf *out);
 void print_ms(int64_t ms, struct buf *out); /* "5s", with its quotes */
@@ -165,6 +184,8 @@ void read_stops(struct manifest_reader *r, const cJSON *node, void *base);
 bool print_stops(const void *base, struct buf *out);
 void read_tz(struct manifest_reader *r, const cJSON *node, void *base);
 bool print_tz(const void *base, struct buf *out);
+void read_incremental_tz(struct manifest_reader *r, const cJSON *node, void *base);
+bool print_incremental_tz(const void *base, struct buf *out);
 void read_limit_scope(struct manifest_reader *r, const cJSON *node, void *base);
 bool print_limit_scope(const void *base, struct buf *out);
 void read_limit_weight(struct manifest_reader *r, const cJSON *node, void *base);
@@ -172,16 +193,31 @@ bool print_limit_weight(const void *base, struct buf *out);
 void limit_finish(struct manifest_reader *r, void *base);
 void read_table(struct manifest_reader *r, const cJSON *node, void *base);
 bool print_table(const void *base, struct buf *out);
+void read_cache(struct manifest_reader *r, const cJSON *node, void *base);
+bool print_cache(const void *base, struct buf *out);
 
 /* What takes more than one place of the manifest. */
 void manifest_check(struct manifest_reader *r); /* manifest_check.c */
 void manifest_check_paging(struct manifest_reader *r, const struct manifest_paging *p,
-			   const char *path);
+			   const char *path); /* manifest_paging.c */
+/* What takes the collection that pages so. */
+void manifest_check_paged(struct manifest_reader *r, const struct manifest_collection *c,
+			  const char *path);
+void manifest_check_auth(struct manifest_reader *r); /* manifest_keys_auth.c */
+/* An absolute address; root: nothing but paths goes behind it. */
+void manifest_check_url(struct manifest_reader *r, const char *path, const char *url, bool root);
+void manifest_check_headers(struct manifest_reader *r, const char *where,
+			    const struct manifest_pairs *p);
 void manifest_check_limits(struct manifest_reader *r);      /* manifest_limits.c */
 void manifest_check_collections(struct manifest_reader *r); /* manifest_collections.c */
 void manifest_check_map(struct manifest_reader *r, struct manifest_collection *c,
 			const char *path);                /* manifest_map.c */
+void manifest_check_lookups(struct manifest_reader *r);   /* manifest_lookups.c */
 void manifest_check_templates(struct manifest_reader *r); /* manifest_templates.c */
 void manifest_check_hooks(struct manifest_reader *r);     /* manifest_hooks.c */
+void manifest_check_events(struct manifest_reader *r);    /* manifest_events.c */
+void manifest_check_settings(
+	struct manifest_reader *r); /* manifest_settings.c; after the templates */
+void manifest_check_format(struct manifest_reader *r); /* manifest_format.c */
 
 #endif

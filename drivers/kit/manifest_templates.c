@@ -15,20 +15,47 @@ enum {
 	IN_ID = 8,
 	IN_TIME = 16, /* now */
 	IN_SINCE = 32,
+	IN_CURSOR = 64,
+	IN_IDS = 128,
+	IN_UNTIL = 256,
+	IN_IN = 512,
+	IN_KEPT = 1024,
+	IN_KEY = 2048,
+	IN_CALLBACK = 4096,
+	IN_EVENTS = 8192,
+	IN_WEBHOOK = 16384,
+	IN_WEBHOOKS = IN_CFG | IN_CALLBACK | IN_EVENTS,
+	IN_ACTION = IN_CFG | IN_IN | IN_KEPT | IN_KEY | IN_TIME,
 };
 
 static const struct {
 	const char *name; /* a prefix where it ends in a dot */
 	unsigned bit;
 } places[] = {
-	{ "cfg.", IN_CFG }, { "cred.", IN_CRED }, { "parent.", IN_PARENT },
-	{ "id", IN_ID },    { "now", IN_TIME },   { "since", IN_SINCE },
+	{ "cfg.", IN_CFG },
+	{ "cred.", IN_CRED },
+	{ "parent.", IN_PARENT },
+	{ "id", IN_ID },
+	{ "now", IN_TIME },
+	{ "since", IN_SINCE },
+	{ "in.", IN_IN },
+	{ "kept.", IN_KEPT },
+	{ "until", IN_UNTIL },
+	{ "key", IN_KEY },
+	{ "events", IN_EVENTS },
+	{ "callback_url", IN_CALLBACK },
+	{ "webhook.id", IN_WEBHOOK },
+	{ "cursor", IN_CURSOR },
+	{ "ids", IN_IDS },
 };
 
 struct template_place {
 	const char *path;
 	unsigned allowed;
 	const struct manifest_collection *parent; /* of {parent.X}; or NULL */
+	uint64_t *parent_columns;                 /* which of them are named */
+	const struct manifest_action *action;     /* of {kept.X}, with the steps before this one */
+	int steps;
 };
 
 static unsigned bit_of(const char *name)
@@ -50,7 +77,9 @@ static const char *allowed_text(struct manifest_reader *r, unsigned allowed)
 	for (size_t i = 0; i < ARRAY_LEN(places); i++)
 		if (allowed & places[i].bit)
 			text = arena_printf(r->arena, "%s%s{%s%s}", text, *text ? " " : "",
-					    places[i].name, strchr(places[i].name, '.') ? "X" : "");
+					    places[i].name,
+					    places[i].name[strlen(places[i].name) - 1] == '.' ? "X"
+											      : "");
 	return text;
 }
 
@@ -83,18 +112,43 @@ static void add_setting(struct manifest_reader *r, const struct template_place *
 		v[m->n_settings++] = arena_strdup(r->arena, name);
 }
 
-/* A job for children carries the ids of its parents, and nothing else of their rows. */
+/* {parent.id} is in the job; a column is read from the parent's row, where its map puts it. */
 static void check_parent(struct manifest_reader *r, const struct template_place *t,
 			 const char *column)
 {
-	if (strcmp(column, "id") == 0)
+	const struct manifest_collection *p = t->parent;
+	const char **names;
+	int n = 0;
+
+	if (!p || strcmp(column, "id") == 0)
 		return;
-	if (t->parent && row_column_find(t->parent->table, column) < 0)
-		reader_problem_at(r, t->path, "{parent.%s} is not known; did you mean {parent.id}?",
-				  column);
-	else
-		reader_problem_at(r, t->path, "{parent.%s} is not supported yet, {parent.id} is",
-				  column);
+	names = arena_alloc(r->arena, sizeof(*names) * (size_t)(p->n_map + 1));
+	for (int i = 0; i < p->n_map; i++) {
+		names[n] = p->map[i].name;
+		if (strcmp(names[n++], column) != 0)
+			continue;
+		if (p->map[i].column >= 0)
+			*t->parent_columns |= UINT64_C(1) << p->map[i].column;
+		return;
+	}
+	names[n++] = "id";
+	reader_problem_at(r, t->path, "{parent.%s}: no mapped column of \"%s\"%s", column, p->name,
+			  reader_nearest(r, column, names, n));
+}
+
+static void check_kept(struct manifest_reader *r, const struct template_place *t, const char *name)
+{
+	const char *names[SETTINGS_MAX];
+	int n = 0;
+
+	for (int i = 0; t->action && i < t->steps; i++)
+		for (int k = 0; k < t->action->steps[i].keep.n && n < SETTINGS_MAX; k++) {
+			names[n] = t->action->steps[i].keep.v[k].name;
+			if (strcmp(names[n++], name) == 0)
+				return;
+		}
+	reader_problem_at(r, t->path, "{kept.%s}: no step before keeps it%s", name,
+			  reader_nearest(r, name, names, n));
 }
 
 /* Returns what the template names. */
@@ -121,6 +175,8 @@ static unsigned check_template(struct manifest_reader *r, const struct template_
 			add_setting(r, t, name + 4);
 		else if (place == IN_PARENT)
 			check_parent(r, t, name + 7);
+		else if (place == IN_KEPT)
+			check_kept(r, t, name + 5);
 		seen |= place;
 	}
 	return seen;
@@ -139,34 +195,186 @@ static unsigned check_pairs(struct manifest_reader *r, struct template_place t,
 	return seen;
 }
 
+/* The texts of a body. */
+static unsigned check_json(struct manifest_reader *r, struct template_place t, const cJSON *v)
+{
+	const char *base = t.path;
+	unsigned seen = 0;
+	const cJSON *c;
+	int i = 0;
+
+	if (cJSON_IsString(v))
+		return check_template(r, &t, v->valuestring);
+	cJSON_ArrayForEach (c, v) {
+		t.path = c->string ? arena_printf(r->arena, "%s.%s", base, c->string)
+				   : arena_printf(r->arena, "%s[%d]", base, i++);
+		if (!c->string || !is_comment(c->string))
+			seen |= check_json(r, t, c);
+	}
+	return seen;
+}
+
+static void check_request(struct manifest_reader *r, struct template_place t,
+			  const struct manifest_request *q)
+{
+	static const char *const keys[] = { "GET", "get",   "POST",  "post",   "PUT",
+					    "put", "PATCH", "patch", "DELETE", "delete" };
+	const char *base = t.path, *method = "", *path = request_path(q, &method);
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i += 2)
+		if (strcmp(keys[i], method) == 0)
+			t.path = arena_printf(r->arena, "%s.%s", base, keys[i + 1]);
+	check_template(r, &t, path);
+	t.path = arena_printf(r->arena, "%s.query", base);
+	check_pairs(r, t, &q->query);
+	t.path = arena_printf(r->arena, "%s.json", base);
+	check_json(r, t, q->json);
+}
+
+static void check_webhooks(struct manifest_reader *r)
+{
+	const struct manifest_webhooks *w = &r->owner->m.webhooks;
+	struct template_place t = { .allowed = IN_WEBHOOKS };
+
+	t.path = "webhooks.verify.secret";
+	check_request(r, t, &w->verify.secret);
+	t.path = "webhooks.register";
+	check_request(r, t, &w->enrol);
+	t.path = "webhooks.register.list";
+	check_request(r, t, &w->list);
+	t.path = "webhooks.register.remove";
+	t.allowed |= IN_WEBHOOK;
+	check_request(r, t, &w->unenrol);
+}
+
+static void check_action(struct manifest_reader *r, const struct manifest_action *a)
+{
+	struct template_place t = { .allowed = IN_ACTION, .action = a };
+
+	for (int i = 0; i < a->n_steps; i++) {
+		const struct manifest_step *s = &a->steps[i];
+		const char *path = arena_printf(r->arena, "actions.%s.steps[%d]", a->name, i);
+
+		t.steps = i;
+		t.path = path;
+		check_request(r, t, &s->request);
+		t.path = arena_printf(r->arena, "%s.find_first", path);
+		check_request(r, t, &s->find_first);
+		t.path = arena_printf(r->arena, "%s.idempotency.key", path);
+		check_template(r, &t, s->idempotency_key);
+		t.steps = i + 1; /* what is undone was done, and kept */
+		t.path = arena_printf(r->arena, "%s.undo", path);
+		check_request(r, t, &s->undo);
+	}
+}
+
+static void check_ack(struct manifest_reader *r, const struct manifest_paging *p, const char *path)
+{
+	struct template_place t = { .path = arena_printf(r->arena, "%s.pagination.ack", path),
+				    .allowed = IN_CFG | IN_ID | IN_IDS };
+
+	check_template(r, &t, p->ack.post ? p->ack.post : p->ack.put);
+	t.path = arena_printf(r->arena, "%s.pagination.ack.json", path);
+	check_json(r, t, p->ack.json);
+}
+
 static void check_collection(struct manifest_reader *r, const struct manifest_collection *c)
 {
 	const char *path = arena_printf(r->arena, "collections.%s", c->name);
 	const struct manifest_collection *parent =
 		c->each ? manifest_collection(&r->owner->m, c->each) : NULL;
 	struct template_place t = { .allowed = IN_CFG | (c->each ? IN_PARENT : 0),
-				    .parent = parent };
+				    .parent = parent,
+				    .parent_columns =
+					    &((struct manifest_collection *)c)->parent_columns };
 	unsigned seen;
 
-	t.path = arena_printf(r->arena, "%s.get", path);
-	seen = check_template(r, &t, c->get);
+	if (c->paging.in == PAGING_IN_PATH)
+		t.allowed |= IN_CURSOR;
+	t.path = arena_printf(r->arena, "%s.%s", path, c->post ? "post" : "get");
+	seen = check_template(r, &t, c->post ? c->post : c->get);
 	t.path = arena_printf(r->arena, "%s.query", path);
-	t.allowed |= IN_TIME;
+	t.allowed = (t.allowed | IN_TIME | IN_UNTIL) & ~(unsigned)IN_CURSOR;
 	seen |= check_pairs(r, t, &c->query);
-	if (c->each && c->get && !(seen & IN_PARENT))
+	t.path = arena_printf(r->arena, "%s.json", path);
+	seen |= check_json(r, t, c->json);
+	check_ack(r, &c->paging, path);
+	if (c->each && (c->get || c->post) && !(seen & IN_PARENT))
 		reader_problem_at(
 			r, path,
-			"each call would be the same: \"get\" or \"query\" needs a {parent.X}");
-	t = (struct template_place){ arena_printf(r->arena, "%s.detail.get", path), IN_CFG | IN_ID,
-				     NULL };
+			"each call would be the same: \"get\", \"query\" or \"json\" needs a {parent.X}");
+	t = (struct template_place){ .path = arena_printf(r->arena, "%s.detail.get", path),
+				     .allowed = IN_CFG | IN_ID };
 	seen = check_template(r, &t, c->detail);
 	if (c->detail && !(seen & IN_ID))
 		reader_problem_at(r, t.path, "needs {id}");
-	t = (struct template_place){ arena_printf(r->arena, "%s.incremental.value", path),
-				     IN_CFG | IN_TIME | IN_SINCE, NULL };
+	t = (struct template_place){ .path = arena_printf(r->arena, "%s.incremental.value", path),
+				     .allowed = IN_CFG | IN_TIME | IN_SINCE | IN_UNTIL };
 	seen = check_template(r, &t, c->incremental.value);
 	if (c->incremental.value && !(seen & IN_SINCE))
 		reader_problem_at(r, t.path, "needs {since}");
+}
+
+static bool names_param(const char *template, const char *param)
+{
+	char name[SUBST_NAME_MAX];
+
+	while (template && subst_next(&template, name))
+		if (strncmp(name, "in.", 3) == 0 && strcmp(name + 3, param) == 0)
+			return true;
+	return false;
+}
+
+/* A param that nothing names would tell answers apart that are the same; a path cannot leave one out. */
+static void check_used(struct manifest_reader *r, const struct manifest_lookup *l,
+		       const struct manifest_param *p)
+{
+	const char *path = arena_printf(r->arena, "lookups.%s.params.%s", l->name, p->name);
+	bool in_path = names_param(l->get, p->name), used = in_path;
+
+	for (int i = 0; i < l->query.n; i++)
+		used = used || names_param(l->query.v[i].value, p->name);
+	if (!used)
+		reader_problem_at(r, path, "neither \"get\" nor \"query\" names {in.%s}", p->name);
+	if (in_path && p->optional)
+		reader_problem_at(r, path, "stands in \"get\" and cannot be left out");
+}
+
+/* Each {in.X} is one of the params. */
+static void check_ins(struct manifest_reader *r, const struct manifest_lookup *l, const char *path,
+		      const char *template)
+{
+	const char **names = arena_alloc(r->arena, sizeof(*names) * (size_t)(l->n_params + 1));
+	char name[SUBST_NAME_MAX];
+
+	for (int i = 0; i < l->n_params; i++)
+		names[i] = l->params[i].name;
+	while (template && subst_next(&template, name)) {
+		int i = 0;
+
+		if (strncmp(name, "in.", 3) != 0)
+			continue;
+		while (i < l->n_params && strcmp(names[i], name + 3) != 0)
+			i++;
+		if (i == l->n_params)
+			reader_problem_at(r, path, "{%s} is none of \"params\"%s", name,
+					  reader_nearest(r, name + 3, names, l->n_params));
+	}
+}
+
+static void check_lookup(struct manifest_reader *r, const struct manifest_lookup *l)
+{
+	struct template_place t = { .allowed = IN_CFG | IN_IN };
+
+	t.path = arena_printf(r->arena, "lookups.%s.get", l->name);
+	check_template(r, &t, l->get);
+	check_ins(r, l, t.path, l->get);
+	t.path = arena_printf(r->arena, "lookups.%s.query", l->name);
+	check_pairs(r, t, &l->query);
+	for (int i = 0; i < l->query.n; i++)
+		check_ins(r, l, t.path, l->query.v[i].value);
+	for (int i = 0; i < l->n_params; i++)
+		check_used(r, l, &l->params[i]);
 }
 
 void manifest_check_templates(struct manifest_reader *r)
@@ -174,13 +382,36 @@ void manifest_check_templates(struct manifest_reader *r)
 	struct manifest *m = &r->owner->m;
 
 	m->settings = arena_alloc(r->arena, sizeof(*m->settings) * SETTINGS_MAX);
-	check_template(r, &(struct template_place){ "api.base.production", 0, NULL },
+	for (int i = 0; i < m->n_typed; i++)
+		add_setting(r,
+			    &(struct template_place){ .path = arena_printf(r->arena, "settings.%s",
+									   m->typed[i].name) },
+			    m->typed[i].name);
+	check_template(r, &(struct template_place){ .path = "api.base.production" },
 		       m->base_production);
-	check_template(r, &(struct template_place){ "api.base.sandbox", 0, NULL }, m->base_sandbox);
-	check_template(r, &(struct template_place){ "auth.token_url", 0, NULL }, m->auth.token_url);
-	check_pairs(r, (struct template_place){ "api.headers", IN_CFG, NULL }, &m->headers);
-	check_pairs(r, (struct template_place){ "auth.params", IN_CFG | IN_CRED, NULL },
+	check_template(r, &(struct template_place){ .path = "api.base.sandbox" }, m->base_sandbox);
+	check_template(r, &(struct template_place){ .path = "auth.token_url" }, m->auth.token_url);
+	check_pairs(r, (struct template_place){ .path = "api.headers", .allowed = IN_CFG },
+		    &m->headers);
+	check_pairs(r,
+		    (struct template_place){ .path = "auth.params", .allowed = IN_CFG | IN_CRED },
 		    &m->auth.params);
+	check_webhooks(r);
+	for (int i = 0; i < m->n_actions; i++)
+		check_action(r, &m->actions[i]);
+	check_template(r, &(struct template_place){ .path = "auth.authorize_url" },
+		       m->auth.authorize_url);
+	check_template(r, &(struct template_place){ .path = "auth.device_url" },
+		       m->auth.device_url);
+	check_pairs(r,
+		    (struct template_place){ .path = "auth.authorize_params",
+					     .allowed = IN_CFG | IN_CRED },
+		    &m->auth.authorize_params);
+	check_pairs(r,
+		    (struct template_place){ .path = "auth.headers", .allowed = IN_CFG | IN_CRED },
+		    &m->auth.headers);
 	for (int i = 0; i < m->n_collections; i++)
 		check_collection(r, &m->collections[i]);
+	for (int i = 0; i < m->n_lookups; i++)
+		check_lookup(r, &m->lookups[i]);
 }

@@ -5,6 +5,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/base/zone.h"
 #include "drivers/kit/manifest_read.h"
 
 /* ---- incremental.format ---- */
@@ -169,7 +170,7 @@ void read_expires(struct manifest_reader *r, const cJSON *node, void *base)
 	if (!s)
 		return;
 	if (strcmp(s, "jwt") == 0) {
-		reader_problem(r, "\"jwt\" is not supported yet");
+		a->expires = EXPIRES_JWT;
 	} else if (strncmp(s, "seconds:", 8) == 0) {
 		a->expires = EXPIRES_SECONDS;
 		a->expires_path = reader_path(r, s + 8, 0);
@@ -182,7 +183,8 @@ void read_expires(struct manifest_reader *r, const cJSON *node, void *base)
 		a->expires = EXPIRES_FIXED;
 	} else {
 		reader_problem(
-			r, "expected \"seconds:PATH\", \"at:PATH\" or \"fixed:24h\", found \"%s\"",
+			r,
+			"expected \"seconds:PATH\", \"at:PATH\", \"jwt\" or \"fixed:24h\", found \"%s\"",
 			s);
 	}
 }
@@ -192,6 +194,8 @@ bool print_expires(const void *base, struct buf *out)
 	const struct manifest_auth *a = base;
 	struct buf text = BUF_INIT;
 
+	if (a->expires == EXPIRES_JWT)
+		return print_text("jwt", out);
 	if (a->expires == EXPIRES_FIXED) {
 		print_ms(a->expires_fixed_ms, &text);
 		buf_printf(out, "\"fixed:%s", buf_str(&text) + 1); /* over its quote */
@@ -292,51 +296,46 @@ bool print_stops(const void *base, struct buf *out)
 	return p->n_stops > 0;
 }
 
-/* ---- map.COL.tz: "UTC", "+02:00" ---- */
+/* ---- tz of a column, of incremental: "UTC", "+02:00", "Europe/Berlin" ---- */
 
-static bool offset_parse(const char *s, int64_t *ms)
+static const struct zone *zone_read(struct manifest_reader *r, const cJSON *node)
 {
-	int hours, minutes;
+	const char *s = reader_text(r, node, 0);
+	const struct zone *z = s ? zone_get(s) : NULL;
 
-	if (strcmp(s, "UTC") == 0 || strcmp(s, "Z") == 0) {
-		*ms = 0;
-		return true;
-	}
-	if (strlen(s) != 6 || (s[0] != '+' && s[0] != '-') || s[3] != ':' ||
-	    strspn(s + 1, "0123456789") != 2 || strspn(s + 4, "0123456789") != 2)
-		return false;
-	hours = (s[1] - '0') * 10 + s[2] - '0';
-	minutes = (s[4] - '0') * 10 + s[5] - '0';
-	if (hours > 14 || minutes > 59)
-		return false;
-	*ms = (s[0] == '-' ? -1 : 1) * (hours * 60 + minutes) * INT64_C(60000);
-	return true;
+	if (s && !z && zone_get("Europe/London"))
+		reader_problem(
+			r,
+			"there is no zone \"%s\": \"UTC\", an offset such as \"+02:00\", or a name "
+			"such as \"Europe/Berlin\"",
+			s);
+	else if (s && !z)
+		reader_problem(r, "the zone \"%s\" is not known here: is tzdata installed?", s);
+	return z;
 }
 
 void read_tz(struct manifest_reader *r, const cJSON *node, void *base)
 {
-	const char *s = reader_text(r, node, 0);
-
-	if (!s || offset_parse(s, &((struct manifest_column *)base)->tz_offset_ms))
-		return;
-	if (strchr(s, '/') || strspn(s, "0123456789+-:") != strlen(s))
-		reader_problem(
-			r, "\"%s\": zones by name are not supported yet, \"UTC\" or \"+02:00\" are",
-			s);
-	else
-		reader_problem(r, "expected \"UTC\" or an offset such as \"+02:00\", found \"%s\"",
-			       s);
+	((struct manifest_column *)base)->tz = zone_read(r, node);
 }
 
 bool print_tz(const void *base, struct buf *out)
 {
-	int64_t ms = ((const struct manifest_column *)base)->tz_offset_ms,
-		minutes = llabs(ms) / 60000;
+	const struct zone *z = ((const struct manifest_column *)base)->tz;
 
-	if (ms)
-		buf_printf(out, "\"%c%02d:%02d\"", ms < 0 ? '-' : '+', (int)(minutes / 60),
-			   (int)(minutes % 60));
-	return ms != 0;
+	return z && print_text(zone_name(z), out);
+}
+
+void read_incremental_tz(struct manifest_reader *r, const cJSON *node, void *base)
+{
+	((struct manifest_collection *)base)->incremental.tz = zone_read(r, node);
+}
+
+bool print_incremental_tz(const void *base, struct buf *out)
+{
+	const struct zone *z = ((const struct manifest_collection *)base)->incremental.tz;
+
+	return z && print_text(zone_name(z), out);
 }
 
 /* ---- collections.N.table ---- */

@@ -9,6 +9,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/base/zone.h"
 #include "drivers/kit/map.h"
 
 #define DAY_US (86400 * INT64_C(1000000))
@@ -137,14 +138,26 @@ static bool has_zone(const char *s)
 	return n > 10 && s[10 + strcspn(s + 10, "+-")] != '\0';
 }
 
+/* A time of day in a zone, with what is below a second. */
+static int64_t there_us(const struct zone *z, int64_t local_us)
+{
+	int64_t s = local_us / 1000000, rest = local_us % 1000000;
+
+	if (rest < 0) {
+		rest += 1000000;
+		s--;
+	}
+	return zone_to_utc_s(z, s) * 1000000 + rest;
+}
+
 static int to_time(struct conversion *c)
 {
 	int64_t us;
 
 	if (!c->text || cJSON_IsBool(c->v) || clock_parse_time(c->text, &us, NULL) < 0)
 		return wrong(c, "is no time");
-	if (c->column->tz_offset_ms && !has_zone(c->text))
-		us -= c->column->tz_offset_ms * 1000;
+	if (c->column->tz && !has_zone(c->text))
+		us = there_us(c->column->tz, us);
 	c->out->v.i = us;
 	return 0;
 }

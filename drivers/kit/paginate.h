@@ -25,8 +25,9 @@ struct pager_options {
 	const char *parent_id; /* each: for {parent.id}; else NULL */
 	const cJSON *parent;   /* other {parent.X}: an object of the parent's row, or NULL */
 	int64_t since_us;      /* incremental: 0 = full */
-	const cJSON *resume;   /* state of pager_state, or NULL: from the start */
-	int size; /* items a page; 0 = the manifest's; more than that is not asked for */
+	int64_t until_us; /* {until}; 0 = now (the pager itself goes in steps, where the manifest has some) */
+	const cJSON *resume; /* state of pager_state, or NULL: from the start */
+	int size;            /* items a page; 0 = the manifest's; more than that is not asked for */
 };
 int pager_new(struct caller *c, const struct pager_options *o, struct pager **out, struct err *err)
 	__attribute__((warn_unused_result)); /* -EINVAL */
@@ -41,6 +42,10 @@ int pager_size(const struct pager *p);
 bool pager_shrink(struct pager *p);
 /* Asks for pages of at most size, at most the manifest's: where pages are counted, of a size that fits where they stand. */
 void pager_resize(struct pager *p, int size);
+/* Waits.  Tells the partner that what is on the page is stored, where the kind is ack_queue; call it once it is.  As call(); page->exchange
+ * as after pager_next.  Who dies before it gets the same items again. */
+int pager_ack(struct pager *p, struct page *page, struct err *err)
+	__attribute__((warn_unused_result));
 bool pager_complete(const struct pager *p, const char **why_not); /* after 0 */
 cJSON *pager_state(
 	const struct pager *p); /* where the next page starts, under 1 KiB; the caller's */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "drivers/kit/call_kept.h"
 
 /* Some wrap the one item like the many. */
 static const cJSON *item_in(const cJSON *root, const struct manifest_collection *coll)
@@ -38,7 +39,9 @@ int fetch_item(struct caller *c, const struct manifest_collection *coll, const c
 	rc = item_path(c, coll, external_id, &path, err);
 	if (rc == 0) {
 		spec.path = buf_str(&path);
-		rc = call(c, &spec, &out->result, err);
+		rc = coll->detail_ttl_ms ? call_kept(c, &spec, coll->name, coll->detail_ttl_ms,
+						     &out->result, err)
+					 : call(c, &spec, &out->result, err);
 		out->observed_us = out->result.observed_us;
 		out->text_bytes = (int64_t)out->result.http.body.len;
 		item = rc == 0 ? item_in(out->result.json, coll) : NULL;

@@ -1,14 +1,39 @@
 #include "drivers/kit/paginate_parts.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/base/zone.h"
 #include "drivers/kit/call_door.h"
 #include "drivers/kit/subst.h"
+
+/* In a zone, with its offset: a form with % may say %z, and iso8601 does. */
+static void format_there(const char *format, const struct zone *tz, int64_t us, struct buf *out)
+{
+	int64_t off = zone_offset_s(tz, us / 1000000), ms = us / 1000 % 1000;
+	time_t s = (time_t)(us / 1000000 + off);
+	char text[128], fraction[8] = "";
+	struct tm tm;
+
+	if (!gmtime_r(&s, &tm))
+		return;
+	tm.tm_gmtoff = off;
+	if (strchr(format, '%')) {
+		if (strftime(text, sizeof(text), format, &tm) > 0)
+			buf_puts(out, text);
+		return;
+	}
+	if (strcmp(format, "iso8601_ms") == 0)
+		snprintf(fraction, sizeof(fraction), ".%03d", (int)ms);
+	if (strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) > 0)
+		buf_printf(out, "%s%s%c%02d:%02d", text, fraction, off < 0 ? '-' : '+',
+			   (int)(llabs(off) / 3600), (int)(llabs(off) / 60 % 60));
+}
 
 void format_time(const char *format, int64_t us, struct buf *out)
 {
@@ -54,7 +79,15 @@ static const char *parent_value(struct names *l, const char *name)
 
 static const char *time_value(struct names *l, int64_t us)
 {
-	format_time(l->o->collection->incremental.format, us > 0 ? us : 0, &l->keep);
+	const struct manifest_incremental *inc = &l->o->collection->incremental;
+	const char *format = inc->format ? inc->format : "iso8601";
+
+	if (us < 0)
+		us = 0;
+	if (inc->tz && strncmp(format, "epoch", 5) != 0)
+		format_there(format, inc->tz, us, &l->keep);
+	else
+		format_time(format, us, &l->keep);
 	return buf_str(&l->keep);
 }
 
@@ -66,7 +99,7 @@ static const char *name_value(const char *name, void *arg)
 	if (strcmp(name, "id") == 0)
 		return l->id;
 	if (strncmp(name, "cfg.", 4) == 0)
-		return setting_text(l->c->integration, name + 4, &l->keep);
+		return cfg_text(l->c->driver->manifest, l->c->integration, name + 4, &l->keep);
 	if (!l->o)
 		return NULL;
 	if (strncmp(name, "parent.", 7) == 0)
@@ -74,6 +107,8 @@ static const char *name_value(const char *name, void *arg)
 	if (strcmp(name, "since") == 0 && l->o->since_us > 0)
 		return time_value(l,
 				  l->o->since_us - l->o->collection->incremental.overlap_ms * 1000);
+	if (strcmp(name, "until") == 0 && l->o->until_us)
+		return time_value(l, l->o->until_us);
 	if (strcmp(name, "now") == 0 || strcmp(name, "until") == 0)
 		return time_value(l, door_asked_us(l->c->door));
 	return NULL;
@@ -84,7 +119,9 @@ void page_query_clear(struct page_query *q)
 	for (int i = 0; i < q->n; i++)
 		free((char *)q->v[i].value);
 	free(q->v);
+	cJSON_Delete(q->body);
 	buf_clear(&q->path);
+	buf_clear(&q->tail);
 	*q = (struct page_query){ 0 };
 }
 
@@ -108,23 +145,75 @@ static int add_value(struct page_query *q, const char *name, const char *templat
 	return 0;
 }
 
+/* With a cursor in the path the two sides of it are filled in. */
+static int add_path(struct page_query *q, const struct manifest_collection *coll, struct names *l,
+		    struct err *err)
+{
+	const char *template = coll->post ? coll->post : coll->get;
+	const char *mark = coll->paging.in == PAGING_IN_PATH ? strstr(template, "{cursor}") : NULL;
+	char *head = mark ? mem_strndup(template, (size_t)(mark - template)) : NULL;
+	int rc = subst(head ? head : template, SUBST_PATH, name_value, l, &q->path, err);
+
+	if (rc == 0 && mark)
+		rc = subst(mark + strlen("{cursor}"), SUBST_PATH, name_value, l, &q->tail, err);
+	free(head);
+	return rc < 0 ? -EINVAL : 0;
+}
+
+/* What looks like JSON is JSON, and an epoch is a number. */
+static cJSON *body_value(const struct manifest_incremental *inc, const struct buf *text)
+{
+	const char *s = buf_str(text);
+	cJSON *v = NULL;
+
+	if ((*s == '[' || *s == '{') && json_parse(s, text->len, text->len, &v, NULL) == 0)
+		return v;
+	if (inc->format && strncmp(inc->format, "epoch", 5) == 0 && *s &&
+	    s[strspn(s, "0123456789")] == '\0')
+		return cJSON_CreateNumber(strtod(s, NULL));
+	return cJSON_CreateString(s);
+}
+
+static int add_body(struct page_query *q, const struct manifest_collection *coll, bool since,
+		    struct names *l, struct err *err)
+{
+	const struct manifest_incremental *inc = &coll->incremental;
+	const char *template = inc->value ? inc->value : "{since}";
+	struct buf text = BUF_INIT;
+	int rc = 0;
+
+	if (coll->json)
+		rc = subst_json(coll->json, name_value, l, NULL, &q->body, err);
+	else
+		q->body = cJSON_CreateObject();
+	if (rc == 0 && since) {
+		rc = subst(template, escape_for(template), name_value, l, &text, err);
+		if (rc == 0)
+			body_set(q->body, inc->param, body_value(inc, &text));
+		buf_clear(&text);
+	}
+	return rc < 0 ? -EINVAL : 0;
+}
+
 int page_query_init(struct page_query *q, struct caller *c, const struct pager_options *o,
 		    int extra, struct err *err)
 {
 	const struct manifest_collection *coll = o->collection;
 	const struct manifest_incremental *inc = &coll->incremental;
-	bool since = inc->on && inc->param && o->since_us > 0;
+	bool since = inc->on && inc->param && o->since_us > 0, in_query = since && !coll->post;
 	struct names l = { c, o, NULL, BUF_INIT };
 	int rc;
 
 	*q = (struct page_query){ 0 };
 	q->v = mem_zalloc((size_t)(coll->query.n + 1 + extra) * sizeof(*q->v));
-	rc = subst(coll->get, SUBST_PATH, name_value, &l, &q->path, err) < 0 ? -EINVAL : 0;
+	rc = add_path(q, coll, &l, err);
 	for (int i = 0; i < coll->query.n && rc == 0; i++)
-		if (!since || strcmp(coll->query.v[i].name, inc->param) != 0)
+		if (!in_query || strcmp(coll->query.v[i].name, inc->param) != 0)
 			rc = add_value(q, coll->query.v[i].name, coll->query.v[i].value, &l, err);
-	if (rc == 0 && since)
+	if (rc == 0 && in_query)
 		rc = add_value(q, inc->param, inc->value ? inc->value : "{since}", &l, err);
+	if (rc == 0 && coll->post)
+		rc = add_body(q, coll, since, &l, err);
 	buf_clear(&l.keep);
 	if (rc < 0)
 		page_query_clear(q);

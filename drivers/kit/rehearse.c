@@ -116,8 +116,13 @@ static int walk_more(struct walking *w, const struct manifest_collection *c, str
 static int walk_alone(struct walking *w, const struct manifest_collection *c, struct ids *ids,
 		      bool told)
 {
-	const struct scenario s = { .collection = c, .pages = w->r->pages, .size = w->r->size };
-	int rc = run(w, &s, told, ids);
+	struct scenario s = { .collection = c, .pages = w->r->pages, .size = w->r->size };
+	int rc;
+
+	/* nothing is stored, so nothing may be acknowledged: a queue says the same again */
+	if (c->paging.kind == PAGING_ACK_QUEUE)
+		s.pages = 1;
+	rc = run(w, &s, told, ids);
 
 	return rc == 0 && told && w->r->more ? walk_more(w, c, ids) : rc;
 }

@@ -8,6 +8,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/json.h"
 
 enum subst_escape { SUBST_RAW, SUBST_PATH, SUBST_QUERY, SUBST_FORM, SUBST_JSON };
 /* NULL: no such value here. Borrowed for the call. */
@@ -16,6 +17,10 @@ typedef const char *(*subst_lookup)(const char *name, void *arg);
  * -EINVAL: a value that would change a path ("", ".", ".."), in SUBST_PATH. Nothing is appended on failure. */
 int subst(const char *template, enum subst_escape how, subst_lookup fn, void *arg, struct buf *out,
 	  struct err *err) __attribute__((warn_unused_result));
+/* The same for the texts of a JSON value, wherever they stand in it: *out is a copy, the caller's.  A text that is
+ * "{ids}" and nothing else becomes the list `ids` (NULL: as any other name). */
+int subst_json(const cJSON *template, subst_lookup fn, void *arg, const cJSON *ids, cJSON **out,
+	       struct err *err) __attribute__((warn_unused_result));
 bool subst_name_is_known(const char *name);
 
 #define SUBST_NAME_MAX 64

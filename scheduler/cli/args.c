@@ -101,7 +101,7 @@ static void overview(const struct command *v, int n, const char *noun)
 		if (!noun || is_noun(&v[i], noun))
 			printf("  %-20s %s\n", v[i].name, v[i].summary);
 	}
-	puts("\nAll take --json, --redis, --database, --drivers, --secret-key-file, --config;"
+	puts("\nAll take --json, --redis, --database, --drivers, --flags, --secret-key-file, --config;"
 	     " exit codes: 0 done, 1 failed,\n"
 	     "2 misused, 3 not found, 4 Redis or Postgres unreachable.");
 }
@@ -211,8 +211,9 @@ static int check(struct cli *c)
 				c->command->arguments);
 	if (c->n_words > c->command->max_words)
 		return cli_misused(c, "unexpected \"%s\"", c->words[c->command->max_words]);
-	if (c->n_sets && strcmp(c->command->name, "integration add") != 0)
-		return cli_misused(c, "--set belongs to `integration add`");
+	if (c->n_sets && strcmp(c->command->name, "integration add") != 0 &&
+	    strcmp(c->command->name, "integration set") != 0)
+		return cli_misused(c, "--set belongs to `integration add` and `integration set`");
 	return 0;
 }
 

@@ -105,8 +105,12 @@ bool burials_add(struct burials *b, const struct view *v, const struct job_seen 
 				.letter_len = letter.len };
 	bury_run(b, v, j, one);
 	one->member = memcpy(mem_alloc(j->member_len + 1), j->member, j->member_len);
+	if (j->pack) {
+		one->pack = memcpy(mem_alloc(j->pack_len + 1), j->pack, j->pack_len);
+		one->pack_len = j->pack_len;
+	}
 	one->letter = buf_detach(&letter);
-	b->bytes += one->member_len + one->letter_len;
+	b->bytes += one->member_len + one->pack_len + one->letter_len;
 	return true;
 }
 
@@ -114,6 +118,7 @@ void burials_clear(struct burials *b)
 {
 	for (int i = 0; i < b->n; i++) {
 		free((char *)b->v[i].member);
+		free((char *)b->v[i].pack);
 		free((char *)b->v[i].letter);
 		free((char *)b->v[i].run.home);
 	}

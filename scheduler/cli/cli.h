@@ -120,6 +120,10 @@ int cmd_migrate(struct cli *c);
 int cmd_company_add(struct cli *c);
 int cmd_company_list(struct cli *c);
 int cmd_integration_add(struct cli *c);
+int cmd_integration_set(struct cli *c);
+/* cmd_integration_add.c: each --set into an object, checked against what the manifest declares. */
+int settings_read(const struct cli *c, const struct manifest *m, cJSON *settings)
+	__attribute__((warn_unused_result));
 int cmd_integration_list(struct cli *c);
 int cmd_integration_show(struct cli *c);
 int cmd_integration_pause(struct cli *c);
@@ -132,6 +136,7 @@ int cmd_dead_replay(struct cli *c);
 int cmd_dead_discard(struct cli *c);
 int cmd_driver_list(struct cli *c);
 int cmd_driver_show(struct cli *c);
+int cmd_driver_schema(struct cli *c);
 int cmd_driver_check(struct cli *c);
 int cmd_driver_new(struct cli *c);
 int cmd_driver_record(struct cli *c);
@@ -160,6 +165,7 @@ int cmd_resume(struct cli *c);
 int options_integration_add(struct config_option *out);
 int options_driver_check(struct config_option *out);
 int options_driver_record(struct config_option *out);
+int options_integration_set(struct config_option *out);
 int options_integration_list(struct config_option *out);
 int options_integration_resume(struct config_option *out);
 int options_pause(struct config_option *out);

@@ -6,6 +6,7 @@
 #include "common/store/store.h"
 #include "drivers/kit/auth.h"
 #include "drivers/kit/control.h"
+#include "drivers/kit/overlay.h"
 #include "scheduler/cli/cli.h"
 
 static const char *list_company, *list_partner, *list_status, *pause_reason, *new_credentials;
@@ -46,6 +47,16 @@ int options_integration_resume(struct config_option *out)
 	return 1;
 }
 
+static cJSON *overrides_of(const struct integration *i)
+{
+	cJSON *tree = NULL;
+
+	if (!i->overrides ||
+	    json_parse(i->overrides, strlen(i->overrides), OVERLAY_MAX_BYTES, &tree, NULL) < 0)
+		return cJSON_CreateNull();
+	return tree;
+}
+
 static cJSON *describe(const struct integration *i)
 {
 	cJSON *o = cJSON_CreateObject();
@@ -62,6 +73,7 @@ static cJSON *describe(const struct integration *i)
 	json_add_text(o, "status", i->status);
 	json_add_text(o, "status_reason", i->status_reason);
 	cJSON_AddItemToObject(o, "settings", cJSON_Duplicate(i->settings, true));
+	cJSON_AddItemToObject(o, "overrides", overrides_of(i));
 	json_add_time(o, "created_at", i->created_ms);
 	json_add_time(o, "last_success_at", i->last_success_ms);
 	return o;
@@ -117,6 +129,24 @@ static int get(struct cli *c, struct integration *out)
 	return rc < 0 ? cli_error(c, rc, &err, c->command->name) : 0;
 }
 
+/* Of several versions of the driver, the one it has; nothing where there is one only. */
+static int add_adapter(struct cli *c, const struct integration *i, cJSON *o)
+{
+	const struct driver *base = NULL, *own;
+	const char *why = NULL;
+	struct err err = { 0 };
+	int rc = cli_drivers(c);
+
+	if (rc == 0)
+		base = driver_find(c->drivers, i->partner);
+	if (!base || !base->manifest->n_adapters)
+		return rc;
+	own = driver_for(base, i->id, i->settings, &why, &err);
+	json_add_text(o, "adapter", !own ? NULL : own->adapter ? own->adapter : ADAPTER_FIRST);
+	json_add_text(o, "adapter_by", own ? why : err.text);
+	return 0;
+}
+
 int cmd_integration_show(struct cli *c)
 {
 	char *health = NULL, *why = NULL;
@@ -128,6 +158,12 @@ int cmd_integration_show(struct cli *c)
 	if (rc)
 		return rc;
 	o = describe(&i);
+	rc = add_adapter(c, &i, o);
+	if (rc) {
+		integration_clear(&i);
+		cJSON_Delete(o);
+		return rc;
+	}
 	rc = health_get(c->pg, i.id, &health, &why, &err);
 	integration_clear(&i);
 	if (rc < 0) {

@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "common/base/secret.h"
 #include "common/store/store.h"
+#include "drivers/kit/call_chaos.h"
 #include "scheduler/cli/cli.h"
 
 #define SETTINGS_KNOWN_MAX 64
@@ -90,12 +91,43 @@ static int set_in_flight(const struct cli *c, cJSON *settings, const char *value
 	return rc;
 }
 
+static int set_chaos(const struct cli *c, cJSON *settings, const char *value)
+{
+	double share;
+
+	if (chaos_parse(value, &share) < 0)
+		return cli_misused(c, "--set chaos: a share of the calls, over 0 to 1, not \"%s\"",
+				   value);
+	if (strcmp(environment, "production") == 0)
+		return cli_misused(c, "--set chaos: not in production (--environment sandbox)");
+	json_add_text(settings, CHAOS_SETTING, value);
+	return 0;
+}
+
+/* Which adapters there are is the manifest's to say: read_settings asks it. */
+static int set_adapter(const struct cli *c, cJSON *settings, const char *value)
+{
+	json_add_text(settings, "adapter", value);
+	return 0;
+}
+
+static int check_adapter(const struct cli *c, const struct driver *d, const cJSON *settings)
+{
+	struct err err = { 0 };
+
+	if (driver_for(d, 0, settings, NULL, &err))
+		return 0;
+	return cli_misused(c, "--set adapter: the manifest of %s does not have it", partner);
+}
+
 static const struct {
 	const char *name;
 	int (*set)(const struct cli *c, cJSON *settings, const char *value);
 } own_settings[] = { { "strategy", set_strategy },
 		     { "every", set_every },
-		     { "in_flight", set_in_flight } };
+		     { "in_flight", set_in_flight },
+		     { "adapter", set_adapter },
+		     { CHAOS_SETTING, set_chaos } };
 
 static int unknown_setting(const struct cli *c, const struct manifest *m, const char *name)
 {
@@ -119,6 +151,35 @@ static int unknown_setting(const struct cli *c, const struct manifest *m, const 
 	return rc;
 }
 
+/* A setting of the manifest's; of the type that it is declared with, if it is. */
+static int set_declared(const struct cli *c, const struct manifest *m, cJSON *settings,
+			const char *name, const char *value)
+{
+	const struct manifest_setting *s = manifest_setting(m, name);
+	struct buf wanted = BUF_INIT;
+	int rc = 0;
+
+	if (s && !setting_fits(s, value, &wanted))
+		rc = cli_misused(c, "--set %s: %s is expected, got \"%s\"", name, buf_str(&wanted),
+				 value);
+	else
+		json_add_text(settings, name, value);
+	buf_clear(&wanted);
+	return rc;
+}
+
+static int check_required(const struct cli *c, const struct manifest *m, const cJSON *settings)
+{
+	for (int i = 0; i < m->n_typed; i++) {
+		const struct manifest_setting *s = &m->typed[i];
+
+		if (s->required && !cJSON_GetObjectItemCaseSensitive(settings, s->name))
+			return cli_misused(c, "%s needs --set %s=...%s%s", m->partner, s->name,
+					   s->about ? ": " : "", s->about ? s->about : "");
+	}
+	return 0;
+}
+
 static int set_one(const struct cli *c, const struct manifest *m, cJSON *settings, const char *name,
 		   const char *value)
 {
@@ -126,16 +187,13 @@ static int set_one(const struct cli *c, const struct manifest *m, cJSON *setting
 		if (strcmp(own_settings[i].name, name) == 0)
 			return own_settings[i].set(c, settings, value);
 	}
-	for (int i = 0; i < m->n_settings; i++) {
-		if (strcmp(m->settings[i], name) == 0) {
-			json_add_text(settings, name, value);
-			return 0;
-		}
-	}
+	for (int i = 0; i < m->n_settings; i++)
+		if (strcmp(m->settings[i], name) == 0)
+			return set_declared(c, m, settings, name, value);
 	return unknown_setting(c, m, name);
 }
 
-static int read_settings(const struct cli *c, const struct manifest *m, cJSON *settings)
+int settings_read(const struct cli *c, const struct manifest *m, cJSON *settings)
 {
 	int rc = 0;
 
@@ -197,7 +255,11 @@ int cmd_integration_add(struct cli *c)
 	settings = cJSON_CreateObject();
 	rc = check_environment(c, d->manifest);
 	if (rc == 0)
-		rc = read_settings(c, d->manifest, settings);
+		rc = settings_read(c, d->manifest, settings);
+	if (rc == 0)
+		rc = check_required(c, d->manifest, settings);
+	if (rc == 0)
+		rc = check_adapter(c, d, settings);
 	if (rc == 0)
 		rc = credentials_read(c, d->manifest, credentials_file, &credentials);
 	if (rc == 0)

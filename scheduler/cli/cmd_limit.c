@@ -9,6 +9,7 @@
 #include "common/queue/queue.h"
 #include "common/store/store.h"
 #include "drivers/kit/call.h"
+#include "drivers/kit/control.h"
 #include "scheduler/cli/cli.h"
 
 #define EGRESS_MAX 64
@@ -32,7 +33,7 @@ int options_limit_list(struct config_option *out)
 /* What one command goes through: integrations, their scopes, each scope once. */
 struct limits {
 	struct cli *c;
-	cJSON *rows, *fleet, *seen; /* seen: names of scopes */
+	cJSON *rows, *fleet, *seen; /* seen: names of scopes that integrations share */
 	const char *egress[EGRESS_MAX];
 	int n_egress;
 	bool idle_too;
@@ -64,6 +65,14 @@ static const char *kind_word(const struct limit_tier *t)
 	return t->kind == LIMIT_FIXED ? "fixed" : t->kind == LIMIT_BUCKET ? "bucket" : "sliding";
 }
 
+static void add_known(cJSON *row, const char *name, int64_t n, bool known)
+{
+	if (known)
+		json_add_int(row, name, n);
+	else
+		cJSON_AddNullToObject(row, name);
+}
+
 static void add_tier(cJSON *row, const struct limit_tier *t, const struct limit_usage *u, int k)
 {
 	char window[24];
@@ -74,20 +83,23 @@ static void add_tier(cJSON *row, const struct limit_tier *t, const struct limit_
 		snprintf(window, sizeof(window), "%llds", (long long)t->window_ms / 1000);
 	json_add_text(row, "kind", kind_word(t));
 	json_add_text(row, "window", window);
+	json_add_int(row, "documented", t->documented);
 	json_add_int(row, "manifest", t->kind == LIMIT_BUCKET ? t->burst : t->limit);
+	add_known(row, "by_hand", u->tiers[k].by_hand, u->tiers[k].by_hand > 0);
+	add_known(row, "stated", u->tiers[k].stated, u->tiers[k].stated_ms > 0);
+	json_add_time(row, "stated_at", u->tiers[k].stated_ms);
+	add_known(row, "used_when_refused", u->tiers[k].met, u->tiers[k].met_ms > 0);
 	json_add_int(row, "limit", u->tiers[k].limit);
 	json_add_int(row, "used", u->tiers[k].used);
-	if (u->tiers[k].told_left >= 0)
-		json_add_int(row, "told_left", u->tiers[k].told_left);
-	else
-		cJSON_AddNullToObject(row, "told_left");
+	add_known(row, "told_left", u->tiers[k].told_left, u->tiers[k].told_left >= 0);
 }
 
 /* A scope that bounds nothing but calls in flight. */
 static void add_no_tier(cJSON *row)
 {
-	static const char *const names[] = { "kind",  "window", "manifest",
-					     "limit", "used",   "told_left" };
+	static const char *const names[] = { "kind",    "window", "documented", "manifest",
+					     "by_hand", "stated", "stated_at",  "used_when_refused",
+					     "limit",   "used",   "told_left" };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		cJSON_AddNullToObject(row, names[i]);
@@ -136,8 +148,14 @@ static bool in_use(const struct limit_scope *s, const struct limit_usage *u)
 	bool used = u->hold_ms > 0 || u->in_flight > 0 || u->pace_us > 0 || u->refusals > 0;
 
 	for (int k = 0; k < s->n_tiers; k++)
-		used = used || u->tiers[k].used > 0;
+		used = used || u->tiers[k].used > 0 || u->tiers[k].by_hand > 0 ||
+		       (u->tiers[k].stated > 0 && u->tiers[k].stated < s->tiers[k].documented);
 	return used;
+}
+
+static bool is_shared(const char *word)
+{
+	return strcmp(word, "partner") == 0 || strcmp(word, "egress") == 0;
 }
 
 static void add_scope(const char *word, const struct limit_scope *s, void *arg)
@@ -145,9 +163,10 @@ static void add_scope(const char *word, const struct limit_scope *s, void *arg)
 	struct limits *l = arg;
 	struct limit_usage u;
 
-	if (l->rc < 0 || cJSON_HasObjectItem(l->seen, s->name))
+	if (l->rc < 0 || (is_shared(word) && cJSON_HasObjectItem(l->seen, s->name)))
 		return;
-	cJSON_AddTrueToObject(l->seen, s->name);
+	if (is_shared(word))
+		cJSON_AddTrueToObject(l->seen, s->name);
 	l->rc = limit_usage(l->c->redis, l->driver->manifest->partner, s, &u, cli_deadline(),
 			    &l->err);
 	if (l->rc < 0 || (!l->idle_too && !in_use(s, &u)))
@@ -160,10 +179,22 @@ static void add_integration(const struct integration *i, void *arg)
 {
 	struct limits *l = arg;
 
+	const struct driver *version;
+	struct driver *own = NULL;
+	struct buf problems = BUF_INIT;
+
 	l->driver = driver_find(l->c->drivers, i->partner);
 	l->integration = i;
+	/* overrides that do not fit any more: nothing is called, and the manifest's limits are shown */
+	if (l->driver && (version = driver_for(l->driver, i->id, i->settings, NULL, NULL)))
+		l->driver = version;
+	if (l->driver && i->overrides &&
+	    driver_overlaid(l->driver, "overrides", i->overrides, &own, &problems) == 0)
+		l->driver = own;
+	buf_clear(&problems);
 	for (int k = 0; l->driver && l->rc == 0 && k < l->n_egress; k++)
 		l->rc = limits_each(l->driver, i, l->egress[k], add_scope, l, &l->err);
+	driver_overlaid_free(own);
 }
 
 /* The outgoing addresses are those of the workers there are. */
@@ -223,6 +254,9 @@ static const struct out_column columns[] = {
 	{ "SCOPE", "scope", false },
 	{ "INTEGRATION", "integration_id", true },
 	{ "WINDOW", "window", true },
+	{ "MANIFEST", "documented", true },
+	{ "STATED", "stated", true },
+	{ "AT 429", "used_when_refused", true },
 	{ "LIMIT", "limit", true },
 	{ "USED", "used", true },
 	{ "IN FLIGHT", "in_flight", true },
@@ -242,35 +276,20 @@ static int limits_end(struct limits *l, const char *none)
 	return out_list(l->c, l->rows, columns, ARRAY_LEN(columns), none);
 }
 
-/* Redis is asked when Postgres has said all: the list is copied first. */
-static void keep_id(const struct integration *i, void *arg)
-{
-	cJSON_AddItemToArray(arg, cJSON_CreateNumber((double)i->id));
-}
-
 int cmd_limit_list(struct cli *c)
 {
 	struct limits l;
-	cJSON *ids, *id;
-	int rc = limits_open(c, &l);
+	int rc = limits_open(c, &l), read;
+	struct err err = { 0 };
 
 	if (rc)
 		return rc;
-	ids = cJSON_CreateArray();
 	l.idle_too = all;
-	l.rc = integration_each(c->pg, 0, only_partner, NULL, keep_id, ids, &l.err);
-	cJSON_ArrayForEach (id, ids) {
-		struct integration i;
-
-		if (l.rc < 0)
-			break;
-		l.rc = integration_get(c->pg, (int64_t)id->valuedouble, &i, &l.err);
-		if (l.rc < 0)
-			break;
-		add_integration(&i, &l);
-		integration_clear(&i);
+	read = integration_each(c->pg, 0, only_partner, NULL, add_integration, &l, &err);
+	if (read < 0) {
+		l.rc = read;
+		l.err = err;
 	}
-	cJSON_Delete(ids);
 	return limits_end(&l, "no limit is in use; --all shows all there are");
 }
 
@@ -312,8 +331,16 @@ struct setting {
 	const char *word;
 	int64_t window_ms;
 	char names[EGRESS_MAX][160];
+	const char *list[EGRESS_MAX];
 	int n;
 };
+
+static void add_name(struct setting *set, const char *name)
+{
+	snprintf(set->names[set->n], sizeof(set->names[0]), "%s", name);
+	set->list[set->n] = set->names[set->n];
+	set->n++;
+}
 
 static void find_scope(const char *word, const struct limit_scope *s, void *arg)
 {
@@ -321,7 +348,7 @@ static void find_scope(const char *word, const struct limit_scope *s, void *arg)
 
 	for (int k = 0; strcmp(word, set->word) == 0 && k < s->n_tiers && set->n < EGRESS_MAX; k++)
 		if (s->tiers[k].window_ms == set->window_ms)
-			snprintf(set->names[set->n++], sizeof(set->names[0]), "%s", s->name);
+			add_name(set, s->name);
 }
 
 static int parse_set(struct cli *c, struct setting *set, int64_t *limit)
@@ -333,6 +360,38 @@ static int parse_set(struct cli *c, struct setting *set, int64_t *limit)
 	return strcmp(c->words[3], "default") == 0 ? 0 : parse_id(c, "CALLS", c->words[3], limit);
 }
 
+/* Of outgoing addresses those too whose workers are gone; their names differ in the end only. */
+static char *egress_prefix(const struct driver *d, const struct integration *i,
+			   const struct setting *set)
+{
+	struct buf host = BUF_INIT;
+
+	if (strcmp(set->word, "egress") != 0)
+		return NULL;
+	call_host(d, i, &host);
+	buf_puts(&host, ":e:");
+	return buf_detach(&host);
+}
+
+static int store_set(struct cli *c, const struct driver *d, const struct integration *i,
+		     const struct setting *set, int64_t limit, struct err *err)
+{
+	struct limit_override o = { .partner = i->partner,
+				    .scope = set->word,
+				    .integration_id = i->id,
+				    .window_ms = set->window_ms,
+				    .calls = limit };
+	char *prefix;
+	int rc;
+
+	if (limit > 0)
+		return limit_override_put(c->pg, &o, set->list, set->n, err);
+	prefix = egress_prefix(d, i, set);
+	rc = limit_override_drop(c->pg, &o, set->list, set->n, prefix, err);
+	free(prefix);
+	return rc;
+}
+
 static int write_set(struct cli *c, struct limits *l, const struct integration *i,
 		     struct setting *set, int64_t limit)
 {
@@ -342,6 +401,7 @@ static int write_set(struct cli *c, struct limits *l, const struct integration *
 
 	if (rc)
 		return rc;
+	set->n = 0;
 	for (int k = 0; rc == 0 && k < l->n_egress; k++)
 		rc = limits_each(d, i, l->egress[k], find_scope, set, &err);
 	if (rc == 0 && set->n == 0)
@@ -349,9 +409,10 @@ static int write_set(struct cli *c, struct limits *l, const struct integration *
 				"the manifest of %s has no limit \"%s\" with the window %s; see"
 				" `longshore limit show %s`",
 				i->partner, set->word, c->words[2], c->words[0]);
-	for (int k = 0; rc == 0 && k < set->n; k++)
-		rc = limit_set(c->redis, i->partner, set->names[k], set->window_ms, limit,
-			       cli_deadline(), &err);
+	if (rc == 0)
+		rc = store_set(c, d, i, set, limit, &err);
+	if (rc == 0)
+		rc = control_mirror(c->redis, c->pg, d, i->partner, false, cli_deadline(), &err);
 	return rc < 0 ? cli_error(c, rc, &err, "limit set") : 0;
 }
 

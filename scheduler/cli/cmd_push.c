@@ -20,10 +20,12 @@ int options_push(struct config_option *out)
 		.help = "whose account; needed by tasks that call the partner",
 		.out = &integration
 	};
-	out[1] = (struct config_option){ .name = "args",
-					 .value_name = "JSON",
-					 .help = "an object: {\"mode\": \"full\"}",
-					 .out = &args_text };
+	out[1] = (struct config_option){
+		.name = "args",
+		.value_name = "JSON",
+		.help = "an object, as the third word: {\"mode\": \"full\"}",
+		.out = &args_text
+	};
 	out[2] = (struct config_option){ .name = "lane",
 					 .value_name = "LANE",
 					 .help = "high, normal or low",
@@ -61,11 +63,14 @@ int options_push(struct config_option *out)
 
 static int read_args(const struct cli *c, cJSON **out)
 {
+	const char *text = c->n_words > 2 ? c->words[2] : args_text;
 	struct json_error why = { 0 };
 
-	if (!args_text)
+	if (c->n_words > 2 && args_text)
+		return cli_misused(c, "--args: given already, after the task");
+	if (!text)
 		return 0;
-	if (json_parse(args_text, strlen(args_text), JOB_MAX_BYTES, out, &why) < 0)
+	if (json_parse(text, strlen(text), JOB_MAX_BYTES, out, &why) < 0)
 		return cli_misused(c, "--args: not JSON: %s at column %d", why.text, why.column);
 	if (!cJSON_IsObject(*out))
 		return cli_misused(

@@ -69,6 +69,7 @@ int cli_drivers(struct cli *c)
 
 	if (c->drivers)
 		return 0;
+	driver_flags(c->common.flags);
 	if (driver_set_load(c->common.drivers, &c->drivers, &c->driver_problems, &err) < 0)
 		return cli_fail(c, EXIT_MISUSED, "--drivers: %s", err.text);
 	return 0;

@@ -69,6 +69,12 @@ int driver_door_open(struct cli *c, const struct driver *d, const char *integrat
 	if (rc == 0)
 		rc = find_integration(c, d, id, &out->integration);
 	if (rc == 0)
+		d = driver_for(d, out->integration.id, out->integration.settings, NULL, &err);
+	if (rc == 0 && !d) {
+		rc = cli_fail(c, EXIT_FAILED, "%s", err.text);
+		integration_clear(&out->integration);
+	}
+	if (rc == 0)
 		open_door(c, d, out);
 	else
 		keyring_free(out->keys);

@@ -15,6 +15,7 @@ void found_job_free(struct found_job *j)
 		return;
 	view_close(&j->view);
 	free(j->member);
+	free(j->pack);
 	free(j->lease);
 	free(j);
 }
@@ -33,6 +34,9 @@ static bool keep(const struct job_seen *j, void *arg)
 	f->seen.payload = f->member + payload;
 	if (extra)
 		f->seen.header.extra = f->member + extra;
+	if (j->pack)
+		f->pack = memcpy(mem_alloc(j->pack_len + 1), j->pack, j->pack_len);
+	f->seen.pack = f->pack;
 	f->lease = j->lease ? mem_strdup(j->lease) : NULL;
 	f->seen.lease = f->lease;
 	return false;

@@ -8,7 +8,7 @@
 struct found_job {
 	struct job_seen seen; /* its strings are the found job's own */
 	struct view view;
-	char *member, *lease;
+	char *member, *pack, *lease;
 };
 void found_job_free(struct found_job *j); /* NULL is fine */
 

@@ -135,7 +135,11 @@ static void settle_main(void *arg)
 	timed_print();
 	if (run.lost)
 		bench_die("%lld leases were lost", (long long)run.lost);
-	want_count("ZCARD ready:{bench}:normal", run.parents * run.children);
+	struct queue_depth d = { 0 };
+	if (queue_depth(run.queue, &d, loop_now_ms() + 10000, &err) < 0 ||
+	    d.ready[LANE_NORMAL] != run.parents * run.children)
+		bench_die("%lld children are ready, not %lld", (long long)d.ready[LANE_NORMAL],
+			  (long long)(run.parents * run.children));
 	free(run.leases);
 	loop_stop();
 }

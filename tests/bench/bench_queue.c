@@ -114,9 +114,11 @@ static void append_admit(redisContext *c)
 	redis_arg(&a, key("ready", "normal"));
 	redis_arg(&a, key("ring", "normal"));
 	redis_arg(&a, key("seq", NULL));
+	redis_arg(&a, key("packed", NULL));
 	redis_arg_int(&a, ADMIT);
 	redis_arg_int(&a, 256 * 1024);
-	bench_script(c, &lua_admit, 4, &a);
+	redis_arg(&a, "2");
+	bench_script(c, &lua_admit, 5, &a);
 	redis_args_clear(&a);
 }
 
@@ -135,6 +137,7 @@ static void append_claim(redisContext *c, int64_t first)
 	redis_arg(&a, key("worker", EPOCH));
 	redis_arg(&a, key("fence", NULL));
 	redis_arg(&a, key("breaker", NULL));
+	redis_arg(&a, key("packed", NULL));
 	redis_arg_int(&a, BATCH);
 	redis_arg(&a, EPOCH);
 	redis_arg_int(&a, first);
@@ -142,7 +145,7 @@ static void append_claim(redisContext *c, int64_t first)
 	redis_arg_int(&a, 20);
 	redis_arg(&a, "123");
 	redis_arg(&a, "0");
-	bench_script(c, &lua_claim, 15, &a);
+	bench_script(c, &lua_claim, 16, &a);
 	redis_args_clear(&a);
 }
 

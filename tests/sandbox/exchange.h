@@ -63,6 +63,9 @@ bool sandbox_latency(struct sandbox *s)
 
 /* The routes. */
 void guesty_routes(struct httpd *h, struct sandbox *s);
+void open_meteo_routes(struct httpd *h, struct sandbox *s);
+void nominatim_routes(struct httpd *h, struct sandbox *s);
+void frankfurter_routes(struct httpd *h, struct sandbox *s);
 void control_routes(struct httpd *h, struct sandbox *s);
 
 #endif

@@ -200,6 +200,9 @@ static int ports_open(struct sandbox *s, struct stopping *open)
 		return rc;
 	}
 	guesty_routes(open->httpd, s);
+	open_meteo_routes(open->httpd, s);
+	nominatim_routes(open->httpd, s);
+	frankfurter_routes(open->httpd, s);
 	control_routes(open->httpd, s);
 	bench_routes(open->httpd, s);
 	if (*flags.bench_listen)

@@ -50,7 +50,7 @@ static int task_crash(struct attempt *a)
 }
 
 const struct task extra_tasks[] = {
-	{ "crash", task_crash, false, false },
-	{ "wait", task_wait, false, false },
-	{ NULL, NULL, false, false },
+	{ "crash", task_crash, false, false, false },
+	{ "wait", task_wait, false, false, false },
+	{ NULL, NULL, false, false, false },
 };

@@ -50,10 +50,13 @@ def three_nodes(cluster):
 
 @pytest.fixture
 def partner(cluster, three_nodes):
-    """Guesty by a name whose slot is on the same node."""
+    """Guesty by a name whose slot is on the same node; one can ask it for a listing."""
+    def asked(manifest):
+        manifest["lookups"] = {"listing": {"get": "/listings/{in.id}", "params": {"id": {}}, "ttl": "1h"}}
+
     name = next(f"guesty{n}" for n in range(100) if owns(three_nodes, f"queue:{{guesty{n}}}"))
     folder = cluster.folder / "drivers"
-    guesty_as(name, folder)
+    guesty_as(name, folder, asked)
     cluster.drivers = str(folder)
     cluster.longshore.env = cluster.env()
     return name
@@ -110,12 +113,17 @@ def test_every_script_runs_on_a_cluster(cluster, three_nodes, partner, fanned):
     cluster.push({"task": "import_resource", "id": "waits", "integration_id": integration, "args": {"external_id": item}}, queue)
     cluster.push({"task": "noop", "id": "unwanted", "integration_id": integration, "unique": "once"}, queue)
     wait_until(lambda: "count" in have_run(node), 20 * SLOWER, "the count of held jobs")
+    wait_until(lambda: cluster.longshore.run("job", "show", "unwanted").code == 0, 20 * SLOWER, "its place in the row")  # row
     wait_until(lambda: cluster.longshore.run("job", "cancel", "unwanted").code == 0, 20 * SLOWER, "its cancelling")  # bury
     cluster.longshore.run("doctor")  # recount, stranded
     cluster.longshore("integration", "resume", integration)  # open
     worker.wait_for_log(r"event=job_done job=waits\b", 20 * SLOWER)
     cluster.push({"task": "noop", "id": "only", "unique": "once"}, queue)  # unique
     worker.wait_for_log(r"event=job_done job=only\b", 20 * SLOWER)
+
+    ask = {"name": "listing", "params": {"id": item}}
+    cluster.push({"task": "lookup", "id": "asks", "integration_id": integration, "args": ask}, queue)  # cache_look, cache_put
+    worker.wait_for_log(r"event=job_done job=asks\b", 20 * SLOWER)
 
     host = sandbox.url.split("//")[1]
     cluster.longshore("breaker", "open", partner, host, "--for", "1s")  # breaker_set; breaker_probe and breaker by the job

@@ -165,6 +165,8 @@ def test_limits_are_seen_and_changed_by_hand(cluster, tight):
 
     (row,) = wait_until(full, 20 * SLOWER, cluster.describe)
     assert row["limit"] == 3 and row["manifest"] == 8 and row["partner"] == "guesty"
+    assert row["documented"] == 10 and row["by_hand"] == 3 and row["used_when_refused"] is None
+    assert row["stated"] == 10 and row["stated_at"], "what its headers say"
     wait_until(lambda: len(sandbox.log(path="/v1/")) >= 9, 20 * SLOWER, cluster.describe)
     times = [c["at_us"] for c in sandbox.log(path="/v1/")]
     assert busiest(times, 1_000_000) == 3
@@ -175,5 +177,34 @@ def test_limits_are_seen_and_changed_by_hand(cluster, tight):
     assert 3 < busiest(times, 1_000_000) <= 8, "at once, in processes that run"
     sandbox.fault(match="/v1/listings", status=429, retry_after=30, times=1)
     wait_until(lambda: [r for r in cluster.longshore("limit", "list", "--json").json()
-                        if r["refusals"] == 1 and r["pace_s"] == 0.075 and r["why"] == "status 429" and r["wait_ms"] > 20000],
+                        if r["refusals"] == 1 and r["pace_s"] == 0.075 and r["why"] == "status 429" and r["wait_ms"] > 20000
+                        and r["used_when_refused"]],
                20 * SLOWER, lambda: cluster.longshore("limit", "list").out + cluster.describe())
+
+
+def by_hand(cluster, integration):
+    rows = cluster.longshore("limit", "show", integration, "--json").json()
+    return {r["window"]: (r["by_hand"], r["limit"]) for r in rows if r["scope"] == "integration"}
+
+
+def test_limits_set_by_hand_outlive_redis(cluster, tight):
+    sandbox = tight([(10, 1), (40, 20)])
+    integration = cluster.integration(sandbox)
+    cluster.longshore("limit", "set", integration, "integration", "1s", 3)
+    cluster.longshore("limit", "set", integration, "integration", "20s", 7)
+    cluster.longshore("limit", "set", integration, "integration", "20s", "default")
+    assert by_hand(cluster, integration) == {"1s": (3, 3), "20s": (None, 32)}
+    assert cluster.one("SELECT calls FROM limit_overrides") == 3
+    cluster.scheduler()
+    worker = cluster.worker()
+    worker.wait_for_log("event=started")
+    cluster.redis.client.flushall()
+    push_items(cluster, sandbox, integration, "acct-1", 7)
+    wait_until(lambda: len(sandbox.log(path="/v1/")) == 7, 30 * SLOWER, cluster.describe)
+    times = [c["at_us"] for c in sandbox.log(path="/v1/")]
+    assert busiest(times, 1_000_000) <= 3, "from the first call on"
+    assert by_hand(cluster, integration)["1s"] == (3, 3)
+    # Taken back in Postgres by somebody who died before he could in Redis: whoever mirrors next, does.
+    cluster.sql("DELETE FROM limit_overrides")
+    cluster.longshore("integration", "pause", integration)
+    assert by_hand(cluster, integration)["1s"] == (None, 8)

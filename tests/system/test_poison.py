@@ -56,10 +56,13 @@ def test_its_letter_is_found_by_the_command_and_can_be_replayed(cluster):
     cluster.scheduler()
     address = f"127.0.0.1:{lease_port()}"
     worker = cluster.crash_worker(metrics=address)
-    cluster.push({"task": "crash", "id": "bad"})
+    cluster.push({"task": "crash", "id": "bad", "record": True})
     wait_until(lambda: cluster.sql("SELECT 1 FROM dead_letters"), 30 * SLOWER, cluster.describe)
     (row,) = cluster.sql("SELECT * FROM dead_letters")
     assert row["class"] == "poison" and row["task"] == "crash"
+    (kept,) = cluster.sql("SELECT * FROM outcomes")
+    assert (kept["queue"], kept["job_id"], kept["task"], kept["state"], kept["class"]) == ("guesty", "bad", "crash", "dead", "poison")
+    assert kept["error"] == row["error"] and kept["ended_at"] == row["failed_at"] > kept["first_seen"]
     alert = "SELECT * FROM alerts WHERE kind = 'poison' AND state = '%s'"
     wait_until(lambda: cluster.sql(alert % "open"), 20 * SLOWER, cluster.describe)
     (found,) = cluster.sql(alert % "open")

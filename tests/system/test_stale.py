@@ -26,6 +26,13 @@ def push_old(cluster, job, age_ms, partner="guesty", header_id=None):
 push_old.made = 0
 
 
+def fleeting(cluster, integration):
+    """One that is of no use after a minute."""
+    sandbox = next(p for p in cluster.processes if p.name == "sandbox1")
+    return {"task": "import_resource", "id": "fleeting", "integration_id": integration, "expires_in": 60,
+            "args": {"external_id": sandbox.items("listing")[0]["id"]}}
+
+
 def runs(cluster, task="import_resources"):
     return cluster.one("SELECT count(*) FROM runs WHERE task = %s", task)
 
@@ -85,10 +92,13 @@ def test_age_does_not_count_while_the_partner_was_paused(cluster):
     integration, worker = started(cluster)
     cluster.longshore("pause", "guesty")
     push_old(cluster, {"task": "import_resources", "integration_id": integration}, 2 * HOUR_MS)
-    wait_until(lambda: cluster.queue()["held"] == 1, 15 * SLOWER, cluster.describe)
+    push_old(cluster, fleeting(cluster, integration), 2 * HOUR_MS)
+    wait_until(lambda: cluster.queue()["held"] == 2, 15 * SLOWER, cluster.describe)
     cluster.longshore("resume", "guesty")
     cluster.wait_idle(30)
     assert runs(cluster) == 1 and "event=job_stale" not in worker.log_text()
+    worker.wait_for_log(r"event=job_done .*job=fleeting\b", 10 * SLOWER)
+    assert "class=expired" not in worker.log_text()
 
 
 def test_age_does_not_count_behind_an_open_breaker(cluster):
@@ -102,10 +112,19 @@ def test_age_does_not_count_behind_an_open_breaker(cluster):
     wait_until(lambda: cluster.one("SELECT count(*) FROM alerts WHERE kind = 'breaker_open' AND state = 'open'"), 20 * SLOWER,
                cluster.describe)
     push_old(cluster, {"task": "import_resources", "integration_id": integration}, 2 * HOUR_MS)
-    wait_until(lambda: cluster.queue()["held"] == 1, 15 * SLOWER, cluster.describe)
+    push_old(cluster, fleeting(cluster, integration), 2 * HOUR_MS)
+    wait_until(lambda: cluster.queue()["held"] == 2, 15 * SLOWER, cluster.describe)
     cluster.longshore("breaker", "close", "guesty", host)
     cluster.wait_idle(30)
     assert runs(cluster) == 1 and "event=job_stale" not in worker.log_text()
+    worker.wait_for_log(r"event=job_done .*job=fleeting\b", 10 * SLOWER)
+    assert "class=expired" not in worker.log_text()
+    # While nothing holds it, its time runs.
+    wait_until(lambda: not cluster.one("SELECT count(*) FROM alerts WHERE kind = 'breaker_open' AND state = 'open'"),
+               20 * SLOWER, cluster.describe)
+    cluster.sql("UPDATE alerts SET resolved_at = now() - interval '1 hour' WHERE kind = 'breaker_open'")
+    push_old(cluster, {**fleeting(cluster, integration), "id": "late"}, 2 * HOUR_MS)
+    worker.wait_for_log("class=expired", 20 * SLOWER)
 
 
 def test_an_import_older_than_the_last_success_is_superseded(cluster):

@@ -129,7 +129,7 @@ def test_delayed_until_and_retry(still):
 
 
 def test_cancel_leaves_a_discarded_letter(still):
-    push(still, "no*[t]?", args={"mode": "full"})
+    push(still, "no*[t]?", args={"mode": "full"}, record=True)
     push(still, "not")
     still.longshore("push", "guesty", "import_resources", "--integration", still.integration_id, "--run-at", "1h")
     (delayed,) = jobs(still, "--state", "delayed")
@@ -141,6 +141,9 @@ def test_cancel_leaves_a_discarded_letter(still):
     assert [(x["state"], x["class"]) for x in letters] == [("discarded", "cancelled")] * 2
     assert json.loads(letters[0]["letter"]["payload"])["args"] == {"mode": "full"}
     assert still.dead() == []
+    kept = still.sql("SELECT job_id, task, state, why, class, error FROM outcomes")
+    assert kept == [{"job_id": "no*[t]?", "task": "import_resources", "state": "dropped", "why": "cancelled", "class": None,
+                     "error": "cancelled by an operator"}], "of the one that asked for it"
 
 
 def test_purge_keeps_what_it_takes_in_postgres(still):

@@ -26,7 +26,7 @@
 struct arrival {
 	int64_t at_ms;
 	char method[8], path[200], query[600], auth[300], body[600], accept[80], agent[80],
-		pinned[80];
+		pinned[80], cookie[120];
 };
 
 static struct {
@@ -80,6 +80,7 @@ static void on_request(struct httpd_request *q, void *arg)
 	keep(a->accept, sizeof(a->accept), httpd_header(q, "Accept"));
 	keep(a->agent, sizeof(a->agent), httpd_header(q, "User-Agent"));
 	keep(a->pinned, sizeof(a->pinned), httpd_header(q, "X-Account"));
+	keep(a->cookie, sizeof(a->cookie), httpd_header(q, "Cookie"));
 	snprintf(a->body, sizeof(a->body), "%.*s", (int)len, body ? body : "");
 	partner.under_way++;
 	if (partner.under_way > partner.most_under_way)

@@ -568,6 +568,100 @@ static void body_life(void)
 	life_is(",\"expires\":\"at:until\"", at, 1800000);
 }
 
+/* A call that answers with a token: its answer, its forms (Booking.com, Beds24, a login). */
+static void two_step(const char *auth, const char *credentials, struct bench *b)
+{
+	char rest[700];
+	struct err err = { 0 };
+	int64_t id = add_integration(credentials);
+
+	snprintf(
+		rest, sizeof(rest),
+		",\"auth\":{\"kind\":\"two_step\",\"token_url\":\"https://api.acme.example/oauth2/token\"%s}%s",
+		auth, COLLECTION);
+	bench_open(b, "", rest, pg, id, 5000);
+	OK(get(&b->caller, "/things", &err) == 0);
+}
+
+static void body_two_step(void)
+{
+	char jwt[400], claims[100];
+	struct buf coded = BUF_INIT;
+	struct bench b;
+	struct err err = { 0 };
+
+	fresh();
+	snprintf(claims, sizeof(claims), "{\"iat\":%lld,\"exp\":%lld}",
+		 (long long)(redis_now_ms(redis) / 1000 - 60),
+		 (long long)(redis_now_ms(redis) / 1000 + 1740));
+	base64_encode(&coded, claims, strlen(claims));
+	snprintf(jwt, sizeof(jwt), "{\"jwt\":\"e30.%s.c2ln\",\"ruid\":\"x\"}", buf_str(&coded));
+	token_answer = jwt;
+	two_step(",\"send\":\"json\",\"token\":\"jwt\",\"expires\":\"jwt\"", CLIENT, &b);
+	OK(strcmp(partner.arrivals[0].body,
+		  "{\"client_id\":\"acme-7\",\"client_secret\":\"sesame-and-more\"}") == 0);
+	OK(strncmp(last_data_call()->auth, "Bearer e30.", 11) == 0);
+	OK(llabs(redis_ttl_ms("token", b.integration.id) - 1740000) < 5000);
+	bench_close(&b);
+	buf_clear(&coded);
+
+	fresh();
+	token_answer = "{\"token\":\"tok-a\",\"expiresIn\":\"86400\"}";
+	two_step(
+		",\"method\":\"GET\",\"headers\":{\"X-Account\":\"{cred.refresh_token}\"},\"params\":{\"a b\":\"c&d\"},"
+		"\"token\":\"token\",\"expires\":\"seconds:expiresIn\",\"name\":\"X-Account\",\"prefix\":\"\"",
+		"{\"refresh_token\":\"long-lived\"}", &b);
+	OK(strcmp(partner.arrivals[0].method, "GET") == 0 && !partner.arrivals[0].body[0]);
+	OK(strcmp(partner.arrivals[0].query, "a%20b=c%26d") == 0);
+	OK(strcmp(partner.arrivals[0].pinned, "long-lived") == 0);
+	OK(strcmp(last_data_call()->pinned, "tok-a") == 0 && !last_data_call()->auth[0]);
+	OK(get(&b.caller, "/things", &err) == 0 && tokens == 1);
+	bench_close(&b);
+
+	fresh();
+	token_answer = "{\"session\":\"tok-a; x\"}";
+	two_step(
+		",\"in\":\"cookie\",\"name\":\"SID\",\"token\":\"session\",\"params\":{\"user\":\"{cred.username}\",\"pass\":\"{cred.password}\"}",
+		"{\"username\":\"ann\",\"password\":\"pa&ss\"}", &b);
+	OK(strcmp(partner.arrivals[0].body, "user=ann&pass=pa%26ss") == 0);
+	OK(strcmp(last_data_call()->cookie, "SID=tok-a%3B%20x") == 0);
+	bench_close(&b);
+}
+
+/* A partner for whom 403 means a dead token (Hostaway). */
+static void answer_forbidden_once(struct httpd_request *q, int number)
+{
+	const char *auth = httpd_header(q, "Authorization");
+
+	if (strcmp(httpd_path(q), "/oauth2/token") == 0)
+		answer_token(q);
+	else
+		reply_json(q, auth && strcmp(auth, "Bearer tok-number-1") == 0 ? 200 : 403, "{}");
+}
+
+static void body_forbidden(void)
+{
+	struct bench b;
+	struct err err = { 0 };
+	int64_t id;
+
+	fresh();
+	partner.answer = answer_forbidden_once;
+	id = add_integration(CLIENT);
+	seed_token(id, "tok-number-0", 3600000, 82800000);
+	bench_open(&b, "", OAUTH("") ",\"errors\":[{\"status\":403,\"class\":\"auth\"}]", pg, id,
+		   5000);
+	OK(get(&b.caller, "/things", &err) == 0 && tokens == 1);
+	bench_close(&b);
+	fresh(); /* and for another "no access to that hotel" */
+	partner.answer = answer_forbidden_once;
+	id = add_integration(CLIENT);
+	seed_token(id, "tok-number-0", 3600000, 82800000);
+	bench_open(&b, "", OAUTH(""), pg, id, 5000);
+	OK(get(&b.caller, "/things", &err) == -EREMOTEIO && err.class == ERR_CLIENT && tokens == 0);
+	bench_close(&b);
+}
+
 static void body_request_forms(void)
 {
 	struct bench b;
@@ -629,6 +723,9 @@ static void body_kinds(void)
 		"Key key-12345", "");
 	sent_is("\"kind\":\"api_key\",\"in\":\"query\",\"name\":\"key\"",
 		"{\"api_key\":\"key&12345\"}", "", "key=key%2612345");
+	sent_is("\"kind\":\"api_key\",\"in\":\"cookie\",\"name\":\"key\"",
+		"{\"api_key\":\"key=12345;\"}", "", "");
+	OK(strcmp(partner.arrivals[0].cookie, "key=key=12345%3B") == 0);
 	sent_is("\"kind\":\"bearer\",\"needs\":[\"pat\"]", "{\"pat\":\"key-12345\"}",
 		"Bearer key-12345", "");
 	sent_is("\"kind\":\"basic\"", "{\"username\":\"ann\",\"password\":\"pa:ss word\"}",
@@ -724,6 +821,8 @@ TEST(endpoint_down)
 TEST(refused_token)
 TEST(broken)
 TEST(life)
+TEST(two_step)
+TEST(forbidden)
 TEST(request_forms)
 TEST(kinds)
 TEST(rotated_key)
@@ -772,6 +871,8 @@ int main(void)
 		ON_LOOP(test_refused_token),
 		ON_LOOP(test_broken),
 		ON_LOOP(test_life),
+		ON_LOOP(test_two_step),
+		ON_LOOP(test_forbidden),
 		ON_LOOP(test_request_forms),
 		ON_LOOP(test_kinds),
 		ON_LOOP(test_rotated_key),

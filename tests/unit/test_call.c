@@ -97,9 +97,9 @@ static void url_is(const struct route *r, const char *path, const char *want)
 static void test_url(void **state)
 {
 	static const char query[] = "a%20b=1%262%3D3&q=%5B%7B%22f%22%3A1%7D%5D";
-	struct manifest m = { .partner = "acme",
-			      .base_production = "https://a.example/v1",
-			      .auth.token_url = "https://login.example/token" };
+	static struct manifest m = { .partner = "acme",
+				     .base_production = "https://a.example/v1",
+				     .auth.token_url = "https://login.example/token" };
 	struct driver d = { .manifest = &m };
 	struct integration i = { .id = 1,
 				 .environment = (char *)"production",
@@ -514,7 +514,7 @@ static void test_unhinted(void **state)
 
 static void answer_remaining(struct httpd_request *q, int number)
 {
-	httpd_add_header(q, "X-Limit", "15");
+	httpd_add_header(q, "X-Limit", "100");
 	httpd_add_header(q, "X-Left", number == 1 ? "3" : "0");
 	httpd_add_header(q, "X-Reset", "90");
 	reply_json(q, 200, "{}");

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "common/base/log.h"
+#include "common/queue/limit_learn.h"
 #include "tests/unit/partner.h"
 
 #define COLLECTIONS                                                                                \
@@ -131,6 +132,43 @@ static void body_unsent_is_refunded(void)
 	bench_close(&b);
 }
 
+static void answer_dropping_each_second(struct httpd_request *q, int number)
+{
+	if (number % 2)
+		reply_json(q, 200, "{}");
+	else
+		httpd_abort(q);
+}
+
+/* A kept connection that dies under a request: the partner has seen that one, and the one that is sent in its place.  What may not be
+ * repeated is sent once. */
+static void body_sent_again(void)
+{
+	struct call_spec post = { .endpoint = "/things",
+				  .method = "POST",
+				  .path = "/things",
+				  .body = "{}",
+				  .body_len = 2 };
+	struct call_result r;
+	struct err err = { 0 };
+	struct bench b;
+	char log[80];
+
+	partner.answer = answer_dropping_each_second;
+	bench_open(&b, "", ",\"limits\":[{\"rate\":8,\"window\":\"60s\"}]" COLLECTION, NULL, 36,
+		   50);
+	snprintf(log, sizeof(log), "limit:{acme}:127.0.0.1:%d:i36", partner.port);
+	OK(sent_of(&b.caller, NULL, 2) == 2);
+	OK(co_sleep("flush", 30) == 0);
+	OK(partner.n == 3 && entries_of(log) == 3);
+	OK(call(&b.caller, &post, &r, &err) == -EREMOTEIO);
+	OK(err.class == ERR_TRANSIENT && strcmp(r.http.failure, "reset") == 0);
+	call_result_clear(&r);
+	OK(co_sleep("flush", 30) == 0);
+	OK(partner.n == 4 && entries_of(log) == 4);
+	bench_close(&b);
+}
+
 /* ---- headers ---- */
 
 static const char *said[6]; /* name, value, … */
@@ -192,6 +230,77 @@ static void body_less_is_left(void)
 	OK(sent_after(50, HEADERS(",\"unit\":\"epoch_ms\""), "X-Left", "3", "X-Reset", epoch) == 3);
 }
 
+/* A field of what Redis knows of a scope beside the manifest; the caller's. */
+static char *known_of(const char *scope, const char *field)
+{
+	redisReply *reply = NULL;
+	char *key = mem_printf("limit:{acme}:127.0.0.1:%d:%s:set", partner.port, scope);
+	char *value = NULL;
+
+	if (redis_callv(redis, &reply, loop_now_ms() + PATIENCE_MS, NULL, "HGET", key, field,
+			NULL) == 0)
+		value = mem_strdup(reply->str ? reply->str : "");
+	freeReplyObject(reply);
+	free(key);
+	return value;
+}
+
+static bool known_is(const char *scope, const char *field, const char *start)
+{
+	char *value = known_of(scope, field);
+	bool is = value && (*start ? strncmp(value, start, strlen(start)) == 0 : !*value);
+
+	if (!is)
+		fprintf(stderr, "%s of %s is \"%s\", not \"%s\"\n", field, scope, value, start);
+	free(value);
+	return is;
+}
+
+/* What a partner states is shown; where it is less than the manifest says our share of it is in force, for all. */
+static void body_stated(void)
+{
+	OK(sent_after(61, LIMITS, "X-RateLimit-Limit-Minute", "10", NULL, NULL) == 7);
+	OK(sent_after(62, LIMITS, "X-RateLimit-Limit-Minute", "100", NULL, NULL) == 19);
+	OK(sent_after(63, LIMITS, "RateLimit-Limit", "5, 5;w=60", NULL, NULL) == 3);
+	/* Of which window, and which of its numbers? */
+	OK(sent_after(64, LIMITS, "X-RateLimit-Limit", "10", NULL, NULL) == 19);
+	OK(sent_after(65, LIMITS, "RateLimit-Limit", "5, 5;w=1, 100;w=60", NULL, NULL) == 19);
+	OK(sent_after(66, LIMITS, "X-RateLimit-Limit-Minute", "0", NULL, NULL) == 19);
+	OK(sent_after(67, LIMITS, "X-RateLimit-Limit-Minute", "plenty", NULL, NULL) == 19);
+}
+
+/* It is the newest word that counts; a person's comes before it. */
+static void body_stated_anew(void)
+{
+	struct bench b;
+	struct limit_by_hand hand = { .window_ms = 60000, .calls = 15 };
+	struct err err = { 0 };
+
+	partner.answer = answer_said;
+	said[0] = "X-RateLimit-Limit-Minute";
+	said[1] = "10";
+	said[2] = NULL;
+	bench_open(&b, "", LIMITS, NULL, 71, 50);
+	OK(sent_of(&b.caller, NULL, 1) == 1);
+	OK(co_sleep("flush", 30) == 0);
+	OK(known_is("i71", "limit:60000000", "8") && known_is("i71", "stated:60000000", "10 8 "));
+	said[1] = "25";
+	OK(sent_of(&b.caller, NULL, 1) == 1);
+	OK(co_sleep("flush", 30) == 0);
+	OK(known_is("i71", "limit:60000000", "") && known_is("i71", "stated:60000000", "25 0 "));
+	hand.name = mem_printf("127.0.0.1:%d:i71", partner.port);
+	OK(limit_mirror(redis, "acme", &hand, 1, loop_now_ms() + PATIENCE_MS, &err) == 0);
+	OK(known_is("i71", "limit:60000000", "15"));
+	said[1] = "5";
+	OK(sent_of(&b.caller, NULL, 1) == 1);
+	OK(co_sleep("flush", 30) == 0);
+	OK(known_is("i71", "limit:60000000", "15") && known_is("i71", "stated:60000000", "5 4 "));
+	OK(limit_mirror(redis, "acme", NULL, 0, loop_now_ms() + PATIENCE_MS, &err) == 0);
+	OK(known_is("i71", "limit:60000000", "4") && known_is("i71", "hand:60000000", ""));
+	free(hand.name);
+	bench_close(&b);
+}
+
 static void answer_refusing(struct httpd_request *q, int number)
 {
 	if (number == 1)
@@ -223,6 +332,7 @@ static void body_paced(void)
 		   5000);
 	OK(get_of(&b.caller, NULL) == -EAGAIN);
 	OK(pace_of("i51") == 75000);
+	OK(known_is("i51", "met:60000000", "1") && known_is("i51", "refusals", "1"));
 	OK(sent_of(&b.caller, NULL, 2) == 2);
 	OK(partner.arrivals[2].at_ms - partner.arrivals[1].at_ms >= 60);
 	OK(co_sleep("flush", 30) == 0);
@@ -243,7 +353,10 @@ TEST(egress)
 TEST(weight_told_afterwards)
 TEST(fixed_weight)
 TEST(unsent_is_refunded)
+TEST(sent_again)
 TEST(less_is_left)
+TEST(stated)
+TEST(stated_anew)
 TEST(paced)
 
 static int setup(void **state)
@@ -273,7 +386,10 @@ int main(void)
 		ON_LOOP(weight_told_afterwards),
 		ON_LOOP(fixed_weight),
 		ON_LOOP(unsent_is_refunded),
+		ON_LOOP(sent_again),
 		ON_LOOP(less_is_left),
+		ON_LOOP(stated),
+		ON_LOOP(stated_anew),
 		ON_LOOP(paced),
 	};
 

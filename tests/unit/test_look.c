@@ -99,7 +99,8 @@ static void body_numbers(void)
 
 struct taken {
 	struct burial v;
-	char member[512];
+	char member[512], pack[512];
+	int pack_at;
 };
 
 static bool take(const struct job_seen *j, void *arg)
@@ -115,6 +116,12 @@ static bool take(const struct job_seen *j, void *arg)
 				.letter = "{\"id\":\"x\"}",
 				.letter_len = 10,
 				.failed_at_ms = 7 };
+	t->pack_at = j->pack_at;
+	if (j->pack) {
+		CHECK(j->pack_len < sizeof(t->pack));
+		t->v.pack = memcpy(t->pack, j->pack, j->pack_len);
+		t->v.pack_len = j->pack_len;
+	}
 	return false;
 }
 
@@ -141,7 +148,10 @@ static void body_way_and_burial(void)
 			      .lane = LANE_NORMAL,
 			      .integration = 5,
 			      .member = t.member,
-			      .member_len = t.v.member_len };
+			      .member_len = t.v.member_len,
+			      .pack = t.v.pack,
+			      .pack_len = t.v.pack_len,
+			      .pack_at = t.pack_at };
 	struct job_way w;
 	CHECK(queue_way(q, &j, &w, NULL) == 0);
 	CHECK(w.cap == 1 && w.busy == 1 && w.in_flight == 1 && w.before_row == 0 && !w.no_control);

@@ -82,6 +82,33 @@ static void auth_oauth(void **state)
 	manifest_free(m);
 }
 
+static void auth_two_step(void **state)
+{
+	struct manifest *m = good_with(
+		", \"auth\": {\"kind\": \"two_step\", \"token_url\": \"https://h.example/t\", \"method\": \"GET\", \"expires\": \"jwt\","
+		" \"headers\": {\"refreshToken\": \"{cred.refresh_token}\"}, \"params\": {\"org\": \"{cred.org_id}-{cfg.x}\"}}");
+	struct buf out = BUF_INIT;
+
+	assert_int_equal(m->auth.kind, AUTH_TWO_STEP);
+	assert_true(m->auth.get);
+	assert_int_equal(m->auth.expires, EXPIRES_JWT);
+	assert_int_equal(m->auth.n_needs, 2); /* what the templates name */
+	assert_string_equal(m->auth.needs[0], "org_id");
+	assert_string_equal(m->auth.needs[1], "refresh_token");
+	manifest_print(m, &out);
+	assert_non_null(strstr(buf_str(&out), "\"expires\":\"jwt\""));
+	assert_non_null(strstr(buf_str(&out), "\"method\":\"GET\""));
+	assert_non_null(
+		strstr(buf_str(&out), "\"headers\":{\"refreshToken\":\"{cred.refresh_token}\"}"));
+	buf_clear(&out);
+	manifest_free(m);
+	m = good_with(
+		", \"auth\": {\"kind\": \"two_step\", \"token_url\": \"https://h.example/t\"}");
+	assert_int_equal(m->auth.n_needs, 2);
+	assert_string_equal(m->auth.needs[1], "client_secret");
+	manifest_free(m);
+}
+
 static void auth_prefixes(void **state)
 {
 	static const struct {
@@ -271,11 +298,39 @@ static void comments_are_skipped(void **state)
 	manifest_free(m);
 }
 
+#define LOOKUPS                                                                                                                                 \
+	", \"critical\": false, \"cache\": {\"a.detail\": \"10m\", \"l\": \"1h\"}, \"lookups\": {\"l\": {\"get\": \"/l/{in.p}\", \"query\": "   \
+	"{\"k\": \"{in.q} {cfg.z}\"}, \"params\": {\"p\": {\"as\": \"number\", \"digits\": 2, \"min\": -90, \"max\": 90}, \"q\": {\"case\": "   \
+	"\"lower\", \"optional\": true}}, \"result\": \"@[0]\", \"found\": \"x\", \"map\": {\"lat\": {\"path\": \"lat\", \"as\": \"number\"}, " \
+	"\"name\": \"n\"}, \"stale\": \"7d\", \"revalidate\": false, \"placeholder\": {\"a\": null}}}"
+
+static void what_is_asked(void **state)
+{
+	struct manifest *m = good_with(COLLECTIONS LOOKUPS);
+	const struct manifest_lookup *l = manifest_lookup(m, "l");
+
+	assert_null(manifest_lookup(m, "a"));
+	assert_int_equal(l->ttl_ms, 3600000);
+	assert_int_equal(l->stale_ms, 7 * 86400000);
+	assert_int_equal(l->negative_ms, 60000);
+	assert_false(l->revalidate);
+	assert_int_equal(l->n_params, 2);
+	assert_int_equal(l->params[0].as, PARAM_NUMBER);
+	assert_int_equal(l->params[0].digits, 2);
+	assert_int_equal(l->params[1].letters, CASE_LOWER);
+	assert_true(l->params[1].optional);
+	assert_string_equal(l->map[1].path, "n");
+	assert_int_equal(l->map[1].as, FIELD_AS_IT_IS);
+	assert_int_equal(manifest_collection(m, "a")->detail_ttl_ms, 600000);
+	assert_int_equal(m->n_settings, 2);
+	manifest_free(m);
+}
+
 /* What is printed is a manifest, and the same one. */
 static void printed_again(void **state)
 {
 	struct manifest *m = good_with(
-		COLLECTIONS
+		COLLECTIONS LOOKUPS
 		", \"hooks\": {\"decode_body\": true}, \"limits\": [{\"rate\": 9, \"window\": \"1500ms\"}],"
 		" \"errors\": [{\"status\": \"4xx\", \"json\": \"a|b\", \"contains\": \"\\\"é\", \"class\": \"data\"}]");
 	struct buf one = BUF_INIT, two = BUF_INIT;
@@ -299,6 +354,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(auth_oauth),
+		cmocka_unit_test(auth_two_step),
 		cmocka_unit_test(auth_prefixes),
 		cmocka_unit_test(limits_and_headers),
 		cmocka_unit_test(every_kind_of_limit),
@@ -306,6 +362,7 @@ int main(void)
 		cmocka_unit_test(paging_stops),
 		cmocka_unit_test(collections),
 		cmocka_unit_test(comments_are_skipped),
+		cmocka_unit_test(what_is_asked),
 		cmocka_unit_test(printed_again),
 	};
 

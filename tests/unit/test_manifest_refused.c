@@ -35,7 +35,7 @@ static void all_errors_at_once(void **state)
 		"    {\"rate\": \"5\", \"window\": \"1s\"}\n"
 		"  ],\n"
 		"  \"critcal\": false,\n"
-		"  \"webhooks\": {},\n"
+		"  \"checks\": {},\n"
 		"  \"retry_after\": \"x\"\n"
 		"}\n";
 	static const char *const wanted[] = {
@@ -43,7 +43,7 @@ static void all_errors_at_once(void **state)
 		"p/manifest.json:6: limits[0].window: missing\n",
 		"p/manifest.json:7: limits[1].rate: expected a whole number, found text\n",
 		"p/manifest.json:9: critcal: unknown key; did you mean \"critical\"?\n",
-		"p/manifest.json:10: webhooks: \"webhooks\" is not supported yet\n",
+		"p/manifest.json:10: checks: \"checks\" is not supported yet\n",
 		"p/manifest.json:11: retry_after: expected a list of texts, found text\n",
 	};
 
@@ -110,12 +110,29 @@ static const char *const refused[][2] = {
 	{ ", \"title\": \"\"", "title: expected text, found \"\"" },
 	{ ", \"auth\": {\"kind\": \"oauth2_client_credentials\"}", "auth.token_url: missing" },
 	{ ", \"auth\": {\"kind\": \"none\", \"token_url\": \"https://h/t\"}",
-	  "auth.token_url: is for oauth2" },
+	  "auth.token_url: means nothing with the kind \"none\"" },
+	{ ", \"auth\": {\"kind\": \"two_step\"}", "auth.token_url: missing: two_step needs it" },
+	{ ", \"auth\": {\"kind\": \"bearer\", \"params\": {\"a\": \"b\"}}",
+	  "auth.params: means nothing with the kind \"bearer\"" },
+	{ ", \"auth\": {\"kind\": \"two_step\", \"token_url\": \"https://h/t\", \"headers\": {\"a b\": \"c\"}}",
+	  "auth.headers.a b: \"a b\" is no name of a header" },
+	{ ", \"auth\": {\"kind\": \"two_step\", \"token_url\": \"https://h/t\", \"headers\": {\"a\": \"{since}\"}}",
+	  "auth.headers.a: {since} cannot be used here" },
+	{ ", \"auth\": {\"kind\": \"two_step\", \"token_url\": \"https://h/t\", \"method\": \"GET\", \"send\": \"json\"}",
+	  "auth.send: a GET has no body" },
+	{ ", \"auth\": {\"kind\": \"oauth2_client_credentials\", \"token_url\": \"https://h/t\", \"method\": \"GET\"}",
+	  "auth.method: means nothing with" },
+	{ ", \"auth\": {\"kind\": \"api_key\", \"in\": \"cookie\"}",
+	  "auth.name: missing: the cookie" },
+	{ ", \"auth\": {\"kind\": \"api_key\", \"in\": \"cookie\", \"name\": \"a=b\"}",
+	  "auth.name: \"a=b\" is no name of a cookie" },
+	{ ", \"auth\": {\"kind\": \"basic\", \"in\": \"cookie\", \"name\": \"a\"}",
+	  "auth.in: \"cookie\" means nothing with the kind \"basic\"" },
 	{ ", \"auth\": {\"kind\": \"bearr\"}",
 	  "auth.kind: unknown word \"bearr\"; did you mean \"bearer\"?" },
 	{ ", \"auth\": {\"kind\": \"api_key\", \"in\": \"query\"}", "auth.name: missing" },
 	{ ", \"auth\": {\"kind\": \"bearer\", \"in\": \"query\", \"name\": \"k\"}",
-	  "auth.in: \"query\" is for api_key" },
+	  "auth.in: \"query\" means nothing with the kind \"bearer\"" },
 	{ ", \"auth\": {\"kind\": \"oauth2_client_credentials\", \"token_url\": \"/t\"}",
 	  "auth.token_url: expected http" },
 	{ ", \"auth\": {\"kind\": \"oauth2_client_credentials\", \"token_url\": \"https://h/t\", \"mint_limit\": "
@@ -155,6 +172,8 @@ static const char *const refused[][2] = {
 	  "a call of weight 8 never fits into 7.2" },
 	{ ", \"limits\": [{\"rate\": 9, \"window\": \"1s\", \"weight\": 0}]",
 	  "limits[0].weight: expected a whole number over 0, or \"header:NAME\"" },
+	{ ", \"limits\": [{\"scope\": \"host\", \"rate\": 9, \"window\": \"1s\"}]",
+	  "limits[0].scope: \"host\" is called \"egress\"" },
 	{ ", \"limit_headers\": [{\"window\": \"1s\", \"limit\": \"a\"}]",
 	  "none of \"limits\" has this window" },
 	{ ", \"retry_after\": [\"a b\"]", "retry_after[0]: \"a b\" is no name of a header" },
@@ -187,6 +206,57 @@ static const char *const refused[][2] = {
 	  "cannot name a collection" },
 };
 
+#define LOOKUP(more) \
+	", \"lookups\": {\"l\": {\"get\": \"/l/{in.a}\", \"params\": {\"a\": {}}" more "}}"
+static const char *const lookups[][2] = {
+	{ ", \"lookups\": []", "lookups: expected an object, found a list" },
+	{ LOOKUP(""), "lookups.l: says not how long an answer is fresh" },
+	{ LOOKUP(", \"ttl\": 0"), "lookups.l.ttl: expected 1 to" },
+	{ LOOKUP(", \"ttl\": \"1h\", \"placeholder\": {}"),
+	  "lookups.l.placeholder: is for partners with" },
+	{ LOOKUP(", \"ttl\": \"1h\", \"query\": {\"x\": \"{in.b}\"}"),
+	  "{in.b} is none of \"params\"" },
+	{ LOOKUP(", \"ttl\": \"1h\", \"query\": {\"x\": \"{now}\"}"),
+	  "{now} cannot be used here ({cfg.X} {in.X} can)" },
+	{ LOOKUP(", \"ttl\": \"1h\", \"map\": {\"x\": {\"path\": \"y\", \"as\": \"nuber\"}}"),
+	  "did you mean \"number\"?" },
+	{ LOOKUP(", \"ttl\": \"1h\", \"reslt\": \"y\""), "did you mean \"result\"?" },
+	{ LOOKUP(", \"ttl\": \"1h\"") ", \"cache\": {\"l\": \"1h\"}",
+	  "cache.l: lookups.l.ttl says how long already" },
+	{ LOOKUP("") ", \"cache\": {\"m\": \"1h\"}",
+	  "cache.m: neither a lookup nor COLLECTION.detail" },
+	{ LOOKUP("") ", \"cache\": {\"l\": \"soon\"}", "cache.l: expected a duration" },
+	{ ", \"cache\": []", "cache: expected an object of names and durations" },
+	{ ", \"cache\": {\"a.detail\": \"1h\"}, \"collections\": {\"a\": {\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": "
+	  "{\"name\": \"n\"}}}",
+	  "cache.a.detail: the collection has no \"detail\"" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"l\", \"ttl\": 1}}", "a path begins with /" },
+	{ ", \"lookups\": {\"L x\": {\"get\": \"/l\", \"ttl\": 1}}", "a name is 1 to 40" },
+	{ ", \"lookups\": {\"l\": {\"ttl\": 1}}", "lookups.l.get: missing" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"/l\", \"ttl\": 1, \"params\": {\"a\": {}}}}",
+	  "neither \"get\" nor \"query\" names {in.a}" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"/{in.a}\", \"ttl\": 1, \"params\": {\"a\": {\"optional\": true}}}}",
+	  "cannot be left out" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"/{in.a}\", \"ttl\": 1, \"params\": {\"a\": {\"min\": 1}}}}",
+	  "\"as\" says text" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"/{in.a}\", \"ttl\": 1, \"params\": {\"a\": {\"as\": \"int\", \"max\": \"1\"}}}}",
+	  "are numbers" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"/{in.a}\", \"ttl\": 1, \"params\": {\"a\": {\"as\": \"int\", \"case\": \"lower\"}}}}",
+	  "\"case\" is for texts" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"/{in.a}\", \"ttl\": 1, \"params\": {\"a\": {\"default\": []}}}}",
+	  "a text or a number" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"/{in.a}\", \"ttl\": 1, \"params\": {\"a\": {\"default\": 1, \"optional\": true}}}}",
+	  "exclude each other" },
+	{ ", \"lookups\": {\"l\": {\"get\": \"/{in.a}\", \"ttl\": 1, \"params\": {\"A\": {}}}}",
+	  "a name is 1 to 40" },
+};
+
+static void wrong_lookups(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(lookups); i++)
+		bad_with(lookups[i][0], lookups[i][1]);
+}
+
 static void refusals(void **state)
 {
 	for (size_t i = 0; i < ARRAY_LEN(refused); i++)
@@ -195,61 +265,27 @@ static void refusals(void **state)
 
 /* Every word of the format that is not run is known by name. */
 static const char *const later[][2] = {
-	{ ", \"webhooks\": {}", "\"webhooks\" is not supported yet" },
-	{ ", \"actions\": {}", "\"actions\" is not supported yet" },
-	{ ", \"cache\": {}", "\"cache\" is not supported yet" },
-	{ ", \"rollout\": {}", "\"rollout\" is not supported yet" },
+
 	{ ", \"checks\": {}", "\"checks\" is not supported yet" },
-	{ ", \"hooks\": {\"sign_request\": true}", "\"sign_request\" is not supported yet" },
-	{ ", \"auth\": {\"kind\": \"two_step\"}", "\"two_step\" is not supported yet" },
-	{ ", \"auth\": {\"kind\": \"oauth2_code\"}", "\"oauth2_code\" is not supported yet" },
-	{ ", \"auth\": {\"kind\": \"oauth2_device\"}", "\"oauth2_device\" is not supported yet" },
-	{ ", \"auth\": {\"kind\": \"signed\"}", "\"signed\" is not supported yet" },
-	{ ", \"auth\": {\"kind\": \"hook\"}", "\"hook\" is not supported yet" },
-	{ ", \"auth\": {\"in\": \"cookie\"}", "\"cookie\" is not supported yet" },
-	{ ", \"auth\": {\"refresh\": {}}", "\"refresh\" is not supported yet" },
 	{ ", \"auth\": {\"verify\": {}}", "\"verify\" is not supported yet" },
-	{ ", \"auth\": {\"expires\": \"jwt\"}", "\"jwt\" is not supported yet" },
-	{ ", \"limits\": [{\"scope\": \"host\"}]", "\"host\" is not supported yet" },
+
 	{ ", \"errors\": [{\"action\": \"hold\"}]", "\"action\" is not supported yet" },
-	{ ", \"pagination\": {\"kind\": \"link\"}", "\"link\" is not supported yet" },
-	{ ", \"pagination\": {\"kind\": \"next_url\"}", "\"next_url\" is not supported yet" },
-	{ ", \"pagination\": {\"kind\": \"keyset\"}", "\"keyset\" is not supported yet" },
-	{ ", \"pagination\": {\"kind\": \"ack_queue\"}", "\"ack_queue\" is not supported yet" },
-	{ ", \"pagination\": {\"in\": \"body\"}", "\"body\" is not supported yet" },
-	{ ", \"pagination\": {\"expires\": \"3h\"}", "\"expires\" is not supported yet" },
 };
 
 /* Inside a collection, beside what makes it right. */
 static const char *const later_in_collection[][2] = {
-	{ "\"post\": \"/x\"", "\"post\" is not supported yet" },
-	{ "\"json\": {}", "\"json\" is not supported yet" },
+	{ "\"pagination\": {\"kind\": \"ack_queue\", \"every\": \"20s\"}",
+	  "\"every\" is not supported yet" },
 	{ "\"deletes\": \"full_scan\"", "\"full_scan\" is not supported yet" },
 	{ "\"deletes\": \"scan_of_parent\"", "\"scan_of_parent\" is not supported yet" },
 	{ "\"deletes\": \"webhook\"", "\"webhook\" is not supported yet" },
 	{ "\"detail\": {\"batch\": {}}", "\"batch\" is not supported yet" },
-	{ "\"incremental\": {\"param\": \"x\", \"step\": \"60d\"}",
-	  "\"step\" is not supported yet" },
-	{ "\"incremental\": {\"param\": \"x\", \"tz\": \"UTC\"}", "\"tz\" is not supported yet" },
 };
 
 static void not_supported_yet(void **state)
 {
-	static const char *const formats[] = { "jsonl", "xml", "csv", "text" };
-
 	for (size_t i = 0; i < ARRAY_LEN(later); i++)
 		bad_with(later[i][0], later[i][1]);
-	for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
-		char *text = mem_printf(
-			"{\"partner\": \"p\", \"manifest\": 1, \"api\": {\"format\": \"%s\", \"base\": "
-			"{\"production\": \"https://h\"}}}",
-			formats[i]);
-		char *wanted = mem_printf("api.format: \"%s\" is not supported yet", formats[i]);
-
-		bad(text, (const char *const *)&wanted, 1);
-		free(text);
-		free(wanted);
-	}
 	for (size_t i = 0; i < ARRAY_LEN(later_in_collection); i++) {
 		char *keys = mem_printf(
 			", \"collections\": {\"a\": {\"get\": \"/a\", \"id\": \"i\", \"table\": \"resources\", %s, "
@@ -312,8 +348,14 @@ static const char *const refused_collections[][2] = {
 	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"header:x\"}",
 	  "a header cannot be used" },
 	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"partner_created_at\": {\"path\": \"t\", "
-	  "\"tz\": \"Europe/Paris\"}}",
-	  "zones by name are not supported yet" },
+	  "\"tz\": \"Europe/Pariss\"}}",
+	  "map.partner_created_at.tz: there is no zone \"Europe/Pariss\"" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"updated_at\": \"u\", \"incremental\": {\"param\": \"s\", "
+	  "\"step\": \"60d\"}, \"map\": {\"name\": \"n\"}",
+	  "a.incremental.lookback_first: missing: windows of \"step\" begin there" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"updated_at\": \"u\", \"incremental\": {\"param\": \"s\", "
+	  "\"tz\": \"../etc/passwd\"}, \"map\": {\"name\": \"n\"}",
+	  "a.incremental.tz: there is no zone" },
 	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"id_prefix\": \"b\", \"map\": {\"name\": \"n\"}",
 	  "\"b\" is the prefix of \"a\" too" },
 	{ "\"get\": \"/a/{parent.id}\", \"each\": \"bb\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}",
@@ -347,8 +389,8 @@ static const char *const refused_collections[][2] = {
 	  "a.get: {id} cannot be used here ({cfg.X} can)" },
 	{ "\"get\": \"/a/{cred.api_key}\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"n\"}",
 	  "{cred.api_key} cannot be used here" },
-	{ "\"get\": \"/a/{parent.id}/{parent.name}\", \"each\": \"b\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}",
-	  "{parent.name} is not supported yet, {parent.id} is" },
+	{ "\"get\": \"/a/{parent.id}/{parent.nmae}\", \"each\": \"b\", \"id\": \"i\", \"table\": \"media\", \"map\": {\"url\": \"u\"}",
+	  "a.get: {parent.nmae}: no mapped column of \"b\"; did you mean \"name\"?" },
 	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"belongs_to\": {\"collection\": \"b\", \"id\": \"x\"}, "
 	  "\"map\": {\"name\": \"n\"}",
 	  "a.belongs_to: the table resources has no column for it" },
@@ -436,6 +478,7 @@ int main(void)
 		cmocka_unit_test(not_json),
 		cmocka_unit_test(wrong_names),
 		cmocka_unit_test(refusals),
+		cmocka_unit_test(wrong_lookups),
 		cmocka_unit_test(not_supported_yet),
 		cmocka_unit_test(refused_in_collections),
 		cmocka_unit_test(addresses),

@@ -351,27 +351,38 @@ static void body_spawn_once_away(void)
 	body_spawn_once("h");
 }
 
+struct bury_one {
+	struct queue *q;
+	const char *id;
+	const struct run_ref *run;
+	bool gone;
+};
+
+static bool bury_seen(const struct job_seen *j, void *arg)
+{
+	struct bury_one *one = arg;
+	struct burial b = { .place = j->place,
+			    .lane = j->lane,
+			    .member = j->member,
+			    .member_len = j->member_len,
+			    .pack = j->pack,
+			    .pack_len = j->pack_len,
+			    .letter = "{\"id\":\"l\"}",
+			    .letter_len = 10,
+			    .id = one->id,
+			    .run = *one->run };
+
+	CHECK(queue_bury(one->q, &b, 1, &one->gone, NULL) == 0);
+	return false;
+}
+
 static void bury_one(struct queue *q, const char *id, const struct run_ref *r)
 {
-	redisReply *ready = plain("ZRANGE ready:{p}:normal 0 -1");
-	bool gone = false;
+	struct job_filter f = { .integration = -1, .id = id };
+	struct bury_one one = { .q = q, .id = id, .run = r };
 
-	for (size_t i = 0; i < ready->elements; i++) {
-		const redisReply *m = ready->element[i];
-		struct burial b = { .place = JOB_READY,
-				    .lane = LANE_NORMAL,
-				    .member = m->str,
-				    .member_len = m->len,
-				    .letter = "{\"id\":\"l\"}",
-				    .letter_len = 10,
-				    .id = id,
-				    .run = *r };
-
-		if (strstr(m->str, id))
-			CHECK(queue_bury(q, &b, 1, &gone, NULL) == 0);
-	}
-	CHECK(gone);
-	freeReplyObject(ready);
+	CHECK(queue_look(q, JOB_READY, &f, bury_seen, &one, NULL) == 1);
+	CHECK(one.gone);
 }
 
 static void body_buried(void)

@@ -42,9 +42,10 @@ static void prepare(struct pg *p)
 	struct err err = { 0 };
 
 	CHECK(migrate_run(postgres.url, count_applied, &applied, &err) == 0);
-	ask(p, "TRUNCATE companies, integrations, credentials, token_mints, partner_states, runs,"
-	       " checkpoints, dead_letters,"
-	       " rejected_items, alerts");
+	ask(p,
+	    "TRUNCATE companies, integrations, grants, limit_overrides, credentials, token_mints, partner_states, runs,"
+	    " checkpoints, dead_letters,"
+	    " rejected_items, alerts");
 }
 
 static int64_t add_integration(struct pg *p, const char *company, const char *partner,

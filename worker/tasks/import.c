@@ -220,6 +220,17 @@ static int next_page(struct import *im, struct pager *pg, struct page *page)
 	return rc;
 }
 
+/* Who dies before it, or is refused, gets the same items again. */
+static int confirm(struct import *im, struct pager *pg, struct page *page)
+{
+	int rc;
+
+	rc = pager_ack(pg, page, &im->a->err);
+	if (rc < 0)
+		keep_exchange(im->a, page);
+	return rc;
+}
+
 static int walk(struct import *im, struct pager *pg, const char *parent_id)
 {
 	struct page page = { 0 };
@@ -236,6 +247,8 @@ static int walk(struct import *im, struct pager *pg, const char *parent_id)
 			return -ESTALE;
 		}
 		rc = import_page(im, &page, parent_id);
+		if (rc == 0) /* what it held is stored: a queue may forget it */
+			rc = confirm(im, pg, &page);
 		if (rc == 0 && !parent_id)
 			rc = after_page(im, pg, &page);
 		last = page.last;
@@ -252,11 +265,45 @@ static int walk(struct import *im, struct pager *pg, const char *parent_id)
 	return rc;
 }
 
+static bool is_there(const cJSON *v)
+{
+	return v && !cJSON_IsNull(v);
+}
+
+/* The parent's row, where a template names a column of it. 0, and *row NULL where none does.  One that is not there
+ * or is null sets the parent aside. */
+static int find_parent(struct import *im, const struct manifest_collection *c, const char *id,
+		       cJSON **row)
+{
+	struct attempt *a = im->a;
+	const struct manifest_collection *parent =
+		manifest_collection(a->driver->manifest, c->each);
+	const struct row_column *columns;
+	char *key;
+	int n, rc;
+
+	if (!c->parent_columns || !parent)
+		return 0;
+	key = arena_printf(a->arena, "%s%s", parent->id_prefix, id);
+	rc = row_look(a->worker->pg, parent->table, a->integration->id, key, row, &a->err);
+	if (rc == -ENOENT)
+		return err_set(&a->err, -EBADMSG, ERR_DATA, "parent",
+			       "%s is not stored, and its columns are asked for", id);
+	columns = row_columns(parent->table, &n);
+	for (int i = 0; i < n && rc == 0; i++)
+		if (c->parent_columns >> i & 1 &&
+		    !is_there(cJSON_GetObjectItemCaseSensitive(*row, columns[i].name)))
+			rc = err_set(&a->err, -EBADMSG, ERR_DATA, "parent", "{parent.%s} is null",
+				     columns[i].name);
+	return rc;
+}
+
 static int scan(struct import *im, const struct manifest_collection *c, const char *parent_id)
 {
 	struct attempt *a = im->a;
 	struct pager *pg = NULL;
 	const char *why = NULL;
+	cJSON *parent = NULL;
 	bool complete;
 	int rc = 0;
 
@@ -267,8 +314,12 @@ static int scan(struct import *im, const struct manifest_collection *c, const ch
 	if (rc < 0 || im->place.complete)
 		return rc;
 	im->place.asked_us = ask_since(im);
+	rc = parent_id ? find_parent(im, c, parent_id, &parent) : 0;
+	if (rc < 0)
+		goto out;
 	struct pager_options po = { .collection = c,
 				    .parent_id = parent_id,
+				    .parent = parent,
 				    .since_us = im->place.asked_us,
 				    .resume = im->place.scan,
 				    .size = a->small };
@@ -290,6 +341,7 @@ static int scan(struct import *im, const struct manifest_collection *c, const ch
 		rc = place_end(im, complete);
 out:
 	pager_free(pg);
+	cJSON_Delete(parent);
 	return rc;
 }
 

@@ -6,13 +6,14 @@
 #include "common/store/store.h"
 
 static const struct task tasks[] = {
-	{ "import_all_resources", task_import_all, false, true },
-	{ "import_company_resources", task_import_company, false, true },
-	{ "import_resources", task_import_resources, true, false },
-	{ "import_resource", task_import_resource, true, false },
-	{ "import_transactions", task_import_transactions, true, false },
-	{ "import_media", task_import_media, true, false },
-	{ "noop", task_noop, false, false },
+	{ "import_all_resources", task_import_all, false, true, false },
+	{ "import_company_resources", task_import_company, false, true, false },
+	{ "import_resources", task_import_resources, true, false, false },
+	{ "import_resource", task_import_resource, true, false, false },
+	{ "import_transactions", task_import_transactions, true, false, false },
+	{ "import_media", task_import_media, true, false, false },
+	{ "lookup", task_lookup, true, false, true },
+	{ "noop", task_noop, false, false, false },
 };
 
 const struct task *task_at(int i)

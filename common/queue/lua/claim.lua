@@ -1,5 +1,5 @@
 -- claim: ready -> in flight, fairly and within the caps.
--- KEYS 1-3 queue  4-6 ready  7-9 ring  10 flight  11 busy  12 control  13 worker  14 fence  15 breakers
+-- KEYS 1-3 queue  4-6 ready  7-9 ring  10 flight  11 busy  12 control  13 worker  14 fence  15 breakers  16 packed
 -- ARGV 1 most jobs (<= 500)  2 epoch  3 first number of the lease ids  4 heartbeat ms  5 quantum
 --      6 order of the lanes ("123")  7 "1": claim although raw pushes wait
 -- -> {'none'}       control is missing: nothing was done
@@ -10,9 +10,11 @@
 -- out of jobs leaves it.  Caps come from control only: with caps in arguments, a rolling
 -- upgrade would strand an integration that the other version never puts back.
 -- Behind an open breaker nobody runs: those integrations leave the ring too, until it closes.  When its time is over one
--- job goes ahead, to probe.  control says which host an integration calls.
+-- job goes ahead, to probe.  control says which host an integration calls, and whether jobs may pass all the same (past).
+-- A member may be a pack of several jobs (job.h): it is opened here, and each has a lease of its own.
 local min, ceil, format = math.min, math.ceil, string.format
-local control = redis.call('HMGET', KEYS[12], 'gen', 'partner', 'default', 'host')
+local byte, find, gsub, match, sub = string.byte, string.find, string.gsub, string.match, string.sub
+local control = redis.call('HMGET', KEYS[12], 'gen', 'partner', 'default', 'host', 'past')
 if not control[2] then return {'none'} end
 if ARGV[7] ~= '1' and redis.call('EXISTS', KEYS[1], KEYS[2], KEYS[3]) > 0 then
 	local bits = 0
@@ -33,7 +35,7 @@ local out = {'ok', control[1] or '0', control[2], 0, 0, 0, 0}
 local passed = false
 
 -- host -> 'shut', 'probe' (one job may go) or 'well', as far as it was asked for.  nil: there are no breakers.
-local shut = redis.call('EXISTS', KEYS[15]) == 1 and {}
+local shut = not control[5] and redis.call('EXISTS', KEYS[15]) == 1 and {}
 local now = 0
 if shut then
 	local time = redis.call('TIME')
@@ -88,31 +90,104 @@ local function behind_none(ring, ids, most)
 	return run, probes
 end
 
--- Takes up to `room` of the integration's oldest jobs; returns how many it got.
-local function take(lane, integration, room)
-	local ready = KEYS[3 + lane]
-	local got = redis.call('ZRANGEBYSCORE', ready, integration, integration, 'LIMIT', 0, room)
-	local k = #got
-	if k == 0 then return 0 end
-	if k < 50 then
-		redis.call('ZREM', ready, unpack(got))
-	else -- by rank: as many names cost more than a look at where they stand
-		local first = redis.call('ZCOUNT', ready, '-inf', '(' .. integration)
-		redis.call('ZREMRANGEBYRANK', ready, first, first + k - 1)
+-- fewer jobs of the lane share a member with others.
+local function unpacked(lane, integration, fewer)
+	local key = KEYS[16]
+	for _, field in ipairs({tostring(lane), lane .. ':' .. integration}) do
+		if redis.call('HINCRBY', key, field, -fewer) <= 0 then redis.call('HDEL', key, field) end
 	end
-	local o, f = #out, #flight
-	out[o + 1], out[o + 2], out[o + 3] = lane, integration, k
-	-- format with %d: Lua's own way from number to text costs three times as much.
-	local lease = string.gsub(ARGV[2], '%%', '%%%%') .. ':%d:' .. lane .. ':' .. integration
-	for j = 1, k do
-		local member = got[j]
-		flight[f + 2 * j - 1] = format(lease, number)
-		flight[f + 2 * j] = member
-		out[o + 3 + j] = member
-		number = number + 1
-		bytes = bytes + #member
+end
+
+local digits = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
+
+-- The first `most` of the jobs that a member packs (job.h), appended to list; what is left of it, or nil.
+local function open_pack(list, member, integration, count, most)
+	local from, k = find(member, '\n', 1, true) + 1, #list
+	local seq = tonumber(sub(member, 2, 15)) - 1
+	local mid, tens, item = ' ' .. integration .. ' ', nil, nil
+	for _ = 1, most do
+		seq = seq + 1
+		local last = seq % 10
+		if last == 0 or not tens then tens = format('1%013d', (seq - last) / 10) end
+		item, from = struct.unpack('>I4c0', member, from)
+		k = k + 1
+		list[k] = tens .. digits[last] .. mid .. item
 	end
-	return k
+	if most == count then return end
+	local front = format('1%014d', seq + 1) .. mid
+	if count - most == 1 then return front .. struct.unpack('>I4c0', member, from) end
+	return front .. format('x%d', count - most) .. match(member, '^%S+ %S+ %S+( %d+ %d+ %d+\n)')
+		.. sub(member, from)
+end
+
+-- Up to `most` jobs of these members; how many members it needed, what is left of the last one, and by how much fewer
+-- are packed.  One that cannot be opened counts as a job: the parser will say what is wrong with it.
+local function open(got, integration, most)
+	local at, jobs, fewer, members, rest = 18 + #integration, {}, 0, 0, nil
+	while members < #got and #jobs < most do
+		members = members + 1
+		local member = got[members]
+		local count = byte(member, at) == 120 and tonumber(match(member, '^x(%d+) ', at))
+		local k, fits = #jobs, count and min(count, most - #jobs)
+		local ok, left
+		if count then ok, left = pcall(open_pack, jobs, member, integration, count, fits) end
+		if ok then
+			rest = left
+			fewer = fewer + (fits == count - 1 and fits or min(fits, count - 1))
+		else
+			for j = #jobs, k + 1, -1 do jobs[j] = nil end
+			jobs[k + 1] = member
+		end
+	end
+	return jobs, members, rest, fewer
+end
+
+-- Takes up to `room` of the integration's oldest jobs; returns how many it got.  Packs are read a few at a time.
+local function take(lane, integration, room, packed)
+	local ready, taken = KEYS[3 + lane], 0
+	local lease = gsub(ARGV[2], '%%', '%%%%') .. ':%d:' .. lane .. ':' .. integration
+	local o = #out
+	out[o + 1], out[o + 2] = lane, integration
+	repeat
+		local most = packed and ceil((room - taken) / 16) or room
+		local got = redis.call('ZRANGEBYSCORE', ready, integration, integration, 'LIMIT', 0, most)
+		if #got == 0 then break end
+		local jobs, members, rest, fewer = open(got, integration, room - taken)
+		if members < 50 then
+			redis.call('ZREM', ready, unpack(got, 1, members))
+		else -- by rank: as many names cost more than a look at where they stand
+			local first = redis.call('ZCOUNT', ready, '-inf', '(' .. integration)
+			redis.call('ZREMRANGEBYRANK', ready, first, first + members - 1)
+		end
+		if rest then redis.call('ZADD', ready, integration, rest) end
+		if fewer > 0 then unpacked(lane, integration, fewer) end
+		local f = #flight
+		for j = 1, #jobs do
+			local member = jobs[j]
+			-- format with %d: Lua's own way from number to text costs three times as much.
+			flight[f + 2 * j - 1] = format(lease, number)
+			flight[f + 2 * j] = member
+			out[o + 3 + taken + j] = member
+			number = number + 1
+			bytes = bytes + #member
+		end
+		taken = taken + #jobs
+	until taken >= room or #got < most or bytes > 1048576
+	if taken == 0 then
+		out[o + 1], out[o + 2] = nil, nil
+	else
+		out[o + 3] = taken
+	end
+	return taken
+end
+
+-- Read once: most claims of children and delayed jobs meet none.
+local packing = redis.call('HLEN', KEYS[16]) > 0
+
+local function names_of(lane, ids)
+	local names = {}
+	for j = 1, #ids do names[j] = lane .. ':' .. ids[j] end
+	return names
 end
 
 local function look(lane)
@@ -128,6 +203,7 @@ local function look(lane)
 	local share = #ids < visits and ceil(n / #ids) or quantum
 	local busy = redis.call('HMGET', KEYS[11], unpack(ids))
 	local caps = redis.call('HMGET', KEYS[12], unpack(ids))
+	local packs = packing and redis.call('HMGET', KEYS[16], unpack(names_of(lane, ids)))
 	local turn = tonumber(redis.call('ZRANGE', ring, -1, -1, 'WITHSCORES')[2])
 	local leave, back, taken = {}, {}, {}
 	for j = 1, #ids do
@@ -137,7 +213,7 @@ local function look(lane)
 		if integration ~= '0' then room = tonumber(caps[j] or default) - mine end
 		local probed = probes and probes[integration]
 		local want, got = probed and min(room, n, 1) or min(share, room, n), 0
-		if want > 0 then got = take(lane, integration, want) end
+		if want > 0 then got = take(lane, integration, want, packs and packs[j]) end
 		if probed and got > 0 then
 			shut[probed] = 'shut'
 			redis.call('HSET', KEYS[15], probed, format('half_open %.0f', now + 5000))

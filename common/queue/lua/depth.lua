@@ -1,5 +1,5 @@
 -- depth: how much of everything, and how old.  Reads only.
--- KEYS 1-3 queue  4-6 ready  7-9 ring  10 delayed  11 flight  12 dead
+-- KEYS 1-3 queue  4-6 ready  7-9 ring  10 delayed  11 flight  12 dead  13 packed
 -- -> {delayed, in flight, dead, (ready, oldest age ms)*3}
 -- Age is that of jobs that could run: the oldest of up to 64 integrations of the ring, those that have
 -- waited longest for their turn first; where the ring is empty (all at their cap), of the first one.
@@ -34,7 +34,9 @@ local out = {redis.call('ZCARD', KEYS[10]), redis.call('HLEN', KEYS[11]), redis.
 for lane = 1, 3 do
 	local raw = redis.pcall('LLEN', KEYS[lane])
 	if type(raw) ~= 'number' then raw = 0 end
-	out[#out + 1] = raw + redis.call('ZCARD', KEYS[3 + lane])
+	local members = redis.call('ZCARD', KEYS[3 + lane])
+	if members > 0 then members = members + (tonumber(redis.call('HGET', KEYS[13], lane) or '0')) end
+	out[#out + 1] = raw + members
 	out[#out + 1] = oldest(KEYS[3 + lane], KEYS[6 + lane])
 end
 return out

@@ -1,13 +1,13 @@
 -- settle: in flight -> gone, ready again, delayed or dead, with the job's children; all or nothing
 -- for each job.  A lease that is not there any more settles nothing.
--- KEYS 1 flight  2 busy  3 control  4-6 ready  7-9 ring  10 delayed  11 dead  12 outbox  13 seq
---      14… for each job: unique, idem; run and ended; result
+-- KEYS 1 flight  2 busy  3 control  4-6 ready  7-9 ring  10 delayed  11 dead  12 outbox  13 seq  14 packed
+--      15… for each job: unique, idem; run and ended; result
 -- ARGV for each job: lease integration nops (op lane integration number bytes)*nops
 --   op again   bytes = header                       back into ready, before new jobs
 --      delay   bytes = header, number = due ms
 --      dead    bytes = letter, number = failed_at ms
 --      child   number = run_at ms, 0 = now; bytes = children alike, packed: how many, then of each its
---              length and " I HEADER\nPAYLOAD"; numbers are 4 bytes, the highest first
+--              length and "HEADER\nPAYLOAD"; numbers are 4 bytes, the highest first
 --      outbox  bytes = entry, for another partner's slot
 --      key     lane = index in KEYS, integration = D succeeded, X freed or W waits, number = life
 --              ms, bytes = the job's id; unique.lua has the value's form
@@ -48,11 +48,13 @@ end
 -- Keys of the wrong type must fail before the first write.
 for key = 4, 11 do redis.call('ZCARD', KEYS[key]) end
 redis.call('LLEN', KEYS[12])
+redis.call('HLEN', KEYS[14])
 
 local ready, rings = {{}, {}, {}}, {{}, {}, {}}
 local delayed, dead, outbox = {}, {}, {}
 local held, free, out = {}, {}, {}
 local children, keys, notes = {}, {}, {}
+local packed = {{}, {}, {}}
 
 local function push(list, score, member)
 	list[#list + 1] = score
@@ -112,28 +114,52 @@ local function settle_key(name, fate, life, id)
 	end
 end
 
--- Many alike are one op, and a number is printed for ten of them: half of a child's cost is Lua's handling
--- of texts, the other half Redis' sorted set.
+-- Delayed ones stand alone; a number is printed for ten of them.
 local digits = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
-local function bear(op_at, seq)
-	local _, lane, integration, number, bytes = unpack(ARGV, op_at, op_at + 4)
-	local list, score, before = delayed, number, 'D' .. lane .. ' '
-	if number == '0' then
-		lane = tonumber(lane)
-		list, score, before = ready[lane], integration, ''
-		rings[lane][integration] = true
-	end
+local function bear_later(lane, integration, due, bytes, seq)
+	local before, mid = 'D' .. lane .. ' ', ' ' .. integration .. ' '
 	local count, from = struct.unpack('>I4', bytes)
-	local k, tens, rest = #list, nil, nil
+	local tens, item
 	for _ = 1, count do
 		seq = seq + 1
 		local last = seq % 10
 		if last == 0 or not tens then tens = before .. format('1%013d', (seq - last) / 10) end
-		rest, from = struct.unpack('>I4c0', bytes, from)
-		list[k + 1], list[k + 2] = score, tens .. digits[last] .. rest
-		k = k + 2
+		item, from = struct.unpack('>I4c0', bytes, from)
+		push(delayed, due, tens .. digits[last] .. mid .. item)
 	end
 	return seq
+end
+
+-- Those that may run stand in packs of twenty (job.h), cut out of the argument as they are.
+local function bear_ready(lane, integration, bytes, seq)
+	local mid, list = ' ' .. integration .. ' ', ready[lane]
+	local count, from = struct.unpack('>I4', bytes)
+	rings[lane][integration] = true
+	while count > 0 do
+		local at, k = from, 0
+		repeat
+			local length = struct.unpack('>I4', bytes, at)
+			if k > 0 and at + length - from > 32768 then break end
+			at, k = at + 4 + length, k + 1
+		until k == 20 or k == count
+		local front = format('1%014d', seq + 1) .. mid
+		if k == 1 then
+			push(list, integration, front .. sub(bytes, from + 4, at - 1))
+		else
+			local born = string.match(bytes, '^%S+ %d+ %d+ (%d+)', from + 4)
+			push(list, integration, front .. format('x%d 0 0 %s\n', k, born) .. sub(bytes, from, at - 1))
+			local own = packed[lane]
+			own[integration] = (own[integration] or 0) + k - 1
+		end
+		seq, count, from = seq + k, count - k, at
+	end
+	return seq
+end
+
+local function bear(op_at, seq)
+	local _, lane, integration, number, bytes = unpack(ARGV, op_at, op_at + 4)
+	if number == '0' then return bear_ready(tonumber(lane), integration, bytes, seq) end
+	return bear_later(lane, integration, number, bytes, seq)
 end
 
 local function note_end(set, ended, run)
@@ -202,6 +228,12 @@ if #children > 0 then
 end
 for lane = 1, 3 do
 	each('ZADD', KEYS[3 + lane], ready[lane])
+	local all = 0
+	for integration, n in pairs(packed[lane]) do
+		redis.call('HINCRBY', KEYS[14], lane .. ':' .. integration, n)
+		all = all + n
+	end
+	if all > 0 then redis.call('HINCRBY', KEYS[14], lane, all) end
 	local newest = redis.call('ZRANGE', KEYS[6 + lane], -1, -1, 'WITHSCORES')
 	local turn = tonumber(newest[2] or '0')
 	for integration in pairs(rings[lane]) do

@@ -1,8 +1,9 @@
 -- usage: how full the tiers of one scope are.  Reads only.
 -- KEYS 1 log  2 flight  3 hold  4 sum  5 set
 -- ARGV 1 tiers, (kind limit window_us margin_us units extra)*tiers as in acquire
--- -> {now us, hold ms, why held, calls in flight, pace us, refusals, refused ms, why refused, (limit, used, wait us, left, until us)*tiers}
+-- -> {now us, hold ms, why held, calls in flight, pace us, refusals, refused ms, why refused, (limit, used, wait us, left, until us, by hand, stated, stated ms, met, met ms)*tiers}
 -- limit: the one in force; wait: until there is room for a call, 0 = now; left: as a header said, until then, -1 = none said.
+-- by hand, stated by a header, counted when a refusal was met: 0 = none (see learn).
 local floor, ceil, max = math.floor, math.ceil, math.max
 local function text(n) return string.format('%.0f', n) end
 local time = redis.call('TIME')
@@ -69,6 +70,11 @@ for k = 1, tonumber(ARGV[1]) do
 	for _, n in ipairs({t.shown or t.limit, used, wait, told and tonumber(c[1]) or -1, told and tonumber(c[2]) or 0}) do
 		out[#out + 1] = text(n)
 	end
+	local w = text(t.window)
+	local known = redis.call('HMGET', KEYS[5], 'hand:' .. w, 'stated:' .. w, 'met:' .. w)
+	local stated, stated_ms = string.match(known[2] or '', '^(%d+) %d+ (%d+)$')
+	local met, met_ms = string.match(known[3] or '', '^(%d+) (%d+)$')
+	for _, n in ipairs({known[1] or '0', stated or '0', stated_ms or '0', met or '0', met_ms or '0'}) do out[#out + 1] = n end
 	at = at + 6
 end
 return out

@@ -135,12 +135,13 @@ class Cluster:
             for p in partners:
                 for lane in (":high", "", ":low"):
                     pipe.llen(f"queue:{{{p}}}{lane}")
-                for lane in ("high", "normal", "low"):
+                for number, lane in enumerate(("high", "normal", "low"), 1):
                     pipe.zcard(f"ready:{{{p}}}:{lane}")
+                    pipe.hget(f"packed:{{{p}}}", number)
                 pipe.hlen(f"flight:{{{p}}}")
                 pipe.zcard(f"delayed:{{{p}}}")
                 pipe.llen(f"outbox:{{{p}}}")
-            return sum(pipe.execute())
+            return sum(int(n or 0) for n in pipe.execute())
 
     def wait_idle(self, timeout=40, partners=("guesty", "longshore")):
         """Until nothing is queued, delayed or in flight."""

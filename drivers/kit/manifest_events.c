@@ -1,0 +1,215 @@
+/* Checks of webhooks and actions: what each scheme needs, whom events name, what steps keep. */
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "drivers/kit/manifest_read.h"
+#include "drivers/kit/subst.h"
+
+/* ---- webhooks.verify ---- */
+
+enum {
+	TAKES_HEADER = 1,
+	NEEDS_HEADER = 2,
+	IS_GENERAL = 4, /* signed, alg, encoding, timestamp, id, split are the manifest's */
+	IS_UNSIGNED = 8 /* anybody could have sent it: nothing of it is believed */
+};
+
+static const struct {
+	const char *name;
+	unsigned is;
+} schemes[] = {
+	[VERIFY_STANDARD] = { "standard_webhooks", 0 },
+	[VERIFY_STRIPE] = { "stripe", TAKES_HEADER },
+	[VERIFY_SLACK] = { "slack", TAKES_HEADER },
+	[VERIFY_TWILIO] = { "twilio", TAKES_HEADER },
+	[VERIFY_SENDGRID] = { "sendgrid", TAKES_HEADER },
+	[VERIFY_GITHUB] = { "github", TAKES_HEADER },
+	[VERIFY_SHOPIFY] = { "shopify", TAKES_HEADER },
+	[VERIFY_HMAC] = { "hmac", TAKES_HEADER | NEEDS_HEADER | IS_GENERAL },
+	[VERIFY_SHA256_SUFFIX] = { "sha256_suffix", TAKES_HEADER | NEEDS_HEADER },
+	[VERIFY_BASIC] = { "basic", TAKES_HEADER },
+	[VERIFY_HEADER_TOKEN] = { "header_token", TAKES_HEADER | NEEDS_HEADER },
+	[VERIFY_URL_SECRET] = { "url_secret", IS_UNSIGNED },
+	[VERIFY_NOTHING] = { "none", IS_UNSIGNED },
+};
+
+#define VERIFY_AT "webhooks.verify"
+
+static void not_of_scheme(struct manifest_reader *r, const struct manifest_verify *v,
+			  const char *key, bool given, unsigned is)
+{
+	if (given && !(schemes[v->scheme].is & is))
+		reader_problem_at(r, arena_printf(r->arena, VERIFY_AT ".%s", key),
+				  "means nothing with the scheme \"%s\"", schemes[v->scheme].name);
+}
+
+static void check_signed(struct manifest_reader *r, const struct manifest_verify *v)
+{
+	static const char *const known[] = { "body", "url", "id", "ts", "method", "sorted_form" };
+	const char *p = v->signed_bytes;
+	char name[SUBST_NAME_MAX];
+
+	while (p && subst_next(&p, name)) {
+		size_t i = 0;
+
+		while (i < ARRAY_LEN(known) && strcmp(known[i], name) != 0)
+			i++;
+		if (i == ARRAY_LEN(known))
+			reader_problem_at(r, VERIFY_AT ".signed", "{%s} is not known%s", name,
+					  reader_nearest(r, name, known, ARRAY_LEN(known)));
+		else if (strcmp(name, "ts") == 0 && !v->timestamp && !v->split)
+			reader_problem_at(
+				r, VERIFY_AT ".signed",
+				"{ts} needs \"timestamp\", the header it is in, or \"split\"");
+		else if (strcmp(name, "id") == 0 && !v->id)
+			reader_problem_at(r, VERIFY_AT ".signed",
+					  "{id} needs \"id\", the header it is in");
+	}
+}
+
+static void check_verify(struct manifest_reader *r, const struct manifest_verify *v)
+{
+	if (v->scheme == VERIFY_NO_WEBHOOKS)
+		return;
+	not_of_scheme(r, v, "header", v->header != NULL, TAKES_HEADER);
+	not_of_scheme(r, v, "signed", v->signed_bytes != NULL, IS_GENERAL);
+	not_of_scheme(r, v, "timestamp", v->timestamp != NULL, IS_GENERAL);
+	not_of_scheme(r, v, "id", v->id != NULL, IS_GENERAL);
+	not_of_scheme(r, v, "split", v->split != NULL, IS_GENERAL);
+	not_of_scheme(r, v, "encoding", v->base64, IS_GENERAL);
+	not_of_scheme(r, v, "alg", v->alg != VERIFY_SHA256, IS_GENERAL);
+	if ((schemes[v->scheme].is & NEEDS_HEADER) && !v->header)
+		reader_problem_at(r, VERIFY_AT ".header", "missing: the scheme \"%s\" needs it",
+				  schemes[v->scheme].name);
+	if (v->scheme == VERIFY_HMAC && !v->signed_bytes)
+		reader_problem_at(
+			r, VERIFY_AT ".signed",
+			"missing: what the partner signs, such as \"{body}\" or \"{ts}.{body}\"");
+	if (v->scheme == VERIFY_STANDARD && v->prefix && strcmp(v->prefix, "webhook-") != 0 &&
+	    strcmp(v->prefix, "svix-") != 0)
+		reader_problem_at(r, VERIFY_AT ".prefix",
+				  "expected \"webhook-\" or \"svix-\", found \"%s\"", v->prefix);
+	if (v->scheme == VERIFY_NOTHING && !v->i_know)
+		reader_problem_at(
+			r, VERIFY_AT ".i_know",
+			"missing: anybody can send what is not verified; say \"i_know\": true to have it so");
+	if (v->scheme != VERIFY_NOTHING && v->i_know)
+		reader_problem_at(r, VERIFY_AT ".i_know", "is for the scheme \"none\" alone");
+	check_signed(r, v);
+}
+
+/* ---- webhooks.events ---- */
+
+static void check_whom(struct manifest_reader *r, const struct manifest_event *e, const char *path)
+{
+	const struct manifest *m = &r->owner->m;
+	const struct manifest_collection *c =
+		e->collection ? manifest_collection(m, e->collection) : NULL;
+	const char **names = arena_alloc(r->arena, sizeof(*names) * (size_t)(m->n_collections + 1));
+
+	if (!e->collection || !e->id) {
+		reader_problem_at(r, path,
+				  "needs \"collection\" and \"id\", the path of the item's");
+		return;
+	}
+	for (int i = 0; i < m->n_collections; i++)
+		names[i] = m->collections[i].name;
+	if (!c)
+		reader_problem_at(r, arena_printf(r->arena, "%s.collection", path),
+				  "there is no collection \"%s\"%s", e->collection,
+				  reader_nearest(r, e->collection, names, m->n_collections));
+	else if (e->act == EVENT_FETCH && !c->detail)
+		reader_problem_at(
+			r, path,
+			"\"fetch\" reads the item again, and \"%s\" has no \"detail\" to do it with",
+			c->name);
+}
+
+static void check_event(struct manifest_reader *r, const struct manifest_event *e)
+{
+	const struct manifest_verify *v = &r->owner->m.webhooks.verify;
+	const char *path = arena_printf(r->arena, "webhooks.events.%s", e->name);
+
+	if (e->act <= EVENT_DELETE)
+		check_whom(r, e, path);
+	else if (e->collection || e->id)
+		reader_problem_at(r, path, "\"collection\" and \"id\" mean nothing here");
+	if ((schemes[v->scheme].is & IS_UNSIGNED) && e->act != EVENT_FETCH &&
+	    e->act != EVENT_IGNORE)
+		reader_problem_at(
+			r, arena_printf(r->arena, "%s.do", path),
+			"the scheme \"%s\" signs nothing: only \"fetch\" and \"ignore\" are safe",
+			schemes[v->scheme].name);
+}
+
+static void check_webhooks(struct manifest_reader *r)
+{
+	const struct manifest_webhooks *w = &r->owner->m.webhooks;
+
+	check_verify(r, &w->verify);
+	for (int i = 0; i < w->n_hash; i++) {
+		const char *wrong = path_problem(w->hash[i], 0);
+
+		if (wrong)
+			reader_problem_at(r,
+					  arena_printf(r->arena, "webhooks.event_id.hash[%d]", i),
+					  "\"%s\" is no path: %s", w->hash[i], wrong);
+	}
+	if (w->event && w->events && w->n_events == 0)
+		reader_problem_at(r, "webhooks.events", "names no event");
+	for (int i = 0; i < w->n_events; i++)
+		check_event(r, &w->events[i]);
+}
+
+/* ---- actions ---- */
+
+static void check_keep(struct manifest_reader *r, const struct manifest_step *s, const char *path)
+{
+	for (int i = 0; i < s->keep.n; i++) {
+		const struct manifest_pair *k = &s->keep.v[i];
+		const char *at = arena_printf(r->arena, "%s.keep.%s", path, k->name);
+		const char *wrong = path_problem(k->value, KEY_ANSWER);
+
+		if (!manifest_name_is_valid(k->name))
+			reader_problem_at(r, at, "a name is 1 to 40 of a-z, 0-9 and _");
+		if (wrong)
+			reader_problem_at(r, at, "\"%s\" is no path: %s", k->value, wrong);
+	}
+}
+
+static void check_steps(struct manifest_reader *r, const struct manifest_action *a)
+{
+	for (int i = 0; i < a->n_steps; i++) {
+		const struct manifest_step *s = &a->steps[i];
+		const char *path = arena_printf(r->arena, "actions.%s.steps[%d]", a->name, i);
+
+		if (s->name && !manifest_name_is_valid(s->name))
+			reader_problem_at(r, path, "a name is 1 to 40 of a-z, 0-9 and _");
+		for (int k = 0; k < i; k++)
+			if (s->name && a->steps[k].name && !strcmp(s->name, a->steps[k].name))
+				reader_problem_at(r, path, "the name of steps[%d]", k);
+		check_keep(r, s, path);
+		if (s->find_first.post || s->find_first.put || s->find_first.patch ||
+		    s->find_first.remove)
+			reader_problem_at(
+				r, arena_printf(r->arena, "%s.find_first", path),
+				"looks whether it was done already: only a get changes nothing");
+	}
+}
+
+void manifest_check_events(struct manifest_reader *r)
+{
+	const struct manifest *m = &r->owner->m;
+
+	check_webhooks(r);
+	for (int i = 0; i < m->n_actions; i++) {
+		const struct manifest_action *a = &m->actions[i];
+		const char *path = arena_printf(r->arena, "actions.%s", a->name);
+
+		if (!manifest_name_is_valid(a->name))
+			reader_problem_at(r, path, "a name is 1 to 40 of a-z, 0-9 and _");
+		if (a->steps && a->n_steps == 0)
+			reader_problem_at(r, path, "has no step");
+		check_steps(r, a);
+	}
+}

@@ -1,0 +1,98 @@
+/* What a manifest says of webhooks (what a partner tells us) and actions (what we do there in steps).  Read and
+ * checked whole with the rest of it; a part of manifest.h. */
+#ifndef DRIVERS_KIT_MANIFEST_EVENTS_H
+#define DRIVERS_KIT_MANIFEST_EVENTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/json.h"
+#include "drivers/kit/manifest_pairs.h"
+
+/* One request as data: exactly one of the paths is given. */
+struct manifest_request {
+	const char *get, *post, *put, *patch, *remove; /* path templates; remove: DELETE */
+	struct manifest_pairs query;
+	const cJSON *json; /* templates in its texts; NULL: no body */
+};
+/* Its path, and its method in *method; NULL: there is none. */
+const char *request_path(const struct manifest_request *q, const char **method);
+
+enum verify_scheme {
+	VERIFY_NO_WEBHOOKS, /* the manifest has none */
+	VERIFY_STANDARD,
+	VERIFY_STRIPE,
+	VERIFY_SLACK,
+	VERIFY_TWILIO,
+	VERIFY_SENDGRID,
+	VERIFY_GITHUB,
+	VERIFY_SHOPIFY,
+	VERIFY_HMAC,
+	VERIFY_SHA256_SUFFIX,
+	VERIFY_BASIC,
+	VERIFY_HEADER_TOKEN,
+	VERIFY_URL_SECRET,
+	VERIFY_NOTHING, /* "none" */
+};
+enum verify_alg { VERIFY_SHA1, VERIFY_SHA256, VERIFY_SHA512 };
+
+struct manifest_verify {
+	enum verify_scheme scheme;
+	const char *prefix; /* of the headers' names (standard_webhooks), of the value else */
+	const char *header; /* lower-case; NULL: the scheme's own */
+	const char *timestamp, *id; /* headers of {ts} and {id}; NULL: the scheme's own */
+	const char *split;          /* "t=,v1=": how the header is taken apart; NULL: whole */
+	const char *signed_bytes;   /* "{ts}.{body}" */
+	const char *key;            /* name of the credential */
+	enum verify_alg alg;
+	bool base64; /* else hex */
+	int64_t tolerance_ms;
+	bool i_know;
+	struct manifest_request
+		secret; /* where the partner tells its secret; none: the credential */
+	const char *secret_path;
+};
+
+enum event_do {
+	EVENT_FETCH,
+	EVENT_UPSERT,
+	EVENT_DELETE,
+	EVENT_AUTH_REVOKED,
+	EVENT_CREDENTIALS_ROTATED,
+	EVENT_IGNORE,
+};
+struct manifest_event {
+	const char *name;
+	const char *collection, *id; /* NULL where `act` needs none */
+	enum event_do act;
+};
+
+struct manifest_webhooks {
+	struct manifest_verify verify;
+	const char *event, *happened_at; /* paths, or header:NAME */
+	const char *event_id;            /* the same; NULL: a hash */
+	const char *const *hash;         /* paths of what is hashed; none: the body */
+	int n_hash;
+	struct manifest_request enrol, list, unenrol; /* register, register.list, register.remove */
+	const char *enrol_id;
+	const struct manifest_event *events;
+	int n_events;
+};
+
+struct manifest_step {
+	const char *name;
+	struct manifest_request request;
+	struct manifest_pairs keep; /* name of {kept.NAME} -> path in the answer */
+	struct manifest_request find_first;
+	const char *find_records, *find_id;
+	const char *idempotency_header, *idempotency_key; /* key: a template */
+	bool repeatable;
+	struct manifest_request undo;
+};
+struct manifest_action {
+	const char *name;
+	const struct manifest_step *steps;
+	int n_steps;
+};
+
+#endif

@@ -1,0 +1,96 @@
+/* Where a scan stands, as JSON of under 1 KiB: what a later attempt goes on from. */
+#include "drivers/kit/paginate_parts.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+
+#define CURSOR_KEPT_BYTES 800 /* a state stays under 1 KiB: beyond, a scan starts over */
+
+const char *paging_kind_name(enum paging_kind kind)
+{
+	static const char *const names[PAGING_KINDS] = {
+		"none", "offset", "page", "cursor", "next_url", "link", "keyset", "ack_queue"
+	};
+
+	return names[kind];
+}
+
+bool pager_is_over(const struct pager *p)
+{
+	return p->number >= p->p->max_pages && p->asked >= (int64_t)p->p->max_pages * p->p->size;
+}
+
+static int small_int(const cJSON *state, const char *key, int fallback)
+{
+	int64_t n;
+
+	return json_int(state, key, &n) && n >= 0 && n < INT_MAX ? (int)n : fallback;
+}
+
+/* A state of another kind (the manifest was changed) means nothing here: from the start. */
+void pager_resume(struct pager *p, const cJSON *state)
+{
+	const char *kind = json_str(state, "kind"), *cursor = json_str(state, "cursor"),
+		   *why = json_str(state, "why_not");
+	int size = small_int(state, "size", 0);
+
+	if (!kind || strcmp(kind, paging_kind_name(p->p->kind)) != 0 ||
+	    json_bool(state, "restart", false))
+		return;
+	(void)json_int(state, "next", &p->next);
+	if (size > 0 && size <= p->p->size)
+		p->size = size;
+	(void)json_int(state, "records", &p->records);
+	(void)json_int(state, "total", &p->total);
+	(void)json_int(state, "at", &p->cursor_at_ms);
+	p->number = small_int(state, "pages", p->number);
+	p->back = small_int(state, "back", 0);
+	p->restarts = small_int(state, "restarts", 0);
+	p->asked = (int64_t)p->number * p->p->size;
+	(void)json_int(state, "asked", &p->asked);
+	if (pager_is_over(p)) {
+		p->number = 0;
+		p->asked = 0;
+	}
+	if (cursor)
+		p->cursor = mem_strdup(cursor);
+	p->ended = json_bool(state, "ended", false);
+	if (why)
+		snprintf(p->why_not, sizeof(p->why_not), "%s", why);
+}
+
+cJSON *pager_state(const struct pager *p)
+{
+	cJSON *s = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(s, "kind", paging_kind_name(p->p->kind));
+	if (p->cursor && strlen(p->cursor) > CURSOR_KEPT_BYTES) {
+		cJSON_AddBoolToObject(s, "restart", true);
+		return s;
+	}
+	cJSON_AddNumberToObject(s, "next", (double)p->next);
+	cJSON_AddNumberToObject(s, "records", (double)p->records);
+	cJSON_AddNumberToObject(s, "total", (double)p->total);
+	cJSON_AddNumberToObject(s, "pages", p->number);
+	if (p->size != p->p->size)
+		cJSON_AddNumberToObject(s, "size", p->size);
+	if (p->asked != (int64_t)p->number * p->p->size)
+		cJSON_AddNumberToObject(s, "asked", (double)p->asked);
+	if (p->back)
+		cJSON_AddNumberToObject(s, "back", p->back);
+	if (p->restarts)
+		cJSON_AddNumberToObject(s, "restarts", p->restarts);
+	if (p->cursor)
+		cJSON_AddStringToObject(s, "cursor", p->cursor);
+	if (p->cursor && p->p->expires_ms)
+		cJSON_AddNumberToObject(s, "at", (double)p->cursor_at_ms);
+	if (p->ended)
+		cJSON_AddBoolToObject(s, "ended", true);
+	if (p->ended && p->why_not[0])
+		cJSON_AddStringToObject(s, "why_not", p->why_not);
+	pager_window_state(p, s);
+	return s;
+}

@@ -1,0 +1,111 @@
+#include "worker/home.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/io/co.h"
+#include "common/io/loop.h"
+#include "common/store/store.h"
+
+#define KEEP_MS 5000
+
+/* One a lookup partner; there are few. */
+struct home {
+	char *partner;
+	int64_t id, read_ms; /* id 0: never read, or there was none */
+	struct gate reading; /* one looks, the others see what he found */
+	struct home *next;
+};
+
+static struct home *homes;
+
+static struct home *home_of(const char *partner)
+{
+	struct home *h = homes;
+
+	while (h && strcmp(h->partner, partner) != 0)
+		h = h->next;
+	if (h)
+		return h;
+	h = mem_new(struct home);
+	h->partner = mem_strdup(partner);
+	h->next = homes;
+	gate_init(&h->reading, 1);
+	homes = h;
+	return h;
+}
+
+struct search {
+	int64_t id;
+	bool active;
+};
+
+static void see(const struct integration *i, void *arg)
+{
+	struct search *s = arg;
+	bool active = strcmp(i->status, "active") == 0;
+
+	if (i->company_id || (s->id && (s->active || !active)))
+		return;
+	s->id = i->id;
+	s->active = active;
+}
+
+static bool is_known(const struct home *h)
+{
+	return h->id && loop_now_ms() - h->read_ms < KEEP_MS;
+}
+
+static int read_home(struct worker *w, struct home *h, struct err *err)
+{
+	struct search s = { 0 };
+	int rc = integration_each(w->pg, 0, h->partner, NULL, see, &s, err);
+
+	if (rc < 0)
+		return rc;
+	h->id = s.id;
+	h->read_ms = loop_now_ms();
+	return 0;
+}
+
+static int look(struct worker *w, struct home *h, struct err *err)
+{
+	int rc = gate_enter(&h->reading, "integration", CO_NO_DEADLINE);
+
+	if (rc < 0)
+		return rc;
+	if (!is_known(h))
+		rc = read_home(w, h, err);
+	gate_leave(&h->reading);
+	return rc;
+}
+
+int home_get(struct worker *w, const char *partner, int64_t *id, struct err *err)
+{
+	struct home *h = home_of(partner);
+	int rc = is_known(h) ? 0 : look(w, h, err);
+
+	if (rc < 0)
+		return rc;
+	if (!h->id)
+		return err_set(
+			err, -ENOENT, ERR_BAD_JOB, "no integration",
+			"%s has no integration of no company: `longshore integration add --partner %s` makes one",
+			partner, partner);
+	*id = h->id;
+	return 0;
+}
+
+void home_free_all(void)
+{
+	struct home *h, *next;
+
+	for (h = homes; h; h = next) {
+		next = h->next;
+		free(h->partner);
+		free(h);
+	}
+	homes = NULL;
+}
