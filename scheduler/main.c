@@ -17,14 +17,15 @@
 #include "common/io/co.h"
 #include "common/io/loop.h"
 #include "common/store/store.h"
+#include "scheduler/oauth.h"
 #include "scheduler/scheduler.h"
 
 #define STOP_MS 10000
 
 static struct scheduler scheduler;
 static struct config_common common;
-static const char *listen_at;
-static struct httpd *http;
+static const char *listen_at, *public_listen_at, *public_url;
+static struct httpd *http, *public_http; /* public_http NULL: not asked for */
 static int exit_code;
 static bool again; /* HUP: start anew */
 
@@ -95,7 +96,8 @@ static void stop(void *arg)
 			co_cancel(spawned[i].co);
 	if (leader_leave(s) < 0)
 		log_event(LOG_INFO, "lease_left_to_lapse");
-	if (http && httpd_drain(http, end) < 0)
+	if ((http && httpd_drain(http, end) < 0) ||
+	    (public_http && httpd_drain(public_http, end) < 0))
 		log_event(LOG_WARN, "requests_cut_off");
 	/* Each unwinds, so that nothing is cut off between two lines. */
 	while (spawned_alive() && loop_now_ms() < end)
@@ -191,12 +193,14 @@ static void start(void *arg)
 		return;
 	if (leader_start(s) < 0 || upkeep_start(s) < 0 || beat_start(s) < 0 ||
 	    letters_start(s) < 0 || runs_start(s) < 0 || breakers_start(s) < 0 ||
-	    watch_start(s) < 0 || standing_start(s) < 0) {
+	    watch_start(s) < 0 || standing_start(s) < 0 || grants_start(s) < 0) {
 		fail("out of memory for coroutines", EXIT_FAILED);
 		return;
 	}
 	log_event(LOG_INFO, "started", LS("version", LONGSHORE_VERSION), LS("listen", listen_at),
-		  LI("port", httpd_port(http)), LI("partners", s->n_queues - 1));
+		  LI("port", httpd_port(http)),
+		  LI("public_port", public_http ? httpd_port(public_http) : 0),
+		  LI("partners", s->n_queues - 1));
 }
 
 static int load_drivers(struct scheduler *s)
@@ -240,6 +244,57 @@ static int connect_servers(struct scheduler *s, struct err *err)
 	return 0;
 }
 
+/* Signing in needs the key, the rest does not: without one it is told where it is asked for. */
+static int open_door(struct scheduler *s, struct err *err)
+{
+	struct door_options o = { .redis = s->redis, .pg = s->pg };
+	int rc = keyring_load(common.secret_key_file, &s->keyring, err);
+
+	if (rc < 0 && rc != -ENOKEY)
+		return rc;
+	o.keyring = s->keyring;
+	s->door = door_new(&o);
+	return 0;
+}
+
+/* Both listeners, and what each serves. */
+static int open_listeners(struct scheduler *s, struct err *err)
+{
+	struct httpd_options inside = { .listen = listen_at },
+			     outside = { .listen = public_listen_at };
+	int rc = httpd_new(&inside, &http, err);
+
+	if (rc < 0)
+		return rc;
+	if (public_listen_at && *public_listen_at)
+		rc = httpd_new(&outside, &public_http, err);
+	if (rc < 0)
+		return rc;
+	oauth_routes(s, http, false);
+	if (public_http)
+		oauth_routes(s, public_http, true);
+	return pages_start(s, http);
+}
+
+static int read_public_url(struct scheduler *s)
+{
+	size_t n = public_url ? strlen(public_url) : 0;
+
+	if (!n)
+		return 0;
+	if ((strncmp(public_url, "https://", 8) && strncmp(public_url, "http://", 7)) ||
+	    public_url[strcspn(public_url, " \t\r\n?#")]) {
+		fprintf(stderr,
+			"longshore-scheduler: --public-url \"%s\": https://HOST is expected\n",
+			public_url);
+		return EXIT_MISUSED;
+	}
+	while (public_url[n - 1] == '/')
+		n--;
+	s->public_url = mem_strndup(public_url, n);
+	return 0;
+}
+
 static void name_self(struct scheduler *s)
 {
 	char host[32] = "host", id[ID_LEN + 1];
@@ -252,6 +307,9 @@ static void name_self(struct scheduler *s)
 static void close_all(struct scheduler *s)
 {
 	httpd_free(http);
+	httpd_free(public_http);
+	door_free(s->door);
+	keyring_free(s->keyring);
 	for (int i = 0; i < s->n_queues; i++)
 		queue_free(s->queues[i]);
 	pg_free(s->pg);
@@ -260,10 +318,12 @@ static void close_all(struct scheduler *s)
 	loop_close();
 }
 
+#define OWN_OPTIONS 5
 /* 0, or an exit code after one clear line. */
 static int load_settings(struct scheduler *s, int argc, char **argv)
 {
-	struct config_option options[CONFIG_COMMON_COUNT + 3], *own = options + CONFIG_COMMON_COUNT;
+	struct config_option options[CONFIG_COMMON_COUNT + OWN_OPTIONS],
+		*own = options + CONFIG_COMMON_COUNT;
 	enum log_level level;
 	int rest, rc;
 
@@ -292,10 +352,21 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 					 .min = 1,
 					 .max = 100000000,
 					 .out = &s->lane_bound };
+	own[3] = (struct config_option){ .name = "public-listen",
+					 .env = "LONGSHORE_PUBLIC_LISTEN",
+					 .value_name = "HOST:PORT",
+					 .help = "where signing in at partners alone is served, for"
+						 " the outside",
+					 .out = &public_listen_at };
+	own[4] = (struct config_option){ .name = "public-url",
+					 .env = "LONGSHORE_PUBLIC_URL",
+					 .value_name = "URL",
+					 .help = "its address as partners and their users see it",
+					 .out = &public_url };
 	rc = config_load(
 		"longshore-scheduler",
 		"longshore-scheduler [flags]: starts what is due, promotes, reaps, watches",
-		options, CONFIG_COMMON_COUNT + 3, argc, argv, &common.config_file, &rest);
+		options, CONFIG_COMMON_COUNT + OWN_OPTIONS, argc, argv, &common.config_file, &rest);
 	if (rc != 0)
 		return rc;
 	if (rest < argc) {
@@ -311,13 +382,12 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 		return EXIT_MISUSED;
 	}
 	log_init("longshore-scheduler", level, !strcmp(common.log_format, "json"));
-	return 0;
+	return read_public_url(s);
 }
 
 int main(int argc, char **argv)
 {
 	struct scheduler *s = &scheduler;
-	struct httpd_options ho = { 0 };
 	struct err err = { 0 };
 	int rc;
 
@@ -330,14 +400,13 @@ int main(int argc, char **argv)
 	name_self(s);
 	if (load_drivers(s) < 0)
 		return EXIT_MISUSED;
-	if (loop_init() < 0)
+	if (loop_init() < 0 || http_global_init() < 0)
 		return EXIT_FAILED;
-	ho.listen = listen_at;
-	if (connect_servers(s, &err) < 0 || httpd_new(&ho, &http, &err) < 0) {
+	if (connect_servers(s, &err) < 0 || open_door(s, &err) < 0 || open_listeners(s, &err) < 0) {
 		fprintf(stderr, "longshore-scheduler: %s\n", err.text);
 		return EXIT_MISUSED;
 	}
-	if (make_queues(s) < 0 || pages_start(s, http) < 0)
+	if (make_queues(s) < 0)
 		return EXIT_MISUSED;
 	if (loop_on_signal(SIGTERM, on_signal, s) < 0 || loop_on_signal(SIGINT, on_signal, s) < 0 ||
 	    loop_on_signal(SIGUSR1, on_usr1, s) < 0 || loop_on_signal(SIGHUP, on_hup, s) < 0 ||

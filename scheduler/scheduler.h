@@ -8,6 +8,7 @@
 #include "common/io/redis.h"
 #include "common/queue/queue.h"
 #include "drivers/driver.h"
+#include "drivers/kit/call.h"
 
 #define SCHEDULER_PARTNERS_MAX 512
 
@@ -18,6 +19,9 @@ struct scheduler {
 	struct driver_set *drivers;
 	struct queue *queues[SCHEDULER_PARTNERS_MAX]; /* one a partner, longshore's first */
 	int n_queues;
+	struct keyring *keyring; /* NULL: none was given; nobody can sign in, no right is used */
+	struct door *door;
+	const char *public_url; /* as partners see it, without a slash at its end; NULL: not said */
 	int64_t import_every_ms; /* 0: no beat */
 	int64_t lane_bound;      /* Q13 */
 	bool stopping;
@@ -42,6 +46,8 @@ int breakers_start(struct scheduler *s)
 int watch_start(struct scheduler *s) __attribute__((warn_unused_result)); /* alerts */
 int standing_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* alerts that last as long as their cause */
+int grants_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* rights that die unused or lapse */
 int pages_start(struct scheduler *s, struct httpd *h)
 	__attribute__((warn_unused_result)); /* /healthz /readyz /metrics */
 /* Waits ms, or less when the scheduler stops. 0 | -ECANCELED. */

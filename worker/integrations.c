@@ -9,6 +9,7 @@
 #include "common/base/mem.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
+#include "drivers/kit/auth.h"
 #include "drivers/kit/control.h"
 
 #define KEEP_MS 5000
@@ -277,19 +278,25 @@ void integrations_forget(int64_t id)
 		unlink_entry(at);
 }
 
-static int write_broken(struct worker *w, int64_t id, const char *reason, struct err *err)
+static int write_broken(struct worker *w, const struct integration *i, const char *reason,
+			struct err *err)
 {
-	char scope[64], todo[200];
+	const struct driver *d = driver_find(w->drivers, i->partner);
+	struct buf todo = BUF_INIT;
+	char scope[64], *shown;
 	int rc;
 
-	snprintf(scope, sizeof(scope), "integration:%lld", (long long)id);
-	snprintf(todo, sizeof(todo),
-		 "check the account at the partner, store new credentials, then: "
-		 "longshore integration resume %lld",
-		 (long long)id);
-	rc = integration_set_status(w->pg, id, "auth_broken", reason, err);
-	return rc == 0 ? alert_raise(w->pg, "auth_broken", "critical", scope, reason, todo, err)
-		       : rc;
+	snprintf(scope, sizeof(scope), "integration:%lld", (long long)i->id);
+	if (d)
+		auth_todo(d->manifest, i->id, &todo);
+	shown = mem_printf("%s%s%s", reason, todo.len ? "; " : "", buf_str(&todo));
+	rc = integration_set_status(w->pg, i->id, "auth_broken", shown, err);
+	if (rc == 0)
+		rc = alert_raise(w->pg, "auth_broken", "critical", scope, reason, buf_str(&todo),
+				 err);
+	buf_clear(&todo);
+	free(shown);
+	return rc;
 }
 
 void integrations_mark_broken(struct worker *w, int64_t id, const char *reason)
@@ -302,7 +309,7 @@ void integrations_mark_broken(struct worker *w, int64_t id, const char *reason)
 		return;
 	rc = integrations_get(w, id, &i, &err);
 	if (rc == 0 && reason)
-		rc = write_broken(w, id, reason, &err);
+		rc = write_broken(w, i, reason, &err);
 	if (rc == 0)
 		rc = control_mirror(w->redis, w->pg, driver_find(w->drivers, i->partner),
 				    i->partner, false, loop_now_ms() + 5000, &err);

@@ -27,6 +27,7 @@ extern struct redis_script lua_promote;
 extern struct redis_script lua_reap;
 extern struct redis_script lua_recount;
 extern struct redis_script lua_replay;
+extern struct redis_script lua_reseal;
 extern struct redis_script lua_role;
 extern struct redis_script lua_row;
 extern struct redis_script lua_run;

@@ -51,7 +51,7 @@ void auth_store_free(struct auth_store *a)
 	free(a);
 }
 
-static struct auth_entry *entry_ref(struct auth_store *a, const struct caller *c)
+struct auth_entry *auth_entry_ref(struct auth_store *a, const struct caller *c)
 {
 	struct auth_entry *e = idmap_get(&a->entries, c->integration->id);
 
@@ -67,7 +67,7 @@ static struct auth_entry *entry_ref(struct auth_store *a, const struct caller *c
 	return e;
 }
 
-static void entry_unref(struct auth_entry *e)
+void auth_entry_unref(struct auth_entry *e)
 {
 	e->refs--;
 }
@@ -78,7 +78,7 @@ char *auth_key(const char *what, const struct caller *c)
 			  (long long)c->integration->id);
 }
 
-static bool has_token(const struct manifest *m)
+bool auth_has_token(const struct manifest *m)
 {
 	return m->auth.kind == AUTH_OAUTH2_CLIENT || m->auth.kind == AUTH_TWO_STEP ||
 	       m->auth.kind == AUTH_HOOK || auth_has_grant(m);
@@ -211,6 +211,18 @@ static int static_prepare(struct auth_store *a, struct caller *c, struct auth_en
 	return rc;
 }
 
+/* Somebody has changed the credentials: what is remembered of the old ones is asked for anew. */
+static void entry_outdated(struct auth_store *a, struct auth_entry *e, int64_t version)
+{
+	e->of_version = version;
+	e->failed_rc = 0;
+	if (a->trial)
+		return;
+	e->credential_until_ms = 0;
+	token_clear(&e->token);
+	e->version = ++a->versions;
+}
+
 int auth_prepare(struct auth_store *a, struct caller *c, struct err *err)
 {
 	const struct manifest *m = c->driver->manifest;
@@ -219,12 +231,14 @@ int auth_prepare(struct auth_store *a, struct caller *c, struct err *err)
 
 	if (m->auth.kind == AUTH_NONE)
 		return 0;
-	e = entry_ref(a, c);
-	rc = has_token(m) ? token_prepare(a, c, e, err) : static_prepare(a, c, e, err);
+	e = auth_entry_ref(a, c);
+	if (c->integration->credential_version > e->of_version)
+		entry_outdated(a, e, c->integration->credential_version);
+	rc = auth_has_token(m) ? token_prepare(a, c, e, err) : static_prepare(a, c, e, err);
 	/* a token that another worker brought came without the credential, which signs */
-	if (rc == 0 && has_token(m) && m->hooks.sign_request)
+	if (rc == 0 && auth_has_token(m) && m->hooks.sign_request)
 		rc = static_prepare(a, c, e, err);
-	entry_unref(e);
+	auth_entry_unref(e);
 	return rc;
 }
 
@@ -257,14 +271,14 @@ static void append_value(const struct manifest *m, const struct auth_entry *e, s
 	int n;
 	const char *const *needs = auth_needs(m, &n), *value;
 
-	if (m->auth.kind == AUTH_SIGNED)
-		return; /* sign_request has it all */
+	if (m->auth.kind == AUTH_SIGNED) /* auth_sign.c, when all of the request is known */
+		return;
 	if (m->auth.kind == AUTH_BASIC) {
 		append_basic(e, needs[0], n > 1 ? needs[1] : "password", out);
 		return;
 	}
-	value = has_token(m) ? secret_reveal(&e->token.access)
-			     : credential_field(&e->credential, needs[0]);
+	value = auth_has_token(m) ? secret_reveal(&e->token.access)
+				  : credential_field(&e->credential, needs[0]);
 	if (m->auth.place == AUTH_IN_COOKIE)
 		buf_printf(out, "%s=", m->auth.name);
 	if (m->auth.place != AUTH_IN_QUERY && m->auth.prefix)
@@ -284,7 +298,7 @@ int auth_value(struct auth_store *a, struct caller *c, struct buf *out, uint64_t
 	if (m->auth.kind == AUTH_NONE)
 		return 0;
 	e = idmap_get(&a->entries, c->integration->id);
-	if (!e || (has_token(m) ? !token_is_valid(a, e) : e->credential_until_ms == 0)) {
+	if (!e || (auth_has_token(m) ? !token_is_valid(a, e) : e->credential_until_ms == 0)) {
 		err_set(err, -EAGAIN, ERR_HOLD, "credential", "the credential went stale");
 		return -EAGAIN;
 	}
@@ -349,17 +363,20 @@ static int static_refused(struct auth_store *a, struct caller *c, struct auth_en
 int auth_refused(struct auth_store *a, struct caller *c, uint64_t version, struct err *err)
 {
 	const struct manifest *m = c->driver->manifest;
-	struct auth_entry *e = entry_ref(a, c);
+	struct auth_entry *e = auth_entry_ref(a, c);
 	int rc = gate_enter(&e->gate, "refused", CO_NO_DEADLINE);
 
 	if (rc < 0) {
 		rc = gate_failed(rc, err);
 		goto out;
 	}
-	if (e->version == version) /* else another call has seen to it */
-		rc = has_token(m) ? token_refused(a, c, e, err) : static_refused(a, c, e, err);
+	if (a->trial)
+		rc = err_set(err, -EALREADY, ERR_AUTH, "credential",
+			     "the partner refuses the credential");
+	else if (e->version == version) /* else another call has seen to it */
+		rc = auth_has_token(m) ? token_refused(a, c, e, err) : static_refused(a, c, e, err);
 	gate_leave(&e->gate);
 out:
-	entry_unref(e);
+	auth_entry_unref(e);
 	return rc;
 }

@@ -335,7 +335,7 @@ static int refresh(struct auth_store *a, struct caller *c, struct auth_entry *e,
 				 .n_fields = 1,
 				 .handed = &b.handed };
 	struct err why = { 0 };
-	int rc = token_count(a, c, &why);
+	int rc = token_count(a, c, false, &why);
 
 	call_result_init(&b.r);
 	if (rc == 0 && m->auth.refresh.single_use)

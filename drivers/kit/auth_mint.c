@@ -15,20 +15,21 @@
 
 /* ---- the count ---- */
 
-static int limit_of(const struct manifest *m)
+static int limit_of(const struct manifest *m, bool by_hand)
 {
 	int limit = (int)((double)m->auth.mint_count * m->auth.mint_share + 1e-9);
 
-	return limit > 1 ? limit : 1;
+	return by_hand ? m->auth.mint_count : limit > 1 ? limit : 1;
 }
 
-static int mint_held(const struct manifest *m, int64_t now_ms, int64_t wait_ms, struct err *err)
+static int mint_held(const struct manifest *m, int limit, int64_t now_ms, int64_t wait_ms,
+		     struct err *err)
 {
 	char iso[CLOCK_ISO_MAX];
 
 	err_set(err, -EAGAIN, ERR_HOLD, "mint limit",
 		"the token endpoint allows %d in %lld s, of which we use %d; next mint possible at %s",
-		m->auth.mint_count, (long long)(m->auth.mint_window_ms / 1000), limit_of(m),
+		m->auth.mint_count, (long long)(m->auth.mint_window_ms / 1000), limit,
 		clock_iso(now_ms + wait_ms, iso));
 	if (err)
 		err->retry_after_ms = wait_ms > 0 ? wait_ms : 1;
@@ -36,8 +37,8 @@ static int mint_held(const struct manifest *m, int64_t now_ms, int64_t wait_ms, 
 }
 
 /* 0 counted, -EAGAIN full: *wait_ms. */
-static int count_in_redis(struct auth_store *a, struct caller *c, const char *id, int64_t *wait_ms,
-			  struct err *err)
+static int count_in_redis(struct auth_store *a, struct caller *c, const char *id, int limit,
+			  int64_t *wait_ms, struct err *err)
 {
 	const struct manifest *m = c->driver->manifest;
 	char *key = auth_key("mints", c);
@@ -47,7 +48,7 @@ static int count_in_redis(struct auth_store *a, struct caller *c, const char *id
 
 	redis_args_init(&args);
 	redis_arg(&args, key);
-	redis_arg_int(&args, limit_of(m));
+	redis_arg_int(&args, limit);
 	redis_arg_int(&args, m->auth.mint_window_ms);
 	redis_arg(&args, id);
 	rc = redis_call_script(a->redis, &lua_mint, 1, &args, &reply,
@@ -82,27 +83,27 @@ static void uncount_in_redis(struct auth_store *a, struct caller *c, const char 
 }
 
 /* In both stores before the call: each keeps the bound alone when the other is lost. */
-int token_count(struct auth_store *a, struct caller *c, struct err *err)
+int token_count(struct auth_store *a, struct caller *c, bool by_hand, struct err *err)
 {
 	const struct manifest *m = c->driver->manifest;
 	struct err why = { 0 };
 	char id[ID_LEN + 1];
 	int64_t wait_ms = 0;
-	int rc;
+	int limit = limit_of(m, by_hand), rc;
 
 	if (m->auth.mint_count <= 0)
 		return 0;
 	id_new(id);
-	rc = count_in_redis(a, c, id, &wait_ms, &why);
+	rc = count_in_redis(a, c, id, limit, &wait_ms, &why);
 	if (rc == 0) {
-		rc = credential_count_mint(a->pg, c->integration->id, limit_of(m),
-					   m->auth.mint_window_ms, &why);
+		rc = credential_count_mint(a->pg, c->integration->id, limit, m->auth.mint_window_ms,
+					   &why);
 		if (rc < 0)
 			uncount_in_redis(a, c, id);
 		wait_ms = why.retry_after_ms;
 	}
 	if (rc == -EAGAIN)
-		return mint_held(m, redis_now_ms(a->redis), wait_ms, err);
+		return mint_held(m, limit, redis_now_ms(a->redis), wait_ms, err);
 	if (rc < 0 && err)
 		*err = why;
 	return rc;
@@ -138,7 +139,7 @@ static int mint_once(struct auth_store *a, struct caller *c, struct auth_entry *
 						       : NULL };
 	struct call_result r;
 	struct err why = { 0 };
-	int rc = token_count(a, c, &why);
+	int rc = token_count(a, c, false, &why);
 
 	call_result_init(&r);
 	*broken = false;

@@ -43,6 +43,7 @@ struct auth_entry {
 	uint64_t version; /* grows with each new token or credential */
 	struct gate gate; /* one at a time asks Redis, Postgres or the partner */
 	bool renewing;
+	int64_t of_version; /* of the integration's credentials (integrations.credential_version) */
 	struct credential credential;
 	int64_t credential_until_ms; /* 0: none */
 	int64_t reread_until_ms;     /* after a refusal: Postgres was asked already */
@@ -63,10 +64,15 @@ struct auth_store {
 	bool beats;
 	uint64_t versions;
 	struct idmap entries;
+	bool trial; /* auth_trial.c: of one call with credentials that are stored nowhere yet */
 };
 
 /* common/queue/lua: a compare-and-delete, and the counter of mints */
 extern struct redis_script lua_unlock, lua_mint;
+
+/* auth.c.  What the process knows of an integration; not dropped while it is held. */
+struct auth_entry *auth_entry_ref(struct auth_store *a, const struct caller *c);
+void auth_entry_unref(struct auth_entry *e);
 
 char *auth_key(const char *what, const struct caller *c); /* "token:{guesty}:7"; the caller's */
 const char *const *auth_needs(const struct manifest *m,
@@ -104,8 +110,15 @@ int token_mint(struct auth_store *a, struct caller *c, struct auth_entry *e, str
 int login_token(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,
 		bool *broken, struct err *err) __attribute__((warn_unused_result));
 
+/* auth_trial.c */
+/* Waits.  In the place of token_renew: a token of the candidate's own, counted as any, stored nowhere. */
+int trial_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
+	__attribute__((warn_unused_result));
+int credential_parse(const struct manifest *m, const struct secret *json, struct credential *out,
+		     struct err *err) __attribute__((warn_unused_result)); /* auth_credential.c */
 /* auth_grant.c.  As token_mint, with a refresh token. */
 bool auth_has_grant(const struct manifest *m);
+bool auth_has_token(const struct manifest *m); /* auth.c */
 int grant_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,
 		struct err *err) __attribute__((warn_unused_result));
 

@@ -20,8 +20,9 @@ struct token_ask {
 int token_call(struct caller *c, const struct credential *credential, const struct token_ask *ask,
 	       struct call_result *r, struct err *out) __attribute__((warn_unused_result));
 
-/* auth_mint.c.  Waits.  Counts a token about to be asked for, in both stores.  -EAGAIN: the limit (err). */
-int token_count(struct auth_store *a, struct caller *c, struct err *err)
+/* auth_mint.c.  Waits.  Counts a token about to be asked for, in both stores.  by_hand: a person asks, for whom a share was
+ * kept back.  -EAGAIN: the limit (err). */
+int token_count(struct auth_store *a, struct caller *c, bool by_hand, struct err *err)
 	__attribute__((warn_unused_result));
 /* A human must reconnect, by auth.broken_on. */
 bool token_says_broken(const struct manifest *m, const struct call_result *r);

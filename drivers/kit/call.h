@@ -92,6 +92,9 @@ void call_exchange_print(const struct caller *c, const struct call_spec *spec,
 
 /* The manifest's URL roots with the integration's base_url in their place (design.md section 3: every URL on the host of api.base moves). Appends. */
 void call_base_url(const struct driver *d, const struct integration *i, struct buf *out);
+/* An address that a person's browser is sent to, moved with the base URL as calls are.  Appends. */
+void call_person_url(const struct driver *d, const struct integration *i, const char *url,
+		     struct buf *out);
 /* The host (with its port, where it has one) of that base URL: what limits and breakers are named after.  Appends; nothing
  * where there is no such environment. */
 void call_host(const struct driver *d, const struct integration *i, struct buf *out);

@@ -121,6 +121,10 @@ int route_url(const struct route *r, const struct call_spec *spec, const char *q
 	      const char *query_value, struct buf *out, struct err *err)
 	__attribute__((warn_unused_result));
 
+/* call_redirect.c: where the answer sends a GET, on the very host that was asked.  Appends; false: nowhere that is followed. */
+bool redirect_target(const struct route *r, const struct call_spec *spec,
+		     const struct http_response *h, struct buf *out);
+
 /* Waits.  Sends once, without permit or credential of its own; `auth` is the credential's header value (or query
  * value) or NULL.  0: r->http is an exchange that ended.  -ESTALE: the permit was too old when the connection was there. */
 #define EXCHANGE_MORE_MAX 8
@@ -134,6 +138,7 @@ struct exchange {
 	struct permit *permit;          /* NULL: none is needed */
 	const struct http_header *more; /* beside the manifest's; at most EXCHANGE_MORE_MAX */
 	int n_more;
+	bool sign;    /* by auth.sign, as it is sent */
 	bool *handed; /* set when the request is about to be written; NULL: nobody asks */
 };
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,

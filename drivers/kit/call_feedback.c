@@ -9,6 +9,7 @@
 #include "common/queue/limit_learn.h"
 #include "drivers/kit/classify.h"
 
+#define SUSPEND_HOLD_MS 10000
 #define HOLD_SLACK_MS 50  /* after the partner's own instant */
 #define HOLD_SAME_MS 100  /* a hold that ends this close to the last one is the same */
 #define UNHINTED_MS 60000 /* a 429 that does not say: E2, doubling … */
@@ -97,6 +98,13 @@ void route_feedback(struct caller *c, struct route *r, const struct http_respons
 
 	if (h->status == 0 || !c->door->limiter)
 		return;
+	if (out->action == ACT_HOLD || out->action == ACT_SUSPEND) {
+		/* suspended: whoever calls now is sent back; what then keeps them there is the pause */
+		route_hold(c, r, route_scope_for(r, 0),
+			   out->action == ACT_HOLD ? out->retry_after_ms : SUSPEND_HOLD_MS,
+			   out->rule, false);
+		return;
+	}
 	if (out->class != ERR_RATE_LIMIT) {
 		if (out->class == ERR_NONE)
 			r->unhinted = 0;

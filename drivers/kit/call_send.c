@@ -7,12 +7,13 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "drivers/kit/auth_sign.h"
 #include "drivers/kit/classify.h"
 #include "drivers/kit/decode.h"
 #include "drivers/kit/tape.h"
 
-static int request_headers(const struct exchange *x, const struct hook_fields *signature,
-			   struct http_header *out)
+static int request_headers(const struct exchange *x, const struct signing *s,
+			   const struct hook_fields *signature, struct http_header *out)
 {
 	const struct route *r = x->route;
 	int n = 0;
@@ -30,6 +31,8 @@ static int request_headers(const struct exchange *x, const struct hook_fields *s
 		out[n++] = x->spec->headers[i];
 	for (int i = 0; i < signature->n; i++)
 		out[n++] = (struct http_header){ signature->v[i].name, signature->v[i].value };
+	for (int i = 0; i < s->n; i++)
+		out[n++] = s->headers[i];
 	return n;
 }
 
@@ -89,10 +92,12 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		  struct err *err)
 {
 	const struct manifest *m = x->route->driver->manifest;
-	struct http_header headers[DOOR_HEADERS_MAX + 2 + EXCHANGE_MORE_MAX + 2 * HOOK_FIELDS_MAX];
+	struct http_header
+		headers[DOOR_HEADERS_MAX + 2 + 2 * EXCHANGE_MORE_MAX + 2 * HOOK_FIELDS_MAX];
 	struct hook_fields signature = { .n = 0 };
 	struct arena *arena = NULL;
 	struct buf url = BUF_INIT;
+	struct signing signing = { .n = 0 };
 	struct sending sending = { .limiter = c->door->limiter,
 				   .permit = x->permit,
 				   .handed = x->handed,
@@ -113,6 +118,8 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 	int rc = route_url(x->route, x->spec, x->auth_query ? x->auth_name : NULL, x->auth_query,
 			   &url, err);
 
+	if (rc == 0 && x->sign)
+		rc = auth_sign(c, x->spec, buf_str(&url), &signing, err);
 	if (rc == 0 && is_signed(c, x)) {
 		arena = arena_new();
 		rc = exchange_sign(c, x, &url, arena, &signature, err);
@@ -122,7 +129,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		r->memory = x->at_token_url ? NULL : c->memory;
 		q.max_body_bytes = body_max(r->memory);
 		q.url = buf_str(&url);
-		q.n_headers = request_headers(x, &signature, headers);
+		q.n_headers = request_headers(x, &signing, &signature, headers);
 		c->calls++;
 		c->observed_us = r->observed_us = door_now_us(c->door);
 		if (x->permit)
@@ -138,6 +145,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		else if (rc == 0)
 			hold_body(r);
 	}
+	signing_clear(&signing);
 	secret_free_buf(&url); /* may hold a key */
 	arena_free(arena);
 	return rc;

@@ -96,6 +96,21 @@ void call_base_url(const struct driver *d, const struct integration *i, struct b
 	roots_clear(&r);
 }
 
+void call_person_url(const struct driver *d, const struct integration *i, const char *url,
+		     struct buf *out)
+{
+	const struct manifest *m = d->manifest;
+	struct roots r;
+
+	roots_init(&r, d, i);
+	if (same_origin(url, m->base_production) || same_origin(url, m->base_sandbox)) {
+		buf_append(out, r.root.data, r.root.len);
+		url += origin_len(url);
+	}
+	buf_puts(out, url);
+	roots_clear(&r);
+}
+
 void call_host(const struct driver *d, const struct integration *i, struct buf *out)
 {
 	struct roots r;

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "common/base/err.h"
+#include "common/base/hmac.h"
 #include "common/base/json.h"
 #include "common/queue/breaker.h"
 #include "common/queue/limiter.h"
@@ -45,6 +46,8 @@ struct manifest_rule {
 	const char *header;   /* present */
 	bool at_token_url;
 	enum err_class class;
+	enum err_action action;
+	int64_t action_ms; /* of hold */
 };
 
 struct manifest_auth {
@@ -72,10 +75,22 @@ struct manifest_auth {
 		int64_t dies_unused_ms;          /* 0: never */
 		int64_t lapses_ms;               /* after it was granted; 0: not known */
 	} refresh;
+	struct manifest_sign {
+		enum hmac_alg alg;
+		const char *key;      /* of the credential */
+		const char *template; /* what is signed */
+		bool base64;          /* else hex */
+		enum sign_ts { SIGN_TS_EPOCH, SIGN_TS_EPOCH_MS, SIGN_TS_ISO } ts;
+		struct manifest_pairs headers;
+	} sign; /* AUTH_SIGNED */
 	const char *const *needs;
 	int n_needs;
 	const struct manifest_rule *broken_on;
 	int n_broken_on;
+	struct manifest_proof {
+		const char *get; /* NULL: the first collection that stands by itself, one item */
+		struct manifest_pairs query;
+	} verify;
 };
 
 enum limit_scope_kind { SCOPE_PARTNER, SCOPE_INTEGRATION, SCOPE_EGRESS, SCOPE_ENDPOINTS };

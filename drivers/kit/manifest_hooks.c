@@ -14,14 +14,13 @@ void manifest_check_hooks(struct manifest_reader *r)
 {
 	const struct manifest *m = &r->owner->m;
 	const struct manifest_auth *a = &m->auth;
-	bool own = a->kind == AUTH_SIGNED || a->kind == AUTH_HOOK;
+	bool own = a->kind == AUTH_HOOK ||
+		   (a->kind == AUTH_SIGNED && !a->sign.template && m->hooks.sign_request);
 
 	if (a->kind == AUTH_HOOK && !m->hooks.login)
 		reader_problem_at(r, "auth.kind", "\"hook\" needs hooks.login");
 	if (a->kind != AUTH_HOOK && m->hooks.login)
 		reader_problem_at(r, "hooks.login", "is called with auth.kind \"hook\" alone");
-	if (a->kind == AUTH_SIGNED && !m->hooks.sign_request)
-		reader_problem_at(r, "auth.kind", "\"signed\" needs hooks.sign_request");
 	if (a->kind == AUTH_NONE && m->hooks.sign_request)
 		reader_problem_at(r, "hooks.sign_request",
 				  "needs a credential to sign with: auth.kind \"signed\"");

@@ -131,7 +131,7 @@ static void broken_on_finish(struct manifest_reader *r, void *base)
 static const struct manifest_key error_keys[] = {
 	RULE_KEYS,
 	{ "class", KEY_WORD, AT(class), .flags = KEY_REQUIRED, .words = class_words },
-	LATER("action"),
+	{ "action", KEY_OWN, .read = read_action, .print = print_action },
 };
 static const struct key_table error_table = { TABLE(error_keys),
 					      .size = sizeof(struct manifest_rule),

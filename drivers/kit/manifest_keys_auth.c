@@ -59,6 +59,31 @@ static const struct manifest_key refresh_keys[] = {
 };
 static const struct key_table refresh_table = { TABLE(refresh_keys) };
 
+static const struct key_word sign_alg_words[] = {
+	{ "sha256", HMAC_SHA256 }, { "sha1", HMAC_SHA1 }, { "sha512", HMAC_SHA512 }, { NULL, 0 }
+};
+static const struct key_word sign_encoding_words[] = { { "hex", false },
+						       { "base64", true },
+						       { NULL, 0 } };
+static const struct key_word sign_ts_words[] = { { "epoch", SIGN_TS_EPOCH },
+						 { "epoch_ms", SIGN_TS_EPOCH_MS },
+						 { "iso8601", SIGN_TS_ISO },
+						 { NULL, 0 } };
+static const struct manifest_key sign_keys[] = {
+	{ "signed", KEY_TEXT, AT(sign.template), .flags = KEY_REQUIRED },
+	{ "alg", KEY_WORD, AT(sign.alg), .fallback = "\"sha256\"", .words = sign_alg_words },
+	{ "key", KEY_TEXT, AT(sign.key), .fallback = "\"api_secret\"" },
+	{ "encoding", KEY_WORD_BOOL, AT(sign.base64), .fallback = "\"hex\"",
+	  .words = sign_encoding_words },
+	{ "ts", KEY_WORD, AT(sign.ts), .fallback = "\"epoch\"", .words = sign_ts_words },
+	{ "headers", KEY_PAIRS, AT(sign.headers), .flags = KEY_REQUIRED },
+};
+static bool sign_present(const void *base)
+{
+	return ((const struct manifest_auth *)base)->sign.template != NULL;
+}
+static const struct key_table sign_table = { TABLE(sign_keys), .present = sign_present };
+
 static const struct manifest_key auth_keys[] = {
 	{ "kind", KEY_WORD, AT(kind), .fallback = "\"none\"", .words = auth_kind_words },
 	{ "in", KEY_WORD, AT(place), .fallback = "\"header\"", .words = auth_place_words },
@@ -82,11 +107,12 @@ static const struct manifest_key auth_keys[] = {
 	{ "device_url", KEY_TEXT, AT(device_url) },
 	{ "authorize_params", KEY_PAIRS, AT(authorize_params) },
 	{ "refresh", KEY_OBJECT, .of = &refresh_table },
+	{ "sign", KEY_OBJECT, .of = &sign_table },
 	{ "needs", KEY_TEXTS, AT(needs), COUNT(n_needs) },
 	{ "broken_on", KEY_LIST, AT(broken_on), COUNT(n_broken_on), .of = &manifest_broken_on,
 	  .fallback =
 		  "[{\"json\": \"error\", \"in\": [\"invalid_grant\", \"invalid_client\"], \"at\": \"token_url\"}]" },
-	LATER("verify"),
+	{ "verify", KEY_OBJECT, AT(verify), .of = &manifest_proof_table },
 };
 
 /* ---- defaults that follow from other keys ---- */
@@ -102,18 +128,20 @@ static void need_named(struct manifest_reader *r, struct manifest_auth *a, const
 		v[a->n_needs++] = arena_strdup(r->arena, name);
 }
 
-static void needs_of_pairs(struct manifest_reader *r, struct manifest_auth *a,
-			   const struct manifest_pairs *p)
+static void needs_of_text(struct manifest_reader *r, struct manifest_auth *a, const char *at)
 {
 	char name[SUBST_NAME_MAX];
 
-	for (int i = 0; i < p->n; i++) {
-		const char *at = p->v[i].value;
+	while (at && subst_next(&at, name))
+		if (strncmp(name, "cred.", 5) == 0)
+			need_named(r, a, name + 5);
+}
 
-		while (at && subst_next(&at, name))
-			if (strncmp(name, "cred.", 5) == 0)
-				need_named(r, a, name + 5);
-	}
+static void needs_of_pairs(struct manifest_reader *r, struct manifest_auth *a,
+			   const struct manifest_pairs *p)
+{
+	for (int i = 0; i < p->n; i++)
+		needs_of_text(r, a, p->v[i].value);
 }
 
 static void needs_of_kind(struct manifest_reader *r, struct manifest_auth *a)
@@ -133,6 +161,12 @@ static void needs_of_kind(struct manifest_reader *r, struct manifest_auth *a)
 	if (a->kind == AUTH_TWO_STEP) {
 		needs_of_pairs(r, a, &a->params);
 		needs_of_pairs(r, a, &a->headers);
+	}
+	if (a->kind == AUTH_SIGNED && a->sign.template) {
+		needs_of_text(r, a, a->sign.template);
+		needs_of_pairs(r, a, &a->sign.headers);
+		need_named(r, a, a->sign.key);
+		return;
 	}
 	for (int i = 0; i < 2 && a->n_needs == i && names[a->kind][i]; i++)
 		need_named(r, a, names[a->kind][i]);
@@ -182,6 +216,8 @@ static void check_kind(struct manifest_reader *r, const struct manifest_auth *a)
 		{ "auth.headers", a->headers.n > 0, 0, KINDS_OF_TOKENS },
 		{ "auth.method", a->get, 0, KIND(AUTH_TWO_STEP) },
 		{ "auth.mint_limit", a->mint_count > 0, 0, KINDS_OF_TOKENS | KIND(AUTH_HOOK) },
+		{ "auth.sign", a->sign.template != NULL,
+		  r->owner->m.hooks.sign_request ? 0 : KIND(AUTH_SIGNED), KIND(AUTH_SIGNED) },
 		{ "auth.authorize_url", a->authorize_url != NULL, KIND(AUTH_OAUTH2_CODE),
 		  KIND(AUTH_OAUTH2_CODE) },
 		{ "auth.device_url", a->device_url != NULL, KIND(AUTH_OAUTH2_DEVICE),
@@ -208,7 +244,8 @@ static void check_place(struct manifest_reader *r, const struct manifest_auth *a
 
 	if (a->place == AUTH_IN_HEADER)
 		return;
-	if (a->kind == AUTH_BASIC || (a->kind == AUTH_BEARER && a->place == AUTH_IN_QUERY))
+	if (a->kind == AUTH_BASIC || a->kind == AUTH_SIGNED ||
+	    (a->kind == AUTH_BEARER && a->place == AUTH_IN_QUERY))
 		reader_problem_at(r, "auth.in", "\"%s\" means nothing with the kind \"%s\"", place,
 				  kind_name(a->kind));
 	if (!a->name)
@@ -231,7 +268,11 @@ void manifest_check_auth(struct manifest_reader *r)
 		reader_problem_at(r, "auth.send", "a GET has no body: \"json\" cannot be sent");
 	if (a->headers.n > TOKEN_HEADERS_MAX)
 		reader_problem_at(r, "auth.headers", "more than %d headers", TOKEN_HEADERS_MAX);
+	if (a->sign.headers.n > TOKEN_HEADERS_MAX)
+		reader_problem_at(r, "auth.sign.headers", "more than %d headers",
+				  TOKEN_HEADERS_MAX);
 	manifest_check_headers(r, "auth.headers", &a->headers);
+	manifest_check_headers(r, "auth.sign.headers", &a->sign.headers);
 	manifest_check_url(r, "auth.token_url", a->token_url, false);
 	manifest_check_url(r, "auth.authorize_url", a->authorize_url, false);
 	manifest_check_url(r, "auth.device_url", a->device_url, false);

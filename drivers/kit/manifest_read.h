@@ -180,6 +180,9 @@ void read_rule_at(struct manifest_reader *r, const cJSON *node, void *base);
 bool print_rule_at(const void *base, struct buf *out);
 void read_expires(struct manifest_reader *r, const cJSON *node, void *base);
 bool print_expires(const void *base, struct buf *out);
+void read_action(struct manifest_reader *r, const cJSON *node, void *base); /* manifest_action.c */
+bool print_action(const void *base, struct buf *out);
+extern const struct key_table manifest_proof_table; /* of struct manifest_proof */
 void read_stops(struct manifest_reader *r, const cJSON *node, void *base);
 bool print_stops(const void *base, struct buf *out);
 void read_tz(struct manifest_reader *r, const cJSON *node, void *base);

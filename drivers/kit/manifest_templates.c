@@ -24,6 +24,9 @@ enum {
 	IN_CALLBACK = 4096,
 	IN_EVENTS = 8192,
 	IN_WEBHOOK = 16384,
+	IN_REQUEST = 32768, /* of one that is signed */
+	IN_STAMP = 65536,   /* ts, nonce, the body's hash */
+	IN_SIGNATURE = 131072,
 	IN_WEBHOOKS = IN_CFG | IN_CALLBACK | IN_EVENTS,
 	IN_ACTION = IN_CFG | IN_IN | IN_KEPT | IN_KEY | IN_TIME,
 };
@@ -47,6 +50,14 @@ static const struct {
 	{ "webhook.id", IN_WEBHOOK },
 	{ "cursor", IN_CURSOR },
 	{ "ids", IN_IDS },
+	{ "method", IN_REQUEST },
+	{ "path", IN_REQUEST },
+	{ "query", IN_REQUEST },
+	{ "body", IN_REQUEST },
+	{ "ts", IN_STAMP },
+	{ "nonce", IN_STAMP },
+	{ "body_sha256", IN_STAMP },
+	{ "signature", IN_SIGNATURE },
 };
 
 struct template_place {
@@ -86,8 +97,11 @@ static const char *allowed_text(struct manifest_reader *r, unsigned allowed)
 static void unknown_name(struct manifest_reader *r, const struct template_place *t,
 			 const char *name)
 {
-	static const char *const known[] = { "id",     "ids", "since",        "until", "now",
-					     "cursor", "key", "callback_url", "events" };
+	static const char *const known[] = { "id",       "ids",    "since", "until",
+					     "now",      "cursor", "key",   "callback_url",
+					     "events",   "method", "path",  "query",
+					     "body",     "ts",     "nonce", "body_sha256",
+					     "signature" };
 
 	reader_problem_at(r, t->path, "{%s} is not known%s", name,
 			  reader_nearest(r, name, known, ARRAY_LEN(known)));
@@ -396,6 +410,16 @@ void manifest_check_templates(struct manifest_reader *r)
 	check_pairs(r,
 		    (struct template_place){ .path = "auth.params", .allowed = IN_CFG | IN_CRED },
 		    &m->auth.params);
+	check_template(r,
+		       &(struct template_place){ .path = "auth.sign.signed",
+						 .allowed =
+							 IN_CFG | IN_CRED | IN_REQUEST | IN_STAMP },
+		       m->auth.sign.template);
+	check_pairs(r,
+		    (struct template_place){ .path = "auth.sign.headers",
+					     .allowed =
+						     IN_CFG | IN_CRED | IN_STAMP | IN_SIGNATURE },
+		    &m->auth.sign.headers);
 	check_webhooks(r);
 	for (int i = 0; i < m->n_actions; i++)
 		check_action(r, &m->actions[i]);

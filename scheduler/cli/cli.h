@@ -128,6 +128,9 @@ int cmd_integration_list(struct cli *c);
 int cmd_integration_show(struct cli *c);
 int cmd_integration_pause(struct cli *c);
 int cmd_integration_resume(struct cli *c);
+int cmd_integration_authorize(struct cli *c);
+int cmd_integration_rotate(struct cli *c);
+int cmd_integration_verify(struct cli *c);
 int cmd_push(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_dead_list(struct cli *c);
@@ -159,6 +162,8 @@ int cmd_breaker_list(struct cli *c);
 int cmd_breaker_show(struct cli *c);
 int cmd_breaker_open(struct cli *c);
 int cmd_breaker_close(struct cli *c);
+int cmd_secret_list(struct cli *c);
+int cmd_secret_rotate_key(struct cli *c);
 int cmd_pause(struct cli *c);
 int cmd_resume(struct cli *c);
 
@@ -168,6 +173,8 @@ int options_driver_record(struct config_option *out);
 int options_integration_set(struct config_option *out);
 int options_integration_list(struct config_option *out);
 int options_integration_resume(struct config_option *out);
+int options_authorize(struct config_option *out);
+int options_integration_rotate(struct config_option *out);
 int options_pause(struct config_option *out);
 int options_push(struct config_option *out);
 int options_dead_list(struct config_option *out);
@@ -178,5 +185,6 @@ int options_run_list(struct config_option *out);
 int options_breaker_open(struct config_option *out);
 int options_limit_list(struct config_option *out);
 int options_doctor(struct config_option *out);
+int options_secret_rotate_key(struct config_option *out);
 
 #endif

@@ -736,6 +736,82 @@ static void body_kinds(void)
 	sent_is("\"kind\":\"none\"", "{}", "", "");
 }
 
+static void mac_hex(enum hmac_alg alg, const char *text, char out[2 * HMAC_BYTES_MAX + 1])
+{
+	uint8_t mac[HMAC_BYTES_MAX];
+
+	crypto_hex(mac, hmac(alg, "sesame-and-more", 15, text, strlen(text), mac), out);
+}
+
+/* Signed by the manifest's word: the partner's own count of it is the same, each call anew. */
+static void body_signed(void)
+{
+	struct bench b;
+	struct call_spec spec = { .endpoint = "/things",
+				  .method = "POST",
+				  .path = "/things?a=b%20c",
+				  .body = "{\"x\":1}",
+				  .body_len = 7 };
+	struct call_result r;
+	struct err err = { 0 };
+	char text[300], want[2 * HMAC_BYTES_MAX + 1], stamp[40], nonce[33], first[300];
+	int64_t id = add_integration("{\"api_key\":\"key-7\",\"api_secret\":\"sesame-and-more\"}");
+
+	fresh();
+	bench_open(
+		&b, "",
+		",\"auth\":{\"kind\":\"signed\",\"sign\":{\"signed\":\"{method}\\n{path}\\n{query}\\n{ts}\\n{nonce}\\n{body}\","
+		"\"headers\":{\"Authorization\":\"HMAC {cred.api_key}:{signature}\",\"X-Account\":\"{ts} {nonce}\"}}}" COLLECTION,
+		pg, id, 5000);
+	OK(call(&b.caller, &spec, &r, &err) == 0);
+	call_result_clear(&r);
+	keep(stamp, 10 + 1, partner.arrivals[0].pinned);
+	OK(llabs(strtoll(stamp, NULL, 10) - redis_now_ms(redis) / 1000) < 60);
+	OK(strlen(partner.arrivals[0].pinned) == 10 + 1 + 32);
+	keep(nonce, sizeof(nonce), partner.arrivals[0].pinned + 11);
+	snprintf(text, sizeof(text), "POST\n/v1/things\na=b%%20c\n%s\n%s\n{\"x\":1}", stamp, nonce);
+	mac_hex(HMAC_SHA256, text, want);
+	OK(strncmp(partner.arrivals[0].auth, "HMAC key-7:", 11) == 0);
+	OK(strcmp(partner.arrivals[0].auth + 11, want) == 0);
+	keep(first, sizeof(first), partner.arrivals[0].auth);
+	OK(call(&b.caller, &spec, &r, &err) == 0);
+	call_result_clear(&r);
+	OK(strcmp(first, partner.arrivals[1].auth) != 0);
+	bench_close(&b);
+
+	fresh();
+	bench_open(
+		&b, "",
+		",\"auth\":{\"kind\":\"signed\",\"sign\":{\"signed\":\"{ts}{body_sha256}\",\"alg\":\"sha1\",\"encoding\":\"base64\",\"ts\":\"iso8601\","
+		"\"headers\":{\"Authorization\":\"{signature}\",\"X-Account\":\"{ts}\"}}}" COLLECTION,
+		pg, id, 5000);
+	OK(get(&b.caller, "/things", &err) == 0);
+	OK(strlen(partner.arrivals[0].auth) == 28 && partner.arrivals[0].auth[27] == '=');
+	OK(strncmp(partner.arrivals[0].pinned, "20", 2) == 0 &&
+	   strchr(partner.arrivals[0].pinned, 'T'));
+	bench_close(&b);
+}
+
+/* RFC 4231, case 2, and RFC 2202's of the same. */
+static void test_hmac(void **state)
+{
+	static const char text[] = "what do ya want for nothing?";
+	uint8_t mac[HMAC_BYTES_MAX];
+	char hex[2 * HMAC_BYTES_MAX + 1];
+
+	crypto_hex(mac, hmac(HMAC_SHA256, "Jefe", 4, text, strlen(text), mac), hex);
+	assert_string_equal(hex,
+			    "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+	crypto_hex(mac, hmac(HMAC_SHA1, "Jefe", 4, text, strlen(text), mac), hex);
+	assert_string_equal(hex, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+	crypto_hex(mac, hmac(HMAC_SHA512, "Jefe", 4, text, strlen(text), mac), hex);
+	assert_int_equal(strncmp(hex,
+				 "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea250554",
+				 64),
+			 0);
+	assert_int_equal(hmac(HMAC_SHA256, NULL, 0, "", 0, mac), 32);
+}
+
 static void answer_old_key_refused(struct httpd_request *q, int number)
 {
 	const char *auth = httpd_header(q, "Authorization");
@@ -825,6 +901,7 @@ TEST(two_step)
 TEST(forbidden)
 TEST(request_forms)
 TEST(kinds)
+TEST(signed)
 TEST(rotated_key)
 TEST(redis_away)
 
@@ -862,6 +939,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_check),
+		cmocka_unit_test(test_hmac),
 		ON_LOOP(test_once),
 		ON_LOOP(test_orphan_lock),
 		ON_LOOP(test_doomed),
@@ -875,6 +953,7 @@ int main(void)
 		ON_LOOP(test_forbidden),
 		ON_LOOP(test_request_forms),
 		ON_LOOP(test_kinds),
+		ON_LOOP(test_signed),
 		ON_LOOP(test_rotated_key),
 		ON_LOOP(test_redis_away), /* last: Redis does not come back */
 	};

@@ -260,6 +260,8 @@ static int walk(struct import *im, struct pager *pg, const char *parent_id)
 			return 0;
 		}
 	}
+	if (rc < 0 && !parent_id)
+		import_reset(im, &rc);
 	keep_exchange(im->a, &page);
 	page_clear(&page);
 	return rc;
@@ -304,7 +306,7 @@ static int scan(struct import *im, const struct manifest_collection *c, const ch
 	struct pager *pg = NULL;
 	const char *why = NULL;
 	cJSON *parent = NULL;
-	bool complete;
+	bool complete, skipped;
 	int rc = 0;
 
 	im->collection = c;
@@ -328,9 +330,11 @@ static int scan(struct import *im, const struct manifest_collection *c, const ch
 		a->page_size = pager_size(pg);
 	if (rc == 0)
 		rc = walk(im, pg, parent_id);
-	if (rc < 0 || im->yielded)
+	skipped = import_skips(im, rc);
+	if ((rc < 0 && !skipped) || im->yielded)
 		goto out;
-	complete = pager_complete(pg, &why);
+	rc = 0;
+	complete = skipped ? import_skipped(im, pg, &why) : pager_complete(pg, &why);
 	if (!complete) {
 		im->incomplete = true;
 		im->run.note = arena_printf(a->arena, "%s: %s", c->name, why);
@@ -348,6 +352,8 @@ out:
 /* What the partner says of this parent alone, or has too much of for this parent alone. */
 static bool is_of_parent(const struct attempt *a, int rc)
 {
+	if (rc == -EREMOTEIO && a->err.action != ACT_NONE)
+		return a->err.action == ACT_SET_ASIDE;
 	return (rc == -EREMOTEIO || rc == -EBADMSG) &&
 	       (a->err.class == ERR_CLIENT || a->err.class == ERR_DATA ||
 		(a->err.class == ERR_MEMORY && a->small));
@@ -389,7 +395,8 @@ static int scan_parents(struct import *im, const struct manifest_collection *c,
 		if (rc < 0)
 			return rc;
 		rc = scan(im, c, p->valuestring);
-		if (rc < 0 && is_of_parent(a, rc) && ++refused < n)
+		if (rc < 0 && is_of_parent(a, rc) &&
+		    (a->err.action == ACT_SET_ASIDE || ++refused < n))
 			rc = set_parent_aside(im, c, p->valuestring);
 		if (rc < 0)
 			return rc;
@@ -547,6 +554,8 @@ int task_import_resource(struct attempt *a)
 	if (rc < 0)
 		return rc;
 	rc = fetch_item(&a->caller, im.collection, id, &page, &a->err);
+	if (rc == -ENOENT && a->err.action != ACT_NONE)
+		rc = -EREMOTEIO; /* the manifest says what follows */
 	if (rc == -ENOENT)
 		rc = err_set(&a->err, -EINVAL, ERR_CLIENT, "404",
 			     "%s: the partner does not know item %.80s", im.collection->name, id);
@@ -554,6 +563,8 @@ int task_import_resource(struct attempt *a)
 		rc = import_page(&im, &page, NULL);
 	if (rc < 0)
 		keep_exchange(a, &page);
+	if (rc == -EREMOTEIO)
+		rc = import_item_refused(&im, id, rc);
 	page_clear(&page);
 	return end(&im, rc);
 }
