@@ -81,7 +81,7 @@ char *auth_key(const char *what, const struct caller *c)
 bool auth_has_token(const struct manifest *m)
 {
 	return m->auth.kind == AUTH_OAUTH2_CLIENT || m->auth.kind == AUTH_TWO_STEP ||
-	       auth_has_grant(m);
+	       m->auth.kind == AUTH_HOOK || auth_has_grant(m);
 }
 
 const char *const *auth_needs(const struct manifest *m, int *n)
@@ -235,6 +235,9 @@ int auth_prepare(struct auth_store *a, struct caller *c, struct err *err)
 	if (c->integration->credential_version > e->of_version)
 		entry_outdated(a, e, c->integration->credential_version);
 	rc = auth_has_token(m) ? token_prepare(a, c, e, err) : static_prepare(a, c, e, err);
+	/* a token that another worker brought came without the credential, which signs */
+	if (rc == 0 && auth_has_token(m) && m->hooks.sign_request)
+		rc = static_prepare(a, c, e, err);
 	auth_entry_unref(e);
 	return rc;
 }

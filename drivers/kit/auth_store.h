@@ -111,6 +111,10 @@ bool token_owner_is_dead(struct auth_store *a, const char *owner);
 int token_mint(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,
 	       struct err *err) __attribute__((warn_unused_result));
 
+/* hook_login.c.  Waits.  As token_mint, by the dialogue of the driver's C. */
+int login_token(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,
+		bool *broken, struct err *err) __attribute__((warn_unused_result));
+
 /* auth_trial.c */
 /* Waits.  In the place of token_renew: a token of the candidate's own, counted as any, stored nowhere. */
 int trial_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)

@@ -9,6 +9,7 @@
 #include "common/base/mem.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
+#include "drivers/kit/tape.h"
 
 #define QUICK_RETRY_MIN_MS 200
 #define QUICK_RETRY_MAX_MS 1500
@@ -47,7 +48,7 @@ int permit_take(struct caller *c, struct route *r, const char *group, struct per
 	int rc;
 
 	*taken = false;
-	if (!r->bounded && !group && r->held_until_ms[HELD_INTEGRATION] == 0)
+	if (!c->door->limiter || (!r->bounded && !group && r->held_until_ms[HELD_INTEGRATION] == 0))
 		return 0;
 	set->high = c->high;
 	deadline_shift(room);
@@ -174,7 +175,7 @@ static int once(struct going *g, struct call_result *r, struct err *err)
 	const struct manifest *m = g->c->driver->manifest;
 	struct exchange x = { .route = g->route,
 			      .spec = g->spec,
-			      .sign = g->with_auth && m->auth.kind == AUTH_SIGNED,
+			      .sign = g->with_auth && m->auth.sign.template,
 			      .auth_name = m->auth.place == AUTH_IN_COOKIE ? "Cookie"
 					   : m->auth.name                  ? m->auth.name
 									   : "Authorization",
@@ -291,6 +292,8 @@ static int quick_retry(struct going *g, struct call_result *r, struct err *err)
 		return -EREMOTEIO;
 	if (pause_ms < err->retry_after_ms)
 		pause_ms = err->retry_after_ms;
+	if (tape_replays(g->c->door->tape))
+		pause_ms = 0;
 	rc = co_sleep("quick retry", pause_ms);
 	if (rc < 0)
 		return err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call",
@@ -347,8 +350,9 @@ int call(struct caller *c, const struct call_spec *spec, struct call_result *r, 
 {
 	struct going g = { .c = c,
 			   .spec = spec,
-			   .with_auth =
-				   !spec->no_auth && c->driver->manifest->auth.kind != AUTH_NONE };
+			   .with_auth = !spec->no_auth &&
+					c->driver->manifest->auth.kind != AUTH_NONE &&
+					!tape_replays(c->door->tape) };
 	struct err e = { 0 };
 	int rc;
 

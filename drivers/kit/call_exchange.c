@@ -67,6 +67,11 @@ static bool name_is_credential(const struct manifest *m, const char *name, size_
 	return name_is_secret(name, len);
 }
 
+bool exchange_hides(const struct manifest *m, const char *name)
+{
+	return name_is_credential(m, name, strlen(name));
+}
+
 static size_t skip_space(const char *s, size_t i, size_t len)
 {
 	while (i < len && isspace((unsigned char)s[i]))

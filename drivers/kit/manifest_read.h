@@ -217,6 +217,7 @@ void manifest_check_map(struct manifest_reader *r, struct manifest_collection *c
 			const char *path);                /* manifest_map.c */
 void manifest_check_lookups(struct manifest_reader *r);   /* manifest_lookups.c */
 void manifest_check_templates(struct manifest_reader *r); /* manifest_templates.c */
+void manifest_check_hooks(struct manifest_reader *r);     /* manifest_hooks.c */
 void manifest_check_events(struct manifest_reader *r);    /* manifest_events.c */
 void manifest_check_settings(
 	struct manifest_reader *r); /* manifest_settings.c; after the templates */

@@ -142,6 +142,7 @@ int cmd_driver_show(struct cli *c);
 int cmd_driver_schema(struct cli *c);
 int cmd_driver_check(struct cli *c);
 int cmd_driver_new(struct cli *c);
+int cmd_driver_record(struct cli *c);
 int cmd_queue_list(struct cli *c);
 int cmd_queue_show(struct cli *c);
 int cmd_queue_purge(struct cli *c);
@@ -167,6 +168,8 @@ int cmd_pause(struct cli *c);
 int cmd_resume(struct cli *c);
 
 int options_integration_add(struct config_option *out);
+int options_driver_check(struct config_option *out);
+int options_driver_record(struct config_option *out);
 int options_integration_set(struct config_option *out);
 int options_integration_list(struct config_option *out);
 int options_integration_resume(struct config_option *out);
