@@ -46,6 +46,8 @@ struct manifest_rule {
 	const char *header;   /* present */
 	bool at_token_url;
 	enum err_class class;
+	enum err_action action;
+	int64_t action_ms; /* of hold */
 };
 
 struct manifest_auth {
@@ -85,6 +87,10 @@ struct manifest_auth {
 	int n_needs;
 	const struct manifest_rule *broken_on;
 	int n_broken_on;
+	struct manifest_proof {
+		const char *get; /* NULL: the first collection that stands by itself, one item */
+		struct manifest_pairs query;
+	} verify;
 };
 
 enum limit_scope_kind { SCOPE_PARTNER, SCOPE_INTEGRATION, SCOPE_EGRESS, SCOPE_ENDPOINTS };
@@ -180,6 +186,14 @@ struct manifest_column {
 	const struct zone *tz; /* for times without a zone; NULL: UTC */
 };
 
+/* Many items by their ids in one call. */
+struct manifest_batch {
+	const char *get; /* NULL: the partner cannot */
+	struct manifest_pairs query;
+	const char *join; /* between the ids: "," */
+	int max;          /* ids a call: 50 */
+};
+
 struct manifest_collection {
 	const char *name;
 	const char *get;   /* path template; NULL: embedded, or post */
@@ -196,13 +210,18 @@ struct manifest_collection {
 	const char *each;         /* parent collection, or NULL: one call per parent */
 	const char *embedded;     /* path inside the parent's item, with each; or NULL */
 	const char *when_changed; /* the parent's column, or NULL */
-	int lane;                 /* enum lane of its jobs */
+	const char *
+		upcoming; /* the parent's column of time or date, or NULL: called only for what is not over */
+	struct manifest_batch batch;
+	int lane; /* enum lane of its jobs */
 	enum row_table table;
 	uint64_t columns; /* the set of rows.h */
 	const struct manifest_column *map;
 	int n_map;
 	const char *const *extra;
 	int n_extra; /* top-level keys kept raw; "*" keeps the whole item */
+	const char *const *personal;
+	int n_personal; /* paths inside an item of what is told of people: not in cassettes */
 	const char *belongs_collection,
 		*belongs_id;           /* resource_external_id comes from this path; or parent */
 	struct manifest_paging paging; /* own, or the manifest's */
@@ -220,6 +239,11 @@ struct manifest_breaker {
 	const char *probe; /* path of a cheap GET, or NULL: the next call */
 	const struct manifest_group *groups;
 	int n_groups;
+};
+
+/* Which functions the C of the folder has (drivers/hooks.h). */
+struct manifest_hooks {
+	bool decode_body, sign_request, login, next_page, adapt_item, verify_webhook, plan_action;
 };
 
 enum setting_type { SETTING_TEXT, SETTING_INT, SETTING_NUMBER, SETTING_BOOL, SETTING_URL };
@@ -277,9 +301,9 @@ struct manifest {
 	int n_lookups;
 	bool critical; /* false: a failure degrades to what is cached */
 	struct manifest_breaker breaker;
+	struct manifest_hooks hooks;
 	struct manifest_adapter *adapters;
 	int n_adapters;
-	bool decode_body; /* hooks.decode_body: the C of the folder turns bodies into JSON */
 	struct manifest_webhooks webhooks;
 	const struct manifest_action *actions;
 	int n_actions;
