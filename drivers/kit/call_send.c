@@ -223,7 +223,7 @@ static void mend_charset(const struct caller *c, const struct exchange *x, struc
 	struct buf *body = &r->http.body, mended = BUF_INIT;
 	const char *how;
 
-	if (m->format == FORMAT_XML || m->decode_body || !body->len ||
+	if (m->format == FORMAT_XML || m->hooks.decode_body || !body->len ||
 	    !charset_mend(http_response_header(&r->http, "content-type"), body->data, body->len,
 			  &mended, &how))
 		return;
