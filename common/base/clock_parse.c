@@ -126,6 +126,27 @@ static bool time_of_day(struct cursor *c, struct fields *f)
 	return true;
 }
 
+/* Those of RFC 2822; other names mean different zones to different people. */
+static bool named_zone(struct cursor *c, struct fields *f)
+{
+	static const struct {
+		const char *name;
+		int hours;
+	} zones[] = { { "UTC", 0 },  { "GMT", 0 },  { "UT", 0 },   { "EST", -5 },
+		      { "EDT", -4 }, { "CST", -6 }, { "CDT", -5 }, { "MST", -7 },
+		      { "MDT", -6 }, { "PST", -8 }, { "PDT", -7 } };
+	size_t n = (size_t)(c->end - c->p);
+
+	for (size_t i = 0; i < sizeof(zones) / sizeof(zones[0]); i++) {
+		if (n != strlen(zones[i].name) || strncasecmp(c->p, zones[i].name, n) != 0)
+			continue;
+		c->p = c->end;
+		f->zone_minutes = zones[i].hours * 60;
+		return true;
+	}
+	return false;
+}
+
 /* Z, UTC, GMT, +02, +0200, +02:00; nothing is UTC. */
 static bool zone(struct cursor *c, struct fields *f)
 {
@@ -136,10 +157,8 @@ static bool zone(struct cursor *c, struct fields *f)
 		return true;
 	if (c->end - c->p == 1)
 		return (*c->p++ | 32) == 'z';
-	if (c->end - c->p == 3 && (!strncasecmp(c->p, "UTC", 3) || !strncasecmp(c->p, "GMT", 3))) {
-		c->p += 3;
+	if (named_zone(c, f))
 		return true;
-	}
 	sign = *c->p == '-' ? -1 : *c->p == '+' ? 1 : 0;
 	c->p++;
 	if (!sign || !number(c, 2, &hours))
@@ -176,13 +195,13 @@ static int full_year(int year)
 	return full > now + 50 ? full - 100 : full;
 }
 
-/* Sun, 06 Nov 1994 08:49:37 GMT, and Sunday, 06-Nov-94 08:49:37 GMT */
+/* Sun, 06 Nov 1994 08:49:37 GMT, and Sunday, 06-Nov-94 08:49:37 GMT; in mail (RFC 2822) the day of the week may be missing. */
 static bool http_date(struct cursor c, struct fields *f)
 {
 	char separator;
 	const char *start;
 
-	if (!weekday(&c) || !take(&c, ','))
+	if (c.p < c.end && !is_digit(*c.p) && (!weekday(&c) || !take(&c, ',')))
 		return false;
 	spaces(&c);
 	if (!number(&c, 2, &f->day) && !number(&c, 1, &f->day))

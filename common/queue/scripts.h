@@ -31,6 +31,7 @@ extern struct redis_script lua_reseal;
 extern struct redis_script lua_role;
 extern struct redis_script lua_row;
 extern struct redis_script lua_run;
+extern struct redis_script lua_seed;
 extern struct redis_script lua_settle;
 extern struct redis_script lua_shelve;
 extern struct redis_script lua_spawn;

@@ -49,3 +49,19 @@ int alert_resolve(struct pg *p, const char *kind, const char *scope, struct err 
 		     " scope = $2 AND state = 'open'",
 		     &params, NULL, err);
 }
+
+int alert_each_open(struct pg *p, const char *kind, alert_fn fn, void *arg, struct err *err)
+{
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc;
+
+	pg_params_init(&params);
+	pg_text(&params, kind);
+	rc = query(p, "SELECT scope FROM alerts WHERE kind = $1 AND state = 'open' ORDER BY scope",
+		   &params, &res, err);
+	for (int i = 0; rc == 0 && i < PQntuples(res); i++)
+		fn(PQgetvalue(res, i, 0), arg);
+	PQclear(res);
+	return rc;
+}

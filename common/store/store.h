@@ -108,6 +108,16 @@ int partner_bump_generation(struct pg *p, const char *partner, int64_t *generati
 int partner_set_paused(struct pg *p, const char *partner, bool paused, const char *reason,
 		       struct err *err) __attribute__((warn_unused_result));
 
+/* ---- calls.c ---- */
+struct calls_known {
+	int64_t integration, window_ms, calls;
+};
+/* What runs of the partner's integrations that went on within each window have called, at least one, by integration; the caller's
+ * (free). */
+int calls_lately(struct pg *p, const char *partner, const int64_t *windows_ms, int n,
+		 struct calls_known **out, int *n_out, struct err *err)
+	__attribute__((warn_unused_result));
+
 /* ---- override.c: limits set by hand; whoever changes them mirrors them ---- */
 struct limit_override {
 	const char *partner, *scope; /* scope: in the command's words */
@@ -266,6 +276,10 @@ int alert_resolve(struct pg *p, const char *kind, const char *scope, struct err 
 	__attribute__((warn_unused_result));
 /* All open ones of a kind but those of these scopes (an array of text, which is taken). */
 int alert_resolve_others(struct pg *p, const char *kind, struct pg_array *scopes, struct err *err)
+	__attribute__((warn_unused_result));
+
+typedef void (*alert_fn)(const char *scope, void *arg);
+int alert_each_open(struct pg *p, const char *kind, alert_fn fn, void *arg, struct err *err)
 	__attribute__((warn_unused_result));
 
 /* ---- catchup.c: imports that were left out while a partner could not be called ---- */

@@ -185,7 +185,7 @@ static const char *asked_value(const char *name, void *arg)
 	if (strncmp(name, "cred.", 5) == 0)
 		return credential_field(k->credential, name + 5);
 	if (strncmp(name, "cfg.", 4) == 0)
-		return setting_text(k->c->integration, name + 4, &k->keep);
+		return cfg_text(k->c->driver->manifest, k->c->integration, name + 4, &k->keep);
 	return NULL;
 }
 

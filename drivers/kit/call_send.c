@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "drivers/kit/auth_sign.h"
+#include "drivers/kit/charset.h"
 #include "drivers/kit/classify.h"
 #include "drivers/kit/decode.h"
 #include "drivers/kit/tape.h"
@@ -215,6 +216,29 @@ static size_t decode_max(int64_t left)
 	return left < 1 ? 1 : left < DOOR_BODY_MAX_BYTES ? (size_t)left : DOOR_BODY_MAX_BYTES;
 }
 
+/* XML says its own charset, and C of a driver reads what it knows. */
+static void mend_charset(const struct caller *c, const struct exchange *x, struct call_result *r)
+{
+	const struct manifest *m = c->driver->manifest;
+	struct buf *body = &r->http.body, mended = BUF_INIT;
+	const char *how;
+
+	if (m->format == FORMAT_XML || m->hooks.decode_body || !body->len ||
+	    !charset_mend(http_response_header(&r->http, "content-type"), body->data, body->len,
+			  &mended, &how))
+		return;
+	log_event(LOG_WARN, "charset_mended", LS("endpoint", x->spec->endpoint), LS("how", how),
+		  LI("from_byte", (int64_t)utf8_valid_prefix(body->data, body->len)));
+	if (mended.len > body->len && !budget_take(r->memory, (int64_t)(mended.len - body->len))) {
+		buf_clear(&mended); /* as it is it is refused as no UTF-8 */
+		return;
+	}
+	if (mended.len > body->len)
+		r->body_bytes += (uint32_t)(mended.len - body->len);
+	buf_clear(body);
+	*body = mended;
+}
+
 /* NULL and a text where there is a body that is not what it should be. */
 static cJSON *parse(const struct caller *c, const struct exchange *x, struct call_result *r,
 		    struct err *why)
@@ -298,6 +322,7 @@ void exchange_read(struct caller *c, const struct exchange *x, struct call_resul
 {
 	struct err unread = { 0 };
 
+	mend_charset(c, x, r);
 	r->json = parse(c, x, r, &unread);
 	if (r->memory && r->http.failure && !strcmp(r->http.failure, "too_large"))
 		over_body(r, x, &unread);

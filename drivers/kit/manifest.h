@@ -186,6 +186,14 @@ struct manifest_column {
 	const struct zone *tz; /* for times without a zone; NULL: UTC */
 };
 
+/* Many items by their ids in one call. */
+struct manifest_batch {
+	const char *get; /* NULL: the partner cannot */
+	struct manifest_pairs query;
+	const char *join; /* between the ids: "," */
+	int max;          /* ids a call: 50 */
+};
+
 struct manifest_collection {
 	const char *name;
 	const char *get;   /* path template; NULL: embedded, or post */
@@ -202,7 +210,10 @@ struct manifest_collection {
 	const char *each;         /* parent collection, or NULL: one call per parent */
 	const char *embedded;     /* path inside the parent's item, with each; or NULL */
 	const char *when_changed; /* the parent's column, or NULL */
-	int lane;                 /* enum lane of its jobs */
+	const char *
+		upcoming; /* the parent's column of time or date, or NULL: called only for what is not over */
+	struct manifest_batch batch;
+	int lane; /* enum lane of its jobs */
 	enum row_table table;
 	uint64_t columns; /* the set of rows.h */
 	const struct manifest_column *map;

@@ -53,6 +53,25 @@ static bool family_ends(const struct manifest *m, const struct manifest_collecti
 	return true;
 }
 
+/* A column of time or of date: what else there is can't be over. */
+static void check_upcoming(struct manifest_reader *r, const struct manifest_collection *c,
+			   const struct manifest_collection *parent, const char *path)
+{
+	const char *at = sub(r, path, "upcoming");
+	int n, k = c->upcoming ? row_column_find(parent->table, c->upcoming) : -1;
+	const struct row_column *columns = row_columns(parent->table, &n);
+	bool found = k >= 0 && is_mapped(parent, c->upcoming) &&
+		     (columns[k].type == ROW_TIME || columns[k].type == ROW_DATE);
+
+	if (!c->upcoming)
+		return;
+	if (c->embedded)
+		reader_problem_at(r, at, "means nothing with \"embedded\": it costs no call");
+	if (!found)
+		reader_problem_at(r, at, "\"%s\" is no mapped column of time or date of \"%s\"",
+				  c->upcoming, parent->name);
+}
+
 static void check_each(struct manifest_reader *r, const struct manifest_collection *c,
 		       const char *path)
 {
@@ -66,6 +85,9 @@ static void check_each(struct manifest_reader *r, const struct manifest_collecti
 		if (c->when_changed)
 			reader_problem_at(r, sub(r, path, "when_changed"),
 					  "needs \"each\", whose column it is");
+		if (c->upcoming)
+			reader_problem_at(r, sub(r, path, "upcoming"),
+					  "needs \"each\", whose column it is");
 		return;
 	}
 	parent = named(r, path, "each", c->each);
@@ -74,6 +96,7 @@ static void check_each(struct manifest_reader *r, const struct manifest_collecti
 	if (!family_ends(&r->owner->m, c))
 		reader_problem_at(r, sub(r, path, "each"),
 				  "comes round to itself, or is over %d deep", FAMILY_MAX);
+	check_upcoming(r, c, parent, path);
 	if (!c->when_changed || is_mapped(parent, c->when_changed))
 		return;
 	names = arena_alloc(r->arena, sizeof(*names) * (size_t)(parent->n_map + 1));

@@ -73,9 +73,21 @@ static const struct key_table incremental_table = { TABLE(incremental_keys),
 						    .present = incremental_present,
 						    .finish = incremental_finish };
 
+static const struct manifest_key batch_keys[] = {
+	{ "get", KEY_TEXT, AT(batch.get), .flags = KEY_REQUIRED },
+	{ "query", KEY_PAIRS, AT(batch.query) },
+	{ "join", KEY_TEXT, AT(batch.join), .fallback = "\",\"" },
+	{ "max", KEY_INT, AT(batch.max), .fallback = "50", .min = 1, .max = 1000 },
+};
+static bool batch_present(const void *base)
+{
+	return ((const struct manifest_collection *)base)->batch.get != NULL;
+}
+static const struct key_table batch_table = { TABLE(batch_keys), .present = batch_present };
+
 static const struct manifest_key detail_keys[] = {
 	{ "get", KEY_TEXT, AT(detail), .flags = KEY_REQUIRED },
-	LATER("batch"),
+	{ "batch", KEY_OBJECT, .of = &batch_table },
 	LATER("query"),
 	LATER("records"),
 };
@@ -111,6 +123,7 @@ static const struct manifest_key collection_keys[] = {
 	{ "each", KEY_TEXT, AT(each) },
 	{ "embedded", KEY_PATH, AT(embedded) },
 	{ "when_changed", KEY_TEXT, AT(when_changed) },
+	{ "upcoming", KEY_TEXT, AT(upcoming) },
 	LATER("parallel"),
 	{ "group", KEY_TEXT, AT(group) },
 	{ "lane", KEY_WORD, AT(lane), .fallback = "\"normal\"", .words = lane_words },

@@ -292,6 +292,23 @@ static void check_ack(struct manifest_reader *r, const struct manifest_paging *p
 	check_json(r, t, p->ack.json);
 }
 
+static void check_batch(struct manifest_reader *r, const struct manifest_batch *b, const char *path)
+{
+	struct template_place t = { .path = arena_printf(r->arena, "%s.detail.batch", path),
+				    .allowed = IN_CFG | IN_IDS };
+	unsigned seen = check_template(r, &t, b->get);
+	const char *at = t.path;
+
+	if (!b->get)
+		return;
+	if (b->get[0] != '/')
+		reader_problem_at(r, at, "a path begins with /");
+	t.path = arena_printf(r->arena, "%s.query", at);
+	seen |= check_pairs(r, t, &b->query);
+	if (!(seen & IN_IDS))
+		reader_problem_at(r, at, "needs {ids}");
+}
+
 static void check_collection(struct manifest_reader *r, const struct manifest_collection *c)
 {
 	const char *path = arena_printf(r->arena, "collections.%s", c->name);
@@ -313,6 +330,7 @@ static void check_collection(struct manifest_reader *r, const struct manifest_co
 	t.path = arena_printf(r->arena, "%s.json", path);
 	seen |= check_json(r, t, c->json);
 	check_ack(r, &c->paging, path);
+	check_batch(r, &c->batch, path);
 	if (c->each && (c->get || c->post) && !(seen & IN_PARENT))
 		reader_problem_at(
 			r, path,

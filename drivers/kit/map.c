@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/base/crypto.h"
+#include "drivers/kit/charset.h"
 #include "drivers/kit/map_find.h"
 #include "drivers/kit/map_value.h"
 
@@ -27,7 +28,7 @@ struct mapping {
 /* Columns that mean something here, by table: found once, not for each item.  -1: the table has none. */
 struct known {
 	bool found;
-	int at[2], on[2], capacity, parent, extra;
+	int at[2], on[2], capacity, lat, lng, parent, extra;
 };
 
 static const struct known *known_of(enum row_table t)
@@ -42,6 +43,8 @@ static const struct known *known_of(enum row_table t)
 		.at = { row_column_find(t, "starts_at"), row_column_find(t, "ends_at") },
 		.on = { row_column_find(t, "starts_on"), row_column_find(t, "ends_on") },
 		.capacity = row_column_find(t, "capacity"),
+		.lat = row_column_find(t, "lat"),
+		.lng = row_column_find(t, "lng"),
 		.parent = row_column_find(t, "resource_external_id"),
 		.extra = row_column_find(t, "extra")
 	};
@@ -108,8 +111,14 @@ static const cJSON *enum_word(struct mapping *x, const struct manifest_column *c
 
 	if (json_scalar_text(v, &text))
 		word = cJSON_GetObjectItemCaseSensitive(c->enums, buf_str(&text));
+	if (!word) {
+		word = cJSON_GetObjectItemCaseSensitive(c->enums, "*");
+		if (word && x->m->unknown)
+			x->m->unknown(c->name, text.len ? text.data : "a list or an object",
+				      x->m->unknown_arg);
+	}
 	buf_clear(&text);
-	return word ? word : cJSON_GetObjectItemCaseSensitive(c->enums, "*");
+	return word;
 }
 
 /* Two letters in capitals are a country; else it is kept in extra as it came. */
@@ -241,6 +250,8 @@ static int map_id(struct mapping *x)
 				 !v                ? "missing"
 				 : cJSON_IsNull(v) ? "null"
 						   : "\"\"");
+	if (strstr(id, CHARSET_BROKEN))
+		return set_aside(x, "id", "%s has broken characters in it: \"%.60s\"", c->id, id);
 	if (strlen(id) > ID_MAX_BYTES)
 		return set_aside(x, "id", "%s is %zu bytes long, at most %d are taken", c->id,
 				 strlen(id), ID_MAX_BYTES);
@@ -352,6 +363,15 @@ static int check_order(struct mapping *x, const int columns[2], const char *from
 	return a && b && b->v.i < a->v.i ? set_aside(x, to, "before %s", from) : 0;
 }
 
+static int check_range(struct mapping *x, int column, const char *name, double most)
+{
+	const struct row_value *v = value_of(x, column);
+
+	return v && !(v->v.d >= -most && v->v.d <= most)
+		       ? set_aside(x, name, "%g is not within -%g and %g", v->v.d, most, most)
+		       : 0;
+}
+
 static int check_domain(struct mapping *x)
 {
 	const struct known *k = known_of(x->m->collection->table);
@@ -362,6 +382,10 @@ static int check_domain(struct mapping *x)
 		rc = check_order(x, k->on, "starts_on", "ends_on");
 	if (rc == 0 && capacity && capacity->v.i < 0)
 		rc = set_aside(x, "capacity", "negative");
+	if (rc == 0)
+		rc = check_range(x, k->lat, "lat", 90);
+	if (rc == 0)
+		rc = check_range(x, k->lng, "lng", 180);
 	return rc;
 }
 

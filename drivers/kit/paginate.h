@@ -52,5 +52,9 @@ cJSON *pager_state(
 /* One item by its id through `detail`. Waits. *item is the caller's page (page.records[0]). -ENOENT: the partner says 404. */
 int fetch_item(struct caller *c, const struct manifest_collection *coll, const char *external_id,
 	       struct page *out, struct err *err) __attribute__((warn_unused_result));
+/* Up to detail.batch.max items by their ids, in one call. Waits.  *out: those that the partner gave, in its order; as
+ * pager_next. */
+int fetch_items(struct caller *c, const struct manifest_collection *coll, const char *const *ids,
+		int n, struct page *out, struct err *err) __attribute__((warn_unused_result));
 
 #endif

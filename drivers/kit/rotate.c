@@ -26,7 +26,7 @@ const char *rotation_name(enum rotation r)
 /* ---- the cheap call ---- */
 
 struct names {
-	const struct integration *i;
+	const struct caller *c;
 	struct buf keep;
 };
 
@@ -35,13 +35,15 @@ static const char *setting(const char *name, void *arg)
 	struct names *n = arg;
 
 	buf_reset(&n->keep);
-	return strncmp(name, "cfg.", 4) == 0 ? setting_text(n->i, name + 4, &n->keep) : NULL;
+	return strncmp(name, "cfg.", 4) == 0
+		       ? cfg_text(n->c->driver->manifest, n->c->integration, name + 4, &n->keep)
+		       : NULL;
 }
 
 static int call_verify(struct caller *c, const struct manifest_proof *v, struct err *err)
 {
 	struct manifest_pair query[QUERY_MAX];
-	struct names names = { c->integration, BUF_INIT };
+	struct names names = { c, BUF_INIT };
 	struct buf path = BUF_INIT, values[QUERY_MAX] = { BUF_INIT };
 	struct call_spec spec = {
 		.endpoint = v->get, .method = "GET", .query = query, .repeatable = true

@@ -212,6 +212,36 @@ int settings_read(const struct cli *c, const struct manifest *m, cJSON *settings
 	return rc;
 }
 
+static void see_home(const struct integration *i, void *arg)
+{
+	int64_t *id = arg;
+
+	if (!i->company_id && !*id)
+		*id = i->id;
+}
+
+/* Lookups that name no integration mean the one of no company: there is no telling two apart. */
+static int check_home(struct cli *c, const struct manifest *m)
+{
+	struct err err = { 0 };
+	int64_t id = 0;
+	int rc;
+
+	if (company || !m->n_lookups)
+		return 0;
+	rc = cli_pg(c);
+	if (rc)
+		return rc;
+	rc = integration_each(c->pg, 0, partner, NULL, see_home, &id, &err);
+	if (rc < 0)
+		return cli_error(c, rc, &err, "integration add");
+	if (id)
+		return cli_fail(c, EXIT_FAILED,
+				"integration add: %s has integration %lld of no company already",
+				partner, (long long)id);
+	return 0;
+}
+
 static int add(struct cli *c, const struct secret *credentials, const cJSON *settings)
 {
 	struct integration_new n = { .company = company,
@@ -262,6 +292,8 @@ int cmd_integration_add(struct cli *c)
 		rc = check_adapter(c, d, settings);
 	if (rc == 0)
 		rc = credentials_read(c, d->manifest, credentials_file, &credentials);
+	if (rc == 0)
+		rc = check_home(c, d->manifest);
 	if (rc == 0)
 		rc = add(c, &credentials, settings);
 	secret_clear(&credentials);

@@ -298,7 +298,6 @@ static void refusals(void **state)
 
 /* Every word of the format that is not run is known by name. */
 static const char *const later[][2] = {
-
 	{ ", \"checks\": {}", "\"checks\" is not supported yet" },
 };
 
@@ -309,7 +308,10 @@ static const char *const later_in_collection[][2] = {
 	{ "\"deletes\": \"full_scan\"", "\"full_scan\" is not supported yet" },
 	{ "\"deletes\": \"scan_of_parent\"", "\"scan_of_parent\" is not supported yet" },
 	{ "\"deletes\": \"webhook\"", "\"webhook\" is not supported yet" },
-	{ "\"detail\": {\"batch\": {}}", "\"batch\" is not supported yet" },
+	{ "\"detail\": {\"get\": \"/a/{id}\", \"batch\": {}}", "detail.batch.get: missing" },
+	{ "\"detail\": {\"get\": \"/a/{id}\", \"batch\": {\"get\": \"/a\"}}",
+	  "detail.batch: needs {ids}" },
+	{ "\"upcoming\": \"name\"", "upcoming: needs \"each\"" },
 };
 
 static void not_supported_yet(void **state)

@@ -627,6 +627,39 @@ static void body_queue_one(void)
 	OK(strcmp(partner.arrivals[2].body, "{\"ref\":\"thing 1!\"}") == 0);
 }
 
+/* ---- many by their ids ---- */
+
+static void answer_ids(struct httpd_request *q, int number)
+{
+	struct buf out = BUF_INIT;
+
+	append_page(&out, 3, 2);
+	answer_with(q, &out);
+}
+
+static void body_batch(void)
+{
+	static const char *const ids[] = { "3", "a&b", "4" };
+	struct err err = { 0 };
+	struct page page;
+	struct bench b;
+
+	partner.answer = answer_ids;
+	partner.n = 0;
+	items = 10;
+	bench_open(
+		&b, "",
+		THINGS("\"get\":\"/things\",\"detail\":{\"get\":\"/things/{id}\",\"batch\":{\"get\":"
+		       "\"/things\",\"query\":{\"ids\":\"[{ids}]\",\"full\":\"1\"},\"join\":\"; \"}}"),
+		NULL, 5, 5000);
+	OK(b.manifest->collections[0].batch.max == 50);
+	OK(fetch_items(&b.caller, &b.manifest->collections[0], ids, 3, &page, &err) == 0);
+	OK(page.n == 2 && page.last && page.observed_us > 0);
+	OK(strcmp(partner.arrivals[0].query, "ids=%5B3%3B%20a%26b%3B%204%5D&full=1") == 0);
+	page_clear(&page);
+	bench_close(&b);
+}
+
 /* ---- cursors that live for a while ---- */
 
 static int64_t lives_ms;
@@ -735,6 +768,7 @@ TEST(form)
 TEST(in_path)
 TEST(queue)
 TEST(queue_one)
+TEST(batch)
 TEST(expired)
 TEST(restarts_end)
 
@@ -763,7 +797,7 @@ int main(void)
 		ON_LOOP(link),     ON_LOOP(keyset),          ON_LOOP(keyset_astray),
 		ON_LOOP(overlap),  ON_LOOP(in_body),         ON_LOOP(form),
 		ON_LOOP(in_path),  ON_LOOP(queue),           ON_LOOP(queue_one),
-		ON_LOOP(expired),  ON_LOOP(restarts_end),
+		ON_LOOP(batch),    ON_LOOP(expired),         ON_LOOP(restarts_end),
 	};
 
 	return cmocka_run_group_tests(tests, setup, partner_teardown);

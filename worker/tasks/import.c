@@ -11,6 +11,7 @@
 #include "worker/fresh.h"
 #include "worker/memory.h"
 #include "worker/outcome.h"
+#include "worker/tasks/schema.h"
 
 #define PROGRESS_MS 1000
 #define TOUCH_MS 5000 /* integrations.last_success: at most so often a process */
@@ -60,7 +61,7 @@ static int write_run(struct import *im, const char *state, const char *note)
 	return sink_run(im->a->worker->sink, &im->run, attempt_deadline_ms(im->a), &im->a->err);
 }
 
-static int begin(struct import *im, struct attempt *a)
+int import_begin(struct import *im, struct attempt *a)
 {
 	int rc = task_mode(a, &im->mode);
 
@@ -120,7 +121,7 @@ static void tell_failure(struct import *im)
 	a->err = first;
 }
 
-static int end(struct import *im, int rc)
+int import_end(struct import *im, int rc)
 {
 	if (rc == 0 && !im->yielded && !im->incomplete)
 		rc = touch_success(im->a);
@@ -179,7 +180,7 @@ static int after_page(struct import *im, struct pager *pg, const struct page *p)
 }
 
 /* The exchange that failed goes into the dead letter, if it comes to one. */
-static void keep_exchange(struct attempt *a, struct page *p)
+void import_keep_exchange(struct attempt *a, struct page *p)
 {
 	buf_clear(&a->exchange);
 	a->exchange = p->exchange;
@@ -227,7 +228,7 @@ static int confirm(struct import *im, struct pager *pg, struct page *page)
 
 	rc = pager_ack(pg, page, &im->a->err);
 	if (rc < 0)
-		keep_exchange(im->a, page);
+		import_keep_exchange(im->a, page);
 	return rc;
 }
 
@@ -262,8 +263,10 @@ static int walk(struct import *im, struct pager *pg, const char *parent_id)
 	}
 	if (rc < 0 && !parent_id)
 		import_reset(im, &rc);
-	keep_exchange(im->a, &page);
+	import_keep_exchange(im->a, &page);
 	page_clear(&page);
+	if (rc < 0)
+		schema_broken(im);
 	return rc;
 }
 
@@ -472,11 +475,11 @@ static int import_table(struct attempt *a, enum row_table t)
 		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "no such operation",
 			       "partner %s has no collection of %s: its manifest declares none",
 			       a->partner, row_table_name(t));
-	rc = begin(&im, a);
+	rc = import_begin(&im, a);
 	if (rc < 0)
 		return rc;
 	rc = parents ? by_parents(&im, t, parents) : scan_table(&im, t);
-	return end(&im, rc);
+	return import_end(&im, rc);
 }
 
 /* ---- the tasks ---- */
@@ -518,53 +521,4 @@ int task_import_transactions(struct attempt *a)
 int task_import_media(struct attempt *a)
 {
 	return import_table(a, ROW_MEDIA);
-}
-
-/* ---- one item ---- */
-static const struct manifest_collection *collection_of_item(struct attempt *a)
-{
-	const struct manifest *m = a->driver->manifest;
-	const char *name = json_str(a->job.args, "collection");
-
-	if (name)
-		return manifest_collection(m, name);
-	for (int i = 0; i < m->n_collections; i++)
-		if (m->collections[i].table == ROW_RESOURCES && m->collections[i].detail)
-			return &m->collections[i];
-	return NULL;
-}
-
-int task_import_resource(struct attempt *a)
-{
-	const char *id = a->job.args ? json_str(a->job.args, "external_id") : NULL;
-	struct import im = { 0 };
-	struct page page = { 0 };
-	int rc;
-
-	if (!id || !*id)
-		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "args.external_id",
-			       "import_resource needs args.external_id: the partner's id, as text");
-	im.collection = collection_of_item(a);
-	if (!im.collection || !im.collection->detail)
-		return err_set(
-			&a->err, -EINVAL, ERR_BAD_JOB, "args.collection",
-			"partner %s has no collection with \"detail\" to fetch one item from",
-			a->partner);
-	rc = begin(&im, a);
-	if (rc < 0)
-		return rc;
-	rc = fetch_item(&a->caller, im.collection, id, &page, &a->err);
-	if (rc == -ENOENT && a->err.action != ACT_NONE)
-		rc = -EREMOTEIO; /* the manifest says what follows */
-	if (rc == -ENOENT)
-		rc = err_set(&a->err, -EINVAL, ERR_CLIENT, "404",
-			     "%s: the partner does not know item %.80s", im.collection->name, id);
-	if (rc == 0)
-		rc = import_page(&im, &page, NULL);
-	if (rc < 0)
-		keep_exchange(a, &page);
-	if (rc == -EREMOTEIO)
-		rc = import_item_refused(&im, id, rc);
-	page_clear(&page);
-	return end(&im, rc);
 }

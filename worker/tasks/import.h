@@ -32,8 +32,15 @@ struct import {
 	bool redo;            /* this page may be stored already, and what hangs on it not queued */
 	bool yielded;         /* the soft limit: the job goes on in another attempt */
 	bool incomplete;
-	bool resumed; /* it began in an earlier attempt */
+	bool resumed;                 /* it began in an earlier attempt */
+	struct schema_faults *faults; /* of the page that is mapped now; NULL: none (schema.h) */
 };
+
+/* An import's beginning and end: its run, what is told of it.  Wait. */
+int import_begin(struct import *im, struct attempt *a) __attribute__((warn_unused_result));
+int import_end(struct import *im, int rc) __attribute__((warn_unused_result));
+/* The exchange that failed goes into the dead letter, if it comes to one. */
+void import_keep_exchange(struct attempt *a, struct page *p);
 
 /* page.c: stores the items of one page (records, or one fetched item), with what is embedded in
  * them, and queues what hangs on them.  Waits.  parent_id NULL: a top-level collection. */

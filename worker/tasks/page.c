@@ -5,12 +5,16 @@
 #include <string.h>
 
 #include "common/base/crypto.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
 #include "worker/room.h"
 #include "worker/runs.h"
 #include "worker/tasks/import.h"
+#include "worker/tasks/schema.h"
 
+#define UNKNOWN_NAMED_MAX 100
+#define DAY_US (86400 * INT64_C(1000000))
 #define PARENTS_A_JOB 50 /* fan-out: parents a child job takes */
 
 struct rows {
@@ -98,6 +102,24 @@ static int reject(struct import *im, const struct manifest_collection *c, const 
 	return rc;
 }
 
+/* Values that came later than the manifest are counted; the first few of a process are named. */
+static void count_unknown(const char *column, const char *value, void *arg)
+{
+	static int named;
+	struct import *im = arg;
+
+	metric_add(metrics_counter("integration_enum_other_total",
+				   "Values that only the catch-all of an enum took.", "partner",
+				   im->a->partner, "collection", im->collection->name, "column",
+				   column, NULL),
+		   1);
+	if (named < UNKNOWN_NAMED_MAX) {
+		named++;
+		log_event(LOG_INFO, "enum_other", LS("collection", im->collection->name),
+			  LS("column", column), LS("value", value));
+	}
+}
+
 static int map_one(struct import *im, struct rows *r, const struct page *p, const cJSON *item,
 		   const char *parent_id, int index, struct arena *arena)
 {
@@ -108,7 +130,9 @@ static int map_one(struct import *im, struct rows *r, const struct page *p, cons
 				 .parent_id = parent_id,
 				 .index = index,
 				 .arena = arena,
-				 .hooks = im->a->driver->hooks };
+				 .hooks = im->a->driver->hooks,
+				 .unknown = count_unknown,
+				 .unknown_arg = im };
 	struct err err = { 0 };
 	struct buf id = BUF_INIT;
 	int rc = r->n == r->cap ? rows_grow(im, r, p, r->cap) : 0;
@@ -124,6 +148,8 @@ static int map_one(struct import *im, struct rows *r, const struct page *p, cons
 	if (idv)
 		json_scalar_text(idv, &id);
 	struct fault f = { item, id.len ? id.data : NULL, parent_id, err.where, err.text };
+	if (r->c == im->collection)
+		schema_note(im, arena, f.field, f.id, f.reason);
 	rc = reject(im, r->c, &f, p->number);
 	buf_clear(&id);
 	return rc;
@@ -291,10 +317,29 @@ static int push_parents(struct import *im, const struct manifest_collection *c, 
 	return rc;
 }
 
-/* An attempt that died between the rows and this left a page that looks unchanged now, or stale, and nothing queued. */
-static bool is_due(const struct import *im, const struct manifest_collection *c, enum row_outcome o)
+/* What is over is not asked for again; of what nobody knows when it ends, it is. */
+static bool is_over(const struct import *im, const struct manifest_collection *c,
+		    const struct rows *parents, int i)
 {
-	if (o == ROW_FAILED)
+	int64_t now = redis_now_us(im->a->worker->redis);
+	const struct row_value *v;
+	int column = c->upcoming ? row_column_find(parents->c->table, c->upcoming) : -1, n;
+
+	if (column < 0)
+		return false;
+	v = &parents->v[i].values[column];
+	if (row_columns(parents->c->table, &n)[column].type == ROW_DATE)
+		return v->set && v->v.i < now / DAY_US - 1; /* it is still that day somewhere */
+	return v->set && v->v.i < now;
+}
+
+/* An attempt that died between the rows and this left a page that looks unchanged now, or stale, and nothing queued. */
+static bool is_due(const struct import *im, const struct manifest_collection *c,
+		   const struct rows *parents, int i)
+{
+	enum row_outcome o = parents->outcomes[i];
+
+	if (o == ROW_FAILED || is_over(im, c, parents, i))
 		return false;
 	if (im->redo)
 		return true;
@@ -309,7 +354,7 @@ static int fan_out(struct import *im, const struct manifest_collection *c,
 	int rc = 0;
 
 	for (int i = 0; rc == 0 && i < parents->n; i++) {
-		if (!is_due(im, c, parents->outcomes[i]))
+		if (!is_due(im, c, parents, i))
 			continue;
 		if (!list)
 			list = cJSON_CreateArray();
@@ -368,6 +413,7 @@ static int page_rows(struct import *im, struct rows *r, const struct page *p, co
 		rc = map_one(im, r, p, p->records[i], parent_id, i, arena);
 	if (rc < 0)
 		return rc;
+	schema_judge(im, p->n);
 	mapped = (int64_t)arena_bytes(arena);
 	if (!budget_take(memory, mapped))
 		return too_much(im, p, mapped);
@@ -382,6 +428,7 @@ int import_page(struct import *im, const struct page *p, const char *parent_id)
 	struct rows r = { .c = im->collection };
 	int rc;
 
+	im->faults = NULL;
 	/* The statement that writes them copies what is text in the rows, which is no more than what came. */
 	if (budget_take(&im->a->memory, p->text_bytes)) {
 		rc = page_rows(im, &r, p, parent_id, arena);
