@@ -102,6 +102,11 @@ int token_fetch(struct auth_store *a, struct caller *c, struct auth_entry *e, st
 int token_store(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
 	__attribute__((warn_unused_result));
 
+int64_t token_lock_ms(const struct caller *c); /* how long one may take, its stores included */
+/* Who asks, as locks and marks name him: "EPOCH:…", the caller's; and whether such a one is known to be dead (waits). */
+char *token_owner(struct auth_store *a);
+bool token_owner_is_dead(struct auth_store *a, const char *owner);
+
 /* auth_mint.c.  Waits.  Asks the partner: counted, sent, read.  0: the token is in *out; 1: another one was found, which is the entry's now. */
 int token_mint(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,
 	       struct err *err) __attribute__((warn_unused_result));

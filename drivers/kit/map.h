@@ -16,10 +16,10 @@ struct map_context {
 		parent_id; /* for each / embedded: the partner's own id of the parent, without id_prefix; else NULL */
 	int index; /* @index: position in the parent or page */
 	struct arena *arena;
-	const struct driver_hooks *hooks; /* adapt_item; NULL: none */
 	/* Told of each value that only an enum's "*" took: one that came later than the manifest.  NULL: nobody. */
 	void (*unknown)(const char *column, const char *value, void *arg);
 	void *unknown_arg;
+	const struct driver_hooks *hooks; /* adapt_item; NULL: none */
 };
 /* 0 | -EINVAL: the item is set aside: err has the field in `where` and the reason in text ("name: required, but null"). */
 int map_item(const struct map_context *m, const cJSON *item, struct row *out, struct err *err)

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -242,7 +243,15 @@ static int check_home(struct cli *c, const struct manifest *m)
 	return 0;
 }
 
-static int add(struct cli *c, const struct secret *credentials, const cJSON *settings)
+/* Nothing can be fetched before somebody has signed in. */
+static bool is_signed_in_to(const struct driver *d)
+{
+	return d->manifest->auth.kind == AUTH_OAUTH2_CODE ||
+	       d->manifest->auth.kind == AUTH_OAUTH2_DEVICE;
+}
+
+static int add(struct cli *c, const struct driver *d, const struct secret *credentials,
+	       const cJSON *settings)
 {
 	struct integration_new n = { .company = company,
 				     .partner = partner,
@@ -262,6 +271,9 @@ static int add(struct cli *c, const struct secret *credentials, const cJSON *set
 		rc = integration_add(c->pg, keys, &n, &id, &err);
 		rc = rc < 0 ? cli_error(c, rc, &err, "integration add")
 			    : out_value(c, "id", cJSON_CreateNumber((double)id));
+		if (rc == 0 && !c->json && is_signed_in_to(d))
+			fprintf(stderr, "Next: longshore integration authorize %lld\n",
+				(long long)id);
 	}
 	keyring_free(keys);
 	return rc;
@@ -295,7 +307,7 @@ int cmd_integration_add(struct cli *c)
 	if (rc == 0)
 		rc = check_home(c, d->manifest);
 	if (rc == 0)
-		rc = add(c, &credentials, settings);
+		rc = add(c, d, &credentials, settings);
 	secret_clear(&credentials);
 	cJSON_Delete(settings);
 	return rc;

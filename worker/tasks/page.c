@@ -130,9 +130,9 @@ static int map_one(struct import *im, struct rows *r, const struct page *p, cons
 				 .parent_id = parent_id,
 				 .index = index,
 				 .arena = arena,
-				 .hooks = im->a->driver->hooks,
 				 .unknown = count_unknown,
-				 .unknown_arg = im };
+				 .unknown_arg = im,
+				 .hooks = im->a->driver->hooks };
 	struct err err = { 0 };
 	struct buf id = BUF_INIT;
 	int rc = r->n == r->cap ? rows_grow(im, r, p, r->cap) : 0;
