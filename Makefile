@@ -51,6 +51,7 @@ LIBS := -lhiredis -lcurl -lcjson -lpq -levent -levent_pthreads -lexpat -lssl -lc
 lua_files := $(sort $(wildcard common/queue/lua/*.lua))
 sql_files := $(sort $(wildcard sql/[0-9]*.sql))
 hook_files := $(foreach d,$(wildcard drivers/*/),$(wildcard $(d)$(notdir $(patsubst %/,%,$(d))).c))
+test_hook_files := $(wildcard tests/drivers/*/*.c)
 lib_src := $(wildcard common/base/*.c common/io/*.c common/queue/*.c common/store/*.c drivers/*.c \
 	drivers/kit/*.c) $(hook_files)
 gen_src := $(patsubst common/queue/lua/%.lua,$(GEN)/lua_%.c,$(lua_files)) $(GEN)/migrations.c \
@@ -76,9 +77,10 @@ benches := $(patsubst tests/bench/%.c,$(B)/bench/%,$(bench_src))
 crash_worker := $(B)/test/crash-worker
 
 all_src := $(lib_src) $(gen_src) $(worker_src) $(scheduler_src) $(cli_src) $(sandbox_src) $(unit_src) \
-	$(fuzz_src) $(bench_src) worker/main.c scheduler/main.c tests/fuzz/driver.c tests/system/crash_tasks.c
+	$(fuzz_src) $(bench_src) worker/main.c scheduler/main.c tests/fuzz/driver.c tests/system/crash_tasks.c \
+	$(test_hook_files) $(GEN)/driver_table_test.c
 
-.PHONY: all deps deps-test run test unit fuzz system torture failpoints cancelled walked lint check bench install clean units
+.PHONY: all deps deps-test run test unit check-drivers fuzz system torture failpoints cancelled walked lint check bench install clean units
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -110,14 +112,17 @@ $(GEN)/migrations.c: $(sql_files) Makefile
 	echo 'const int n_migrations = sizeof(migrations) / sizeof(migrations[0]) - 1;'; } > $@
 
 # Written anew each time, replaced only when a partner's C came or went.
-$(GEN)/driver_table.c: FORCE
-	@mkdir -p $(@D)
-	@{ echo '#include "drivers/driver.h"'; \
-	for f in $(notdir $(basename $(hook_files))); do echo "extern const struct driver_hooks driver_$$f;"; done; \
-	echo 'const struct driver_hooks *const driver_hooks_table[] = {'; \
-	for f in $(notdir $(basename $(hook_files))); do echo "	&driver_$$f,"; done; \
-	echo '	0'; echo '};'; } > $@.new
-	@if cmp -s $@ $@.new; then rm $@.new; else mv $@.new $@; fi
+define driver_table
+@mkdir -p $(@D)
+@{ echo '#include "drivers/driver.h"'; \
+for f in $(notdir $(basename $(1))); do echo "extern const struct driver_hooks driver_$$f;"; done; \
+echo 'const struct driver_hooks *const driver_hooks_table[] = {'; \
+for f in $(notdir $(basename $(1))); do echo "	&driver_$$f,"; done; \
+echo '	0'; echo '};'; } > $@.new
+@if cmp -s $@ $@.new; then rm $@.new; else mv $@.new $@; fi
+endef
+$(GEN)/driver_table.c: FORCE ; $(call driver_table,$(hook_files))
+$(GEN)/driver_table_test.c: FORCE ; $(call driver_table,$(test_hook_files))
 .PHONY: FORCE
 FORCE:
 
@@ -138,6 +143,9 @@ $(BIN)/longshore-sandbox: $(call obj,$(sandbox_src)) $(lib_obj) ; $(link)
 $(B)/unit/test_worker_%: $(B)/obj/tests/unit/test_worker_%.o $(worker_obj) $(lib_obj) ; $(link) -lcmocka
 $(B)/unit/test_scheduler_%: $(B)/obj/tests/unit/test_scheduler_%.o $(scheduler_obj) $(lib_obj) ; $(link) -lcmocka
 $(B)/unit/test_%: $(B)/obj/tests/unit/test_%.o $(lib_obj) ; $(link) -lcmocka
+# The hooks of drivers that only tests have, in a table of their own.
+$(B)/unit/test_hooks: $(call obj,tests/unit/test_hooks.c $(test_hook_files) $(GEN)/driver_table_test.c) \
+	$(filter-out $(call obj,$(GEN)/driver_table.c),$(lib_obj)) ; $(link) -lcmocka
 $(B)/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(call obj,tests/fuzz/driver.c) $(lib_obj) ; $(link)
 $(crash_worker): $(call obj,worker/main.c tests/system/crash_tasks.c) $(worker_obj) $(lib_obj) ; $(link)
 $(B)/bench/bench_%: $(B)/obj/tests/bench/bench_%.o $(worker_obj) $(lib_obj) ; $(link)
@@ -160,6 +168,10 @@ check: lint test
 
 unit: units
 	@tests/run-unit $(B)/unit
+
+# Every driver's manifest, and its cassettes through the very code that runs them: from the folders alone.
+check-drivers: $(BIN)/longshore
+	@$(BIN)/longshore driver check --drivers drivers
 
 fuzz: units
 	@tests/run-fuzz $(B)/fuzz

@@ -108,24 +108,42 @@ static const struct driver_hooks *hooks_of(const char *partner)
 }
 
 /* A hook runs only if manifest and C both say so: one without the other is a mistake of the folder's. */
-static bool hooks_agree(const struct manifest *m, const struct driver_hooks *hooks,
+static bool hook_agrees(const struct manifest *m, const char *name, bool said, bool in_c,
 			struct buf *problems)
 {
-	bool in_c = hooks && hooks->decode_body;
-
-	if (m->decode_body == in_c)
+	if (said == in_c)
 		return true;
 	if (in_c)
-		buf_printf(problems,
-			   "%s:1: hooks.decode_body: missing, though driver_%s in C has it\n",
-			   m->path, m->partner);
+		buf_printf(problems, "%s:1: hooks.%s: missing, though driver_%s in C has it\n",
+			   m->path, name, m->partner);
 	else
 		buf_printf(
 			problems,
-			"%s:1: hooks.decode_body: driver_%s in C, which this program was built with, "
-			"has no decode_body\n",
-			m->path, m->partner);
+			"%s:1: hooks.%s: driver_%s in C, which this program was built with, has no %s\n",
+			m->path, name, m->partner, name);
 	return false;
+}
+
+static bool hooks_agree(const struct manifest *m, const struct driver_hooks *h,
+			struct buf *problems)
+{
+	const struct {
+		const char *name;
+		bool said, in_c;
+	} v[] = {
+		{ "decode_body", m->hooks.decode_body, h && h->decode_body },
+		{ "sign_request", m->hooks.sign_request, h && h->sign_request },
+		{ "login", m->hooks.login, h && h->login },
+		{ "next_page", m->hooks.next_page, h && h->next_page },
+		{ "adapt_item", m->hooks.adapt_item, h && h->adapt_item },
+		{ "verify_webhook", m->hooks.verify_webhook, h && h->verify_webhook },
+		{ "plan_action", m->hooks.plan_action, h && h->plan_action },
+	};
+	bool agree = true;
+
+	for (size_t i = 0; i < ARRAY_LEN(v); i++)
+		agree &= hook_agrees(m, v[i].name, v[i].said, v[i].in_c, problems);
+	return agree;
 }
 
 static const struct driver *adapters_of(const struct driver *d)
@@ -172,6 +190,37 @@ static void load_one(struct driver_set *s, const char *dir, struct buf *problems
 			manifest_free(m);
 	}
 	free(file);
+}
+
+int driver_read(const char *manifest_file, struct driver **out, struct buf *problems)
+{
+	const char *slash = strrchr(manifest_file, '/');
+	struct manifest *m = NULL;
+	struct driver *d;
+	int rc = manifest_load(manifest_file, &m, problems);
+
+	if (rc < 0)
+		return rc;
+	if (!hooks_agree(m, hooks_of(m->partner), problems)) {
+		manifest_free(m);
+		return -EINVAL;
+	}
+	d = mem_new(struct driver);
+	*d = (struct driver){ .manifest = m,
+			      .hooks = hooks_of(m->partner),
+			      .dir = slash ? mem_strndup(manifest_file,
+							 (size_t)(slash - manifest_file))
+					   : mem_strdup(".") };
+	d->adapters = adapters_of(d);
+	*out = d;
+	return 0;
+}
+
+void driver_free(struct driver *d)
+{
+	if (d)
+		driver_clear(d);
+	free(d);
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)

@@ -2,19 +2,14 @@
  * it.  Manifests are read from every --drivers directory at start (the earlier directory wins); the table of C hooks is
  * made by the Makefile from the folders that have a <partner>.c.
  *
- * Hooks are pure functions: no socket, no sleep.  A hook that needs a call returns a request and is called again. */
+ * hooks.h has what C may do. */
 #ifndef DRIVERS_DRIVER_H
 #define DRIVERS_DRIVER_H
 
 #include "common/base/err.h"
+#include "drivers/hooks.h"
 #include "drivers/kit/manifest.h"
 
-/* The C side of a partner; a NULL slot means the manifest's own way. Grows with the kinds of hooks that are run. */
-struct driver_hooks {
-	const char *partner;
-	/* Turns a raw body into the JSON the manifest's paths address. 0 | -EINVAL. Appends JSON text to out. */
-	int (*decode_body)(const char *body, size_t len, struct buf *out, struct err *err);
-};
 /* Made by the Makefile (build/gen/driver_table.c); ended by a NULL. */
 extern const struct driver_hooks *const driver_hooks_table[];
 
@@ -26,6 +21,11 @@ struct driver {
 	const struct driver *adapters; /* as manifest->adapters, of which it has as many */
 	uint64_t serial; /* of one with overrides: no two have the same; 0: the manifest as it is */
 };
+
+/* One driver, of its manifest's file: what its folder alone tells.  As manifest_load; *out is freed with driver_free. */
+int driver_read(const char *manifest_file, struct driver **out, struct buf *problems)
+	__attribute__((warn_unused_result));
+void driver_free(struct driver *d); /* NULL is fine */
 
 /* A driver with what one integration has otherwise (drivers/kit/overlay.h).  0, or -EINVAL with a line a problem.  *out is
  * freed with driver_overlaid_free; hooks and dir are borrowed from base. */

@@ -19,6 +19,9 @@ bool integrations_is_broken(struct worker *w, int64_t id); /* as last seen */
 /* Waits (skipped when the coroutine is cancelled).  Auth is broken for good: marks the row, raises
  * the alert (reason NULL: both were done already), takes its jobs out of the ring. */
 void integrations_mark_broken(struct worker *w, int64_t id, const char *reason);
+/* Waits (skipped when cancelled).  suspend.c: pauses what the partner has suspended, the integration or, where its limits
+ * are of the partner as a whole, the partner; raises the alert. */
+void integrations_suspend(struct worker *w, int64_t id, const struct err *why);
 void integrations_forget(int64_t id); /* read anew next time */
 void integrations_free_all(void);
 

@@ -48,6 +48,7 @@ void letter_print(const struct attempt *a, const char *id, int64_t failed_at_ms,
 	text(out, "task", a->job.task);
 	text(out, "class", err_class_name(a->err.class));
 	text(out, "rule", a->err.rule);
+	text(out, "action", err_action_name(a->err.action));
 	text(out, "where", a->err.where);
 	text(out, "error", a->err.text);
 	number(out, "attempts", l->header.attempts + 1);

@@ -50,6 +50,10 @@ static void print_info(struct buf *out)
 		(long long)self.rss_bytes);
 	for (int i = 0; i < self.s->n_names; i++)
 		buf_printf(out, "%s\"%s\"", i ? "," : "", self.s->names[i]);
+	/* which key it encrypts with, and which it can read: a rotation waits for all to have the new one */
+	buf_puts(out, "],\"keys\":[");
+	for (int i = 0; keyring_id(self.w.keyring, i); i++)
+		buf_printf(out, "%s\"%s\"", i ? "," : "", keyring_id(self.w.keyring, i));
 	buf_puts(out, "],\"waits\":");
 	waits_print(out);
 	buf_puts(out, ",\"tasks\":");

@@ -17,7 +17,7 @@
 #include "worker/pool.h"
 
 /* ---- the table: what a class leads to (E2) ---- */
-enum policy { RETRY, WAIT, BURY, AUTH, DISCARD, HAND_BACK, SHRINK };
+enum policy { RETRY, WAIT, BURY, AUTH, DISCARD, HAND_BACK, SHRINK, SUSPEND };
 static const struct {
 	enum policy policy;
 	int64_t base_ms,
@@ -43,20 +43,43 @@ static const struct {
 #define DEFAULT_RETRIES 3
 #define HOLD_MIN_MS 100 /* a job that is held again and again costs little */
 #define STORE_WAIT_MS 5000
-#define SMALLER 10 /* a page that was too large is asked for in so many */
+#define SUSPENDED_WAIT_MS 5000 /* by then the pause is known to all: it waits in its lane */
+#define SMALLER 10             /* a page that was too large is asked for in so many */
 #define HOLD_MAX_MS \
 	(24LL * 3600 * 1000) /* a partner that says "in 40 years" is asked again tomorrow */
+
+/* What the manifest says is to be done goes before what the class leads to. */
+static enum policy policy_of(const struct err *e)
+{
+	switch (e->action) {
+	case ACT_RETRY:
+	case ACT_RESET_PAGING:
+		return RETRY;
+	case ACT_HOLD:
+		return WAIT;
+	case ACT_DEAD:
+	case ACT_SET_ASIDE: /* what is to be set aside is the job itself */
+	case ACT_SKIP:
+		return BURY;
+	case ACT_SUSPEND:
+		return SUSPEND;
+	default:
+		return table[e->class].policy;
+	}
+}
 
 static int64_t backoff_ms(const struct err *e, int attempts)
 {
 	bool network = !strncmp(e->rule, "network", 7);
-	int64_t base = network ? NETWORK_BASE_MS : table[e->class].base_ms;
-	int64_t max = network ? NETWORK_MAX_MS : table[e->class].max_ms;
-	int64_t top = base << (attempts < 16 ? attempts : 16);
+	enum err_class class = table[e->class].policy == RETRY ? e->class : ERR_TRANSIENT;
+	int64_t base = network ? NETWORK_BASE_MS : table[class].base_ms;
+	int64_t max = network ? NETWORK_MAX_MS : table[class].max_ms;
+	int64_t top = base << (attempts < 16 ? attempts : 16), ms;
 
 	if (top > max)
 		top = max;
-	return 1 + random_below((unsigned)top); /* full jitter */
+	ms = 1 + random_below((unsigned)top); /* full jitter */
+	return ms > e->retry_after_ms ? ms : e->retry_after_ms;
 }
 
 static void add_children(struct attempt *a, struct settlement *s)
@@ -294,6 +317,13 @@ static void auth(struct attempt *a, int rc)
 	delay(a, a->lease.header.attempts, table[ERR_AUTH].base_ms, broken ? "held" : "retry");
 }
 
+/* The partner has locked the account out: calls make it worse, and only a person can mend it. */
+static void suspend(struct attempt *a)
+{
+	integrations_suspend(a->worker, a->job.integration_id, &a->err);
+	delay(a, a->lease.header.attempts, SUSPENDED_WAIT_MS, "held");
+}
+
 static void raise_alert(struct attempt *a)
 {
 	struct err err = { 0 };
@@ -427,7 +457,7 @@ void settle(struct attempt *a, int rc)
 	complete(a, rc);
 	if (table[a->err.class].alert)
 		raise_alert(a);
-	switch (table[a->err.class].policy) {
+	switch (policy_of(&a->err)) {
 	case RETRY:
 		retry(a);
 		break;
@@ -442,6 +472,9 @@ void settle(struct attempt *a, int rc)
 		break;
 	case AUTH:
 		auth(a, rc);
+		break;
+	case SUSPEND:
+		suspend(a);
 		break;
 	case DISCARD:
 		a->skipped = "expired"; /* no success: its keys are free */

@@ -139,3 +139,29 @@ int crypto_open(const struct keyring *k, const char *context, const char *sealed
 	buf_clear(&raw);
 	return rc;
 }
+
+bool crypto_key_id(const char *sealed, char out[CRYPTO_KEY_ID_BYTES])
+{
+	const char *id = sealed + strlen(VERSION), *dot;
+
+	out[0] = '\0';
+	if (strncmp(sealed, VERSION, strlen(VERSION)) != 0)
+		return false;
+	dot = strchr(id, '.');
+	if (!dot || dot == id || dot - id >= CRYPTO_KEY_ID_BYTES)
+		return false;
+	memcpy(out, id, (size_t)(dot - id));
+	out[dot - id] = '\0';
+	return true;
+}
+
+int crypto_reseal(const struct keyring *k, const char *context, const char *sealed, struct buf *out)
+{
+	struct secret plain = SECRET_INIT;
+	int rc = crypto_open(k, context, sealed, &plain);
+
+	if (rc == 0)
+		rc = crypto_seal(k, context, secret_reveal(&plain), plain.len, out);
+	secret_clear(&plain);
+	return rc;
+}

@@ -8,6 +8,7 @@
 #ifndef COMMON_BASE_CRYPTO_H
 #define COMMON_BASE_CRYPTO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,16 @@ int crypto_seal(const struct keyring *k, const char *context, const void *plain,
  * malformed. */
 int crypto_open(const struct keyring *k, const char *context, const char *sealed,
 		struct secret *out) __attribute__((warn_unused_result));
+
+#define CRYPTO_KEY_ID_BYTES 32 /* with its NUL */
+/* The id of a key; 0 is the one that encrypts; NULL behind the last.  Ids are no secrets. */
+const char *keyring_id(const struct keyring *k, int i);
+bool keyring_has(const struct keyring *k, const char *id);
+/* The id of the key that a text was sealed with; "" and false: it is no sealed text. */
+bool crypto_key_id(const char *sealed, char out[CRYPTO_KEY_ID_BYTES]);
+/* The same plain text under the first key.  Appends.  As crypto_open. */
+int crypto_reseal(const struct keyring *k, const char *context, const char *sealed, struct buf *out)
+	__attribute__((warn_unused_result));
 
 #define SHA256_BYTES 32
 void crypto_sha256(const void *p, size_t n, uint8_t out[SHA256_BYTES]);

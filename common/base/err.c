@@ -32,6 +32,15 @@ const char *err_class_name(enum err_class c)
 	return (unsigned)c < ERR_CLASS_COUNT ? names[c] : "unknown";
 }
 
+const char *err_action_name(enum err_action a)
+{
+	static const char *const words[ACT_COUNT] = { "",     "retry",        "refresh_then_retry",
+						      "hold", "dead",         "set_aside",
+						      "skip", "reset_paging", "suspend_partner" };
+
+	return (unsigned)a < ACT_COUNT ? words[a] : "";
+}
+
 enum err_class err_class_parse(const char *name)
 {
 	for (int i = 0; i < ERR_CLASS_COUNT; i++)

@@ -25,8 +25,23 @@ enum err_class {
 	ERR_CLASS_COUNT
 };
 
+/* What a partner's manifest says is to be done about an answer, in the place of what its class leads to. */
+enum err_action {
+	ACT_NONE = 0,
+	ACT_RETRY,        /* as a transient failure, whatever the class */
+	ACT_REFRESH,      /* a new token, and once more; then by class */
+	ACT_HOLD,         /* everybody waits for retry_after_ms; no retry used */
+	ACT_DEAD,         /* a dead letter at once */
+	ACT_SET_ASIDE,    /* the item goes into rejected_items, the job goes on */
+	ACT_SKIP,         /* as if there was nothing */
+	ACT_RESET_PAGING, /* the place in the list is gone: from its first page */
+	ACT_SUSPEND,      /* the partner has locked us out: paused until a person resumes */
+	ACT_COUNT
+};
+
 struct err {
 	enum err_class class;
+	enum err_action action;
 	int64_t retry_after_ms; /* rate_limit, hold: from now; 0 = unknown */
 	char rule[64];  /* which rule chose the class: "errors[0]", "status 5xx", "network" … */
 	char where[96]; /* step, page or item: "listings page 3", "item 64fa…" ; "" if none */
@@ -34,6 +49,7 @@ struct err {
 };
 
 const char *err_class_name(enum err_class c);     /* "transient", "rate_limit" … */
+const char *err_action_name(enum err_action a);   /* "retry" …; "" for none */
 enum err_class err_class_parse(const char *name); /* ERR_CLASS_COUNT if unknown */
 
 /* Fills *e (NULL is fine) and returns `rc`, so that `return err_set(err, -EIO, ERR_TRANSIENT,

@@ -28,6 +28,16 @@ const struct key *keyring_find(const struct keyring *k, const char *id, size_t l
 	return NULL;
 }
 
+const char *keyring_id(const struct keyring *k, int i)
+{
+	return k && i < k->count ? k->keys[i].id : NULL;
+}
+
+bool keyring_has(const struct keyring *k, const char *id)
+{
+	return k && keyring_find(k, id, strlen(id)) != NULL;
+}
+
 static bool id_is_good(const char *id, size_t len)
 {
 	if (len == 0 || len > KEY_ID_MAX)

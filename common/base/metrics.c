@@ -221,6 +221,17 @@ struct metric *metrics_gauge(const char *name, const char *help, ...)
 	return m;
 }
 
+struct metric *metrics_least(const char *name, const char *help, ...)
+{
+	struct metric *m;
+	va_list ap;
+
+	va_start(ap, help);
+	m = series_of(METRIC_LEAST, name, help, ap);
+	va_end(ap);
+	return m;
+}
+
 struct metric *metrics_histogram(const char *name, const char *help, ...)
 {
 	struct metric *m;

@@ -25,6 +25,8 @@ void metrics_init(void *page);
  * NULL). Cheap, yet hot paths keep the handle. */
 struct metric *metrics_counter(const char *name, const char *help, ...) __attribute__((sentinel));
 struct metric *metrics_gauge(const char *name, const char *help, ...) __attribute__((sentinel));
+/* A gauge of which the least of all processes counts, not the sum: what each knows of the same thing. */
+struct metric *metrics_least(const char *name, const char *help, ...) __attribute__((sentinel));
 /* Seconds, buckets .005 .01 .025 .05 .1 .25 .5 1 2.5 5 10 30 60 300. */
 struct metric *metrics_histogram(const char *name, const char *help, ...) __attribute__((sentinel));
 

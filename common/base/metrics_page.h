@@ -20,7 +20,14 @@
 #define METRICS_NAME_MAX_BYTES 128
 #define METRICS_HELP_MAX_BYTES 512
 
-enum metric_type { METRIC_NONE, METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM, METRIC_TYPE_COUNT };
+enum metric_type {
+	METRIC_NONE,
+	METRIC_COUNTER,
+	METRIC_GAUGE,
+	METRIC_HISTOGRAM,
+	METRIC_LEAST,
+	METRIC_TYPE_COUNT
+};
 
 /* One record.  The text behind the fixed part: a family has its name and HELP, a series its labels
  * as they are printed (a="x",b="y"); each ends with NUL. */

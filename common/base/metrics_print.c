@@ -139,7 +139,7 @@ static void put_histogram(struct buf *out, const struct found *f, const double *
 
 static void put_head(struct buf *out, const char *name, const char *help, uint16_t type)
 {
-	static const char *const types[] = { "", "counter", "gauge", "histogram" };
+	static const char *const types[] = { "", "counter", "gauge", "histogram", "gauge" };
 
 	buf_printf(out, "# HELP %s ", name);
 	for (; *help; help++) {
@@ -153,21 +153,24 @@ static void put_head(struct buf *out, const char *name, const char *help, uint16
 	buf_printf(out, "\n# TYPE %s %s\n", name, types[type]);
 }
 
-/* From `f` on, all that are the same series: their sum is printed. Returns the first that is
+/* From `f` on, all that are the same series: their sum is printed, or the least of them. Returns the first that is
  * not. */
 static const struct found *put_group(struct buf *out, const struct found *f,
 				     const struct found *end)
 {
-	double sums[METRICS_BUCKETS + 1] = { 0 };
+	double sums[METRICS_BUCKETS + 1] = { 0 }, least = metric_load(&f->m->values[0]);
 	const struct found *p = f;
 
-	for (; p < end && by_name(p, f) == 0; p++)
+	for (; p < end && by_name(p, f) == 0; p++) {
 		for (uint32_t i = 0; i < f->m->count; i++)
 			sums[i] += metric_load(&p->m->values[i]);
+		least = __builtin_fmin(least, metric_load(&p->m->values[0]));
+	}
 	if (f->m->type == METRIC_HISTOGRAM)
 		put_histogram(out, f, sums);
 	else
-		put_series(out, f->name, "", f->labels, NULL, sums[0]);
+		put_series(out, f->name, "", f->labels, NULL,
+			   f->m->type == METRIC_LEAST ? least : sums[0]);
 	return p;
 }
 
@@ -208,7 +211,8 @@ static void fold_one(const struct found *f, void *arg)
 	struct metrics_page *into = arg;
 	struct metric *m;
 
-	if (f->m->type == METRIC_GAUGE) /* what a dead process held is held no more */
+	if (f->m->type == METRIC_GAUGE ||
+	    f->m->type == METRIC_LEAST) /* what a dead process held is held no more */
 		return;
 	m = metrics_series(into, f->m->type, f->name, f->help, f->labels);
 	if (!m) {

@@ -14,6 +14,7 @@
 	8 /* in a row; then whatever makes EXISTS say yes to an empty claim is asked less often */
 
 static struct doorbell *doorbells;
+static void (*limit_fn)(const char *key);
 
 static void flush_later(struct doorbell *d);
 
@@ -172,12 +173,18 @@ static void on_message(struct redis *r, const redisReply *message, void *arg)
 
 	if (d->freed || !keys)
 		return;
+	if (keys->type != REDIS_REPLY_ARRAY && limit_fn)
+		limit_fn(NULL);
 	for (int i = 0; keys->type != REDIS_REPLY_ARRAY && i < d->n; i++)
 		doorbell_ring(d, &d->bells[i]);
 	for (size_t i = 0; keys->type == REDIS_REPLY_ARRAY && i < keys->elements; i++) {
 		const redisReply *key = keys->element[i];
-		struct bell *b = key->type == REDIS_REPLY_STRING ? bell_of_key(d, key->str) : NULL;
+		bool limit = key->type == REDIS_REPLY_STRING && strncmp(key->str, "limit:", 6) == 0;
+		struct bell *b =
+			key->type == REDIS_REPLY_STRING && !limit ? bell_of_key(d, key->str) : NULL;
 
+		if (limit && limit_fn)
+			limit_fn(key->str);
 		if (b && (b->state == BELL_ARMED || b->state == BELL_CHECKING)) {
 			b->false_rings = 0;
 			note_raw(b->q, key->str);
@@ -250,6 +257,25 @@ static void on_own_write(const char *partner)
 				doorbell_ask(d, b, 0);
 		}
 	}
+}
+
+/* ---- the limiter's keys ---- */
+
+bool doorbell_watch(struct redis *r)
+{
+	for (struct doorbell *d = doorbells; d; d = d->next) {
+		if (d->main != r)
+			continue;
+		if (doorbell_can_track(d) && redis_is_up(r))
+			doorbell_caching(d);
+		return doorbell_can_track(d);
+	}
+	return false;
+}
+
+void doorbell_on_limit(void (*fn)(const char *key))
+{
+	limit_fn = fn;
 }
 
 /* ---- life ---- */

@@ -17,4 +17,10 @@ void doorbell_free(struct doorbell *d);
  * loop for all queues that asked; fn is called at once for those that have work. */
 void doorbell_arm(struct doorbell *d, struct queue *q, bool at_cap);
 
+/* The next command sent over `main` is one whose keys Redis tells of (on_limit) once another connection has changed them.
+ * False: it can't be. */
+bool doorbell_watch(struct redis *main);
+/* Changes of keys of the limiter (limit:…); NULL: perhaps of any.  One function a process. */
+void doorbell_on_limit(void (*fn)(const char *key));
+
 #endif

@@ -37,7 +37,8 @@ static struct check *check_new(struct doorbell *d, struct bell **bells, int n)
 	struct check *c = mem_alloc(sizeof(*c) + (size_t)n * sizeof(bells[0]));
 
 	*c = (struct check){ .d = d, .n = n };
-	memcpy(c->bells, bells, (size_t)n * sizeof(bells[0]));
+	if (n > 0)
+		memcpy(c->bells, bells, (size_t)n * sizeof(bells[0]));
 	return c;
 }
 
@@ -206,6 +207,11 @@ void doorbell_check_cap(struct doorbell *d, struct bell *b)
 	send_words(c, on_cap, cap);
 	caching(c);
 	send_words(c, on_flight, flight);
+}
+
+void doorbell_caching(struct doorbell *d)
+{
+	caching(check_new(d, NULL, 0));
 }
 
 void doorbell_check_work(struct doorbell *d, struct bell **bells, int n)

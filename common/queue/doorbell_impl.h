@@ -52,5 +52,6 @@ void doorbell_check_work(struct doorbell *d, struct bell **bells, int n);
 /* As check_work, without arming anew: these are armed, as far as we know. */
 void doorbell_look(struct doorbell *d, struct bell **bells, int n);
 void doorbell_check_cap(struct doorbell *d, struct bell *b);
+void doorbell_caching(struct doorbell *d); /* for the very next command */
 
 #endif

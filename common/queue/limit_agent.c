@@ -9,17 +9,22 @@
 #define AGENT_IDLE_MS (10 * 60 * 1000)
 #define OLD_MAX_US (1000 * 1000)
 #define SWEEP_MS (60 * 1000)
-#define SIGNATURE_MAX (PARTNER_MAX + LIMIT_SCOPES_MAX * 261 + 8)
+#define SIGNATURE_MAX (PARTNER_MAX + LIMIT_SCOPES_MAX * 261 + 32)
 
 static void agent_keys(struct limit_agent *a)
 {
 	static const char *const suffix[] = { "", ":flight", ":hold", ":run", ":sum", ":set" };
+	static const char *const row[LIMIT_ROW_KEYS] = { "turn", "due" };
 
 	a->since = mem_printf("limit:{%s}:since", a->partner);
 	for (int i = 0; i < a->n_scopes; i++) {
 		for (int k = 0; k < LIMIT_KEYS; k++)
 			a->keys[i][k] = mem_printf("limit:{%s}:%s%s", a->partner, a->scopes[i].name,
 						   suffix[k]);
+		for (int k = 0; a->scopes[i].shared && k < LIMIT_ROW_KEYS; k++)
+			a->row_keys[i][k] =
+				mem_printf("limit:{%s}:%s:%s%s", a->partner, a->scopes[i].name,
+					   row[k], a->high ? ":high" : "");
 	}
 }
 
@@ -30,7 +35,10 @@ void agent_free(struct limit_agent *a)
 	for (int i = 0; i < a->n_scopes; i++) {
 		for (int k = 0; k < LIMIT_KEYS; k++)
 			free(a->keys[i][k]);
+		for (int k = 0; k < LIMIT_ROW_KEYS; k++)
+			free(a->row_keys[i][k]);
 	}
+	limit_unground(a);
 	loop_timer_free(a->timer);
 	buf_clear(&a->amends.ops);
 	buf_clear(&a->amends.text);
@@ -108,6 +116,7 @@ static struct limit_agent *agent_new(struct limiter *l, const struct limit_set *
 	snprintf(a->partner, sizeof(a->partner), "%s", set->partner);
 	a->n_scopes = set->n_scopes;
 	a->high = set->high;
+	snprintf(a->who, sizeof(a->who), "i%lld", (long long)set->who);
 	agent_scopes(a, set);
 	agent_keys(a);
 	a->timer = loop_timer_new(on_timer, a);
@@ -130,8 +139,8 @@ static int scope_sign(const struct limit_scope *s, char *out, size_t room)
 struct limit_agent *agent_of(struct limiter *l, const struct limit_set *set)
 {
 	char signature[SIGNATURE_MAX];
-	int n = snprintf(signature, sizeof(signature), "%s%s", set->partner,
-			 set->high ? "\nhigh" : "");
+	int n = snprintf(signature, sizeof(signature), "%s%s i%lld", set->partner,
+			 set->high ? "\nhigh" : "", (long long)set->who);
 
 	for (int i = 0; i < set->n_scopes; i++)
 		n += scope_sign(&set->scopes[i], signature + n, sizeof(signature) - (size_t)n);

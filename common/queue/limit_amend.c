@@ -80,6 +80,8 @@ static void send_amends(struct limit_agent *a, int scope, const struct amends *m
 static void agent_flush(struct limit_agent *a)
 {
 	struct amends *m = &a->amends;
+	int n = m->n;
+	bool plain = m->plain;
 
 	for (int i = 0; m->n && i < a->n_scopes; i++) {
 		const struct limit_scope *s = &a->scopes[i];
@@ -93,8 +95,12 @@ static void agent_flush(struct limit_agent *a)
 	buf_reset(&m->text);
 	m->n = 0;
 	a->dirty = false;
-	/* Freed places may be what the row waits for, and the same connection keeps the order. */
-	if (a->first)
+	/* Freed places may be what others wait for, and the same connection keeps the order. */
+	if (a->limiter->ground_first) {
+		limit_wake(a, n);
+		limit_watch_again(a->limiter);
+	}
+	if (a->first && !plain && !a->grounded)
 		agent_ask(a);
 }
 

@@ -29,7 +29,8 @@ struct amends {
 	int n;
 	bool plain; /* nothing but ends of calls: one ZREM does */
 };
-#define LIMIT_KEYS 6 /* log, flight, hold, run, sum, set */
+#define LIMIT_KEYS 6     /* log, flight, hold, run, sum, set */
+#define LIMIT_ROW_KEYS 2 /* turn, due: of shared scopes, one pair a lane */
 #define LIMIT_TOUCH_MS 100
 
 struct limit_agent {
@@ -39,13 +40,21 @@ struct limit_agent {
 	struct limit_scope scopes[LIMIT_SCOPES_MAX];
 	int n_scopes;
 	char *keys[LIMIT_SCOPES_MAX][LIMIT_KEYS];
+	char *row_keys[LIMIT_SCOPES_MAX][LIMIT_ROW_KEYS]; /* NULL: not shared */
 	char *since;
+	char who[24];
 	struct waiter *first, *last;
 	int n_waiting, permits;    /* permits given out and not returned yet */
 	struct acquire_call *call; /* the one under way */
 	struct loop_timer *timer;
 	int64_t next_ms; /* nobody gets one before; 0 = unknown */
-	int64_t flight_poll_ms, used_ms;
+	int place,
+		sharers; /* of the last denial: the scope, from 0, and how many others wait for it */
+	bool in_row;     /* of a shared scope, as Redis knows it */
+	bool grounded;   /* in the limiter's list of those that wait for a call to end */
+	struct limit_agent *ground_prev, *ground_next;
+	int64_t timer_ms;                         /* when `timer` asks */
+	int64_t flight_poll_ms, used_ms, told_ms; /* told: what is left was asked for */
 	int64_t old_us; /* a permit may be this old when its call goes out */
 	bool high;
 	struct amends amends;
@@ -56,7 +65,8 @@ struct limit_agent {
 /* A script under way can't be recalled: it finds agent NULL when the limiter is gone. */
 struct acquire_call {
 	struct limit_agent *agent;
-	int want;
+	int want, waiting;
+	bool tell; /* what is left */
 	int64_t asked_us;
 	char token[32];
 };
@@ -69,6 +79,10 @@ struct limiter {
 	struct limit_agent *buckets[LIMIT_BUCKETS], *dirty;
 	struct loop_timer *flush, *touch;
 	struct permit *unsent;
+	struct limit_agent *ground_first, *ground_last;
+	struct loop_timer *age;
+	struct loop_timer *watch; /* after own writes, of which Redis does not tell */
+	struct limiter *next;     /* all of the process */
 	int64_t told_us,
 		unsure_us; /* our clock: amends sent until then were heard; some of before then were perhaps not */
 	int64_t swept_ms;
@@ -85,8 +99,32 @@ void limit_amend(struct limit_agent *a, char op, const char *token, int64_t gran
 void limit_flush(void *limiter); /* sends what is to be said */
 void limit_touch(void *limiter); /* the timer of those unsent */
 
+/* limit_ask.c */
+void agent_ask(struct limit_agent *a);
+/* How long those before it in the row keep the one at `place` waiting, at the slowest tier's pace. */
+int64_t limit_row_ms(const struct limit_agent *a, int place);
+
+/* limit_wake.c */
+void limit_ground(struct limit_agent *a);
+void limit_unground(struct limit_agent *a);
+/* n places of `by`'s calls in flight came free: as many of those that wait for one ask, in order. */
+void limit_wake(struct limit_agent *by, int n);
+/* Makes Redis tell of ends of calls in other processes; false: it can't be. */
+bool limit_watch(struct limit_agent *a);
+void limit_watch_again(struct limiter *l); /* after an own write; soon, for all */
+void limit_watch_all(void *limiter);       /* the timer of that */
+void limit_listen(struct limiter *l);
+void limit_unlisten(struct limiter *l);
+/* Nobody waits any more: others need not leave a place for this integration. */
+void limit_leave_row(struct limit_agent *a);
+
+/* limit_left.c */
+bool limit_left_due(struct limit_agent *a); /* once a second and agent */
+void limit_left_told(struct limit_agent *a, redisReply *const *left, size_t n);
+void limit_left_age(void); /* now and then */
+
 /* limiter.c */
 void limiter_put(struct limiter *l);
-void agent_ask(struct limit_agent *a);
+void row_end(struct limit_agent *a, struct waiter *w, int rc);
 
 #endif

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
-#include "common/queue/impl.h"
+#include "common/queue/limit_impl.h"
 
 /* KEYS and the scope's name; the ops follow. */
 static void learn_args(struct redis_args *args, struct buf *keys, const char *partner,
@@ -130,6 +130,32 @@ int limit_met(struct redis *r, const char *partner, const struct limit_scope *s,
 	for (int k = 0; k < s->n_tiers; k++)
 		learn_op(&args, "m", s->tiers[k].window_ms * 1000, u.tiers[k].used, 0);
 	rc = redis_call_script(r, &lua_learn, 2, &args, NULL, deadline_ms, err);
+	redis_args_clear(&args);
+	buf_clear(&keys);
+	return rc;
+}
+
+int limit_seed(struct redis *r, const char *partner, const struct limit_scope *s,
+	       const int64_t used[LIMIT_TIERS_MAX], int64_t deadline_ms, struct err *err)
+{
+	struct redis_args args;
+	struct buf keys = BUF_INIT;
+	size_t sum;
+	int rc;
+
+	buf_printf(&keys, "limit:{%s}:%s", partner, s->name);
+	buf_putc(&keys, '\0');
+	sum = keys.len;
+	buf_printf(&keys, "limit:{%s}:%s:sum", partner, s->name);
+	redis_args_init(&args);
+	redis_arg(&args, keys.data);
+	redis_arg(&args, keys.data + sum);
+	tier_args(&args, s);
+	for (int k = 0; k < s->n_tiers; k++)
+		redis_arg_int(&args, is_log(&s->tiers[k]) && s->tiers[k].units > 1
+					     ? used[k] / s->tiers[k].units
+					     : used[k]);
+	rc = redis_call_script(r, &lua_seed, 2, &args, NULL, deadline_ms, err);
 	redis_args_clear(&args);
 	buf_clear(&keys);
 	return rc;

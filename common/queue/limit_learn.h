@@ -20,4 +20,10 @@ void limit_stated(struct redis *r, const char *partner, const char *scope_name,
 int limit_met(struct redis *r, const char *partner, const struct limit_scope *s,
 	      int64_t deadline_ms, struct err *err) __attribute__((warn_unused_result));
 
+/* Redis' data is gone, and so many units are known to have been used in each tier's window: they count as used now.  Once a minute at most,
+ * whoever asks.  Waits. */
+int limit_seed(struct redis *r, const char *partner, const struct limit_scope *s,
+	       const int64_t used[LIMIT_TIERS_MAX], int64_t deadline_ms, struct err *err)
+	__attribute__((warn_unused_result));
+
 #endif

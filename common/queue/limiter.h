@@ -45,6 +45,9 @@ struct limit_scope {
 		[160]; /* "guesty.example:443:i7": host and scope; the key is limit:{partner}:name */
 	struct limit_tier tiers[LIMIT_TIERS_MAX];
 	int n_tiers;
+	char kind
+		[56]; /* for the metric: "partner", "integration", "egress", "endpoints:GROUP"; "": not shown */
+	bool shared;           /* by several integrations: they take turns (limit_set.who) */
 	int flight;            /* calls in flight over the cluster; 0 = unbounded */
 	int64_t flight_ttl_ms; /* a call that was never released counts this long (its total timeout) */
 };
@@ -52,6 +55,7 @@ struct limit_set {
 	const char *partner;
 	struct limit_scope scopes[LIMIT_SCOPES_MAX];
 	int n_scopes;
+	int64_t who; /* takes turns with others in shared scopes: the integration's id */
 	bool high; /* a person waits for it: may use the part of each tier that is kept for such */
 };
 

@@ -109,6 +109,115 @@ int credential_put(struct pg *p, const struct keyring *k, int64_t integration_id
 	return rc;
 }
 
+/* ---- rotation ---- */
+
+static int one_id(struct pg *p, const char *sql, int64_t id, PGresult **res, struct err *err)
+{
+	struct pg_params params;
+
+	pg_params_init(&params);
+	pg_int(&params, id);
+	return query(p, sql, &params, res, err);
+}
+
+int credential_sealed(struct pg *p, int64_t integration_id, char **sealed, struct err *err)
+{
+	PGresult *res = NULL;
+	int rc = one_id(p, "SELECT sealed FROM credentials WHERE integration_id = $1",
+			integration_id, &res, err);
+
+	if (rc < 0)
+		return rc;
+	*sealed = PQntuples(res) ? query_dup(res, 0, 0) : NULL;
+	PQclear(res);
+	return 0;
+}
+
+int credential_previous(struct pg *p, const struct keyring *k, int64_t integration_id,
+			struct secret *json, struct err *err)
+{
+	char context[CONTEXT_MAX];
+	PGresult *res = NULL;
+	int rc = one_id(p,
+			"SELECT previous_sealed FROM credentials WHERE integration_id = $1 AND"
+			" previous_sealed IS NOT NULL",
+			integration_id, &res, err);
+
+	if (rc < 0)
+		return rc;
+	if (PQntuples(res) == 0)
+		rc = err_set(err, -ENOENT, ERR_CLIENT, "credentials",
+			     "integration %lld has no previous credentials",
+			     (long long)integration_id);
+	else if (crypto_open(k, context_of(integration_id, context), pg_get(res, 0, 0), json) < 0)
+		rc = open_error(-EBADMSG, integration_id, err);
+	PQclear(res);
+	return rc;
+}
+
+/* One row says who was first: of two that read the same text one finds it gone. */
+static const char replace_sql[] =
+	"INSERT INTO credentials AS c (integration_id, sealed, rotated_at)"
+	" SELECT $1, $2, clock_timestamp() WHERE $3::text IS NULL OR EXISTS"
+	" (SELECT 1 FROM credentials WHERE integration_id = $1)"
+	" ON CONFLICT (integration_id) DO UPDATE SET previous_sealed = c.sealed, sealed = excluded.sealed,"
+	" rotated_at = excluded.rotated_at, updated_at = now() WHERE c.sealed = $3"
+	" RETURNING rotated_at";
+
+int credential_replace(struct pg *p, const struct keyring *k, int64_t integration_id,
+		       const char *was, const struct secret *json, char at[40], struct err *err)
+{
+	struct buf sealed = BUF_INIT;
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc = credential_seal(k, integration_id, json, &sealed, err);
+
+	if (rc == 0) {
+		credential_params(&params, integration_id, sealed.data);
+		pg_text(&params, was);
+		rc = query_some(p, replace_sql, &params, &res, err);
+	}
+	if (rc == 0) {
+		snprintf(at, 40, "%s", pg_get(res, 0, 0));
+		PQclear(res);
+	} else if (rc == -ENOENT) {
+		rc = err_set(err, -ESTALE, ERR_CLIENT, "credentials",
+			     "somebody has changed the credentials of integration %lld meanwhile",
+			     (long long)integration_id);
+	}
+	buf_clear(&sealed);
+	return rc;
+}
+
+int credential_restore(struct pg *p, int64_t integration_id, const char *at, struct err *err)
+{
+	struct pg_params params;
+	int rc;
+
+	pg_params_init(&params);
+	pg_int(&params, integration_id);
+	pg_text(&params, at);
+	rc = query_some(
+		p,
+		"UPDATE credentials SET sealed = previous_sealed, previous_sealed = NULL, rotated_at ="
+		" NULL, updated_at = now() WHERE integration_id = $1 AND rotated_at ="
+		" $2::timestamptz AND previous_sealed IS NOT NULL",
+		&params, NULL, err);
+	if (rc == -ENOENT)
+		return err_set(err, -ESTALE, ERR_CLIENT, "credentials",
+			       "somebody has changed the credentials of integration %lld meanwhile",
+			       (long long)integration_id);
+	return rc;
+}
+
+int credential_changed(struct pg *p, int64_t integration_id, struct err *err)
+{
+	return one_id(p,
+		      "UPDATE integrations SET credential_version = credential_version + 1 WHERE"
+		      " id = $1",
+		      integration_id, NULL, err);
+}
+
 /* The row lock puts the mints of an integration in a row, whoever counts; each statement after
  * it sees what the one before it in that row wrote.  Times are clock_timestamp(): now() is from
  * before the wait for the lock. */

@@ -18,6 +18,7 @@ static const char *context_of(int64_t integration_id, char out[CONTEXT_MAX])
 void grant_clear(struct grant *g)
 {
 	secret_clear(&g->pair);
+	free(g->spending_by);
 	*g = (struct grant){ 0 };
 }
 
@@ -48,7 +49,8 @@ int grant_get(struct pg *p, const struct keyring *k, int64_t integration_id, str
 			"SELECT generation, sealed, (extract(epoch FROM granted_at) * 1000)::int8,"
 			" (extract(epoch FROM used_at) * 1000)::int8,"
 			" coalesce((extract(epoch FROM lapses_at) * 1000)::int8, 0),"
-			" coalesce((extract(epoch FROM spending_since) * 1000)::int8, 0), spends"
+			" coalesce((extract(epoch FROM spending_since) * 1000)::int8, 0), spends,"
+			" (extract(epoch FROM now() - spending_since) * 1000)::int8, spending_by"
 			" FROM grants WHERE integration_id = $1",
 			&params, &res, err);
 	if (rc < 0)
@@ -64,6 +66,8 @@ int grant_get(struct pg *p, const struct keyring *k, int64_t integration_id, str
 		g.lapses_ms = pg_get_int(res, 0, 4);
 		g.spending_ms = pg_get_int(res, 0, 5);
 		g.spends = (int)pg_get_int(res, 0, 6);
+		g.spending_age_ms = pg_get_int(res, 0, 7);
+		g.spending_by = query_dup(res, 0, 8);
 		*out = g;
 	}
 	PQclear(res);
@@ -78,17 +82,20 @@ static int stale(int rc, struct err *err)
 		       "another worker has a newer pair of tokens by now");
 }
 
-int grant_spend(struct pg *p, int64_t integration_id, int64_t generation, struct err *err)
+int grant_spend(struct pg *p, int64_t integration_id, int64_t generation, const char *by,
+		struct err *err)
 {
 	struct pg_params params;
 
 	pg_params_init(&params);
 	pg_int(&params, integration_id);
 	pg_int(&params, generation);
+	pg_text(&params, by);
 	return stale(
 		query_some(
 			p,
 			"UPDATE grants SET spending_since = coalesce(spending_since, now()), spends = spends + 1,"
+			" spending_by = $3,"
 			" used_at = now() WHERE integration_id = $1 AND generation = $2",
 			&params, NULL, err),
 		err);
@@ -104,23 +111,26 @@ int grant_unspend(struct pg *p, int64_t integration_id, int64_t generation, bool
 	pg_int(&params, generation);
 	pg_int(&params, maybe_spent);
 	return stale(
-		query_some(p,
-			   "UPDATE grants SET spends = 0, spending_since = CASE $3::int8 WHEN 0"
-			   " THEN NULL ELSE spending_since END"
-			   " WHERE integration_id = $1 AND generation = $2",
-			   &params, NULL, err),
+		query_some(
+			p,
+			"UPDATE grants SET spends = 0, spending_by = NULL, spending_since = CASE $3::int8 WHEN 0"
+			" THEN NULL ELSE spending_since END"
+			" WHERE integration_id = $1 AND generation = $2",
+			&params, NULL, err),
 		err);
 }
 
+/* Whoever remembers a token of another grant drops it. */
 static const char anew_sql[] =
-	"INSERT INTO grants AS g (integration_id, generation, sealed, lapses_at)"
+	"WITH told AS (UPDATE integrations SET credential_version = credential_version + 1 WHERE id ="
+	" $1) INSERT INTO grants AS g (integration_id, generation, sealed, lapses_at)"
 	" SELECT $1, 1, $3, now() + nullif($4, 0) * interval '1 ms' WHERE $2 < 0"
 	" ON CONFLICT (integration_id) DO UPDATE SET generation = g.generation + 1,"
 	" sealed = excluded.sealed, granted_at = now(), used_at = now(), lapses_at ="
-	" excluded.lapses_at, spending_since = NULL, spends = 0";
+	" excluded.lapses_at, spending_by = NULL, spending_since = NULL, spends = 0";
 static const char next_sql[] =
 	"UPDATE grants SET generation = generation + 1, sealed = $3, used_at = now(), lapses_at ="
-	" coalesce(now() + nullif($4, 0) * interval '1 ms', lapses_at), spending_since = NULL, spends"
+	" coalesce(now() + nullif($4, 0) * interval '1 ms', lapses_at), spending_by = NULL, spending_since = NULL, spends"
 	" = 0 WHERE integration_id = $1 AND generation = $2";
 
 int grant_put(struct pg *p, const struct keyring *k, int64_t integration_id, int64_t generation,

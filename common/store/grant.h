@@ -13,7 +13,9 @@ struct grant {
 	int64_t granted_ms, used_ms;
 	int64_t lapses_ms;   /* 0: not known */
 	int64_t spending_ms; /* it may have been spent by a call of then; 0: no */
-	int spends;          /* calls in a row whose process did not live to tell */
+	int64_t spending_age_ms;
+	char *spending_by; /* who began that call and has not said how it ended; NULL */
+	int spends;        /* calls in a row whose process did not live to tell */
 };
 void grant_clear(struct grant *g);
 
@@ -21,8 +23,8 @@ void grant_clear(struct grant *g);
 int grant_get(struct pg *p, const struct keyring *k, int64_t integration_id, struct grant *out,
 	      struct err *err) __attribute__((warn_unused_result));
 /* -ESTALE: another generation by now. */
-int grant_spend(struct pg *p, int64_t integration_id, int64_t generation, struct err *err)
-	__attribute__((warn_unused_result));
+int grant_spend(struct pg *p, int64_t integration_id, int64_t generation, const char *by,
+		struct err *err) __attribute__((warn_unused_result));
 /* The call is over, and it brought no pair: the token was refused or never sent (maybe_spent false), or nobody knows. */
 int grant_unspend(struct pg *p, int64_t integration_id, int64_t generation, bool maybe_spent,
 		  struct err *err) __attribute__((warn_unused_result));

@@ -13,7 +13,7 @@ static const char select_integrations[] =
 	"SELECT i.id, i.company_id, c.name, i.partner, i.environment, i.base_url, i.status,"
 	" i.status_reason, i.settings,"
 	" (extract(epoch FROM i.created_at) * 1000)::int8, (extract(epoch FROM i.last_success_at)"
-	" * 1000)::int8, nullif(i.overrides, '{}')"
+	" * 1000)::int8, nullif(i.overrides, '{}'), i.credential_version"
 	" FROM integrations i LEFT JOIN companies c ON c.id = i.company_id";
 
 void integration_clear(struct integration *i)
@@ -54,6 +54,7 @@ static void read_integration(const PGresult *r, int row, struct integration *out
 		.created_ms = pg_get_int(r, row, 9),
 		.last_success_ms = pg_get_int(r, row, 10),
 		.overrides = query_dup(r, row, 11),
+		.credential_version = pg_get_int(r, row, 12),
 	};
 }
 

@@ -35,6 +35,7 @@ struct integration {
 	cJSON *settings;                     /* object; {} if none */
 	char *overrides;                     /* JSON (drivers/kit/overlay.h); NULL: none */
 	int64_t created_ms, last_success_ms; /* 0 = never */
+	int64_t credential_version;          /* grows when its credentials are changed */
 };
 void integration_clear(struct integration *i);
 int integration_get(struct pg *p, int64_t id, struct integration *out, struct err *err)
@@ -107,6 +108,16 @@ int partner_bump_generation(struct pg *p, const char *partner, int64_t *generati
 int partner_set_paused(struct pg *p, const char *partner, bool paused, const char *reason,
 		       struct err *err) __attribute__((warn_unused_result));
 
+/* ---- calls.c ---- */
+struct calls_known {
+	int64_t integration, window_ms, calls;
+};
+/* What runs of the partner's integrations that went on within each window have called, at least one, by integration; the caller's
+ * (free). */
+int calls_lately(struct pg *p, const char *partner, const int64_t *windows_ms, int n,
+		 struct calls_known **out, int *n_out, struct err *err)
+	__attribute__((warn_unused_result));
+
 /* ---- override.c: limits set by hand; whoever changes them mirrors them ---- */
 struct limit_override {
 	const char *partner, *scope; /* scope: in the command's words */
@@ -128,11 +139,47 @@ int credential_exists(struct pg *p, int64_t integration_id, bool *exists, struct
 	__attribute__((warn_unused_result));
 int credential_put(struct pg *p, const struct keyring *k, int64_t integration_id,
 		   const struct secret *json, struct err *err) __attribute__((warn_unused_result));
+/* Other credentials in the place of what is there now, which are kept as the previous ones.  was: the sealed text that was
+ * there (credential_sealed; NULL: none).  -ESTALE: somebody has changed them since. *at names this change. */
+int credential_replace(struct pg *p, const struct keyring *k, int64_t integration_id,
+		       const char *was, const struct secret *json, char at[40], struct err *err)
+	__attribute__((warn_unused_result));
+/* Undoes that change, if it is the last one.  -ESTALE: it is not. */
+int credential_restore(struct pg *p, int64_t integration_id, const char *at, struct err *err)
+	__attribute__((warn_unused_result));
+/* As it stands, sealed; NULL: none.  The caller's (free). */
+int credential_sealed(struct pg *p, int64_t integration_id, char **sealed, struct err *err)
+	__attribute__((warn_unused_result));
+/* What was replaced last.  -ENOENT: nothing. */
+int credential_previous(struct pg *p, const struct keyring *k, int64_t integration_id,
+			struct secret *json, struct err *err) __attribute__((warn_unused_result));
+/* Workers drop what they remember of the credentials, within 5 s. */
+int credential_changed(struct pg *p, int64_t integration_id, struct err *err)
+	__attribute__((warn_unused_result));
 /* Tokens minted are counted for ever-growing safety in Postgres too: 0 ok and counted | -EAGAIN
  * with err->retry_after_ms: limit reached within the window. Counted before the call is sent, in
  * one transaction under a row lock. */
 int credential_count_mint(struct pg *p, int64_t integration_id, int limit, int64_t window_ms,
 			  struct err *err) __attribute__((warn_unused_result));
+
+/* ---- rekey.c: everything that is sealed, under which key, and onto the first one ---- */
+/* How many texts of a place ("credentials.sealed") are under a key; key "": no sealed text. */
+typedef void (*sealed_fn)(const char *place, const char *key, int64_t n, void *arg);
+int sealed_count(struct pg *p, sealed_fn fn, void *arg, struct err *err)
+	__attribute__((warn_unused_result));
+struct rekey {
+	int place;       /* where it stands; {0} begins */
+	int64_t after;   /* the last id that was looked at there */
+	int64_t done;    /* re-encrypted */
+	int64_t changed; /* written anew by somebody else meanwhile */
+	int64_t closed;  /* did not open: a key is missing, or they are damaged */
+	int64_t closed_first;
+	int closed_rc; /* of closed_first */
+};
+/* The next slice.  1: there is more; 0: through.  What is under the first key already is not touched, nor is what was
+ * written since it was read: any number may go at once, and one that dies has lost nothing. */
+int rekey_slice(struct pg *p, const struct keyring *k, struct rekey *at, struct err *err)
+	__attribute__((warn_unused_result));
 
 /* ---- run.c ---- */
 struct run_counts {

@@ -81,7 +81,7 @@ char *auth_key(const char *what, const struct caller *c)
 bool auth_has_token(const struct manifest *m)
 {
 	return m->auth.kind == AUTH_OAUTH2_CLIENT || m->auth.kind == AUTH_TWO_STEP ||
-	       auth_has_grant(m);
+	       m->auth.kind == AUTH_HOOK || auth_has_grant(m);
 }
 
 const char *const *auth_needs(const struct manifest *m, int *n)
@@ -211,6 +211,18 @@ static int static_prepare(struct auth_store *a, struct caller *c, struct auth_en
 	return rc;
 }
 
+/* Somebody has changed the credentials: what is remembered of the old ones is asked for anew. */
+static void entry_outdated(struct auth_store *a, struct auth_entry *e, int64_t version)
+{
+	e->of_version = version;
+	e->failed_rc = 0;
+	if (a->trial)
+		return;
+	e->credential_until_ms = 0;
+	token_clear(&e->token);
+	e->version = ++a->versions;
+}
+
 int auth_prepare(struct auth_store *a, struct caller *c, struct err *err)
 {
 	const struct manifest *m = c->driver->manifest;
@@ -220,7 +232,12 @@ int auth_prepare(struct auth_store *a, struct caller *c, struct err *err)
 	if (m->auth.kind == AUTH_NONE)
 		return 0;
 	e = auth_entry_ref(a, c);
+	if (c->integration->credential_version > e->of_version)
+		entry_outdated(a, e, c->integration->credential_version);
 	rc = auth_has_token(m) ? token_prepare(a, c, e, err) : static_prepare(a, c, e, err);
+	/* a token that another worker brought came without the credential, which signs */
+	if (rc == 0 && auth_has_token(m) && m->hooks.sign_request)
+		rc = static_prepare(a, c, e, err);
 	auth_entry_unref(e);
 	return rc;
 }
@@ -353,7 +370,10 @@ int auth_refused(struct auth_store *a, struct caller *c, uint64_t version, struc
 		rc = gate_failed(rc, err);
 		goto out;
 	}
-	if (e->version == version) /* else another call has seen to it */
+	if (a->trial)
+		rc = err_set(err, -EALREADY, ERR_AUTH, "credential",
+			     "the partner refuses the credential");
+	else if (e->version == version) /* else another call has seen to it */
 		rc = auth_has_token(m) ? token_refused(a, c, e, err) : static_refused(a, c, e, err);
 	gate_leave(&e->gate);
 out:

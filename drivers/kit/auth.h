@@ -35,6 +35,24 @@ int auth_forget(struct redis *r, const char *partner, int64_t integration_id, in
 		struct err *err) __attribute__((warn_unused_result));
 /* Waits.  Uses what would die unused: asks for another token, or makes a small call.  Errors as of auth_prepare and call. */
 int auth_keep_alive(struct caller *c, struct err *err) __attribute__((warn_unused_result));
+/* Waits.  What Redis holds of an integration under another key than the first: its token moves, its cached credential is
+ * dropped.  One that does not open is left: workers take it for missing, and it ends with its time to live. */
+struct auth_rekeyed {
+	int64_t tokens, dropped, closed;
+};
+int auth_rekey(struct redis *r, const struct keyring *k, const char *partner, int64_t id,
+	       int64_t deadline_ms, struct auth_rekeyed *out, struct err *err)
+	__attribute__((warn_unused_result));
+/* auth_trial.c.  The store of a door of its own: all it does is with these credentials, which are stored nowhere; a token is
+ * asked for, and counted, as any.  -EINVAL: what the manifest needs is not there. */
+int auth_trial(struct auth_store *a, struct caller *c, const struct secret *json, struct err *err)
+	__attribute__((warn_unused_result));
+/* Waits.  They are stored now: the trial's token is everybody's, the old one and the cached credential are gone. */
+int auth_trial_keep(struct auth_store *a, struct caller *c, struct err *err)
+	__attribute__((warn_unused_result));
+/* Waits.  As if nobody had asked for a token, but for the count. */
+int auth_drop(struct redis *r, const char *partner, int64_t integration_id, int64_t deadline_ms,
+	      struct err *err) __attribute__((warn_unused_result));
 /* What a person is to do about an integration whose auth is broken.  Appends. */
 void auth_todo(const struct manifest *m, int64_t integration_id, struct buf *out);
 /* Checks a credential's JSON against the manifest's `needs`; err names the missing ones. Does not wait. */

@@ -186,6 +186,10 @@ int auth_broken(struct auth_store *a, struct caller *c, const char *reason, stru
 	struct err why = { 0 };
 	int rc;
 
+	if (a->trial) { /* nothing of the integration's is broken by it */
+		free(scope);
+		return err_set(err, -EACCES, ERR_AUTH, "auth_broken", "%s", reason);
+	}
 	what = mem_printf("%s %s integration %lld%s%s: %s", partner,
 			  auth_has_grant(c->driver->manifest) ? "does not let us act for"
 							      : "refuses the credentials of",

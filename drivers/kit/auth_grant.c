@@ -22,6 +22,10 @@
 #define CONTEXT_MAX 48
 #define SPENDS_MAX 5 /* processes in a row that died on it: it is the call that kills them */
 #define RENEW_TRIES 3
+#define OTHERS_MS 5000
+
+/* With the sanitizers' zones a few such frames in one are too large for a coroutine's stack. */
+#define APART __attribute__((noinline))
 
 struct held {
 	struct grant grant;
@@ -191,8 +195,8 @@ static int take_rescued(struct auth_store *a, struct caller *c, struct held *h, 
 }
 
 /* -ENOENT: nobody has allowed anything yet; -ESTALE: it changed, read it again. */
-static int held_load(struct auth_store *a, struct caller *c, struct auth_entry *e, struct held *h,
-		     struct err *err)
+APART static int held_load(struct auth_store *a, struct caller *c, struct auth_entry *e,
+			   struct held *h, struct err *err)
 {
 	char seed[SEED_BYTES];
 	int rc = grant_get(a->pg, a->keyring, c->integration->id, &h->grant, err);
@@ -204,6 +208,11 @@ static int held_load(struct auth_store *a, struct caller *c, struct auth_entry *
 			       "the stored tokens of integration %lld are damaged",
 			       (long long)c->integration->id);
 	grant_seed_of(&e->credential, seed);
+	if (a->trial && seed[0] && strcmp(seed, h->seed) != 0)
+		return err_set(err, -EACCES, ERR_AUTH, "grant",
+			       "a refresh token cannot be tried without spending it: longshore"
+			       " integration resume %lld --credentials FILE begins with it",
+			       (long long)c->integration->id);
 	if (seed[0] && strcmp(seed, h->seed) != 0)
 		return seed_grant(a, c, e, seed, err);
 	if (rc < 0 || !h->grant.pair.len)
@@ -227,8 +236,8 @@ static int lost(struct auth_store *a, struct caller *c, const struct held *h, co
 	return rc;
 }
 
-static int grant_refused(struct auth_store *a, struct caller *c, struct auth_entry *e,
-			 const struct held *h, struct err *err)
+APART static int grant_refused(struct auth_store *a, struct caller *c, struct auth_entry *e,
+			       const struct held *h, struct err *err)
 {
 	struct grant now = { 0 };
 	struct err again = { 0 }, why = *err;
@@ -247,8 +256,9 @@ static int grant_refused(struct auth_store *a, struct caller *c, struct auth_ent
 }
 
 /* Stored before it is used: in Redis, then in Postgres.  One of them is enough to go on with. */
-static int held_store(struct auth_store *a, struct caller *c, struct held *h, const char *refresh,
-		      int64_t lapses_in_ms, const struct token *t, struct err *err)
+APART static int held_store(struct auth_store *a, struct caller *c, struct held *h,
+			    const char *refresh, int64_t lapses_in_ms, const struct token *t,
+			    struct err *err)
 {
 	struct secret pair = SECRET_INIT;
 	struct err why = { 0 };
@@ -297,8 +307,8 @@ struct back {
 	bool handed;
 };
 
-static int refresh_read(struct auth_store *a, struct caller *c, struct auth_entry *e,
-			struct held *h, struct back *b, struct token *out, struct err *err)
+APART static int refresh_read(struct auth_store *a, struct caller *c, struct auth_entry *e,
+			      struct held *h, struct back *b, struct token *out, struct err *err)
 {
 	const struct manifest *m = c->driver->manifest;
 	bool broken = token_says_broken(m, &b->r);
@@ -325,8 +335,8 @@ static int refresh_read(struct auth_store *a, struct caller *c, struct auth_entr
 			  token_answer_lapses_ms(b->r.json), out, err);
 }
 
-static int refresh(struct auth_store *a, struct caller *c, struct auth_entry *e, struct held *h,
-		   struct token *out, struct err *err)
+APART static int refresh(struct auth_store *a, struct caller *c, struct auth_entry *e,
+			 struct held *h, struct token *out, struct err *err)
 {
 	const struct manifest *m = c->driver->manifest;
 	struct back b = { .handed = false };
@@ -335,11 +345,13 @@ static int refresh(struct auth_store *a, struct caller *c, struct auth_entry *e,
 				 .n_fields = 1,
 				 .handed = &b.handed };
 	struct err why = { 0 };
+	char *by = token_owner(a);
 	int rc = token_count(a, c, false, &why);
 
 	call_result_init(&b.r);
 	if (rc == 0 && m->auth.refresh.single_use)
-		rc = grant_spend(a->pg, c->integration->id, h->grant.generation, &why);
+		rc = grant_spend(a->pg, c->integration->id, h->grant.generation, by, &why);
+	free(by);
 	if (rc == 0) {
 		rc = token_call(c, &e->credential, &ask, &b.r, &why);
 		if (rc == 0)
@@ -355,10 +367,26 @@ static int refresh(struct auth_store *a, struct caller *c, struct auth_entry *e,
 	return rc;
 }
 
+/* The lock was lost with Redis, or ran out, and whoever had it is at it still. */
+static int others_at_it(struct auth_store *a, struct caller *c, const struct held *h,
+			struct err *err)
+{
+	if (!h->grant.spending_by || h->grant.spending_age_ms > token_lock_ms(c) ||
+	    token_owner_is_dead(a, h->grant.spending_by))
+		return 0;
+	err_set(err, -EAGAIN, ERR_HOLD, "grant",
+		"the refresh token is being spent by another worker, or by one that died");
+	err->retry_after_ms = OTHERS_MS;
+	return -EAGAIN;
+}
+
 static int held_use(struct auth_store *a, struct caller *c, struct auth_entry *e, struct held *h,
 		    struct token *out, struct err *err)
 {
-	if (token_may_serve(a, e, &h->token)) { /* Redis has lost it */
+	int rc;
+
+	/* Redis has lost it; it says nothing of credentials on trial */
+	if (!a->trial && token_may_serve(a, e, &h->token)) {
 		token_take(a, e, &h->token);
 		h->token = (struct token){ 0 };
 		if (!token_is_due(a, e, c->driver->manifest))
@@ -370,7 +398,8 @@ static int held_use(struct auth_store *a, struct caller *c, struct auth_entry *e
 			err);
 	if (h->grant.spends >= SPENDS_MAX)
 		return lost(a, c, h, "and so it went several times in a row", err);
-	return refresh(a, c, e, h, out, err);
+	rc = others_at_it(a, c, h, err);
+	return rc < 0 ? rc : refresh(a, c, e, h, out, err);
 }
 
 int grant_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,

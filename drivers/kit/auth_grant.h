@@ -12,4 +12,11 @@ void grant_seed_of(const struct credential *c, char out[SEED_BYTES]);
 /* The pair as it is sealed.  refresh NULL: none. */
 void grant_print(const char *refresh, const struct token *t, const char *seed, struct secret *out);
 
+/* auth_authorize.c.  Both wait.  Any token call in a person's name; what the answer says is in *out. */
+int authorize_ask(struct caller *c, struct auth_entry *e, const struct token_ask *ask,
+		  struct call_result *r, struct err *out) __attribute__((warn_unused_result));
+/* The answer of the token endpoint becomes the grant, whatever was there. */
+int authorize_grant(struct caller *c, struct auth_entry *e, struct call_result *r, struct err *err)
+	__attribute__((warn_unused_result));
+
 #endif

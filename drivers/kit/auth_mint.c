@@ -143,6 +143,8 @@ static int mint_once(struct auth_store *a, struct caller *c, struct auth_entry *
 
 	call_result_init(&r);
 	*broken = false;
+	if (rc == 0 && m->auth.kind == AUTH_HOOK)
+		return login_token(a, c, e, out, broken, err);
 	if (rc == 0) {
 		rc = token_call(c, &e->credential, &ask, &r, &why);
 		*broken = rc == 0 && token_says_broken(m, &r);

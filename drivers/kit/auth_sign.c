@@ -54,7 +54,7 @@ static const char *request_value(const char *name, void *arg)
 	if (strncmp(name, "cred.", 5) == 0)
 		return credential_field(q->credential, name + 5);
 	if (strncmp(name, "cfg.", 4) == 0)
-		return setting_text(q->c->integration, name + 4, &q->keep);
+		return cfg_text(q->c->driver->manifest, q->c->integration, name + 4, &q->keep);
 	return NULL;
 }
 

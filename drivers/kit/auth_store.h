@@ -43,6 +43,7 @@ struct auth_entry {
 	uint64_t version; /* grows with each new token or credential */
 	struct gate gate; /* one at a time asks Redis, Postgres or the partner */
 	bool renewing;
+	int64_t of_version; /* of the integration's credentials (integrations.credential_version) */
 	struct credential credential;
 	int64_t credential_until_ms; /* 0: none */
 	int64_t reread_until_ms;     /* after a refusal: Postgres was asked already */
@@ -63,6 +64,7 @@ struct auth_store {
 	bool beats;
 	uint64_t versions;
 	struct idmap entries;
+	bool trial; /* auth_trial.c: of one call with credentials that are stored nowhere yet */
 };
 
 /* common/queue/lua: a compare-and-delete, and the counter of mints */
@@ -100,10 +102,25 @@ int token_fetch(struct auth_store *a, struct caller *c, struct auth_entry *e, st
 int token_store(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
 	__attribute__((warn_unused_result));
 
+int64_t token_lock_ms(const struct caller *c); /* how long one may take, its stores included */
+/* Who asks, as locks and marks name him: "EPOCH:…", the caller's; and whether such a one is known to be dead (waits). */
+char *token_owner(struct auth_store *a);
+bool token_owner_is_dead(struct auth_store *a, const char *owner);
+
 /* auth_mint.c.  Waits.  Asks the partner: counted, sent, read.  0: the token is in *out; 1: another one was found, which is the entry's now. */
 int token_mint(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,
 	       struct err *err) __attribute__((warn_unused_result));
 
+/* hook_login.c.  Waits.  As token_mint, by the dialogue of the driver's C. */
+int login_token(struct auth_store *a, struct caller *c, struct auth_entry *e, struct token *out,
+		bool *broken, struct err *err) __attribute__((warn_unused_result));
+
+/* auth_trial.c */
+/* Waits.  In the place of token_renew: a token of the candidate's own, counted as any, stored nowhere. */
+int trial_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
+	__attribute__((warn_unused_result));
+int credential_parse(const struct manifest *m, const struct secret *json, struct credential *out,
+		     struct err *err) __attribute__((warn_unused_result)); /* auth_credential.c */
 /* auth_grant.c.  As token_mint, with a refresh token. */
 bool auth_has_grant(const struct manifest *m);
 bool auth_has_token(const struct manifest *m); /* auth.c */

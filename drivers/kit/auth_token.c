@@ -208,7 +208,7 @@ static void store_or_later(struct auth_store *a, struct caller *c, struct auth_e
 }
 
 /* A pair of tokens is stored twice before it is used. */
-static int64_t lock_ms(const struct caller *c)
+int64_t token_lock_ms(const struct caller *c)
 {
 	return TOKEN_LOCK_MS + (auth_has_grant(c->driver->manifest) ? GRANT_STORE_MS : 0);
 }
@@ -280,55 +280,76 @@ static int renew_with_lock(struct auth_store *a, struct caller *c, struct auth_e
 {
 	int rc;
 
-	deadline_shift(lock_ms(c));
+	deadline_shift(token_lock_ms(c));
 	rc = renew_locked(a, c, e, err);
-	deadline_shift(-lock_ms(c));
+	deadline_shift(-token_lock_ms(c));
 	unlock(a, key, owner);
 	return rc;
 }
 
-/* Nobody waits for the end of a lock whose worker is known to be dead: its heartbeat is gone, and Redis has been there
- * long enough for a living one to have come back. */
-static bool unlock_dead(struct auth_store *a, const char *key)
+/* Its heartbeat is gone, and Redis has been there long enough for a living one to have come back.  Who has none is not
+ * known to be dead. */
+bool token_owner_is_dead(struct auth_store *a, const char *owner)
 {
-	redisReply *reply = NULL, *beat = NULL;
-	const char *end;
-	char *worker = NULL;
+	const char *end = strchr(owner, ':');
+	size_t n = strlen(owner), tail = strlen(OWNER_BEATS);
+	redisReply *beat = NULL;
 	bool dead = false;
+	char *worker;
 
-	if (redis_same_run_ms(a->redis) < QUEUE_HEARTBEAT_MS + QUEUE_REAP_GRACE_MS ||
-	    redis_callv(a->redis, &reply, loop_now_ms() + REDIS_PATIENCE_MS, NULL, "GET", key,
-			NULL) < 0)
+	if (!end || n < tail || strcmp(owner + n - tail, OWNER_BEATS) != 0 ||
+	    redis_same_run_ms(a->redis) < QUEUE_HEARTBEAT_MS + QUEUE_REAP_GRACE_MS)
 		return false;
-	end = reply->type == REDIS_REPLY_STRING ? strchr(reply->str, ':') : NULL;
-	if (end && strcmp(end + strlen(end) - strlen(OWNER_BEATS), OWNER_BEATS) == 0)
-		worker = mem_printf("worker:{longshore}:%.*s", (int)(end - reply->str), reply->str);
-	if (worker && redis_callv(a->redis, &beat, loop_now_ms() + REDIS_PATIENCE_MS, NULL,
-				  "EXISTS", worker, NULL) == 0)
+	worker = mem_printf("worker:{longshore}:%.*s", (int)(end - owner), owner);
+	if (redis_callv(a->redis, &beat, loop_now_ms() + REDIS_PATIENCE_MS, NULL, "EXISTS", worker,
+			NULL) == 0)
 		dead = beat->type == REDIS_REPLY_INTEGER && beat->integer == 0;
-	if (dead) {
-		log_event(LOG_WARN, "token_lock_of_a_dead_worker", LS("owner", reply->str));
-		unlock(a, key, reply->str);
-	}
-	freeReplyObject(reply);
 	freeReplyObject(beat);
 	free(worker);
 	return dead;
 }
 
-int token_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
+char *token_owner(struct auth_store *a)
 {
-	int64_t until_ms = loop_now_ms() + lock_ms(c), pause_ms = POLL_MIN_MS;
-	char *key = auth_key("tokenlock", c), id[ID_LEN + 1], *owner;
-	int rc;
+	char id[ID_LEN + 1];
 
 	id_new(id);
-	owner = mem_printf("%s:%s%s", a->epoch, id, a->beats ? OWNER_BEATS : "");
+	return mem_printf("%s:%s%s", a->epoch, id, a->beats ? OWNER_BEATS : "");
+}
+
+/* Nobody waits for the end of a lock whose worker is known to be dead. */
+static bool unlock_dead(struct auth_store *a, const char *key)
+{
+	redisReply *reply = NULL;
+	bool dead;
+
+	if (redis_callv(a->redis, &reply, loop_now_ms() + REDIS_PATIENCE_MS, NULL, "GET", key,
+			NULL) < 0)
+		return false;
+	dead = reply->type == REDIS_REPLY_STRING && token_owner_is_dead(a, reply->str);
+	if (dead) {
+		log_event(LOG_WARN, "token_lock_of_a_dead_worker", LS("owner", reply->str));
+		unlock(a, key, reply->str);
+	}
+	freeReplyObject(reply);
+	return dead;
+}
+
+int token_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, struct err *err)
+{
+	int64_t until_ms = loop_now_ms() + token_lock_ms(c), pause_ms = POLL_MIN_MS;
+	char *key, *owner;
+	int rc;
+
+	if (a->trial)
+		return trial_renew(a, c, e, err);
+	key = auth_key("tokenlock", c);
+	owner = token_owner(a);
 	for (;;) {
 		rc = token_fetch(a, c, e, NULL, err);
 		if (rc < 0 || (rc > 0 && !token_is_due(a, e, c->driver->manifest)))
 			break;
-		rc = lock(a, key, owner, lock_ms(c), err);
+		rc = lock(a, key, owner, token_lock_ms(c), err);
 		if (rc > 0)
 			rc = renew_with_lock(a, c, e, key, owner, err);
 		else if (rc == 0 && unlock_dead(a, key))
@@ -343,7 +364,7 @@ int token_renew(struct auth_store *a, struct caller *c, struct auth_entry *e, st
 		} else if (rc == 0 && !token_is_valid(a, e)) {
 			rc = err_set(err, -EAGAIN, ERR_TRANSIENT, "token",
 				     "another worker has been fetching the token for %lld s",
-				     (long long)lock_ms(c) / 1000);
+				     (long long)token_lock_ms(c) / 1000);
 		}
 		break;
 	}

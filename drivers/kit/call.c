@@ -9,11 +9,13 @@
 #include "common/base/mem.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
+#include "drivers/kit/tape.h"
 
 #define QUICK_RETRY_MIN_MS 200
 #define QUICK_RETRY_MAX_MS 1500
 #define QUICK_RETRY_ROOM_MS 1000 /* what must be left of the job's time after the pause */
-#define PERMIT_TRIES 3           /* permits that went stale before they could be used */
+#define REDIRECTS_MAX 3
+#define PERMIT_TRIES 3 /* permits that went stale before they could be used */
 
 /* What one call needs on its way. */
 struct going {
@@ -46,7 +48,7 @@ int permit_take(struct caller *c, struct route *r, const char *group, struct per
 	int rc;
 
 	*taken = false;
-	if (!r->bounded && !group && r->held_until_ms[HELD_INTEGRATION] == 0)
+	if (!c->door->limiter || (!r->bounded && !group && r->held_until_ms[HELD_INTEGRATION] == 0))
 		return 0;
 	set->high = c->high;
 	deadline_shift(room);
@@ -162,13 +164,18 @@ static int send_once(struct going *g, struct exchange *x, struct call_result *r,
 	return rc;
 }
 
+static bool waits(const struct err *e)
+{
+	return e->action == ACT_HOLD || (e->class == ERR_RATE_LIMIT && e->action == ACT_NONE);
+}
+
 /* Once, behind the breaker. 0, or as call() */
 static int once(struct going *g, struct call_result *r, struct err *err)
 {
 	const struct manifest *m = g->c->driver->manifest;
 	struct exchange x = { .route = g->route,
 			      .spec = g->spec,
-			      .sign = g->with_auth && m->auth.kind == AUTH_SIGNED,
+			      .sign = g->with_auth && m->auth.sign.template,
 			      .auth_name = m->auth.place == AUTH_IN_COOKIE ? "Cookie"
 					   : m->auth.name                  ? m->auth.name
 									   : "Authorization",
@@ -185,7 +192,7 @@ static int once(struct going *g, struct call_result *r, struct err *err)
 	g->sent = true;
 	exchange_read(g->c, &x, r, err);
 	route_feedback(g->c, g->route, &r->http, err);
-	return err->class == ERR_NONE ? 0 : err->class == ERR_RATE_LIMIT ? -EAGAIN : -EREMOTEIO;
+	return err->class == ERR_NONE ? 0 : waits(err) ? -EAGAIN : -EREMOTEIO;
 }
 
 /* The manifest's own cheap call goes before the job's.  0: the partner is there, whatever it answered. */
@@ -265,8 +272,10 @@ static bool is_garbled(const struct err *e)
 
 static bool quick_retry_fits(const struct going *g, const struct err *e, int64_t pause_ms)
 {
-	if ((e->class != ERR_TRANSIENT && !is_garbled(e)) || !g->spec->repeatable ||
-	    strcmp(g->spec->method, "GET") != 0)
+	bool again = e->action == ACT_RETRY ||
+		     (e->action == ACT_NONE && (e->class == ERR_TRANSIENT || is_garbled(e)));
+
+	if (!again || !g->spec->repeatable || strcmp(g->spec->method, "GET") != 0)
 		return false;
 	if (e->retry_after_ms > QUICK_RETRY_MAX_MS)
 		return false;
@@ -283,6 +292,8 @@ static int quick_retry(struct going *g, struct call_result *r, struct err *err)
 		return -EREMOTEIO;
 	if (pause_ms < err->retry_after_ms)
 		pause_ms = err->retry_after_ms;
+	if (tape_replays(g->c->door->tape))
+		pause_ms = 0;
 	rc = co_sleep("quick retry", pause_ms);
 	if (rc < 0)
 		return err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call",
@@ -311,20 +322,46 @@ static int refused(struct going *g, struct call_result *r, struct err *err)
 	return go_again(g, r, err);
 }
 
+/* Elsewhere on the same host; where else it stands as it is. */
+static int follow(struct going *g, struct call_result *r, struct err *err, int rc)
+{
+	const struct call_spec *first = g->spec;
+	struct call_spec spec = *first;
+	struct buf at = BUF_INIT, to = BUF_INIT;
+
+	for (int i = 0; i < REDIRECTS_MAX && rc == -EREMOTEIO && !strcmp(err->rule, "status 3xx") &&
+			redirect_target(g->route, g->spec, &r->http, &to);
+	     i++) {
+		buf_clear(&at);
+		at = to;
+		to = (struct buf)BUF_INIT;
+		spec.path = buf_str(&at);
+		spec.n_query = 0; /* the address says it all */
+		g->spec = &spec;
+		rc = go_again(g, r, err);
+	}
+	g->spec = first;
+	buf_clear(&at);
+	buf_clear(&to);
+	return rc;
+}
+
 int call(struct caller *c, const struct call_spec *spec, struct call_result *r, struct err *err)
 {
 	struct going g = { .c = c,
 			   .spec = spec,
-			   .with_auth =
-				   !spec->no_auth && c->driver->manifest->auth.kind != AUTH_NONE };
+			   .with_auth = !spec->no_auth &&
+					c->driver->manifest->auth.kind != AUTH_NONE &&
+					!tape_replays(c->door->tape) };
 	struct err e = { 0 };
 	int rc;
 
 	call_result_init(r);
 	rc = route_get(c, &g.route, &e);
 	if (rc == 0) {
-		rc = go(&g, r, &e);
-		if (rc == -EREMOTEIO && e.class == ERR_AUTH)
+		rc = follow(&g, r, &e, go(&g, r, &e));
+		if (rc == -EREMOTEIO &&
+		    (e.action == ACT_REFRESH || (e.class == ERR_AUTH && e.action == ACT_NONE)))
 			rc = refused(&g, r, &e);
 		else if (rc == -EREMOTEIO)
 			rc = quick_retry(&g, r, &e);

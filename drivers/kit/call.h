@@ -14,6 +14,7 @@
 #include "common/store/store.h"
 #include "drivers/driver.h"
 
+struct tape;
 struct door; /* one a process: HTTP pools by partner, token cache, limiter */
 struct door_options {
 	struct redis *redis;
@@ -23,6 +24,8 @@ struct door_options {
 	bool beats; /* the epoch has a heartbeat, whose end says that this process is dead */
 	int64_t permit_wait_ms; /* longer waits give the job back; 0 = 3,000 */
 	const char *egress; /* who shares this host's outgoing address; NULL = the host's name */
+	/* Recording, or in the network's place (then redis and pg may be NULL: no permits, breakers, credentials); borrowed; NULL: none. */
+	struct tape *tape;
 };
 struct door *door_new(const struct door_options *o);
 void door_free(struct door *d);
@@ -51,9 +54,11 @@ struct call_spec {
 	int n_query; /* values substituted already, unescaped */
 	const char *body;
 	size_t body_len;
-	const char *content_type; /* NULL: none */
-	bool no_auth;             /* the token call itself */
-	bool repeatable;          /* GETs are */
+	const char *content_type;          /* NULL: none */
+	const struct http_header *headers; /* beside the manifest's; at most HOOK_FIELDS_MAX */
+	int n_headers;
+	bool no_auth;    /* the token call itself */
+	bool repeatable; /* GETs are */
 };
 struct call_result {
 	struct http_response http;

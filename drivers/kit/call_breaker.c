@@ -16,7 +16,7 @@ void route_breakers(struct route *r, const struct caller *c)
 	struct buf host = BUF_INIT;
 	size_t n;
 
-	if (m->breaker.rules.failures <= 0)
+	if (m->breaker.rules.failures <= 0 || !c->door->breakers)
 		return;
 	call_host(r->driver, c->integration, &host);
 	n = host.len;

@@ -6,6 +6,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "drivers/kit/tape.h"
 
 #define POOL_CONNECTIONS_MAX 16000 /* the pool itself keeps each multi small */
 #define POOL_CONNECTIONS_SPARE 8   /* calls for tokens are not counted by api.concurrency */
@@ -42,8 +43,11 @@ struct door *door_new(const struct door_options *o)
 	d->keyring = o->keyring;
 	d->permit_wait_ms = o->permit_wait_ms > 0 ? o->permit_wait_ms : DOOR_PERMIT_WAIT_MS;
 	d->egress = mem_strdup(o->egress && *o->egress ? o->egress : host_name(host));
-	d->limiter = limiter_new(o->redis, o->epoch);
-	d->breakers = breakers_new(o->redis);
+	d->tape = o->tape;
+	if (!tape_replays(o->tape)) {
+		d->limiter = limiter_new(o->redis, o->epoch);
+		d->breakers = breakers_new(o->redis);
+	}
 	d->auth = auth_store_new(o->redis, o->pg, o->keyring, o->epoch, o->beats);
 	return d;
 }

@@ -6,6 +6,7 @@
 #ifndef DRIVERS_KIT_CALL_DOOR_H
 #define DRIVERS_KIT_CALL_DOOR_H
 
+#include "common/base/arena.h"
 #include "common/base/metrics.h"
 #include "drivers/kit/auth.h"
 #include "drivers/kit/call.h"
@@ -47,6 +48,7 @@ struct door {
 	struct limiter *limiter;
 	struct auth_store *auth;
 	struct breakers *breakers;
+	struct tape *tape; /* NULL: none */
 	struct door_partner *partners;
 	struct idmap routes; /* integration -> struct route */
 };
@@ -119,6 +121,10 @@ int route_url(const struct route *r, const struct call_spec *spec, const char *q
 	      const char *query_value, struct buf *out, struct err *err)
 	__attribute__((warn_unused_result));
 
+/* call_redirect.c: where the answer sends a GET, on the very host that was asked.  Appends; false: nowhere that is followed. */
+bool redirect_target(const struct route *r, const struct call_spec *spec,
+		     const struct http_response *h, struct buf *out);
+
 /* Waits.  Sends once, without permit or credential of its own; `auth` is the credential's header value (or query
  * value) or NULL.  0: r->http is an exchange that ended.  -ESTALE: the permit was too old when the connection was there. */
 #define EXCHANGE_MORE_MAX 8
@@ -137,6 +143,9 @@ struct exchange {
 };
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
 		  struct err *err) __attribute__((warn_unused_result));
+/* hook_sign.c.  What the driver's C adds to a call: to its URL, and headers, of the arena. */
+int exchange_sign(struct caller *c, const struct exchange *x, struct buf *url, struct arena *a,
+		  struct hook_fields *headers, struct err *err) __attribute__((warn_unused_result));
 /* call_chaos.c.  Waits.  As http_send, but for the share of calls that fail on purpose. */
 int chaos_send(const struct caller *c, const struct exchange *x, const struct http_request *q,
 	       struct http_response *out) __attribute__((warn_unused_result));
@@ -181,6 +190,16 @@ void guard_leave(struct guard *g, const struct route *r, bool sent, int rc, cons
 /* A failure behind a breaker that is open by now is no failure of the job's: it waits.  Returns rc, or -EAGAIN. */
 int guard_judge(const struct route *r, const struct call_spec *spec, int rc, struct err *err);
 void route_breakers(struct route *r, const struct caller *c);
+
+/* call_tape.c.  In place of http_send, past the tape if there is one.  -ENOENT: a replay that has no such exchange. */
+int exchange_pass(struct caller *c, const struct exchange *x, const struct http_request *q,
+		  struct call_result *r, struct err *err) __attribute__((warn_unused_result));
+/* Redis' clock, or the tape's while it replays; what templates say is now, which stands still on any tape. */
+int64_t door_now_us(const struct door *d);
+int64_t door_now_ms(const struct door *d);
+int64_t door_asked_us(const struct door *d);
+/* Whether a header, parameter or field of that name is a secret (call_exchange.c). */
+bool exchange_hides(const struct manifest *m, const char *name);
 
 void door_count(struct door_partner *p, const char *endpoint, const struct http_response *h);
 void call_result_init(struct call_result *r);

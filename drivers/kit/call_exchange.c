@@ -67,6 +67,11 @@ static bool name_is_credential(const struct manifest *m, const char *name, size_
 	return name_is_secret(name, len);
 }
 
+bool exchange_hides(const struct manifest *m, const char *name)
+{
+	return name_is_credential(m, name, strlen(name));
+}
+
 static size_t skip_space(const char *s, size_t i, size_t len)
 {
 	while (i < len && isspace((unsigned char)s[i]))
@@ -171,6 +176,17 @@ static void append_body(const struct manifest *m, const char *s, size_t len, str
 	secret_free_buf(&clean);
 }
 
+/* Before it is quoted: a secret that stands escaped in the text would be escaped twice, which nobody finds. */
+static void append_safe(const char *s, struct buf *out)
+{
+	struct buf clean = BUF_INIT;
+
+	buf_puts(&clean, s);
+	secret_redact(&clean);
+	json_quote(out, buf_str(&clean), clean.len);
+	secret_free_buf(&clean);
+}
+
 static void append_header(const struct manifest *m, const char *name, const char *value, bool first,
 			  struct buf *out)
 {
@@ -181,7 +197,7 @@ static void append_header(const struct manifest *m, const char *name, const char
 	if (name_is_credential(m, name, strlen(name)))
 		buf_puts(out, "\"***\"");
 	else
-		json_quote(out, value, strlen(value));
+		append_safe(value, out);
 }
 
 static void append_response_headers(const struct manifest *m, const struct http_response *h,
@@ -266,7 +282,7 @@ static void append_response(const struct manifest *m, const struct http_response
 		buf_puts(out, ",\"failure\":");
 		json_quote(out, h->failure, strlen(h->failure));
 		buf_puts(out, ",\"detail\":");
-		json_quote(out, h->detail, strlen(h->detail));
+		append_safe(h->detail, out);
 	}
 	buf_printf(out, ",\"duration_ms\":%lld,\"response_headers\":", (long long)h->duration_ms);
 	append_response_headers(m, h, out);

@@ -9,6 +9,7 @@
 #include "common/queue/limit_learn.h"
 #include "drivers/kit/classify.h"
 
+#define SUSPEND_HOLD_MS 10000
 #define HOLD_SLACK_MS 50  /* after the partner's own instant */
 #define HOLD_SAME_MS 100  /* a hold that ends this close to the last one is the same */
 #define UNHINTED_MS 60000 /* a 429 that does not say: E2, doubling … */
@@ -18,7 +19,7 @@
 void route_hold(struct caller *c, struct route *r, int held, int64_t ms, const char *reason,
 		bool refused)
 {
-	int64_t now = redis_now_ms(c->door->redis), until = now + ms + HOLD_SLACK_MS;
+	int64_t now = door_now_ms(c->door), until = now + ms + HOLD_SLACK_MS;
 	const char *scope = r->limits.scopes[r->scope_of[held]].name;
 	struct err e = { 0 };
 	int rc;
@@ -70,7 +71,7 @@ static int64_t unhinted_ms(struct caller *c, struct route *r, int held)
 {
 	int64_t ms;
 
-	if (redis_now_ms(c->door->redis) >= r->held_until_ms[held])
+	if (door_now_ms(c->door) >= r->held_until_ms[held])
 		r->unhinted++;
 	ms = (int64_t)UNHINTED_MS << (r->unhinted > 5 ? 4 : r->unhinted > 0 ? r->unhinted - 1 : 0);
 	return ms < UNHINTED_MAX_MS ? ms : UNHINTED_MAX_MS;
@@ -95,8 +96,15 @@ void route_feedback(struct caller *c, struct route *r, const struct http_respons
 	int64_t known_until_ms;
 	int held;
 
-	if (h->status == 0)
+	if (h->status == 0 || !c->door->limiter)
 		return;
+	if (out->action == ACT_HOLD || out->action == ACT_SUSPEND) {
+		/* suspended: whoever calls now is sent back; what then keeps them there is the pause */
+		route_hold(c, r, route_scope_for(r, 0),
+			   out->action == ACT_HOLD ? out->retry_after_ms : SUSPEND_HOLD_MS,
+			   out->rule, false);
+		return;
+	}
 	if (out->class != ERR_RATE_LIMIT) {
 		if (out->class == ERR_NONE)
 			r->unhinted = 0;
@@ -107,7 +115,7 @@ void route_feedback(struct caller *c, struct route *r, const struct http_respons
 		return;
 	held = route_scope_for(r, 0);
 	known_until_ms = r->held_until_ms[held];
-	if (retry_after_ms(r->driver->manifest, h, redis_now_ms(c->door->redis)) == 0)
+	if (retry_after_ms(r->driver->manifest, h, door_now_ms(c->door)) == 0)
 		out->retry_after_ms = unhinted_ms(c, r, held);
 	if (out->retry_after_ms > HOLD_MAX_MS)
 		out->retry_after_ms = HOLD_MAX_MS;

@@ -56,6 +56,11 @@ static int add_tiers(struct limit_scope *s, const struct manifest *m, enum limit
 	return 0;
 }
 
+static const char *const kind_words[] = { [SCOPE_PARTNER] = "partner",
+					  [SCOPE_INTEGRATION] = "integration",
+					  [SCOPE_EGRESS] = "egress",
+					  [SCOPE_ENDPOINTS] = "endpoints" };
+
 /* A scope that bounds nothing is left out: it would cost Redis for each permit. */
 static int add_scope(struct route *r, int held, enum limit_scope_kind kind, int flight,
 		     struct err *err)
@@ -64,6 +69,8 @@ static int add_scope(struct route *r, int held, enum limit_scope_kind kind, int 
 	struct limit_scope *s = &r->limits.scopes[r->limits.n_scopes];
 	int rc;
 
+	snprintf(s->kind, sizeof(s->kind), "%s", kind_words[kind]);
+	s->shared = kind != SCOPE_INTEGRATION;
 	s->flight = flight;
 	s->flight_ttl_ms = m->total_ms + FLIGHT_SLACK_MS;
 	rc = add_tiers(s, m, kind, NULL, err);
@@ -95,6 +102,7 @@ static int add_group(struct route *r, const char *group, const char *host, int n
 	g->set = r->limits;
 	memset(s, 0, sizeof(*s));
 	snprintf(s->name, sizeof(s->name), "%.*s:i%lld:%s", n, host, (long long)id, group);
+	snprintf(s->kind, sizeof(s->kind), "endpoints:%s", group);
 	g->set.n_scopes++;
 	return add_tiers(s, r->driver->manifest, SCOPE_ENDPOINTS, group, err);
 }
@@ -114,6 +122,7 @@ int route_limits(struct route *r, const struct caller *c, struct err *err)
 		return err_set(err, -EINVAL, ERR_CLIENT, "settings",
 			       "the base URL's host is too long");
 	r->limits.partner = m->partner;
+	r->limits.who = c->integration->id;
 	snprintf(s->name, sizeof(s->name), "%.*s:partner", n, host);
 	rc = add_scope(r, HELD_PARTNER, SCOPE_PARTNER, m->concurrency_partner, err);
 	s = &r->limits.scopes[r->limits.n_scopes];

@@ -107,8 +107,7 @@ static int64_t partner_now_ms(const struct caller *c, const struct http_response
 	const char *date = http_response_header(h, "date");
 	int64_t us;
 
-	return date && clock_parse_time(date, &us, NULL) == 0 ? us / 1000
-							      : redis_now_ms(c->door->redis);
+	return date && clock_parse_time(date, &us, NULL) == 0 ? us / 1000 : door_now_ms(c->door);
 }
 
 /* From now: seconds, an epoch in s or ms, or a date, as told or by its size; -1 where it is none of these. */

@@ -11,9 +11,10 @@
 #include "drivers/kit/charset.h"
 #include "drivers/kit/classify.h"
 #include "drivers/kit/decode.h"
+#include "drivers/kit/tape.h"
 
 static int request_headers(const struct exchange *x, const struct signing *s,
-			   struct http_header *out)
+			   const struct hook_fields *signature, struct http_header *out)
 {
 	const struct route *r = x->route;
 	int n = 0;
@@ -27,6 +28,10 @@ static int request_headers(const struct exchange *x, const struct signing *s,
 		out[n++] = (struct http_header){ x->auth_name, x->auth_header };
 	for (int i = 0; i < x->n_more && i < EXCHANGE_MORE_MAX; i++)
 		out[n++] = x->more[i];
+	for (int i = 0; i < x->spec->n_headers && i < HOOK_FIELDS_MAX; i++)
+		out[n++] = x->spec->headers[i];
+	for (int i = 0; i < signature->n; i++)
+		out[n++] = (struct http_header){ signature->v[i].name, signature->v[i].value };
 	for (int i = 0; i < s->n; i++)
 		out[n++] = s->headers[i];
 	return n;
@@ -77,11 +82,21 @@ static int lost_on_the_way(struct call_result *r)
 	return 0;
 }
 
+static bool is_signed(const struct caller *c, const struct exchange *x)
+{
+	const struct driver_hooks *h = c->driver->hooks;
+
+	return h && h->sign_request && !x->spec->no_auth && !tape_replays(c->door->tape);
+}
+
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
 		  struct err *err)
 {
 	const struct manifest *m = x->route->driver->manifest;
-	struct http_header headers[DOOR_HEADERS_MAX + 2 + 2 * EXCHANGE_MORE_MAX];
+	struct http_header
+		headers[DOOR_HEADERS_MAX + 2 + 2 * EXCHANGE_MORE_MAX + 2 * HOOK_FIELDS_MAX];
+	struct hook_fields signature = { .n = 0 };
+	struct arena *arena = NULL;
 	struct buf url = BUF_INIT;
 	struct signing signing = { .n = 0 };
 	struct sending sending = { .limiter = c->door->limiter,
@@ -106,20 +121,24 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 
 	if (rc == 0 && x->sign)
 		rc = auth_sign(c, x->spec, buf_str(&url), &signing, err);
+	if (rc == 0 && is_signed(c, x)) {
+		arena = arena_new();
+		rc = exchange_sign(c, x, &url, arena, &signature, err);
+	}
 	if (rc == 0) {
 		/* A token is for all jobs: its answer counts for none. */
 		r->memory = x->at_token_url ? NULL : c->memory;
 		q.max_body_bytes = body_max(r->memory);
 		q.url = buf_str(&url);
-		q.n_headers = request_headers(x, &signing, headers);
+		q.n_headers = request_headers(x, &signing, &signature, headers);
 		c->calls++;
-		c->observed_us = r->observed_us = redis_now_us(c->door->redis);
+		c->observed_us = r->observed_us = door_now_us(c->door);
 		if (x->permit)
 			limiter_sending(c->door->limiter, x->permit);
-		rc = chaos_send(c, x, &q, &r->http);
+		rc = exchange_pass(c, x, &q, r, err);
 		if (rc == -ESTALE && sending.again && !x->spec->repeatable)
 			rc = lost_on_the_way(r);
-		if (rc < 0 && rc != -ESTALE)
+		if (rc < 0 && rc != -ESTALE && rc != -ENOENT)
 			err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call",
 				rc == -ECANCELED ? "cancelled while %s %s was under way"
 						 : "the job's time ended while %s %s was under way",
@@ -129,6 +148,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 	}
 	signing_clear(&signing);
 	secret_free_buf(&url); /* may hold a key */
+	arena_free(arena);
 	return rc;
 }
 
@@ -203,7 +223,7 @@ static void mend_charset(const struct caller *c, const struct exchange *x, struc
 	struct buf *body = &r->http.body, mended = BUF_INIT;
 	const char *how;
 
-	if (m->format == FORMAT_XML || m->decode_body || !body->len ||
+	if (m->format == FORMAT_XML || m->hooks.decode_body || !body->len ||
 	    !charset_mend(http_response_header(&r->http, "content-type"), body->data, body->len,
 			  &mended, &how))
 		return;
@@ -307,8 +327,8 @@ void exchange_read(struct caller *c, const struct exchange *x, struct call_resul
 	if (r->memory && r->http.failure && !strcmp(r->http.failure, "too_large"))
 		over_body(r, x, &unread);
 	memset(out, 0, sizeof(*out));
-	classify(c->driver->manifest, &r->http, r->json, x->at_token_url,
-		 redis_now_ms(c->door->redis), out);
+	classify(c->driver->manifest, &r->http, r->json, x->at_token_url, door_now_ms(c->door),
+		 out);
 	/* an error page need not be JSON; a success must be */
 	if (unread.class == ERR_MEMORY && (r->http.failure || is_success(&r->http)))
 		*out = unread;

@@ -154,6 +154,17 @@ int64_t retry_after_ms(const struct manifest *m, const struct http_response *r, 
 	return any ? RETRY_MIN_MS : 0;
 }
 
+/* A 503 that says when: not before.  Only the standard header; a reset of a window is no word on an outage. */
+static int64_t told_ms(const struct http_response *r, int64_t now_ms, int64_t otherwise_ms)
+{
+	const char *value = http_response_header(r, "retry-after");
+	int64_t wait;
+
+	if (otherwise_ms || !value || !wait_of(value, r, now_ms, &wait) || wait <= 0)
+		return otherwise_ms;
+	return wait < RETRY_MAX_MS ? wait : RETRY_MAX_MS;
+}
+
 /* ---- what the partner says ---- */
 
 static const char *message_of(const cJSON *json, struct buf *out)
@@ -237,6 +248,27 @@ static void classify_status(const struct http_response *r, const cJSON *json, st
 		set_text(r, json, ERR_DATA, "not JSON", out);
 }
 
+/* What a person looks for first: whose clock, whose name, whose authority. */
+static const char *tls_problem(const char *detail)
+{
+	static const struct {
+		const char *words, *name;
+	} known[] = {
+		{ "has expired", " expired" },
+		{ "not yet valid", " not yet valid" },
+		{ "alternative certificate subject name", " wrong host" },
+		{ "does not match target host", " wrong host" },
+		{ "self-signed", " untrusted" },
+		{ "self signed", " untrusted" },
+		{ "unable to get local issuer", " untrusted" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (strstr(detail, known[i].words))
+			return known[i].name;
+	return "";
+}
+
 /* No status: the network's fault, and worth another try, but for an answer that is too large every time. */
 static void classify_failure(const struct http_response *r, struct err *out)
 {
@@ -244,8 +276,8 @@ static void classify_failure(const struct http_response *r, struct err *out)
 	bool data = strcmp(failure, "too_large") == 0;
 	char rule[64];
 
-	snprintf(rule, sizeof(rule), "%s%s", strcmp(failure, "network") == 0 ? "" : "network ",
-		 failure);
+	snprintf(rule, sizeof(rule), "%s%s%s", strcmp(failure, "network") == 0 ? "" : "network ",
+		 failure, strcmp(failure, "tls") == 0 ? tls_problem(r->detail) : "");
 	err_set(out, 0, data ? ERR_DATA : ERR_TRANSIENT, rule, "%s%s%s", failure,
 		*r->detail ? ": " : "", r->detail);
 }
@@ -266,10 +298,15 @@ void classify(const struct manifest *m, const struct http_response *r, const cJS
 	if (i < m->n_errors) {
 		snprintf(rule, sizeof(rule), "errors[%d]", i);
 		set_text(r, json, m->errors[i].class, rule, out);
+		out->action = m->errors[i].action;
 	} else {
 		classify_status(r, json, out);
 	}
-	if (out->class != ERR_RATE_LIMIT)
+	if (out->action == ACT_HOLD)
+		out->retry_after_ms = m->errors[i].action_ms;
+	if (out->class == ERR_TRANSIENT)
+		out->retry_after_ms = told_ms(r, now_ms, out->retry_after_ms);
+	if (out->class != ERR_RATE_LIMIT || out->action == ACT_HOLD)
 		return;
 	out->retry_after_ms = retry_after_ms(m, r, now_ms);
 	if (out->retry_after_ms == 0)

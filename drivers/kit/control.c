@@ -98,6 +98,8 @@ int control_mirror(struct redis *r, struct pg *p, const struct driver *d, const 
 
 	if (redis_lost)
 		rc = partner_bump_generation(p, partner, &generation, err);
+	if (rc == 0 && redis_lost && d)
+		rc = control_seed(r, p, d, deadline_ms, err);
 	if (rc == 0)
 		rc = partner_state_get(p, partner, &state, err);
 	if (rc < 0)

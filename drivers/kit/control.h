@@ -15,4 +15,8 @@ int control_mirror(struct redis *r, struct pg *p, const struct driver *d, const 
 		   bool redis_lost, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));
 
+/* Waits.  control_seed.c: part of it where redis_lost. */
+int control_seed(struct redis *r, struct pg *p, const struct driver *d, int64_t deadline_ms,
+		 struct err *err) __attribute__((warn_unused_result));
+
 #endif

@@ -106,6 +106,8 @@ static struct element *add_child(struct xml *x, const char *name)
 
 static void add_text(struct xml *x, struct element *e, const char *s, size_t n)
 {
+	if (n == 0)
+		return;
 	if (e->len + n > e->cap) {
 		char *grown;
 

@@ -13,6 +13,7 @@
 #include "drivers/kit/subst.h"
 
 #define TEXT_MAX_BYTES 512
+#define LIST_MAX 64
 
 struct values {
 	const struct caller *c;
@@ -113,6 +114,37 @@ static int text_value(const struct manifest_param *p, const char *s, struct aren
 	return 0;
 }
 
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* "usd, EUR,usd" and "EUR,USD" are the same. */
+static int list_value(const struct manifest_param *p, const char *s, struct arena *arena,
+		      const char **out, struct err *err)
+{
+	char *words[LIST_MAX], *text, *save = NULL;
+	struct buf list = BUF_INIT;
+	const char *line;
+	int n = 0, rc = text_value(p, s, arena, &line, err);
+
+	if (rc < 0)
+		return rc;
+	text = arena_strdup(arena, line);
+	for (char *w = strtok_r(text, ", ", &save); w; w = strtok_r(NULL, ", ", &save)) {
+		if (n == LIST_MAX)
+			return wrong(p, err, "has too many words: at most 64");
+		words[n++] = w;
+	}
+	qsort(words, (size_t)n, sizeof(*words), by_text);
+	for (int i = 0; i < n; i++)
+		if (i == 0 || strcmp(words[i], words[i - 1]) != 0)
+			buf_printf(&list, "%s%s", i ? "," : "", words[i]);
+	*out = arena_strdup(arena, buf_str(&list));
+	buf_clear(&list);
+	return n ? 0 : wrong(p, err, "is empty");
+}
+
 static int value_of(struct values *v, int i, const cJSON *given, struct arena *arena,
 		    struct err *err)
 {
@@ -129,6 +161,8 @@ static int value_of(struct values *v, int i, const cJSON *given, struct arena *a
 		return wrong(p, err, "must be a text or a number");
 	if (p->as == PARAM_TEXT)
 		return text_value(p, buf_str(&v->keep), arena, &v->v[i], err);
+	if (p->as == PARAM_LIST)
+		return list_value(p, buf_str(&v->keep), arena, &v->v[i], err);
 	return number_value(p, buf_str(&v->keep), arena, &v->v[i], err);
 }
 

@@ -46,6 +46,8 @@ struct manifest_rule {
 	const char *header;   /* present */
 	bool at_token_url;
 	enum err_class class;
+	enum err_action action;
+	int64_t action_ms; /* of hold */
 };
 
 struct manifest_auth {
@@ -85,6 +87,10 @@ struct manifest_auth {
 	int n_needs;
 	const struct manifest_rule *broken_on;
 	int n_broken_on;
+	struct manifest_proof {
+		const char *get; /* NULL: the first collection that stands by itself, one item */
+		struct manifest_pairs query;
+	} verify;
 };
 
 enum limit_scope_kind { SCOPE_PARTNER, SCOPE_INTEGRATION, SCOPE_EGRESS, SCOPE_ENDPOINTS };
@@ -214,6 +220,8 @@ struct manifest_collection {
 	int n_map;
 	const char *const *extra;
 	int n_extra; /* top-level keys kept raw; "*" keeps the whole item */
+	const char *const *personal;
+	int n_personal; /* paths inside an item of what is told of people: not in cassettes */
 	const char *belongs_collection,
 		*belongs_id;           /* resource_external_id comes from this path; or parent */
 	struct manifest_paging paging; /* own, or the manifest's */
@@ -231,6 +239,11 @@ struct manifest_breaker {
 	const char *probe; /* path of a cheap GET, or NULL: the next call */
 	const struct manifest_group *groups;
 	int n_groups;
+};
+
+/* Which functions the C of the folder has (drivers/hooks.h). */
+struct manifest_hooks {
+	bool decode_body, sign_request, login, next_page, adapt_item, verify_webhook, plan_action;
 };
 
 enum setting_type { SETTING_TEXT, SETTING_INT, SETTING_NUMBER, SETTING_BOOL, SETTING_URL };
@@ -288,9 +301,9 @@ struct manifest {
 	int n_lookups;
 	bool critical; /* false: a failure degrades to what is cached */
 	struct manifest_breaker breaker;
+	struct manifest_hooks hooks;
 	struct manifest_adapter *adapters;
 	int n_adapters;
-	bool decode_body; /* hooks.decode_body: the C of the folder turns bodies into JSON */
 	struct manifest_webhooks webhooks;
 	const struct manifest_action *actions;
 	int n_actions;

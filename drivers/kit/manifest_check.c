@@ -168,5 +168,6 @@ void manifest_check(struct manifest_reader *r)
 	manifest_check_events(r);
 	manifest_check_lookups(r);
 	manifest_check_templates(r);
+	manifest_check_hooks(r);
 	manifest_check_settings(r);
 }

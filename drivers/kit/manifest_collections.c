@@ -208,6 +208,10 @@ static void check_collection(struct manifest_reader *r, int i)
 		check_embedded(r, c, path);
 	else
 		check_fetched(r, c, path);
+	for (int k = 0; k < c->n_personal; k++)
+		if (path_problem(c->personal[k], KEY_WILD))
+			reader_problem_at(r, arena_printf(r->arena, "%s.personal[%d]", path, k),
+					  "%s", path_problem(c->personal[k], KEY_WILD));
 	if (has_own_paging(r, c))
 		manifest_check_paging(r, &c->paging, sub(r, path, "pagination"));
 	if (!c->columns) /* the table is not known */

@@ -142,7 +142,7 @@ void manifest_check_format(struct manifest_reader *r)
 	const struct manifest *m = &r->owner->m;
 
 	check_version(r);
-	if (m->format != FORMAT_JSON && m->decode_body)
+	if (m->format != FORMAT_JSON && m->hooks.decode_body)
 		reader_problem_at(
 			r, "api.format",
 			"means nothing with hooks.decode_body, which makes JSON of a body");

@@ -131,7 +131,7 @@ static void broken_on_finish(struct manifest_reader *r, void *base)
 static const struct manifest_key error_keys[] = {
 	RULE_KEYS,
 	{ "class", KEY_WORD, AT(class), .flags = KEY_REQUIRED, .words = class_words },
-	LATER("action"),
+	{ "action", KEY_OWN, .read = read_action, .print = print_action },
 };
 static const struct key_table error_table = { TABLE(error_keys),
 					      .size = sizeof(struct manifest_rule),
@@ -233,18 +233,21 @@ static const struct key_table breaker_table = { TABLE(breaker_keys) };
 #define COUNT(member) .n_at = offsetof(struct manifest, member)
 
 static const struct manifest_key hook_keys[] = {
-	{ "decode_body", KEY_BOOL, AT(decode_body) },
-	LATER("sign_request"),
-	LATER("login"),
-	LATER("next_page"),
-	LATER("adapt_item"),
-	LATER("verify_webhook"),
-	LATER("plan_action"),
+	{ "decode_body", KEY_BOOL, AT(hooks.decode_body) },
+	{ "sign_request", KEY_BOOL, AT(hooks.sign_request) },
+	{ "login", KEY_BOOL, AT(hooks.login) },
+	{ "next_page", KEY_BOOL, AT(hooks.next_page) },
+	{ "adapt_item", KEY_BOOL, AT(hooks.adapt_item) },
+	{ "verify_webhook", KEY_BOOL, AT(hooks.verify_webhook) },
+	{ "plan_action", KEY_BOOL, AT(hooks.plan_action) },
 	LATER("ack_body"),
 };
 static bool hooks_present(const void *base)
 {
-	return ((const struct manifest *)base)->decode_body;
+	const struct manifest_hooks *h = &((const struct manifest *)base)->hooks;
+
+	return h->decode_body || h->sign_request || h->login || h->next_page || h->adapt_item ||
+	       h->verify_webhook || h->plan_action;
 }
 static const struct key_table hooks_table = { TABLE(hook_keys), .present = hooks_present };
 

@@ -25,7 +25,7 @@ static const struct key_word auth_kind_words[] = {
 	{ "oauth2_code", AUTH_OAUTH2_CODE },
 	{ "oauth2_device", AUTH_OAUTH2_DEVICE },
 	{ "signed", AUTH_SIGNED },
-	{ "hook", KEY_WORD_LATER },
+	{ "hook", AUTH_HOOK },
 	{ NULL, 0 },
 };
 static const struct key_word auth_place_words[] = { { "header", AUTH_IN_HEADER },
@@ -112,7 +112,7 @@ static const struct manifest_key auth_keys[] = {
 	{ "broken_on", KEY_LIST, AT(broken_on), COUNT(n_broken_on), .of = &manifest_broken_on,
 	  .fallback =
 		  "[{\"json\": \"error\", \"in\": [\"invalid_grant\", \"invalid_client\"], \"at\": \"token_url\"}]" },
-	LATER("verify"),
+	{ "verify", KEY_OBJECT, AT(verify), .of = &manifest_proof_table },
 };
 
 /* ---- defaults that follow from other keys ---- */
@@ -215,8 +215,9 @@ static void check_kind(struct manifest_reader *r, const struct manifest_auth *a)
 		{ "auth.params", a->params.n > 0, 0, KINDS_OF_TOKENS },
 		{ "auth.headers", a->headers.n > 0, 0, KINDS_OF_TOKENS },
 		{ "auth.method", a->get, 0, KIND(AUTH_TWO_STEP) },
-		{ "auth.mint_limit", a->mint_count > 0, 0, KINDS_OF_TOKENS },
-		{ "auth.sign", a->sign.template != NULL, KIND(AUTH_SIGNED), KIND(AUTH_SIGNED) },
+		{ "auth.mint_limit", a->mint_count > 0, 0, KINDS_OF_TOKENS | KIND(AUTH_HOOK) },
+		{ "auth.sign", a->sign.template != NULL,
+		  r->owner->m.hooks.sign_request ? 0 : KIND(AUTH_SIGNED), KIND(AUTH_SIGNED) },
 		{ "auth.authorize_url", a->authorize_url != NULL, KIND(AUTH_OAUTH2_CODE),
 		  KIND(AUTH_OAUTH2_CODE) },
 		{ "auth.device_url", a->device_url != NULL, KIND(AUTH_OAUTH2_DEVICE),

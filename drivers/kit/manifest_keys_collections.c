@@ -134,6 +134,7 @@ static const struct manifest_key collection_keys[] = {
 	{ "map", KEY_NAMED, AT(map), COUNT(n_map), .of = &manifest_column_table,
 	  .flags = KEY_REQUIRED },
 	{ "extra", KEY_TEXTS, AT(extra), COUNT(n_extra) },
+	{ "personal", KEY_TEXTS, AT(personal), COUNT(n_personal) },
 };
 
 static void collection_finish(struct manifest_reader *r, void *base)

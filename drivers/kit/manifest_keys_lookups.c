@@ -12,6 +12,7 @@
 #define AT(member) .at = offsetof(struct manifest_param, member)
 
 static const struct key_word param_words[] = { { "text", PARAM_TEXT },
+					       { "list", PARAM_LIST },
 					       { "number", PARAM_NUMBER },
 					       { "int", PARAM_INT },
 					       { NULL, PARAM_TEXT } };
@@ -31,7 +32,7 @@ static const struct manifest_key param_keys[] = {
 static void param_finish(struct manifest_reader *r, void *base)
 {
 	const struct manifest_param *p = base;
-	bool text = p->as == PARAM_TEXT;
+	bool text = p->as == PARAM_TEXT || p->as == PARAM_LIST;
 
 	if ((p->min && !cJSON_IsNumber(p->min)) || (p->max && !cJSON_IsNumber(p->max)))
 		reader_problem(r, "\"min\" and \"max\" are numbers");

@@ -11,7 +11,7 @@
 #define LOOKUP_PARAMS_MAX 16
 #define LOOKUP_FIELDS_MAX 64
 
-enum param_as { PARAM_TEXT, PARAM_NUMBER, PARAM_INT };
+enum param_as { PARAM_TEXT, PARAM_LIST /* of words, in any order */, PARAM_NUMBER, PARAM_INT };
 enum param_case { CASE_KEEP, CASE_LOWER, CASE_UPPER };
 /* One {in.X}: brought to one form before it is sent and before it names a cached answer. */
 struct manifest_param {

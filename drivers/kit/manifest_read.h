@@ -180,6 +180,9 @@ void read_rule_at(struct manifest_reader *r, const cJSON *node, void *base);
 bool print_rule_at(const void *base, struct buf *out);
 void read_expires(struct manifest_reader *r, const cJSON *node, void *base);
 bool print_expires(const void *base, struct buf *out);
+void read_action(struct manifest_reader *r, const cJSON *node, void *base); /* manifest_action.c */
+bool print_action(const void *base, struct buf *out);
+extern const struct key_table manifest_proof_table; /* of struct manifest_proof */
 void read_stops(struct manifest_reader *r, const cJSON *node, void *base);
 bool print_stops(const void *base, struct buf *out);
 void read_tz(struct manifest_reader *r, const cJSON *node, void *base);
@@ -214,6 +217,7 @@ void manifest_check_map(struct manifest_reader *r, struct manifest_collection *c
 			const char *path);                /* manifest_map.c */
 void manifest_check_lookups(struct manifest_reader *r);   /* manifest_lookups.c */
 void manifest_check_templates(struct manifest_reader *r); /* manifest_templates.c */
+void manifest_check_hooks(struct manifest_reader *r);     /* manifest_hooks.c */
 void manifest_check_events(struct manifest_reader *r);    /* manifest_events.c */
 void manifest_check_settings(
 	struct manifest_reader *r); /* manifest_settings.c; after the templates */

@@ -396,6 +396,23 @@ static int check_domain(struct mapping *x)
 	return rc;
 }
 
+/* What the driver's C makes of the item.  Its own words for why it is set aside, or ours. */
+static int adapt(struct mapping *x)
+{
+	const struct driver_hooks *h = x->m->hooks;
+	struct err why = { 0 };
+	const cJSON *out = x->from.json;
+
+	if (!h || !h->adapt_item)
+		return 0;
+	if (h->adapt_item(x->m->collection, out, x->m->arena, &out, &why) < 0)
+		return set_aside(x, why.where[0] ? why.where : "item", "%s",
+				 why.text[0] ? why.text : "adapt_item refused it");
+	if (out)
+		x->from.json = out;
+	return 0;
+}
+
 int map_item(const struct map_context *m, const cJSON *item, struct row *out, struct err *err)
 {
 	struct mapping x = { .m = m,
@@ -403,8 +420,11 @@ int map_item(const struct map_context *m, const cJSON *item, struct row *out, st
 			     .err = err,
 			     .row = { .integration_id = m->integration_id,
 				      .observed_us = m->observed_us } };
-	int rc;
+	int rc = adapt(&x);
 
+	item = x.from.json;
+	if (rc < 0)
+		return rc;
 	if (!cJSON_IsObject(item) && !cJSON_IsString(item) && !cJSON_IsNumber(item))
 		return set_aside(&x, "item", "expected an object");
 	rc = map_id(&x);

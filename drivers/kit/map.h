@@ -5,6 +5,7 @@
 #define DRIVERS_KIT_MAP_H
 
 #include "common/base/arena.h"
+#include "drivers/hooks.h"
 #include "drivers/kit/manifest.h"
 
 struct map_context {
@@ -18,6 +19,7 @@ struct map_context {
 	/* Told of each value that only an enum's "*" took: one that came later than the manifest.  NULL: nobody. */
 	void (*unknown)(const char *column, const char *value, void *arg);
 	void *unknown_arg;
+	const struct driver_hooks *hooks; /* adapt_item; NULL: none */
 };
 /* 0 | -EINVAL: the item is set aside: err has the field in `where` and the reason in text ("name: required, but null"). */
 int map_item(const struct map_context *m, const cJSON *item, struct row *out, struct err *err)

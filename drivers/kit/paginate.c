@@ -171,8 +171,7 @@ static int fetch(struct pager *p, struct page *out, struct err *err)
 
 static bool is_older(const struct pager *p, int64_t ms)
 {
-	return p->cursor && p->p->expires_ms &&
-	       redis_now_ms(p->c->door->redis) - p->cursor_at_ms >= ms;
+	return p->cursor && p->p->expires_ms && door_now_ms(p->c->door) - p->cursor_at_ms >= ms;
 }
 
 /* What was stored stays: the pages before come again and find their rows unchanged. */

@@ -147,7 +147,7 @@ static int find_next(const struct pager *p, const struct page *page, int back, s
 
 	switch (g->kind) {
 	case PAGING_CURSOR:
-		(void)answer_text(&page->result, g->cursor, out);
+		rc = next_page_cursor(p, page, out, err);
 		break;
 	case PAGING_KEYSET:
 		if (page->n)
@@ -240,7 +240,7 @@ static void advance(struct pager *p, struct page *out, int back, const char *nex
 	p->next += p->p->kind == PAGING_OFFSET ? out->n - back : 1;
 	free(p->cursor);
 	p->cursor = next ? mem_strdup(next) : NULL;
-	p->cursor_at_ms = redis_now_ms(p->c->door->redis);
+	p->cursor_at_ms = door_now_ms(p->c->door);
 	p->ended = out->last;
 	if (p->ended)
 		judge(p);

@@ -95,6 +95,10 @@ void body_set(cJSON *body, const char *name, cJSON *v);
 /* The page is counted, and the pager stands behind it.  -EBADMSG: the list goes round, or leads nowhere. */
 int pager_take(struct pager *p, struct page *out, struct err *err)
 	__attribute__((warn_unused_result));
+/* ---- paginate_hook.c ---- */
+/* Left empty where there is none: by the manifest's path, or as the driver's C says.  -EBADMSG. */
+int next_page_cursor(const struct pager *p, const struct page *page, struct buf *out,
+		     struct err *err) __attribute__((warn_unused_result));
 
 /* ---- paginate_records.c: what is in an answer ---- */
 /* The page's array is filled. -EBADMSG: the answer is not as the manifest says. */

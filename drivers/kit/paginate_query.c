@@ -110,7 +110,7 @@ static const char *name_value(const char *name, void *arg)
 	if (strcmp(name, "until") == 0 && l->o->until_us)
 		return time_value(l, l->o->until_us);
 	if (strcmp(name, "now") == 0 || strcmp(name, "until") == 0)
-		return time_value(l, redis_now_us(l->c->door->redis));
+		return time_value(l, door_asked_us(l->c->door));
 	return NULL;
 }
 

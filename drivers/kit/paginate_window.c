@@ -15,7 +15,7 @@ static int64_t end_us(const struct pager *p, int64_t since_us)
 {
 	int64_t until_us = since_us + step_us(p);
 
-	return until_us < redis_now_us(p->c->door->redis) ? until_us : 0;
+	return until_us < door_asked_us(p->c->door) ? until_us : 0;
 }
 
 void pager_window_init(struct pager *p, const struct pager_options *o)

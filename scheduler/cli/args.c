@@ -25,8 +25,8 @@ static bool is_flag(const char *word, const char *name)
 static bool stands_alone(const char *flag)
 {
 	return strchr(flag, '=') || is_flag(flag, "json") || is_flag(flag, "help") ||
-	       is_flag(flag, "version") || is_flag(flag, "yes") || is_flag(flag, "repair") ||
-	       strcmp(flag, "-h") == 0;
+	       is_flag(flag, "version") || is_flag(flag, "yes") || is_flag(flag, "live") ||
+	       is_flag(flag, "write-rows") || is_flag(flag, "repair") || strcmp(flag, "-h") == 0;
 }
 
 /* --set may be given often, which config.h does not know: taken out here. */

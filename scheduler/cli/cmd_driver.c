@@ -1,10 +1,5 @@
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 
-#include "common/base/mem.h"
 #include "scheduler/cli/cli.h"
 
 static void add_driver(cJSON *list, const struct driver *d)
@@ -78,88 +73,4 @@ int cmd_driver_schema(struct cli *c)
 	cJSON_Delete(tree);
 	buf_clear(&text);
 	return EXIT_OK;
-}
-
-static bool is_dir(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
-/* A folder as it is, or a partner's name in one of --drivers. NULL: neither. The caller's. */
-static char *find_manifest(const struct cli *c, const char *word)
-{
-	char *dirs, *dir, *rest, *path = NULL;
-
-	if (strchr(word, '/') || strcmp(word, ".") == 0)
-		return is_dir(word) ? mem_printf("%s/manifest.json", word) : mem_strdup(word);
-	dirs = rest = mem_strdup(c->common.drivers);
-	while (!path && (dir = strsep(&rest, ":"))) {
-		struct stat st;
-
-		path = mem_printf("%s/%s/manifest.json", dir, word);
-		if (stat(path, &st) < 0) {
-			free(path);
-			path = NULL;
-		}
-	}
-	free(dirs);
-	return path;
-}
-
-static int report(struct cli *c, const char *path, struct buf *problems, bool good)
-{
-	cJSON *o;
-
-	if (c->json) {
-		o = cJSON_CreateObject();
-		json_add_text(o, "manifest", path);
-		cJSON_AddBoolToObject(o, "ok", good);
-		cJSON *list = cJSON_AddArrayToObject(o, "problems");
-		for (char *rest = problems->data, *line; rest && (line = strsep(&rest, "\n"));) {
-			if (*line)
-				cJSON_AddItemToArray(list, cJSON_CreateString(line));
-		}
-		out_json(o);
-		cJSON_Delete(o);
-	} else if (good) {
-		printf("%s: good\n", path);
-	} else {
-		fputs(buf_str(problems), stderr);
-	}
-	return good ? EXIT_OK : EXIT_FAILED;
-}
-
-static int check_one(struct cli *c, const char *word)
-{
-	char *path = find_manifest(c, word);
-	struct manifest *m = NULL;
-	struct buf problems = BUF_INIT;
-	int rc;
-
-	if (!path)
-		return cli_fail(c, EXIT_NOT_FOUND,
-				"no manifest of \"%s\" in %s; a folder is named with a slash: ./%s",
-				word, c->common.drivers, word);
-	rc = manifest_load(path, &m, &problems);
-	if (rc == -ENOENT)
-		rc = cli_fail(c, EXIT_NOT_FOUND, "there is no %s", path);
-	else
-		rc = report(c, path, &problems, rc == 0);
-	manifest_free(m);
-	buf_clear(&problems);
-	free(path);
-	return rc;
-}
-
-int cmd_driver_check(struct cli *c)
-{
-	int rc;
-
-	if (c->n_words)
-		return check_one(c, c->words[0]);
-	rc = cli_drivers(c);
-	return rc ? rc
-		  : report(c, c->common.drivers, &c->driver_problems, c->driver_problems.len == 0);
 }

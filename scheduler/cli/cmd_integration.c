@@ -189,6 +189,8 @@ static int store_credentials(struct cli *c, const struct integration *i, const s
 	rc = keyring_load(c->common.secret_key_file, &keys, &err);
 	if (rc == 0)
 		rc = credential_put(c->pg, keys, i->id, &plain, &err);
+	if (rc == 0)
+		rc = credential_changed(c->pg, i->id, &err);
 	secret_clear(&plain);
 	keyring_free(keys);
 	return rc < 0 ? cli_error(c, rc, &err, "--credentials") : 0;
@@ -205,6 +207,8 @@ static int write_status(struct cli *c, const struct integration *i, const struct
 	snprintf(scope, sizeof(scope), "integration:%lld", (long long)i->id);
 	if (rc == 0 && strcmp(status, "active") == 0)
 		rc = alert_resolve(c->pg, "auth_broken", scope, &err);
+	if (rc == 0 && strcmp(status, "active") == 0)
+		rc = alert_resolve(c->pg, "suspended", scope, &err);
 	if (rc == 0 && strcmp(status, "active") == 0)
 		rc = auth_forget(c->redis, i->partner, i->id, cli_deadline(), &err);
 	if (rc == 0)
@@ -259,6 +263,12 @@ static int set_paused(struct cli *c, bool paused)
 		return rc;
 	rc = partner_set_paused(c->pg, partner, paused,
 				pause_reason ? pause_reason : "paused by an operator", &err);
+	if (rc == 0 && !paused) {
+		char scope[64];
+
+		snprintf(scope, sizeof(scope), "partner:%s", partner);
+		rc = alert_resolve(c->pg, "suspended", scope, &err);
+	}
 	if (rc == 0)
 		rc = control_mirror(c->redis, c->pg, d, partner, false, cli_deadline(), &err);
 	if (rc < 0)

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -212,7 +213,45 @@ int settings_read(const struct cli *c, const struct manifest *m, cJSON *settings
 	return rc;
 }
 
-static int add(struct cli *c, const struct secret *credentials, const cJSON *settings)
+static void see_home(const struct integration *i, void *arg)
+{
+	int64_t *id = arg;
+
+	if (!i->company_id && !*id)
+		*id = i->id;
+}
+
+/* Lookups that name no integration mean the one of no company: there is no telling two apart. */
+static int check_home(struct cli *c, const struct manifest *m)
+{
+	struct err err = { 0 };
+	int64_t id = 0;
+	int rc;
+
+	if (company || !m->n_lookups)
+		return 0;
+	rc = cli_pg(c);
+	if (rc)
+		return rc;
+	rc = integration_each(c->pg, 0, partner, NULL, see_home, &id, &err);
+	if (rc < 0)
+		return cli_error(c, rc, &err, "integration add");
+	if (id)
+		return cli_fail(c, EXIT_FAILED,
+				"integration add: %s has integration %lld of no company already",
+				partner, (long long)id);
+	return 0;
+}
+
+/* Nothing can be fetched before somebody has signed in. */
+static bool is_signed_in_to(const struct driver *d)
+{
+	return d->manifest->auth.kind == AUTH_OAUTH2_CODE ||
+	       d->manifest->auth.kind == AUTH_OAUTH2_DEVICE;
+}
+
+static int add(struct cli *c, const struct driver *d, const struct secret *credentials,
+	       const cJSON *settings)
 {
 	struct integration_new n = { .company = company,
 				     .partner = partner,
@@ -232,6 +271,9 @@ static int add(struct cli *c, const struct secret *credentials, const cJSON *set
 		rc = integration_add(c->pg, keys, &n, &id, &err);
 		rc = rc < 0 ? cli_error(c, rc, &err, "integration add")
 			    : out_value(c, "id", cJSON_CreateNumber((double)id));
+		if (rc == 0 && !c->json && is_signed_in_to(d))
+			fprintf(stderr, "Next: longshore integration authorize %lld\n",
+				(long long)id);
 	}
 	keyring_free(keys);
 	return rc;
@@ -263,7 +305,9 @@ int cmd_integration_add(struct cli *c)
 	if (rc == 0)
 		rc = credentials_read(c, d->manifest, credentials_file, &credentials);
 	if (rc == 0)
-		rc = add(c, &credentials, settings);
+		rc = check_home(c, d->manifest);
+	if (rc == 0)
+		rc = add(c, d, &credentials, settings);
 	secret_clear(&credentials);
 	cJSON_Delete(settings);
 	return rc;

@@ -170,6 +170,34 @@ static void collect(const struct integration *i, void *arg)
 	k->ids[k->n++] = i->id;
 }
 
+struct keyed {
+	const char *first;
+	int64_t others;
+};
+
+static void count_key(const char *place, const char *key, int64_t n, void *arg)
+{
+	struct keyed *k = arg;
+
+	k->others += strcmp(key, k->first) != 0 ? n : 0;
+}
+
+/* They open; an old key among them must stay until they are under the first one. */
+static void say_opened(struct doctor *d, const struct keyring *keys, int opened)
+{
+	struct keyed k = { .first = keyring_id(keys, 0) };
+	struct err err = { 0 };
+
+	if (k.first && sealed_count(d->cli->pg, count_key, &k, &err) == 0 && k.others)
+		doctor_say(d, DOCTOR_WARN, "credentials",
+			   "run `longshore secret rotate-key`, and keep the old keys until then",
+			   "the secret key opens all %d; %lld are under another key than %s",
+			   opened, (long long)k.others, k.first);
+	else
+		doctor_say(d, DOCTOR_OK, "credentials", NULL, "the secret key opens all %d",
+			   opened);
+}
+
 /* Opens every credential and forgets it: a key that was lost is found before a token runs out. */
 static void look_credentials(struct doctor *d)
 {
@@ -204,8 +232,7 @@ static void look_credentials(struct doctor *d)
 		doctor_say(d, DOCTOR_WARN, "credentials", "set LONGSHORE_SECRET_KEY_FILE",
 			   "there is no secret key; none is needed yet");
 	else
-		doctor_say(d, DOCTOR_OK, "credentials", NULL, "the secret key opens all %d",
-			   opened);
+		say_opened(d, keys, opened);
 	free(k.ids);
 	keyring_free(keys);
 }

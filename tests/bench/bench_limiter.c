@@ -2,8 +2,9 @@
  *   bench_limiter agent PORT SECONDS WAITERS    common/queue/limiter, coroutines that wait in its row
  *   bench_limiter script PORT SECONDS           the bare acquire script, one permit a call, pipelined
  *   bench_limiter filled PORT ENTRIES           the same on a log of so many entries: Redis' own time a call, and the log's bytes
- * The same three tiers, with limits that are never reached and windows short enough that the log stays
- * at some ten thousand entries: what is measured is the way, not the size. */
+ * The first two with the same three tiers, with limits that are never reached and windows short enough that the log stays
+ * at some ten thousand entries: what is measured is the way, not the size.  The third with limits that are nearly reached:
+ * each tier has to be counted. */
 #include "common/base/mem.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
@@ -16,6 +17,7 @@
 #define WARM_UP_US 300000
 
 static int64_t windows_ms[] = { 50, 100, 200 };
+static int64_t limits[] = { LIMIT, LIMIT, LIMIT };
 
 static struct {
 	struct redis *redis;
@@ -140,12 +142,16 @@ static void append_acquire(redisContext *c, int64_t number)
 	redis_arg(&a, "run");
 	redis_arg_int(&a, 0);
 	redis_arg_int(&a, 1);
+	redis_arg(&a, "i1");
+	redis_arg_int(&a, 1);
+	redis_arg_int(&a, 0);
 	redis_arg_int(&a, 0);
 	redis_arg_int(&a, 60000);
+	redis_arg_int(&a, 0);
 	redis_arg_int(&a, (int64_t)ARRAY_LEN(windows_ms));
 	for (size_t i = 0; i < ARRAY_LEN(windows_ms); i++) {
 		redis_arg_int(&a, 0);
-		redis_arg_int(&a, LIMIT);
+		redis_arg_int(&a, limits[i]);
 		redis_arg_int(&a, windows_ms[i] * 1000);
 		redis_arg_int(&a, limit_margin_ms(windows_ms[i]) * 1000);
 		redis_arg_int(&a, 1);
@@ -186,6 +192,7 @@ static void run_script(redisContext *c, int64_t seconds)
 
 /* ---- a log that is full of entries ---- */
 #define FILLED_CALLS 5000
+#define ROOM 50 /* calls; then what they took is removed */
 
 /* Redis' own microseconds a call since the last CONFIG RESETSTAT. */
 static double evalsha_us(redisContext *c)
@@ -225,6 +232,9 @@ static void run_filled(redisContext *c, int64_t entries)
 	windows_ms[0] = 1000;
 	windows_ms[1] = 60000;
 	windows_ms[2] = 3600000;
+	limits[0] = ROOM + 1;
+	limits[1] = entries / 50 + ROOM + 1; /* of the last minute's */
+	limits[2] = entries + ROOM + 1;
 	bench_load(c, &lua_acquire);
 	for (int64_t i = 0; i < entries; i++) {
 		redisAppendCommand(c, "ZADD limit:{bench}:script %lld filled.%llx:1",
@@ -242,6 +252,10 @@ static void run_filled(redisContext *c, int64_t entries)
 		if (reply->element[0]->integer != 1)
 			bench_die("denied: %s", reply->element[3]->str);
 		freeReplyObject(reply);
+		if (i % ROOM == ROOM - 1)
+			freeReplyObject(
+				redisCommand(c, "ZREMRANGEBYSCORE limit:{bench}:script %lld +inf",
+					     (long long)now_us));
 	}
 	printf("{\"us\": %.2f, \"empty_us\": %.2f, \"bytes\": %lld}\n", evalsha_us(c), empty_us,
 	       bytes->integer);

@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections import Counter
+from urllib.parse import quote
 
 import pytest
 
@@ -79,3 +80,31 @@ def test_an_import_for_parents_goes_on_where_it_was(cluster, photos_by_call):
     assert set(rows) == wanted and all(r["version"] == 1 for r in rows.values()) and cluster.dead() == []
     (run,) = cluster.sql("SELECT state, processed FROM runs WHERE task = 'import_media'")
     assert run["state"] == "done", "all attempts are one run"
+
+
+def test_columns_of_a_parent_are_filled_in(cluster, photos_by_call, tmp_path):
+    """Read from the parent's row; one whose column is null is set aside, and the others go on."""
+    file = tmp_path / "drivers" / "guesty" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["collections"]["photos"]["query"] = {"town": "{parent.city}"}
+    file.write_text(json.dumps(manifest))
+    sandbox = cluster.sandbox(listings=4, clean=True, limits="none")
+    integration = cluster.integration(sandbox)
+    cluster.worker()
+    cluster.push({"task": "import_resources", "integration_id": integration})
+    cluster.wait_idle(40)
+    towns = {r["external_id"]: r["city"] for r in cluster.sql("SELECT external_id, city FROM resources")}
+    assert len(towns) == 4 and all(towns.values())
+    asked = {e["path"].split("/")[3]: e["path"] for e in sandbox.log(path="/photos")}
+    assert set(asked) == set(towns)
+    assert all(f"?town={quote(town, safe='')}&" in asked[id] for id, town in towns.items()), (asked, towns)
+    nowhere = min(towns)
+    cluster.sql("UPDATE resources SET city = NULL WHERE external_id = %s", nowhere)
+    cluster.push({"task": "import_media", "integration_id": integration,
+                  "args": {"collection": "photos", "parents": [*sorted(towns), "unknown"]}})
+    parents = "SELECT parent_id, reason FROM rejected_items WHERE field IS NULL"
+    wait_until(lambda: len(cluster.sql(parents)) == 2, 30 * SLOWER, cluster.describe)
+    reasons = {r["parent_id"]: r["reason"] for r in cluster.sql(parents)}
+    assert "{parent.city} is null" in reasons[nowhere] and "unknown is not stored" in reasons["unknown"]
+    cluster.wait_idle(40)
+    assert len(sandbox.log(path="/photos")) == 7 and cluster.dead() == []

@@ -8,8 +8,9 @@ from collections import Counter
 
 import pytest
 
-from harness import wait_until
+from harness import Redis, wait_until
 from harness.process import ROOT, SLOWER
+from harness.proxy import Proxy
 from harness.sandbox import busiest
 
 TIERS = [(20, 1), (80, 5), (130, 10)]
@@ -108,3 +109,42 @@ def test_not_even_while_everything_dies(cluster, budget):
     wait_until(lambda: calls() > at + 30, 30 * SLOWER, cluster.describe, 0.1)
     time.sleep(0.5)  # what was on its way when the last one was counted
     judge(sandbox)
+
+
+def test_not_even_when_a_replica_takes_over_that_missed_the_last_calls(cluster, budget):
+    sandbox, integration = budget
+    cluster.redis.client.set("limit:{guesty}:since", 1)
+    wire = Proxy(cluster.redis.port).mend()
+    cluster.redis.url = f"redis://127.0.0.1:{wire.port}/0"
+    cluster.longshore.env = cluster.env()
+    (cluster.folder / "replica").mkdir()
+    link = Proxy(cluster.redis.port).mend()
+    replica = cluster.add(Redis(cluster.folder / "replica", name="replica", options=("--replicaof", "127.0.0.1", link.port))).start()
+    wait_until(lambda: replica.client.info("replication")["master_link_status"] == "up", 20 * SLOWER, "the replica")
+    scheduler = cluster.scheduler()  # one that follows, to promote what has waited
+    workers = [cluster.worker(processes=2) for _ in range(2)]
+    for worker in workers:
+        worker.wait_for_log("event=started")
+    push_calls(cluster, sandbox, integration, 600)
+
+    def calls():
+        return len(sandbox.log(path="/v1/"))
+
+    wait_until(lambda: calls() > 50, 20 * SLOWER, cluster.describe, 0.05)
+    link.cut()
+    at = calls()
+    wait_until(lambda: calls() >= at + 6, 20 * SLOWER, cluster.describe, 0.02)
+    wire.cut()
+    cluster.redis.kill9()
+    known = replica.client.zcard(f"limit:{{guesty}}:{sandbox.url.split('//')[1]}:i{integration}")
+    replica.client.execute_command("REPLICAOF", "NO", "ONE")
+    wire.target, cluster.redis.client = replica.port, replica.client
+    wire.mend()
+    at = calls()
+    assert known < at, "the replica knows of fewer calls than were made"
+    wait_until(lambda: calls() > at + 40, 30 * SLOWER, cluster.describe, 0.1)
+    time.sleep(0.2)  # what was on its way when the last one was counted
+    judge(sandbox)
+    for program in [*workers, scheduler]:
+        program.kill9()
+    wire.cut()

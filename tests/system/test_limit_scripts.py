@@ -82,11 +82,20 @@ class Limiter:
         self.calls += 1
         scopes = []
         for tiers in self.tiers:
-            scopes += [0, 60000, len(tiers)] + [a for t in tiers for a in t.args()]
+            scopes += [0, 60000, 0, len(tiers)] + [a for t in tiers for a in t.args()]
         token = f"t{self.calls}"
-        granted, now, wait, why, place, _ = self.acquire(
-            keys=["limit:{p}:since"] + self.keys, args=[want, token, "run", 0, len(self.tiers)] + scopes)
+        granted, now, wait, why = self.acquire(
+            keys=["limit:{p}:since"] + self.keys, args=[want, token, "run", 0, len(self.tiers), "i1", want, 0] + scopes)[:4]
         return token, granted, int(now), int(wait), why.decode() if isinstance(why, bytes) else why
+
+    def ask_in_turn(self, who, want, waiting):
+        """One scope of one tier, which integrations share."""
+        self.calls += 1
+        (tier,), = self.tiers
+        granted, _, _, why, _, _, again, _ = self.acquire(
+            keys=["limit:{p}:since"] + self.keys + [self.keys[0] + ":turn", self.keys[0] + ":due"],
+            args=[want, f"t{self.calls}", "run", 0, 1, who, waiting, 0, 0, 60000, 1, 1] + tier.args())
+        return granted, again / 1e6, why
 
     def say(self, op, token, granted, number=0):
         for j, tiers in enumerate(self.tiers):
@@ -194,3 +203,31 @@ def test_a_log_in_steady_use_outlives_its_windows(redis_alone):
         time.sleep(0.04)
     assert len(times) > 8
     assert all(b - a >= tier.window for a, b in zip(times, times[2:])), "more than 2 in a window"
+
+
+@pytest.mark.parametrize("kind", [LOG, SUB, FIXED, BUCKET], ids=["log", "sub-buckets", "fixed", "token-bucket"])
+def test_integrations_take_turns(redis_alone, kind):
+    """One with a thousand jobs always asks first, one has five at a time, one stops to come in the middle; another comes then."""
+    tier = Tier(random.Random(kind), kind)
+    tier.window, tier.margin, tier.limit, tier.units, tier.guard, tier.burst = 300000, 0, 12, 1, 1000 if kind == FIXED else 0, 4
+    tier.burst, tier.size = 4 if kind == BUCKET else 0, tier.window // PARTS
+    limiter = Limiter(redis_alone, [[tier]], f"turns{kind}.")
+    waiting = {"greedy": 1000, "small": 5, "leaves": 20}
+    got, due = {who: [] for who in [*waiting, "comes"]}, dict.fromkeys(waiting, 0.0)
+    began = time.monotonic()
+    while (now := time.monotonic() - began) < 2.6:
+        if now > 1.3 and "leaves" in due:
+            del due["leaves"]  # as a process that is killed: nobody says so
+            due["comes"], waiting["comes"] = 0.0, 7
+        who = min(due, key=lambda w: (max(due[w], now), list(waiting).index(w)))
+        if due[who] > now:
+            time.sleep(due[who] - now)
+        granted, again, why = limiter.ask_in_turn(who, min(waiting[who], 64), waiting[who])
+        at = time.monotonic() - began
+        got[who] += [at] * granted
+        assert granted or why in (b"tier", b"turn", "tier", "turn")
+        due[who] = at if granted else at + again
+    for first, last, there in (0.4, 1.3, ("greedy", "small", "leaves")), (1.7, 2.6, ("greedy", "small", "comes")):
+        counts = [sum(first <= t < last for t in got[who]) for who in there]
+        assert sum(counts) > 0.6 * 12 * (last - first) / 0.3, (there, counts)
+        assert min(counts) > 0.7 * max(counts), (there, counts)

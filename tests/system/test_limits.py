@@ -208,3 +208,27 @@ def test_limits_set_by_hand_outlive_redis(cluster, tight):
     cluster.sql("DELETE FROM limit_overrides")
     cluster.longshore("integration", "pause", integration)
     assert by_hand(cluster, integration)["1s"] == (None, 8)
+
+
+def test_what_imports_called_before_redis_lost_all_still_counts(cluster, tight, tmp_path):
+    sandbox = tight([(10, 1), (20, 6)], listings=70, reservations=0)
+    path = tmp_path / "drivers" / "guesty" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["pagination"]["size"] = 5
+    path.write_text(json.dumps(manifest))
+    integration = cluster.integration(sandbox)
+    cluster.redis.client.set("limit:{guesty}:since", 1)  # not new here
+    cluster.scheduler()
+    worker = cluster.worker()
+    worker.wait_for_log("event=started")
+    job = {"task": "import_resources", "integration_id": integration}
+    cluster.push(job)
+    wait_until(lambda: (cluster.one("SELECT sum(calls) FROM runs") or 0) >= 14, 20 * SLOWER, cluster.describe)
+    cluster.redis.client.flushall()
+    cluster.push(job)
+    worker.wait_for_log("event=limits_seeded", 20 * SLOWER)
+    at = len(sandbox.log(path="/v1/"))
+    wait_until(lambda: len(sandbox.log(path="/v1/")) >= at + 14, 30 * SLOWER, cluster.describe)
+    times = [c["at_us"] for c in sandbox.log(path="/v1/")]
+    assert busiest(times, 6_000_000) <= 20
+    assert sandbox.stats()["refused"] == 0

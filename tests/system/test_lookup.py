@@ -67,6 +67,10 @@ def test_three_partners(cluster, partners):
     unknown, _ = lookup(cluster, "weather", "curent", BERLIN)
     assert 'did you mean "current"' in unknown["error"]
     assert cluster.longshore.run("doctor").out.count("not a name") == 0
+    second = cluster.longshore.run("integration", "add", "--partner", "weather")
+    assert second.code == 1 and "of no company already" in second.err
+    homeless, _ = lookup(cluster, "guesty", "x", {})
+    assert homeless["class"] == "bad_job" and "integration add --partner guesty" in homeless["error"]
 
 
 def is_open(cluster, partner):
@@ -132,7 +136,12 @@ def test_a_partner_that_fails(cluster, partners):
 
 def test_one_calls_for_all_even_if_it_dies(cluster, partners):
     sandbox = partners
-    sandbox.settings(latency_ms=1500)
+    manifest = json.loads((ROOT / "drivers" / "weather" / "manifest.json").read_text())
+    manifest["api"]["timeout"] = {"read": "60s", "total": "60s"}
+    (cluster.folder / "drivers" / "weather").mkdir(parents=True)
+    (cluster.folder / "drivers" / "weather" / "manifest.json").write_text(json.dumps(manifest))
+    cluster.add_drivers(cluster.folder / "drivers")
+    sandbox.fault(match="/open-meteo/", delay_ms=55000, times=1)  # the first call; it will not live to see its answer
     workers = [cluster.worker(processes=2) for _ in range(2)]
     for worker in workers:
         worker.wait_for_log("event=started", 20 * SLOWER)

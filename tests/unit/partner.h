@@ -200,8 +200,8 @@ static struct manifest *manifest_of(const char *text)
 }
 
 /* rest: members of the manifest after "api", each beginning with a comma. */
-static void bench_open(struct bench *b, const char *api, const char *rest, struct pg *pg,
-		       int64_t id, int64_t permit_wait_ms)
+static inline void bench_open(struct bench *b, const char *api, const char *rest, struct pg *pg,
+			      int64_t id, int64_t permit_wait_ms)
 {
 	struct door_options o = { .redis = redis,
 				  .pg = pg,

@@ -228,6 +228,46 @@ static void body_stored_anew(void)
 	bench_close(&b);
 }
 
+static int try_credentials(struct bench *b, const char *credentials, struct err *err)
+{
+	struct secret json = SECRET_INIT;
+	struct bench trial;
+	int rc;
+
+	memset(err, 0, sizeof(*err));
+	secret_set(&json, credentials, strlen(credentials));
+	bench_twin(&trial, b, pg, 5000);
+	rc = auth_trial(trial.door->auth, &trial.caller, &json, err);
+	if (rc == 0)
+		rc = get(&trial.caller, "/things", err);
+	door_free(trial.door);
+	secret_clear(&json);
+	return rc;
+}
+
+/* Rotated credentials are proven by a refresh, whose pair is kept; another refresh token is not spent on trial. */
+static void body_tried(void)
+{
+	struct bench b;
+	struct err err;
+
+	open_one(&b, "", CLIENT);
+	OK(one_get(&b, &err) == 0 && p.calls == 1);
+	OK(try_credentials(
+		   &b,
+		   "{\"client_id\":\"acme-7\",\"client_secret\":\"new-sesame\",\"refresh_token\":\"refresh-number-1\"}",
+		   &err) == 0);
+	OK(p.calls == 2 && strcmp(generation(), "3 true 0") == 0);
+	OK(try_credentials(
+		   &b,
+		   "{\"client_id\":\"acme-7\",\"client_secret\":\"new-sesame\",\"refresh_token\":\"refresh-number-99\"}",
+		   &err) < 0);
+	OK(strstr(err.text, "cannot be tried without spending it"));
+	OK(p.calls == 2 && strcmp(generation(), "3 true 0") == 0 &&
+	   strncmp(status(), "active", 6) == 0);
+	bench_close(&b);
+}
+
 /* ---- trouble ---- */
 
 static void body_down(void)
@@ -303,6 +343,8 @@ static void body_rescued(void)
 	OK(one_get(&b, &err) == 0 && p.calls == 1 && stands("grant", b.integration.id));
 	OK(strcmp(generation(), "1 false 1") == 0);
 	ask("DROP TRIGGER no_pair ON grants");
+	OK(strcmp(ask("SELECT spending_by IS NULL FROM grants ORDER BY integration_id DESC LIMIT 1"),
+		  "f") == 0);
 	forget("token", b.integration.id);
 	restart(&b);
 	OK(one_get(&b, &err) == 0 && p.calls == 1);
@@ -396,6 +438,10 @@ static void body_killed(void)
 	OK(WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL && p.calls == 2);
 	OK(strcmp(generation(), "2 false 1") == 0 && stands("tokenlock", b.integration.id));
 	forget("tokenlock", b.integration.id); /* or 65 s */
+	/* it may be alive, for all that is known: nobody sends the token a second time beside it */
+	OK(one_get(&b, &err) < 0 && p.calls == 2 && strncmp(status(), "active", 6) == 0);
+	ask("UPDATE grants SET spending_since = spending_since - interval '66 seconds'");
+	restart(&b);
 	OK(one_get(&b, &err) < 0 && err.class == ERR_AUTH);
 	OK(strstr(status(), "auth_broken: the refresh token was sent at 20") &&
 	   strstr(status(), "longshore integration authorize"));
@@ -414,6 +460,7 @@ static void body_killed(void)
 TEST(once)
 TEST(keeps_old)
 TEST(stored_anew)
+TEST(tried)
 TEST(down)
 TEST(no_answer)
 TEST(nobody)
@@ -423,8 +470,9 @@ TEST(killed)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		ON_LOOP(once),      ON_LOOP(keeps_old), ON_LOOP(stored_anew), ON_LOOP(down),
-		ON_LOOP(no_answer), ON_LOOP(nobody),    ON_LOOP(rescued),     ON_LOOP(killed),
+		ON_LOOP(once),   ON_LOOP(keeps_old), ON_LOOP(stored_anew),
+		ON_LOOP(tried),  ON_LOOP(down),      ON_LOOP(no_answer),
+		ON_LOOP(nobody), ON_LOOP(rescued),   ON_LOOP(killed),
 	};
 
 	if (argc > 5)

@@ -54,6 +54,7 @@ static void check(const struct expected *e)
 static const struct expected xml[] = {
 	{ FORMAT_XML, "<a>x</a>", "{\"a\":\"x\"}", NULL },
 	{ FORMAT_XML, "<a/>", "{\"a\":\"\"}", NULL },
+	{ FORMAT_XML, "<a b=''/>", "{\"a\":{\"-b\":\"\"}}", NULL },
 	{ FORMAT_XML, "<?xml version='1.0' encoding='ISO-8859-1'?><a>\xe9</a>", "{\"a\":\"é\"}",
 	  NULL },
 	{ FORMAT_XML, "<a id='1'><b>x</b><b>y</b><c>&lt;&#65;&amp;</c></a>",

@@ -11,10 +11,10 @@
 #include "drivers/kit/paginate.h"
 #include "tests/unit/partner.h"
 
-#define LOOKUPS(more)                                                                                                        \
-	",\"lookups\":{\"here\":{\"get\":\"/here/{in.kind}\",\"query\":{\"lat\":\"{in.lat}\",\"lon\":\"{in.lon}\","          \
-	"\"lang\":\"{in.lang}\"},\"params\":{\"kind\":{\"default\":\"any\"},\"lat\":{\"as\":\"number\",\"digits\":2,"        \
-	"\"min\":-90,\"max\":90},\"lon\":{\"as\":\"number\",\"digits\":2},\"lang\":{\"case\":\"lower\",\"optional\":true}}," \
+#define LOOKUPS(more)                                                                                                                        \
+	",\"lookups\":{\"here\":{\"get\":\"/here/{in.kind}\",\"query\":{\"lat\":\"{in.lat}\",\"lon\":\"{in.lon}\","                          \
+	"\"lang\":\"{in.lang}\"},\"params\":{\"kind\":{\"default\":\"any\"},\"lat\":{\"as\":\"number\",\"digits\":2,"                        \
+	"\"min\":-90,\"max\":90},\"lon\":{\"as\":\"number\",\"digits\":2},\"lang\":{\"as\":\"list\",\"case\":\"lower\",\"optional\":true}}," \
 	"\"result\":\"v\"" more "}}"
 #define OPTIONAL ",\"critical\":false"
 #define SHORT ",\"ttl\":\"300ms\",\"stale\":\"1h\",\"negative\":\"200ms\""
@@ -101,9 +101,14 @@ static void body_one_form(void)
 	OK(tells(&b, "{\"lat\":52.53,\"lon\":0,\"lang\":\"EN\"}", LOOKUP_FRESH, "{\"n\":1}",
 		 false));
 	OK(tells(&b, "{\"lat\":52.53,\"lon\":0,\"lang\":\"en\"}", LOOKUP_FRESH, "{\"n\":1}", true));
+	OK(tells(&b, "{\"lat\":52.53,\"lon\":0,\"lang\":\"pt, EN,pt\"}", LOOKUP_FRESH, "{\"n\":1}",
+		 false));
+	OK(tells(&b, "{\"lat\":52.53,\"lon\":0,\"lang\":\"en,pt\"}", LOOKUP_FRESH, "{\"n\":1}",
+		 true));
 	OK(strcmp(partner.arrivals[0].path, "/v1/here/any") == 0);
 	OK(strcmp(partner.arrivals[0].query, "lat=52.52&lon=0") == 0);
-	OK(strcmp(partner.arrivals[2].query, "lat=52.53&lon=0&lang=en") == 0 && partner.n == 3);
+	OK(strcmp(partner.arrivals[2].query, "lat=52.53&lon=0&lang=en") == 0 && partner.n == 4);
+	OK(strcmp(partner.arrivals[3].query, "lat=52.53&lon=0&lang=en%2Cpt") == 0);
 	bench_close(&b);
 }
 
@@ -121,6 +126,7 @@ static void body_refused_params(void)
 		{ "{\"lat\":1,\"long\":0}", "did you mean \"lon\"?" },
 		{ "{\"lat\":1,\"lon\":0,\"lang\":\"  \"}", "params.lang is empty" },
 		{ "{\"lat\":1,\"lon\":0,\"kind\":\"..\"}", "another address" },
+		{ "{\"lat\":1,\"lon\":0,\"lang\":\" , \"}", "params.lang is empty" },
 		{ "[]", "must be an object" },
 	};
 	struct bench b;

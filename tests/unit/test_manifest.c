@@ -342,7 +342,7 @@ static void printed_again(void **state)
 	assert_string_equal(buf_str(&one), buf_str(&two));
 	assert_non_null(strstr(one.data, "\"window\":\"1500ms\""));
 	assert_non_null(strstr(one.data, "\"status\":[\"4xx\"]"));
-	assert_true(again->decode_body);
+	assert_true(again->hooks.decode_body);
 	buf_clear(&one);
 	buf_clear(&two);
 	manifest_free(m);

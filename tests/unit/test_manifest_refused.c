@@ -89,6 +89,15 @@ static void wrong_names(void **state)
 
 static const char *const refused[][2] = {
 	{ ", \"partner\": \"p\"", "partner: given twice" },
+	{ ", \"auth\": {\"kind\": \"hook\", \"needs\": [\"k\"]}",
+	  "auth.kind: \"hook\" needs hooks.login" },
+	{ ", \"auth\": {\"kind\": \"signed\"}, \"hooks\": {\"sign_request\": true}",
+	  "auth.needs: missing" },
+	{ ", \"auth\": {\"kind\": \"signed\", \"needs\": [\"k\"]}", "auth.sign: missing" },
+	{ ", \"hooks\": {\"sign_request\": true}", "hooks.sign_request: needs a credential" },
+	{ ", \"hooks\": {\"login\": true}", "hooks.login: is called with auth.kind" },
+	{ ", \"hooks\": {\"next_page\": true}", "hooks.next_page: is called with" },
+	{ ", \"hooks\": {\"adapt_items\": true}", "did you mean \"adapt_item\"?" },
 	{ ", \"critical\": 1", "critical: expected true or false" },
 	{ ", \"breaker\": {\"probe\": \"status\"}", "breaker.probe: expected a path" },
 	{ ", \"breaker\": {\"open\": \"1h\"}", "breaker.open: is longer than \"open_max\"" },
@@ -203,6 +212,15 @@ static const char *const refused[][2] = {
 	  "errors[0].text: searches the whole" },
 	{ ", \"errors\": [{\"contains\": \"b\", \"class\": \"client\"}]",
 	  "errors[0].contains: needs \"json\"" },
+	{ ", \"errors\": [{\"status\": 404, \"class\": \"client\", \"action\": \"skp\"}]",
+	  "errors[0].action: unknown word \"skp\"; did you mean \"skip\"?" },
+	{ ", \"errors\": [{\"status\": 404, \"class\": \"client\", \"action\": \"hold\"}]",
+	  "errors[0].action: expected \"hold(30s)\"" },
+	{ ", \"errors\": [{\"status\": 404, \"class\": \"client\", \"action\": \"hold(30\"}]",
+	  "errors[0].action: expected \"hold(30s)\"" },
+	{ ", \"errors\": [{\"status\": 404, \"class\": \"client\", \"action\": \"hold(2d)\"}]",
+	  "errors[0].action: expected \"hold(30s)\"" },
+	{ ", \"auth\": {\"verify\": {\"query\": {\"limit\": \"1\"}}}", "auth.verify.get: missing" },
 	{ ", \"pagination\": {\"size\": 5}", "pagination.kind: missing" },
 	{ ", \"pagination\": {\"kind\": \"offset\", \"offset_param\": \"o\"}",
 	  "pagination.limit_param: missing" },
@@ -280,13 +298,7 @@ static void refusals(void **state)
 
 /* Every word of the format that is not run is known by name. */
 static const char *const later[][2] = {
-
 	{ ", \"checks\": {}", "\"checks\" is not supported yet" },
-	{ ", \"hooks\": {\"sign_request\": true}", "\"sign_request\" is not supported yet" },
-	{ ", \"auth\": {\"kind\": \"hook\"}", "\"hook\" is not supported yet" },
-	{ ", \"auth\": {\"verify\": {}}", "\"verify\" is not supported yet" },
-
-	{ ", \"errors\": [{\"action\": \"hold\"}]", "\"action\" is not supported yet" },
 };
 
 /* Inside a collection, beside what makes it right. */
@@ -323,6 +335,8 @@ static void not_supported_yet(void **state)
 	" \"map\": {\"name\": \"n\", \"media_hash\": {\"hash\": \"p\"}}}}"
 
 static const char *const refused_collections[][2] = {
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"media\", \"map\": {\"url\": \"u\"}, \"personal\": [\"a\", \"b[\"]",
+	  "collections.a.personal[1]" },
 	{ "\"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"n\"}",
 	  "a.get: missing (or \"embedded\"" },
 	{ "\"get\": \"a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"n\"}",

@@ -90,6 +90,23 @@ static void body_version(void)
 	OK(strcmp(partner.arrivals[0].path, "/v1/things") == 0 && !partner.arrivals[0].pinned[0]);
 }
 
+/* ---- settings ---- */
+
+/* One that nobody has set has its default. */
+static void body_defaults(void)
+{
+	one_list();
+	OK(ask(",\"headers\":{\"X-Account\":\"{cfg.shop}\"}",
+	       ",\"settings\":{\"shop\":{\"as\":\"int\",\"default\":17},\"lang\":{\"default\":\"en\"}}" THINGS(
+		       "\"get\":\"/things/{cfg.lang}\",\"query\":{\"s\":\"{cfg.shop}\"}"),
+	       0, false)
+		   .records == 1);
+	OK(strcmp(partner.arrivals[0].path, "/v1/things/en") == 0);
+	OK(strcmp(partner.arrivals[0].query, "s=17") == 0);
+	OK(strcmp(partner.arrivals[0].pinned, "17") == 0);
+	OK(ask("", THINGS("\"get\":\"/things/{cfg.lang}\""), 0, false).text[0] != '\0');
+}
+
 /* ---- times ---- */
 
 #define SINCE(more)                                                                                             \
@@ -232,6 +249,7 @@ static void body_formats(void)
 		assert_int_equal(on_loop(body_##name), 0); \
 	}
 TEST(version)
+TEST(defaults)
 TEST(zones)
 TEST(windows)
 TEST(forms)
@@ -257,8 +275,8 @@ static int end(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { ON_LOOP(version), ON_LOOP(zones), ON_LOOP(windows),
-					    ON_LOOP(forms), ON_LOOP(formats) };
+	const struct CMUnitTest tests[] = { ON_LOOP(version), ON_LOOP(defaults), ON_LOOP(zones),
+					    ON_LOOP(windows), ON_LOOP(forms),    ON_LOOP(formats) };
 
 	return cmocka_run_group_tests(tests, setup, partner_teardown);
 }

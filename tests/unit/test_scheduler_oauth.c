@@ -271,9 +271,11 @@ static void body_code(void)
 	OK(come_back(state, "&code=x", &r) == 404 && p.tokens == 1);
 	/* refused by the partner */
 	begin(id, state, challenge);
-	p.answer = "{\"error\":\"invalid_grant\",\"error_description\":\"the code is too old\"}";
+	p.answer =
+		"{\"error\":\"invalid_grant\",\"error_description\":\"code old-code-7 is too old\"}";
 	p.status = 400;
-	OK(come_back(state, "&code=old", &r) == 502 && strstr(buf_str(&r.body), "too old"));
+	OK(come_back(state, "&code=old-code-7", &r) == 502 &&
+	   strstr(buf_str(&r.body), "code *** is too old"));
 	OK(strcmp(status(), "active") == 0 && p.tokens == 2);
 	http_response_clear(&r);
 	scheduler_close();
@@ -314,6 +316,44 @@ static void body_tickets(void)
 	OK(browse(self.inside, path, &r) == 503 && strstr(buf_str(&r.body), "--public-url"));
 	http_response_clear(&r);
 	scheduler_close();
+}
+
+static int sign_in(struct bench *b, struct err *err)
+{
+	struct authorize_state st = { 0 };
+	struct buf url = BUF_INIT;
+	char state[80];
+	int rc;
+
+	memset(err, 0, sizeof(*err));
+	OK(authorize_begin(&b->caller, "https://ls.example/oauth/callback", &url, err) == 0);
+	field_of(buf_str(&url), "state", state, sizeof(state));
+	OK(authorize_take(redis, keyring, state, &st, err) == 0);
+	rc = authorize_code(&b->caller, &st, "code-1", err);
+	authorize_state_clear(&st);
+	buf_clear(&url);
+	return rc;
+}
+
+/* Of a token endpoint's few calls a share is kept back for people. */
+static void body_share(void)
+{
+	struct bench b;
+	struct err err = { 0 };
+
+	memset(&p, 0, sizeof(p));
+	partner.answer = answer;
+	bench_open(
+		&b, "",
+		",\"auth\":{\"kind\":\"oauth2_code\",\"authorize_url\":\"https://api.acme.example/authorize\",\"token_url\":"
+		"\"https://api.acme.example/oauth2/token\",\"mint_limit\":{\"count\":2,\"window\":\"24h\",\"share\":0.5}}" COLLECTION,
+		pg, add_integration(CLIENT), 5000);
+	OK(sign_in(&b, &err) == 0 && p.tokens == 1);
+	OK(auth_keep_alive(&b.caller, &err) == -EAGAIN && err.class == ERR_HOLD && p.tokens == 1);
+	OK(sign_in(&b, &err) == 0 && p.tokens == 2);
+	OK(sign_in(&b, &err) == -EAGAIN && strstr(err.text, "allows 2 in 86400 s") &&
+	   p.tokens == 2);
+	bench_close(&b);
 }
 
 /* ---- a device ---- */
@@ -422,6 +462,7 @@ static void body_key_unused(void)
 
 TEST(code)
 TEST(tickets)
+TEST(share)
 TEST(device)
 TEST(lapsing)
 TEST(key_unused)
@@ -429,8 +470,8 @@ TEST(key_unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ON_LOOP(code),    ON_LOOP(tickets),    ON_LOOP(device),
-		ON_LOOP(lapsing), ON_LOOP(key_unused),
+		ON_LOOP(code),   ON_LOOP(tickets), ON_LOOP(share),
+		ON_LOOP(device), ON_LOOP(lapsing), ON_LOOP(key_unused),
 	};
 
 	return cmocka_run_group_tests(tests, auth_setup, auth_teardown);

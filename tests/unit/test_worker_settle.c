@@ -468,6 +468,49 @@ static void body_backoff(void)
 	bounds("network", 20, 15 * MINUTE);
 }
 
+/* ---- what a manifest says is to be done ---- */
+
+static void act(enum err_class class, enum err_action action, int64_t retry_after_ms, int attempts)
+{
+	plan_is(action == ACT_HOLD ? -EAGAIN : -EREMOTEIO, class, "errors[2]", retry_after_ms);
+	plan.err.action = action;
+	run_job(JOB, attempts);
+}
+
+static void mend(void);
+static const char *status(void);
+static bool out_of_the_ring(void);
+
+static void body_actions(void)
+{
+	act(ERR_CLIENT, ACT_RETRY, 0, 0);
+	OK(is_delayed(1) && left.due_in_ms <= MINUTE + left.slack_ms);
+	act(ERR_CLIENT, ACT_RETRY, 0, 3);
+	OK(is_dead() && strstr(left.letter, "\"rule\":\"errors[2]\",\"action\":\"retry\""));
+	act(ERR_DATA, ACT_RESET_PAGING, 0, 1);
+	OK(is_delayed(2));
+	act(ERR_TRANSIENT, ACT_HOLD, 7777, 3);
+	OK(is_delayed(3) && due_in(7777));
+	act(ERR_TRANSIENT, ACT_DEAD, 0, 0);
+	OK(is_dead());
+	act(ERR_TRANSIENT, ACT_SET_ASIDE, 0, 0); /* of the job's own call */
+	OK(is_dead());
+	act(ERR_CLIENT, ACT_REFRESH, 0, 0); /* tried within the call: then as its class */
+	OK(is_dead());
+	act(ERR_TRANSIENT, ACT_NONE, 300000, 0); /* a 503 that says when: not before */
+	OK(is_delayed(1) && left.due_in_ms >= 300000 - 3);
+
+	mend();
+	act(ERR_RATE_LIMIT, ACT_SUSPEND, 0, 1);
+	OK(is_delayed(1) && due_in(5000)); /* unharmed */
+	OK(strcmp(status(), "paused") == 0 && out_of_the_ring());
+	OK(other_counts(
+		   "SELECT count(*) FROM alerts WHERE kind = 'suspended' AND severity ="
+		   " 'critical' AND scope = 'integration:1' AND what LIKE '%so it was planned%'"
+		   " AND todo LIKE '%longshore integration resume 1%'") == 1);
+	mend();
+}
+
 /* ---- auth ---- */
 
 static const char *status(void)
@@ -831,6 +874,7 @@ TEST(handed_back)
 TEST(our_own_stores)
 TEST(internal)
 TEST(backoff)
+TEST(actions)
 TEST(auth)
 TEST(words)
 TEST(goes_on)
@@ -918,7 +962,7 @@ int main(void)
 		ON_LOOP(test_expires),        ON_LOOP(test_letter),
 		ON_LOOP(test_binary_letter),  ON_LOOP(test_no_secret),
 		ON_LOOP(test_postgres_away),  ON_LOOP(test_put_off),
-		ON_LOOP(test_memory),
+		ON_LOOP(test_memory),         ON_LOOP(test_actions),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -261,6 +261,8 @@ static int walk(struct import *im, struct pager *pg, const char *parent_id)
 			return 0;
 		}
 	}
+	if (rc < 0 && !parent_id)
+		import_reset(im, &rc);
 	import_keep_exchange(im->a, &page);
 	page_clear(&page);
 	if (rc < 0)
@@ -307,7 +309,7 @@ static int scan(struct import *im, const struct manifest_collection *c, const ch
 	struct pager *pg = NULL;
 	const char *why = NULL;
 	cJSON *parent = NULL;
-	bool complete;
+	bool complete, skipped;
 	int rc = 0;
 
 	im->collection = c;
@@ -331,9 +333,11 @@ static int scan(struct import *im, const struct manifest_collection *c, const ch
 		a->page_size = pager_size(pg);
 	if (rc == 0)
 		rc = walk(im, pg, parent_id);
-	if (rc < 0 || im->yielded)
+	skipped = import_skips(im, rc);
+	if ((rc < 0 && !skipped) || im->yielded)
 		goto out;
-	complete = pager_complete(pg, &why);
+	rc = 0;
+	complete = skipped ? import_skipped(im, pg, &why) : pager_complete(pg, &why);
 	if (!complete) {
 		im->incomplete = true;
 		im->run.note = arena_printf(a->arena, "%s: %s", c->name, why);
@@ -351,6 +355,8 @@ out:
 /* What the partner says of this parent alone, or has too much of for this parent alone. */
 static bool is_of_parent(const struct attempt *a, int rc)
 {
+	if (rc == -EREMOTEIO && a->err.action != ACT_NONE)
+		return a->err.action == ACT_SET_ASIDE;
 	return (rc == -EREMOTEIO || rc == -EBADMSG) &&
 	       (a->err.class == ERR_CLIENT || a->err.class == ERR_DATA ||
 		(a->err.class == ERR_MEMORY && a->small));
@@ -392,7 +398,8 @@ static int scan_parents(struct import *im, const struct manifest_collection *c,
 		if (rc < 0)
 			return rc;
 		rc = scan(im, c, p->valuestring);
-		if (rc < 0 && is_of_parent(a, rc) && ++refused < n)
+		if (rc < 0 && is_of_parent(a, rc) &&
+		    (a->err.action == ACT_SET_ASIDE || ++refused < n))
 			rc = set_parent_aside(im, c, p->valuestring);
 		if (rc < 0)
 			return rc;

@@ -55,6 +55,17 @@ int import_room(struct import *im, const struct manifest_collection *parents)
 /* Names the import that this job is, or is a part of: of all its attempts the same.  Borrowed from the attempt. */
 const char *import_id(const struct attempt *a);
 
+/* action.c: what the manifest says is to be done about an answer (errors[].action). */
+/* skip: the answer is as good as an empty list.  Before import_skipped. */
+bool import_skips(const struct import *im, int rc);
+/* Whether the scan is complete all the same: yes where it was the first page, for then there is nothing. */
+bool import_skipped(struct import *im, const struct pager *pg, const char **why_not);
+/* Waits.  reset_paging: the place is forgotten, the next attempt begins at the first page.  *rc: where that failed. */
+void import_reset(struct import *im, int *rc);
+/* Waits.  One item by itself: set_aside, skip.  0, or rc. */
+int import_item_refused(struct import *im, const char *id, int rc)
+	__attribute__((warn_unused_result));
+
 /* place.c.  One job at a time scans a collection of an integration: another one that comes
  * meanwhile is held (-EAGAIN, ERR_HOLD) until the first is done or has not moved for long.  All
  * wait; else as checkpoint_get and checkpoint_put. */

@@ -45,6 +45,8 @@ static int import_one(struct import *im, const char *id, bool alone)
 	struct page page = { 0 };
 	int rc = fetch_item(&a->caller, im->collection, id, &page, &a->err);
 
+	if (rc == -ENOENT && a->err.action != ACT_NONE)
+		rc = -EREMOTEIO; /* the manifest says what follows */
 	if (rc == -ENOENT && !alone)
 		rc = set_item_aside(im, id);
 	else if (rc == -ENOENT)
@@ -54,6 +56,8 @@ static int import_one(struct import *im, const char *id, bool alone)
 		rc = import_page(im, &page, NULL);
 	if (rc < 0)
 		import_keep_exchange(a, &page);
+	if (rc == -EREMOTEIO)
+		rc = import_item_refused(im, id, rc);
 	page_clear(&page);
 	return rc;
 }

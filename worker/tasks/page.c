@@ -131,7 +131,8 @@ static int map_one(struct import *im, struct rows *r, const struct page *p, cons
 				 .index = index,
 				 .arena = arena,
 				 .unknown = count_unknown,
-				 .unknown_arg = im };
+				 .unknown_arg = im,
+				 .hooks = im->a->driver->hooks };
 	struct err err = { 0 };
 	struct buf id = BUF_INIT;
 	int rc = r->n == r->cap ? rows_grow(im, r, p, r->cap) : 0;

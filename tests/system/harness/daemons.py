@@ -78,6 +78,11 @@ class Longshore:
             self.problems.append(f"{' '.join(argv)}:\n{done.stdout}{done.stderr}")
         return Result(argv, done.returncode, done.stdout, done.stderr)
 
+    def start(self, *words, stdin=subprocess.DEVNULL):
+        """Under way: a Popen with stdout as text."""
+        return subprocess.Popen([str(BIN / "longshore"), *map(str, words)], text=True, cwd=self.folder, env=self.env,
+                                stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
     def __call__(self, *words, **options):
         """As run, but it must succeed."""
         result = self.run(*words, **options)

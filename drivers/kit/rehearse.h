@@ -1,0 +1,26 @@
+/* The calls of an import of every collection, a few pages of each: what `longshore driver record` writes down and what the
+ * contract is checked by.  Parents come before what hangs on them. */
+#ifndef DRIVERS_KIT_REHEARSE_H
+#define DRIVERS_KIT_REHEARSE_H
+
+#include "drivers/kit/scenario.h"
+#include "drivers/kit/tape.h"
+
+struct rehearsal {
+	struct caller *c; /* its door has the tape */
+	struct tape *tape;
+	const char *
+		only; /* one collection; its parents are walked for their ids, and not told.  NULL: all */
+	int pages, size; /* of each scan */
+	int parents;     /* of each collection that hangs on another: so many of them */
+	bool more;       /* also what changed lately, and one item by itself */
+	/* One scenario ended: its name ("listings", "listings.changes", "listings.item", "photos.of.ID"), its rows and exchanges, which it
+	 * takes.  Non-zero ends it all. */
+	int (*done)(const char *name, const struct scenario *s, cJSON *rows, cJSON *exchanges,
+		    void *arg);
+	void *arg;
+};
+/* Waits.  As scenario_run, or what `done` said. */
+int rehearse(const struct rehearsal *r, struct err *err) __attribute__((warn_unused_result));
+
+#endif

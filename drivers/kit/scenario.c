@@ -1,0 +1,258 @@
+#include "drivers/kit/scenario.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/arena.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "drivers/kit/map.h"
+#include "drivers/kit/paginate.h"
+
+#define EXACT_MAX (INT64_C(1) << 53) /* beyond, a JSON number is no longer exact */
+
+struct running {
+	struct caller *c;
+	const struct scenario *s;
+	cJSON *rows, *aside;
+	struct arena *arena; /* of one page */
+};
+
+/* ---- a row as JSON ---- */
+
+static void add_time(cJSON *o, const char *name, int64_t us)
+{
+	char iso[CLOCK_ISO_MAX];
+
+	cJSON_AddStringToObject(o, name, clock_iso(us / 1000, iso));
+}
+
+static void add_text(cJSON *o, const char *name, const struct row_value *v)
+{
+	char *text = mem_strndup(v->v.s.p, v->v.s.n);
+
+	cJSON_AddStringToObject(o, name, text);
+	free(text);
+}
+
+static void add_int(cJSON *o, const char *name, int64_t n)
+{
+	char *text;
+
+	if (n < EXACT_MAX && n > -EXACT_MAX) {
+		cJSON_AddNumberToObject(o, name, (double)n);
+		return;
+	}
+	text = mem_printf("%lld", (long long)n);
+	cJSON_AddStringToObject(o, name, text);
+	free(text);
+}
+
+static void add_json(cJSON *o, const char *name, const struct row_value *v)
+{
+	cJSON *tree = NULL;
+
+	if (json_parse(v->v.s.p, v->v.s.n, v->v.s.n, &tree, NULL) == 0)
+		cJSON_AddItemToObject(o, name, tree);
+	else
+		add_text(o, name, v);
+}
+
+static void add_value(cJSON *o, const struct row_column *k, const struct row_value *v)
+{
+	char iso[CLOCK_ISO_MAX];
+
+	switch (k->type) {
+	case ROW_TEXT:
+		add_text(o, k->name, v);
+		return;
+	case ROW_INT:
+		add_int(o, k->name, v->v.i);
+		return;
+	case ROW_NUMBER:
+		cJSON_AddNumberToObject(o, k->name, v->v.d);
+		return;
+	case ROW_BOOL:
+		cJSON_AddBoolToObject(o, k->name, v->v.b);
+		return;
+	case ROW_TIME:
+		add_time(o, k->name, v->v.i);
+		return;
+	case ROW_DATE:
+		clock_iso(v->v.i * 86400000, iso)[10] = '\0';
+		cJSON_AddStringToObject(o, k->name, iso);
+		return;
+	case ROW_JSON:
+		add_json(o, k->name, v);
+		return;
+	}
+}
+
+static void add_row(struct running *x, const struct manifest_collection *c, const struct row *row)
+{
+	int n;
+	const struct row_column *columns = row_columns(c->table, &n);
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(o, "collection", c->name);
+	cJSON_AddStringToObject(o, "table", row_table_name(c->table));
+	cJSON_AddStringToObject(o, "external_id", row->external_id);
+	if (row->has_partner_updated)
+		add_time(o, "partner_updated_at", row->partner_updated_us);
+	for (int i = 0; i < n; i++)
+		if (row->values[i].set && (c->columns >> i & 1))
+			add_value(o, &columns[i], &row->values[i]);
+	cJSON_AddItemToArray(x->rows, o);
+}
+
+static void add_aside(struct running *x, const struct manifest_collection *c, const cJSON *item,
+		      const struct err *why)
+{
+	const cJSON *id = c->id && c->id[0] != '@' ? json_path(item, c->id) : NULL;
+	struct buf text = BUF_INIT;
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(o, "collection", c->name);
+	if (id && json_scalar_text(id, &text))
+		cJSON_AddStringToObject(o, "external_id", buf_str(&text));
+	cJSON_AddStringToObject(o, "field", why->where);
+	cJSON_AddStringToObject(o, "reason", why->text);
+	cJSON_AddItemToArray(x->aside, o);
+	buf_clear(&text);
+}
+
+/* ---- items ---- */
+
+static bool map_one(struct running *x, const struct manifest_collection *c, const struct page *p,
+		    const cJSON *item, const char *parent_id, int index, struct row *row)
+{
+	const struct map_context m = { .manifest = x->c->driver->manifest,
+				       .collection = c,
+				       .integration_id = x->c->integration->id,
+				       .observed_us = p->observed_us,
+				       .parent_id = parent_id,
+				       .index = index,
+				       .arena = x->arena,
+				       .hooks = x->c->driver->hooks };
+	struct err why = { 0 };
+
+	if (map_item(&m, item, row, &why) < 0) {
+		add_aside(x, c, item, &why);
+		return false;
+	}
+	add_row(x, c, row);
+	return true;
+}
+
+static void map_embedded(struct running *x, const struct page *p, const cJSON *item,
+			 const char *parent_id)
+{
+	const struct manifest *m = x->c->driver->manifest;
+
+	for (int i = 0; i < m->n_collections; i++) {
+		const struct manifest_collection *e = &m->collections[i];
+		const cJSON *child;
+		struct row row;
+		int index = 0;
+
+		if (!e->embedded || strcmp(e->each, x->s->collection->name) != 0)
+			continue;
+		cJSON_ArrayForEach (child, json_path(item, e->embedded))
+			(void)map_one(x, e, p, child, parent_id, index++, &row);
+	}
+}
+
+static void map_page(struct running *x, const struct page *p)
+{
+	const struct manifest_collection *c = x->s->collection;
+	struct row row;
+
+	x->arena = arena_new();
+	for (int i = 0; i < p->n; i++)
+		if (map_one(x, c, p, p->records[i], x->s->parent_id, i, &row))
+			map_embedded(x, p, p->records[i], row.external_id + strlen(c->id_prefix));
+	arena_free(x->arena);
+}
+
+/* ---- pages ---- */
+
+/* What the partner said is a result, as long as it said something. */
+static int settle(int rc, const struct err *why, cJSON *out, struct err *err)
+{
+	bool said = rc == -EREMOTEIO || rc == -EBADMSG || rc == -ENOENT ||
+		    (rc == -EAGAIN && why->class == ERR_RATE_LIMIT);
+	cJSON *e;
+
+	if (rc >= 0)
+		return 0;
+	if (!said || strcmp(why->rule, "replay") == 0) {
+		if (err)
+			*err = *why;
+		return rc;
+	}
+	e = cJSON_AddObjectToObject(out, "error");
+	cJSON_AddStringToObject(e, "class", err_class_name(why->class));
+	cJSON_AddStringToObject(e, "rule", why->rule);
+	cJSON_AddStringToObject(e, "text", why->text);
+	return 0;
+}
+
+static int scan(struct running *x, cJSON *out, struct err *err)
+{
+	const struct scenario *s = x->s;
+	const struct pager_options o = { .collection = s->collection,
+					 .parent_id = s->parent_id,
+					 .since_us = s->since_us,
+					 .size = s->size };
+	struct pager *pager = NULL;
+	struct err why = { 0 };
+	struct page page = { 0 };
+	const char *why_not;
+	int pages = 0, rc = pager_new(x->c, &o, &pager, err);
+
+	if (rc < 0)
+		return rc;
+	while ((!s->pages || pages < s->pages) && (rc = pager_next(pager, &page, &why)) > 0) {
+		map_page(x, &page);
+		page_clear(&page);
+		pages++;
+	}
+	page_clear(&page);
+	cJSON_AddNumberToObject(out, "pages", pages);
+	if (rc >= 0) {
+		cJSON_AddBoolToObject(out, "complete", pager_complete(pager, &why_not));
+		if (why_not && pages != s->pages)
+			cJSON_AddStringToObject(out, "why_not", why_not);
+	}
+	pager_free(pager);
+	return settle(rc, &why, out, err);
+}
+
+static int fetch(struct running *x, cJSON *out, struct err *err)
+{
+	struct err why = { 0 };
+	struct page page = { 0 };
+	int rc = fetch_item(x->c, x->s->collection, x->s->item, &page, &why);
+
+	if (rc == 0)
+		map_page(x, &page);
+	page_clear(&page);
+	return settle(rc, &why, out, err);
+}
+
+int scenario_run(struct caller *c, const struct scenario *s, cJSON **rows, struct err *err)
+{
+	cJSON *out = cJSON_CreateObject();
+	struct running x = { .c = c,
+			     .s = s,
+			     .rows = cJSON_AddArrayToObject(out, "rows"),
+			     .aside = cJSON_AddArrayToObject(out, "set_aside") };
+	int rc = s->item ? fetch(&x, out, err) : scan(&x, out, err);
+
+	if (rc < 0)
+		cJSON_Delete(out);
+	else
+		*rows = out;
+	return rc;
+}

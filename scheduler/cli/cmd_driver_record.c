@@ -1,0 +1,219 @@
+/* driver record: the calls of an import, written down for the driver's own tests. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "drivers/kit/cassette.h"
+#include "scheduler/cli/cli.h"
+#include "scheduler/cli/driver_door.h"
+
+#define PARENTS 2
+
+static const char *integration_id, *collection, *out_dir;
+static int64_t pages, size;
+
+int options_driver_record(struct config_option *out)
+{
+	out[0] = (struct config_option){ .name = "integration",
+					 .value_name = "ID",
+					 .help = "whose account is asked",
+					 .out = &integration_id };
+	out[1] = (struct config_option){
+		.name = "collection", .value_name = "C", .help = "only this one", .out = &collection
+	};
+	out[2] = (struct config_option){ .name = "out",
+					 .value_name = "DIR",
+					 .help = "where to; the driver's folder cassettes/",
+					 .out = &out_dir };
+	out[3] = (struct config_option){ .name = "pages",
+					 .value_name = "N",
+					 .help = "of each list",
+					 .type = CONFIG_INT,
+					 .fallback = "2",
+					 .min = 1,
+					 .max = 1000,
+					 .out = &pages };
+	out[4] = (struct config_option){ .name = "size",
+					 .value_name = "N",
+					 .help = "items a page, where the partner can be told",
+					 .type = CONFIG_INT,
+					 .fallback = "10",
+					 .min = 1,
+					 .max = 100000,
+					 .out = &size };
+	return 5;
+}
+
+struct recording {
+	struct cli *c;
+	const struct driver *d;
+	struct driver_door door;
+	const char *dir;
+	int64_t at_ms;
+	cJSON *written; /* files */
+	int code;
+};
+
+static int failed(struct recording *r, const char *file, int rc)
+{
+	r->code = cli_fail(r->c, EXIT_FAILED, "%s: %s", file, strerror(-rc));
+	return -ECANCELED;
+}
+
+/* What must come of it is what a replay comes to: what the live answers came to may have had in it what was taken out. */
+static int write_rows(struct recording *r, const char *file)
+{
+	struct buf problem = BUF_INIT;
+	struct cassette k = { 0 };
+	cJSON *rows = NULL, *problems = cJSON_CreateArray();
+	int rc = cassette_read(file, &k, &problem);
+
+	if (rc == 0)
+		cassette_replay(r->d, &k, &rows, problems);
+	if (rc < 0 || problems->child) {
+		const char *text =
+			problems->child ? json_str(problems->child, "text") : buf_str(&problem);
+
+		r->code = cli_fail(r->c, EXIT_FAILED, "%s was written and cannot be replayed: %s",
+				   file, text);
+		rc = -ECANCELED;
+	} else if (rows) {
+		rc = json_write_file(k.rows_file, rows);
+		rc = rc < 0 ? failed(r, k.rows_file, rc) : 0;
+	}
+	cJSON_Delete(problems);
+	cJSON_Delete(rows);
+	cassette_clear(&k);
+	buf_clear(&problem);
+	return rc;
+}
+
+/* Takes exchanges. */
+static int write_cassette(struct recording *r, const char *name, const struct scenario *s,
+			  cJSON *exchanges)
+{
+	cJSON *tree = cassette_make(&r->door.caller, name, s, exchanges, r->at_ms);
+	char *file = mem_printf("%s/%s.json", r->dir, name);
+	int rc = json_write_file(file, tree);
+
+	rc = rc < 0 ? failed(r, file, rc) : write_rows(r, file);
+	if (rc == 0) {
+		cJSON *row = cJSON_CreateObject();
+
+		json_add_text(row, "cassette", file);
+		json_add_int(row, "calls", cJSON_GetArraySize(exchanges));
+		cJSON_AddItemToArray(r->written, row);
+	}
+	cJSON_Delete(tree);
+	free(file);
+	return rc;
+}
+
+static int on_scenario(const char *name, const struct scenario *s, cJSON *rows, cJSON *exchanges,
+		       void *arg)
+{
+	struct recording *r = arg;
+	const cJSON *error = cJSON_GetObjectItemCaseSensitive(rows, "error");
+	int rc = 0;
+
+	if (error) {
+		r->code = cli_fail(r->c, EXIT_FAILED, "%s: %s", name, json_str(error, "text"));
+		rc = -ECANCELED;
+	}
+	cJSON_Delete(rows);
+	if (rc < 0)
+		cJSON_Delete(exchanges);
+	return rc < 0 ? rc : write_cassette(r, name, s, exchanges);
+}
+
+static int make_dir(struct recording *r)
+{
+	if (mkdir(r->dir, 0755) == 0 || errno == EEXIST)
+		return 0;
+	return cli_fail(r->c, EXIT_FAILED, "%s: %s", r->dir, strerror(errno));
+}
+
+/* Calls for tokens were made only where no worker had a token that is still good. */
+static int write_auth(struct recording *r)
+{
+	cJSON *calls = tape_take(r->door.tape, true);
+
+	if (calls->child)
+		return write_cassette(r, "auth", NULL, calls);
+	cJSON_Delete(calls);
+	return 0;
+}
+
+static int record(struct recording *r)
+{
+	const struct rehearsal walk = { .c = &r->door.caller,
+					.tape = r->door.tape,
+					.only = collection,
+					.pages = (int)pages,
+					.size = (int)size,
+					.parents = PARENTS,
+					.more = true,
+					.done = on_scenario,
+					.arg = r };
+	struct err err = { 0 };
+	int rc;
+
+	r->at_ms = tape_now_us(r->door.tape) / 1000;
+	rc = rehearse(&walk, &err);
+	if (rc == 0)
+		rc = write_auth(r);
+	if (rc < 0 && !r->code)
+		r->code =
+			cli_fail(r->c, rc == -ECONNRESET ? EXIT_UNREACHABLE : EXIT_FAILED, "%s: %s",
+				 err.where[0] ? err.where : r->d->manifest->partner, err.text);
+	return r->code;
+}
+
+static int check_collection(struct cli *c, const struct driver *d)
+{
+	const struct manifest_collection *found =
+		collection ? manifest_collection(d->manifest, collection) : NULL;
+
+	if (!collection || (found && !found->embedded))
+		return 0;
+	return cli_misused(c,
+			   found ? "--collection: %s comes embedded in %s, by no call of its own"
+				 : "--collection: there is no %s in the manifest of %s",
+			   collection, found ? found->each : d->manifest->partner);
+}
+
+int cmd_driver_record(struct cli *c)
+{
+	static const struct out_column columns[] = { { "CASSETTE", "cassette", false },
+						     { "CALLS", "calls", true } };
+	struct recording r = { .c = c };
+	char *dir;
+	int rc = cli_driver(c, c->words[0], &r.d);
+
+	if (rc == 0 && !r.d)
+		rc = cli_misused(c, "%s is no partner", c->words[0]);
+	if (rc == 0)
+		rc = check_collection(c, r.d);
+	if (rc)
+		return rc;
+	dir = out_dir ? mem_strdup(out_dir) : mem_printf("%s/cassettes", r.d->dir);
+	r.dir = dir;
+	rc = driver_door_open(c, r.d, integration_id, &r.door);
+	if (rc == 0) {
+		r.written = cJSON_CreateArray();
+		rc = make_dir(&r);
+		if (rc == 0)
+			rc = record(&r);
+		if (rc == 0)
+			rc = out_list(c, r.written, columns, 2, "nothing was recorded");
+		else
+			cJSON_Delete(r.written);
+		driver_door_close(&r.door);
+	}
+	free(dir);
+	return rc;
+}
