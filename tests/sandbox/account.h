@@ -63,7 +63,7 @@ void account_reset_limits(struct account *account);
 const struct token *account_mint(struct accounts *a, struct account *account, int64_t now_us,
 				 int64_t *wait_us);
 const struct token *account_token(const struct account *account,
-				  const char *text); /* NULL: not known */
+				  const char *text);            /* NULL: not known */
 bool account_revoke(struct account *account, const char *text); /* false: not known */
 bool account_token_is_valid(const struct account *account, const char *token, int64_t now_us);
 /* 0: counted and let through.  Else how long until there is room, in us. */

@@ -142,6 +142,7 @@ static void sandbox_clear(struct sandbox *s)
 	faults_free(s->faults);
 	bench_free();
 	hostaway_free();
+	cloudbeds_free();
 }
 
 static int describe(struct sandbox *s)
@@ -205,6 +206,7 @@ static int ports_open(struct sandbox *s, struct stopping *open)
 	nominatim_routes(open->httpd, s);
 	frankfurter_routes(open->httpd, s);
 	hostaway_routes(open->httpd, s);
+	cloudbeds_routes(open->httpd, s);
 	control_routes(open->httpd, s);
 	bench_routes(open->httpd, s);
 	if (*flags.bench_listen)
