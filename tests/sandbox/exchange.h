@@ -66,6 +66,10 @@ void guesty_routes(struct httpd *h, struct sandbox *s);
 void open_meteo_routes(struct httpd *h, struct sandbox *s);
 void nominatim_routes(struct httpd *h, struct sandbox *s);
 void frankfurter_routes(struct httpd *h, struct sandbox *s);
+void hostaway_routes(struct httpd *h, struct sandbox *s);
+void hostaway_free(void);
+void cloudbeds_routes(struct httpd *h, struct sandbox *s);
+void cloudbeds_free(void);
 void control_routes(struct httpd *h, struct sandbox *s);
 
 #endif
