@@ -203,6 +203,7 @@ static int ports_open(struct sandbox *s, struct stopping *open)
 	open_meteo_routes(open->httpd, s);
 	nominatim_routes(open->httpd, s);
 	frankfurter_routes(open->httpd, s);
+	booking_connectivity_routes(open->httpd, s);
 	control_routes(open->httpd, s);
 	bench_routes(open->httpd, s);
 	if (*flags.bench_listen)
