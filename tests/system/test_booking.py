@@ -141,3 +141,51 @@ def test_no_access_is_no_broken_credential(cluster, connectivity):
     assert paths == [("/token-based-authentication/exchange", 200), ("/hotels/ota/OTA_HotelResNotif", 403)], paths
     statuses = [exchange(sandbox, 403).status_code for _ in range(30)]
     assert statuses == [200] * 29 + [429], "thirty an hour"
+
+
+def demand(cluster, sandbox, account=1):
+    words = ["--set", f"affiliate_id={2000000 + account}", "--set", "country=pt", "--set", "orders_from=2020-01-01T00:00:00Z"]
+    done = cluster.longshore("integration", "add", "--company", cluster.company(), "--partner", "booking_demand", "--base-url",
+                             sandbox.url + "/booking-demand/3.1", *words, "--credentials", "-",
+                             input=json.dumps({"token": f"sbx-{account}-demand"}))
+    return int(done.out.split()[-1])
+
+
+def test_pages_whose_token_died_are_asked_for_anew(cluster):
+    sandbox = cluster.sandbox(listings=120, reservations=130, clean=True)
+    integration = demand(cluster, sandbox)
+    dead = {"request_id": "r", "errors": [{"id": "expired_page", "message": "the page token has expired"}]}
+    sandbox.fault(match="POST /booking-demand/3.1/orders", skip=1, times=1, status=400, body=json.dumps(dead))
+    cluster.scheduler()
+    worker = cluster.worker(partners="booking_demand")
+    partners = ("booking_demand", "longshore")
+    cluster.push({"task": "import_transactions", "integration_id": integration}, "queue:{booking_demand}")
+    client = cluster.redis.client
+
+    def is_over():  # the scan begins anew as a retry: now, not in half a minute
+        late = client.zrange("delayed:{booking_demand}", 0, -1)
+        if late:
+            client.zadd("delayed:{booking_demand}", {m: 1 for m in late}, xx=True)
+        return cluster.busy(partners) == 0
+
+    wait_until(is_over, 40, cluster.describe, 0.1)
+    calls = [e["status"] for e in sandbox.log(path="/booking-demand/3.1/orders/details")]
+    assert calls == [200, 400, 200, 200], worker.log_tail()
+    rows = {r["code"]: r for r in cluster.sql("SELECT * FROM transactions")}
+    wanted_rows = {str(4000000000 + (int(i["id"][6:12], 16) & 0x7FFFFF)): i["item"] for i in sandbox.items("reservation")}
+    assert set(rows) == set(wanted_rows) and len(rows) == 130
+    for code, tree in wanted_rows.items():
+        row = rows[code]
+        assert (row["guest_email"], str(row["starts_on"]), row["total_minor"], row["version"]) == (
+            tree["guest"]["email"], tree["checkInDateLocalized"], tree["nightsCount"] * 9000 + 50, 1), code
+    cluster.push({"task": "import_resources", "integration_id": integration}, "queue:{booking_demand}")
+    wait_until(is_over, 40, cluster.describe, 0.1)
+    names = {r["name"] for r in cluster.sql("SELECT name FROM resources")}
+    assert names == {i["item"]["title"] for i in sandbox.items("listing")}
+    assert cluster.one("SELECT count(*) FROM resources") == 120 and cluster.one("SELECT count(*) FROM rejected_items") == 0
+    missing = sandbox.session.post(f"{sandbox.url}/booking-demand/3.1/orders/details", json={}, timeout=30,
+                                   headers={"Authorization": "Bearer sbx-1-demand"})
+    assert missing.status_code == 401 and "X-Affiliate-Id" in missing.json()["errors"][0]["message"]
+    headers = {"Authorization": "Bearer sbx-9-demand", "X-Affiliate-Id": "2000009"}
+    ask = lambda: sandbox.session.post(f"{sandbox.url}/booking-demand/3.1/orders/details", json={}, headers=headers, timeout=30)
+    assert [ask().status_code for _ in range(51)] == [400] * 50 + [429], "fifty a minute"
