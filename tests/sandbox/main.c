@@ -205,6 +205,7 @@ static int ports_open(struct sandbox *s, struct stopping *open)
 	frankfurter_routes(open->httpd, s);
 	booking_connectivity_routes(open->httpd, s);
 	booking_demand_routes(open->httpd, s);
+	airbnb_routes(open->httpd, s);
 	control_routes(open->httpd, s);
 	bench_routes(open->httpd, s);
 	if (*flags.bench_listen)
