@@ -14,9 +14,9 @@
 
 /* ---- reading ---- */
 
-static const char *const known_keys[] = { "//",          "cassette",      "partner",  "scenario",
-					  "recorded_at", "recorded_from", "adapter",  "import",
-					  "lookup",      "settings",      "auth",     "exchanges" };
+static const char *const known_keys[] = { "//",          "cassette",      "partner", "scenario",
+					  "recorded_at", "recorded_from", "adapter", "import",
+					  "lookup",      "settings",      "auth",    "exchanges" };
 
 static bool key_is_known(const char *name)
 {

@@ -17,8 +17,7 @@ static int read_lookup(const cJSON *v, const struct manifest *m, struct scenario
 
 	if (!l)
 		return err_set(err, -EINVAL, ERR_DATA, "cassette",
-			       "lookup.name: the manifest has no lookup \"%s\"",
-			       name ? name : "");
+			       "lookup.name: the manifest has no lookup \"%s\"", name ? name : "");
 	if (params && !cJSON_IsObject(params))
 		return err_set(err, -EINVAL, ERR_DATA, "cassette",
 			       "lookup.params: expected an object");

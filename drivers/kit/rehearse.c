@@ -57,7 +57,7 @@ static void ids_take(struct ids *ids, const struct manifest_collection *c, const
 			continue;
 		ids->v = mem_realloc(ids->v, (size_t)(ids->n + 1) * sizeof(*ids->v));
 		ids->v[ids->n++] = (struct parent){ mem_strdup(id + strlen(c->id_prefix)),
-						  cJSON_Duplicate(row, true) };
+						    cJSON_Duplicate(row, true) };
 	}
 }
 
@@ -141,8 +141,7 @@ static cJSON *parent_row(const struct manifest *m, const struct manifest_collect
 			 const cJSON *row)
 {
 	int n;
-	const struct row_column *columns =
-		row_columns(manifest_collection(m, c->each)->table, &n);
+	const struct row_column *columns = row_columns(manifest_collection(m, c->each)->table, &n);
 	cJSON *out = cJSON_CreateObject();
 
 	for (int i = 0; i < n; i++) {
@@ -163,10 +162,9 @@ static cJSON *parent_row(const struct manifest *m, const struct manifest_collect
 static int walk_child(struct walking *w, const struct manifest_collection *c,
 		      const struct parent *parent, bool told, struct ids *ids)
 {
-	struct scenario s = { .collection = c,
-			      .parent_id = parent->id,
-			      .pages = w->r->pages,
-			      .size = w->r->size };
+	struct scenario s = {
+		.collection = c, .parent_id = parent->id, .pages = w->r->pages, .size = w->r->size
+	};
 	cJSON *row = NULL;
 	int rc = 0;
 

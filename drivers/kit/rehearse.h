@@ -14,8 +14,8 @@ struct rehearsal {
 	const char *lookup;  /* only this one, and no collection; NULL: all */
 	const cJSON *params; /* of that lookup; NULL: its example */
 	int pages, size;     /* of each scan */
-	int parents;     /* of each collection that hangs on another: so many of them */
-	bool more;       /* also what changed lately, and one item by itself */
+	int parents;         /* of each collection that hangs on another: so many of them */
+	bool more;           /* also what changed lately, and one item by itself */
 	/* One scenario ended: its name ("listings", "listings.changes", "listings.item", "photos.of.ID", "current.lookup"), its rows and exchanges,
 	 * which it takes.  Non-zero ends it all. */
 	int (*done)(const char *name, const struct scenario *s, cJSON *rows, cJSON *exchanges,

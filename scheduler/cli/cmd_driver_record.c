@@ -46,10 +46,9 @@ int options_driver_record(struct config_option *out)
 					 .min = 1,
 					 .max = 100000,
 					 .out = &size };
-	out[5] = (struct config_option){ .name = "lookup",
-					 .value_name = "NAME",
-					 .help = "only this one",
-					 .out = &lookup_name };
+	out[5] = (struct config_option){
+		.name = "lookup", .value_name = "NAME", .help = "only this one", .out = &lookup_name
+	};
 	out[6] = (struct config_option){ .name = "params",
 					 .value_name = "JSON",
 					 .help = "what the lookup is asked; its example",
@@ -217,12 +216,12 @@ static int check_lookup(struct recording *r)
 		return cli_misused(r->c, "--lookup: there is no %s in the manifest of %s",
 				   lookup_name, m->partner);
 	if (!params_text && !l->example)
-		return cli_misused(
-			r->c, "%s has no \"example\" in the manifest: --params '{…}' asks it",
-			lookup_name);
-	if (params_text && (json_parse(params_text, strlen(params_text), PARAMS_MAX_BYTES,
-				       &r->params, NULL) < 0 ||
-			    !cJSON_IsObject(r->params)))
+		return cli_misused(r->c,
+				   "%s has no \"example\" in the manifest: --params '{…}' asks it",
+				   lookup_name);
+	if (params_text &&
+	    (json_parse(params_text, strlen(params_text), PARAMS_MAX_BYTES, &r->params, NULL) < 0 ||
+	     !cJSON_IsObject(r->params)))
 		return cli_misused(r->c, "--params: expected a JSON object");
 	return 0;
 }
