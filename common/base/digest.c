@@ -4,23 +4,30 @@
 
 #include "common/base/crypto.h"
 
-/* Fails only when libcrypto has no memory or no such digest: neither can be handled. */
-static void digest(const EVP_MD *md, const void *p, size_t n, uint8_t *out)
+/* Fails only when libcrypto has no memory or no such digest: neither can be handled.  The context is one for the process's life: to
+ * look the digest up costs libcrypto more than a short text's sum. */
+static void digest(EVP_MD_CTX **kept, const EVP_MD *md, const void *p, size_t n, uint8_t *out)
 {
-	if (!EVP_Digest(p, n, out, NULL, md, NULL))
+	if (!*kept && (!(*kept = EVP_MD_CTX_new()) || !EVP_DigestInit_ex(*kept, md, NULL)))
+		abort();
+	if (!EVP_DigestInit_ex(*kept, NULL, NULL) || !EVP_DigestUpdate(*kept, p, n) ||
+	    !EVP_DigestFinal_ex(*kept, out, NULL))
 		abort();
 }
 
 void crypto_sha256(const void *p, size_t n, uint8_t out[SHA256_BYTES])
 {
-	digest(EVP_sha256(), p, n, out);
+	static EVP_MD_CTX *kept;
+
+	digest(&kept, EVP_sha256(), p, n, out);
 }
 
 void crypto_sha1_hex(const void *p, size_t n, char out[41])
 {
+	static EVP_MD_CTX *kept;
 	uint8_t sum[20];
 
-	digest(EVP_sha1(), p, n, sum);
+	digest(&kept, EVP_sha1(), p, n, sum);
 	crypto_hex(sum, sizeof(sum), out);
 }
 

@@ -21,12 +21,21 @@ static bool is_special(char c)
 	return c == '.' || c == '[' || c == '{' || c == '|';
 }
 
+/* Keys are short, and most differ in their first letter: a call of strncmp costs more. */
+static bool is_key(const char *s, const char *key, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (s[i] != key[i])
+			return false;
+	return s[len] == '\0';
+}
+
 static const cJSON *member(const cJSON *v, const char *key, size_t len)
 {
 	if (!cJSON_IsObject(v))
 		return NULL;
 	for (const cJSON *c = v->child; c; c = c->next)
-		if (c->string && strncmp(c->string, key, len) == 0 && c->string[len] == '\0')
+		if (c->string && is_key(c->string, key, len))
 			return c;
 	return NULL;
 }
@@ -151,8 +160,7 @@ const cJSON *json_path(const cJSON *item, const char *path)
 	while (*p && !is_special(*p) && *p != '@' && *p != ' ')
 		p++;
 	if (!*p)
-		return *path && cJSON_IsObject(item) ? cJSON_GetObjectItemCaseSensitive(item, path)
-						     : NULL;
+		return *path ? member(item, path, (size_t)(p - path)) : NULL;
 	for (p = path;; p = end + 1) {
 		end = alternative_end(p);
 		if (walk_alternative(item, p, end, &w) || !*end)

@@ -16,6 +16,7 @@
 #define HASH_HEX \
 	32 /* of the 64 of a SHA-256: collisions do not happen by chance, and rows stay small */
 #define ID_MAX_BYTES 512
+#define TEXT_ROOM 512 /* of what is made of an item: most fit, without growing step by step */
 
 struct mapping {
 	const struct map_context *m;
@@ -91,6 +92,7 @@ static void map_hash(struct mapping *x, const struct manifest_column *c, struct 
 {
 	struct buf text = BUF_INIT;
 
+	buf_reserve(&text, TEXT_ROOM);
 	json_path_each(x->from.json, c->hash, add_value, &text);
 	if (text.len) {
 		buf_putc(&text, ']');
@@ -109,6 +111,9 @@ static const cJSON *enum_word(struct mapping *x, const struct manifest_column *c
 	const cJSON *word = NULL;
 	struct buf text = BUF_INIT;
 
+	if (cJSON_IsString(v) &&
+	    (word = cJSON_GetObjectItemCaseSensitive(c->enums, v->valuestring)))
+		return word;
 	if (json_scalar_text(v, &text))
 		word = cJSON_GetObjectItemCaseSensitive(c->enums, buf_str(&text));
 	if (!word) {
@@ -326,6 +331,8 @@ static void map_extra(struct mapping *x)
 	struct buf text = BUF_INIT;
 	bool whole = false;
 
+	if (c->n_extra)
+		buf_reserve(&text, TEXT_ROOM);
 	for (int i = 0; i < c->n_extra; i++)
 		whole |= strcmp(c->extra[i], "*") == 0;
 	if (whole)

@@ -30,8 +30,21 @@ static bool in_list(const char *list, const char code[4])
 	return strstr(list, code) != NULL;
 }
 
+static int digits_of(const char code[4])
+{
+	if (in_list(two_digits, code))
+		return 2;
+	if (in_list(no_digits, code))
+		return 0;
+	if (in_list(three_digits, code))
+		return 3;
+	return in_list(four_digits, code) ? 4 : -1;
+}
+
 int currency_digits(const char *code, char upper[4])
 {
+	static char last[4];
+	static int digits = -1;
 	char c[4] = "";
 
 	if (!code || strlen(code) != 3)
@@ -43,13 +56,11 @@ int currency_digits(const char *code, char upper[4])
 	}
 	if (upper)
 		memcpy(upper, c, 4);
-	if (in_list(two_digits, c))
-		return 2;
-	if (in_list(no_digits, c))
-		return 0;
-	if (in_list(three_digits, c))
-		return 3;
-	return in_list(four_digits, c) ? 4 : -1;
+	if (memcmp(c, last, sizeof(last)) != 0) { /* a list has one currency, or a few */
+		memcpy(last, c, sizeof(last));
+		digits = digits_of(c);
+	}
+	return digits;
 }
 
 /* A decimal number taken apart: digits without the point, and how many of them stand behind it. */

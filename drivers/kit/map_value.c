@@ -228,6 +228,23 @@ static const char *scalar_text(const cJSON *v, struct arena *arena)
 	return arena_strndup(arena, s, n);
 }
 
+/* Most numbers are small and whole, or meant as they are: they need no detour over a text.  One with digits of its own
+ * (beyond 2^53) has a text. */
+static bool is_plain_number(const struct manifest_column *c, const cJSON *v, struct row_value *out)
+{
+	if (!cJSON_IsNumber(v) || v->valuestring)
+		return false;
+	if (c->as == MAP_NUMBER) {
+		out->v.d = v->valuedouble;
+		return isfinite(v->valuedouble);
+	}
+	if (c->as != MAP_INT || !(fabs(v->valuedouble) <= INT32_MAX) ||
+	    v->valuedouble != trunc(v->valuedouble))
+		return false;
+	out->v.i = (int64_t)v->valuedouble;
+	return true;
+}
+
 int map_value(const struct manifest_column *c, const cJSON *v, const char *currency,
 	      struct arena *arena, struct row_value *out, const char **why)
 {
@@ -242,6 +259,10 @@ int map_value(const struct manifest_column *c, const cJSON *v, const char *curre
 	};
 	int rc;
 
+	if (is_plain_number(c, v, &value)) {
+		*out = value;
+		return 0;
+	}
 	x.text = c->as == MAP_JSON ? NULL : scalar_text(v, arena);
 	/* "" is a text; of anything else it is what partners send for nothing */
 	if (x.text && !*x.text && c->as != MAP_TEXT && c->as != MAP_JSON)

@@ -124,6 +124,9 @@ int cmd_integration_set(struct cli *c);
 /* cmd_integration_add.c: each --set into an object, checked against what the manifest declares. */
 int settings_read(const struct cli *c, const struct manifest *m, cJSON *settings)
 	__attribute__((warn_unused_result));
+/* Whether they go with the manifest's adapters and with the environment that they are for. */
+int settings_fit(const struct cli *c, const struct driver *d, const char *of, const cJSON *settings)
+	__attribute__((warn_unused_result));
 int cmd_integration_list(struct cli *c);
 int cmd_integration_show(struct cli *c);
 int cmd_integration_pause(struct cli *c);

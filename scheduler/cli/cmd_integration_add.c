@@ -99,26 +99,27 @@ static int set_chaos(const struct cli *c, cJSON *settings, const char *value)
 	if (chaos_parse(value, &share) < 0)
 		return cli_misused(c, "--set chaos: a share of the calls, over 0 to 1, not \"%s\"",
 				   value);
-	if (strcmp(environment, "production") == 0)
-		return cli_misused(c, "--set chaos: not in production (--environment sandbox)");
 	json_add_text(settings, CHAOS_SETTING, value);
 	return 0;
 }
 
-/* Which adapters there are is the manifest's to say: read_settings asks it. */
+/* Which adapters there are is the manifest's to say: settings_fit asks it. */
 static int set_adapter(const struct cli *c, cJSON *settings, const char *value)
 {
 	json_add_text(settings, "adapter", value);
 	return 0;
 }
 
-static int check_adapter(const struct cli *c, const struct driver *d, const cJSON *settings)
+int settings_fit(const struct cli *c, const struct driver *d, const char *of, const cJSON *settings)
 {
 	struct err err = { 0 };
 
+	if (settings && json_str(settings, CHAOS_SETTING) && strcmp(of, "production") == 0)
+		return cli_misused(c, "--set chaos: not in production (--environment sandbox)");
 	if (driver_for(d, 0, settings, NULL, &err))
 		return 0;
-	return cli_misused(c, "--set adapter: the manifest of %s does not have it", partner);
+	return cli_misused(c, "--set adapter: the manifest of %s does not have it",
+			   d->manifest->partner);
 }
 
 static const struct {
@@ -301,7 +302,7 @@ int cmd_integration_add(struct cli *c)
 	if (rc == 0)
 		rc = check_required(c, d->manifest, settings);
 	if (rc == 0)
-		rc = check_adapter(c, d, settings);
+		rc = settings_fit(c, d, environment, settings);
 	if (rc == 0)
 		rc = credentials_read(c, d->manifest, credentials_file, &credentials);
 	if (rc == 0)

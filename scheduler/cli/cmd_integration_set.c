@@ -195,6 +195,8 @@ static int set(struct cli *c, const struct integration *i)
 	if (rc == 0)
 		rc = settings_read(c, d->manifest, settings);
 	if (rc == 0)
+		rc = settings_fit(c, d, i->environment, settings);
+	if (rc == 0)
 		rc = read_overrides(c, d, i, &text);
 	if (rc == 0) {
 		change.base_url = base_url;

@@ -1,10 +1,12 @@
 """Imports through a partner, the sink, the limiter."""
 
 import json
+from pathlib import Path
 
 from harness import Worker, wait_until
 from measuring import Drain, Failed, open_files, per_s, resident_kib
 
+ROOT = Path(__file__).resolve().parents[2]
 INTEGRATIONS = 20
 ROWS_A_JOB = 5
 
@@ -100,6 +102,31 @@ def sink(s, f):
             f.row(f"rows through the sink, pages of {page}, {what}", per_s(m[f"{what}_per_s"]), per_s(limit),
                   m[f"{what}_per_s"] / limit, f"raw upserts of 500; client {m[f'{what}_cpu_us']:.1f} us a row")
     s.sql("TRUNCATE resources")
+
+
+def listing(n):
+    """As Guesty's lists have them: a tenth of what is in it has a column."""
+    pictures = [{"_id": f"{n:08x}{k:016x}", "original": f"https://assets.example.com/{n}/{k}.jpg", "thumbnail": f"https://assets.example.com/{n}/{k}-s.jpg",
+                 "caption": f"Room {k}"} for k in range(8)]
+    return {"_id": f"{n:024x}", "nickname": f"Harbour {n}", "title": f"Sunny flat number {n} by the harbour", "isListed": n % 3 > 0, "type": "SINGLE",
+            "propertyType": "Apartment", "roomType": "Entire home/apt", "accommodates": 4, "bedrooms": 2, "beds": 3, "bathrooms": 1.5, "timezone": "Europe/Lisbon",
+            "address": {"full": f"Rua {n}, 1100 Lisboa, Portugal", "street": f"Rua {n}", "city": "Lisboa", "state": "Lisboa", "zipcode": "1100-001",
+                        "country": "Portugal", "lat": 38.71 + n / 1e5, "lng": -9.13},
+            "prices": {"basePrice": 112.5, "cleaningFee": 40, "currency": "EUR"}, "terms": {"minNights": 2, "maxNights": 30},
+            "defaultCheckInTime": "15:00", "defaultCheckOutTime": "11:00", "tags": ["sea", "lift"], "amenities": ["WiFi", "Kitchen", "Heating", "Washer"],
+            "pictures": pictures, "publicDescription": {"summary": "Two rooms and a view. " * 12}, "customFields": [{"fieldId": "5f1", "value": "x"}],
+            "createdAt": "2025-03-01T10:00:00.000Z", "lastUpdatedAt": "2026-01-05T08:30:00.000Z"}
+
+
+def mapping(s, f):
+    page = s.folder / "listings.json"
+    page.write_text(json.dumps({"results": [listing(n) for n in range(100)], "count": 100}))
+    manifest = ROOT / "drivers" / "guesty" / "manifest.json"
+    m = f.measure("mapping", lambda: s.program("bench_map", manifest, "listings", page, 300))
+    f.row("mapping an item, 100 listings of a page", f"{m['map_us_an_item']:.2f} us", f"{m['parse_us_an_item']:.2f} us",
+          m["map_us_an_item"] / m["parse_us_an_item"], f"cJSON's own parse of it; {m['bytes_an_item']:,.0f} bytes an item")
+    if m["rows"] != m["items"] or m["map_us_an_item"] > m["parse_us_an_item"]:
+        raise Failed(f"of {m['items']:.0f} items {m['rows']:.0f} became rows; mapping must cost less than reading: {m}")
 
 
 def limiter(s, f):

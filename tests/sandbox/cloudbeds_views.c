@@ -17,12 +17,12 @@ static void add_id(cJSON *v, const char *name, int64_t id)
 	cJSON_AddStringToObject(v, name, text);
 }
 
-static cJSON *pictures_view(const struct item *listing)
+static cJSON *pictures_view(const cJSON *listing)
 {
 	cJSON *all = cJSON_CreateArray();
 	const cJSON *p;
 
-	cJSON_ArrayForEach (p, cJSON_GetObjectItemCaseSensitive(listing->tree, "pictures")) {
+	cJSON_ArrayForEach (p, cJSON_GetObjectItemCaseSensitive(listing, "pictures")) {
 		cJSON *v = cJSON_CreateObject();
 
 		guise_copy(v, "thumb", p, "thumbnail");
@@ -57,9 +57,17 @@ static cJSON *address_view(const cJSON *t)
 }
 
 /* The currency is a list in getHotels and an object in getHotelDetails. */
+/* NULL: there are not so many. */
+static const cJSON *listing_at(const struct exchange *x, int position)
+{
+	const struct collection *c = &x->account->listings;
+
+	return position < c->n ? c->v[position].tree : NULL;
+}
+
 cJSON *cloudbeds_hotel_view(const struct exchange *x, bool details)
 {
-	const struct item *first = &x->account->listings.v[0];
+	const cJSON *first = listing_at(x, 0);
 	cJSON *v = cJSON_CreateObject(), *currency = cJSON_CreateObject(), *listed, *policy;
 	char *name = mem_printf("Hotel %d", x->account->number);
 
@@ -67,23 +75,22 @@ cJSON *cloudbeds_hotel_view(const struct exchange *x, bool details)
 	add_id(v, "organizationID", 500000 + x->account->number);
 	cJSON_AddStringToObject(v, "propertyName", name);
 	cJSON_AddStringToObject(v, "propertyDescription", "Rooms, some of them with a view");
-	guise_copy(currency, "currencyCode", first->tree, "prices.currency");
+	guise_copy(currency, "currencyCode", first, "prices.currency");
 	if (details) {
 		cJSON_AddItemToObject(v, "propertyCurrency", currency);
 		cJSON_AddStringToObject(v, "propertyType", "hotel");
 		cJSON_AddItemToObject(v, "propertyImage", pictures_view(first));
 		cJSON_AddItemToObject(v, "propertyAdditionalPhotos",
-				      pictures_view(
-					      &x->account->listings.v[x->account->listings.n > 1]));
-		cJSON_AddItemToObject(v, "propertyAddress", address_view(first->tree));
+				      pictures_view(listing_at(x, 1)));
+		cJSON_AddItemToObject(v, "propertyAddress", address_view(first));
 		policy = cJSON_AddObjectToObject(v, "propertyPolicy");
 		cJSON_AddStringToObject(policy, "propertyCheckInTime", "15:00");
 		cJSON_AddStringToObject(policy, "propertyCheckOutTime", "11:00");
 	} else {
 		listed = cJSON_AddArrayToObject(v, "propertyCurrency");
 		cJSON_AddItemToArray(listed, currency);
-		guise_copy(v, "propertyImage", first->tree, "pictures[0].original");
-		guise_copy(v, "propertyTimezone", first->tree, "timezone");
+		guise_copy(v, "propertyImage", first, "pictures[0].original");
+		guise_copy(v, "propertyTimezone", first, "timezone");
 	}
 	free(name);
 	return v;

@@ -207,6 +207,9 @@ static int ports_open(struct sandbox *s, struct stopping *open)
 	frankfurter_routes(open->httpd, s);
 	hostaway_routes(open->httpd, s);
 	cloudbeds_routes(open->httpd, s);
+	booking_connectivity_routes(open->httpd, s);
+	booking_demand_routes(open->httpd, s);
+	airbnb_routes(open->httpd, s);
 	control_routes(open->httpd, s);
 	bench_routes(open->httpd, s);
 	if (*flags.bench_listen)

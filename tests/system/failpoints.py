@@ -233,7 +233,8 @@ class Lane:
         stored = sorted(r["letter"]["job"] for r in self.cluster.sql("SELECT letter FROM dead_letters"))
         if stored != dead:
             wrong.append(f"dead letters in Postgres: {stored}")
-        wrong += [f"alert {a['kind']}: {a['what']}" for a in self.cluster.sql("SELECT kind, what FROM alerts")]
+        # One page of the scenario has items that fit nowhere.
+        wrong += [f"alert {a['kind']}: {a['what']}" for a in self.cluster.sql("SELECT kind, what FROM alerts WHERE kind <> 'schema_changed'")]
 
     def check_rows(self, wrong, account, integration):
         c = self.cluster

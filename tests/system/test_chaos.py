@@ -44,7 +44,15 @@ def test_an_import_under_chaos_ends_complete(cluster):
 
 def test_production_has_none(cluster):
     sandbox = cluster.sandbox(listings=1, clean=True, limits="none", latency="1ms")
+    integration = cluster.integration(sandbox)
     refused = add(cluster, sandbox, "production", 0.1)
     assert refused.code == 2 and "not in production" in refused.err
+    refused = cluster.longshore.run("integration", "set", str(integration), "--set", "chaos=0.1")
+    assert refused.code == 2 and "not in production" in refused.err
+    refused = cluster.longshore.run("integration", "set", str(integration), "--set", "adapter=2")
+    assert refused.code == 2 and "does not have it" in refused.err
+    staging = add(cluster, sandbox, "sandbox", 0.1).out.split()[-1]
+    cluster.longshore("integration", "set", staging, "--set", "chaos=0.5", "--set", "adapter=1")
+    assert cluster.one("SELECT settings FROM integrations WHERE id = %s", int(staging)) == {"chaos": "0.5", "adapter": "1"}
     for wrong in ("0", "1.5", "many"):
         assert "a share of the calls" in add(cluster, sandbox, "sandbox", wrong).err

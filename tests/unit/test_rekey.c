@@ -9,7 +9,7 @@
 
 #include "common/base/mem.h"
 #include "common/store/store.h"
-#include "tests/unit/postgres.h"
+#include "tests/unit/postgres_trouble.h"
 
 #define KEY_OLD "k1 MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n"
 #define KEY_NEW "k2 ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=\n"
@@ -164,44 +164,48 @@ static void test_two_at_once(void **state)
 }
 
 /* Somebody stores another credential between the read and the write: theirs stands. */
-struct meanwhile {
+struct turn {
 	struct pg *p;
-	const struct keyring *keys;
+	struct keyring *both;
+	struct rekey at;
+	int rc;
 	bool done;
 };
 
-static void change(void *arg)
+static void turn(void *arg)
 {
-	struct meanwhile *m = arg;
+	struct turn *t = arg;
+	struct err err = { 0 };
 
-	/* holds the row while the slice below has read it and waits to write it */
-	ask(m->p,
-	    "WITH u AS (UPDATE credentials SET sealed = 'v1.k3.AAAA' WHERE integration_id = 1 RETURNING 1)"
-	    " SELECT count(*) FROM u, (SELECT pg_sleep(2)) s");
-	m->done = true;
+	t->rc = rekey_slice(t->p, t->both, &t->at, &err);
+	t->done = true;
 }
 
 static void changed_body(struct pg *p)
 {
-	struct keyring *old = keys_of(KEY_OLD), *both = keys_of(KEY_NEW KEY_OLD);
-	struct meanwhile m = { .p = p };
-	struct rekey at = { 0 };
-	struct err err = { 0 };
+	struct keyring *old = keys_of(KEY_OLD);
+	struct turn t = { .p = p, .both = keys_of(KEY_NEW KEY_OLD) };
 
 	ask(p, "DELETE FROM credentials");
 	put(p, old, 1);
 	put(p, old, 2);
-	CHECK(co_spawn("change", change, &m) != NULL);
-	while (!m.done &&
-	       ask(p, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == 0)
-		if (co_sleep("its lock", 2) < 0)
-			break;
-	CHECK(!m.done && rekey_slice(p, both, &at, &err) == 1); /* the next place */
-	CHECK(m.done && at.done == 1 && at.changed == 1);
+	/* holds the row while the slice has read it and waits to write it */
+	other_says("BEGIN");
+	other_says("UPDATE credentials SET sealed = 'v1.k3.AAAA' WHERE integration_id = 1");
+	CHECK(co_spawn("turn", turn, &t) != NULL);
+	while (!t.done &&
+	       ask(p, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == 0)
+		CHECK(co_sleep("it waits", 2) == 0);
+	CHECK(!t.done);
+	other_says("COMMIT");
+	while (!t.done)
+		CHECK(co_sleep("its end", 2) == 0);
+	CHECK(t.rc == 1 && t.at.done == 1 && t.at.changed == 1); /* 1: the next place */
 	CHECK(ask(p, "SELECT count(*) FROM credentials WHERE sealed = 'v1.k3.AAAA'") == 1);
 	CHECK(ask(p, "SELECT count(*) FROM credentials WHERE sealed LIKE 'v1.k2.%'") == 1);
+	other_leaves();
 	keyring_free(old);
-	keyring_free(both);
+	keyring_free(t.both);
 }
 
 static void test_what_changed_meanwhile_stands(void **state)
