@@ -122,6 +122,9 @@ def test_imports(cluster):
     wait_until(lambda: cluster.queue("cloudbeds")["held"] + cluster.queue("cloudbeds")["ready"] >= 1, 20 * SLOWER, cluster.describe)
     assert len(sandbox.log()) == seen, "all of Cloudbeds is paused: its limit is the partner's"
     assert cluster.one("SELECT scope FROM alerts WHERE kind = 'suspended'") == "partner:cloudbeds"
+    assert "cloudbeds" in [p["partner"] for p in cluster.sql("SELECT partner FROM partner_states WHERE paused")]
+    cluster.longshore("resume", "cloudbeds")
+    assert cluster.one("SELECT state FROM alerts WHERE kind = 'suspended'") == "resolved"
 
 
 def test_what_the_sandbox_plays(sandbox):
