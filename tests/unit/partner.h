@@ -89,7 +89,7 @@ static void on_request(struct httpd_request *q, void *arg)
 	partner.under_way--;
 }
 
-static void reply_json(struct httpd_request *q, int status, const char *json)
+static inline void reply_json(struct httpd_request *q, int status, const char *json)
 {
 	httpd_reply(q, status, "application/json", json, strlen(json));
 }
