@@ -33,7 +33,7 @@ static cJSON *step(cJSON *steps, const char *what)
 	return s;
 }
 
-static void __attribute__((format(printf, 3, 4)))
+static cJSON *__attribute__((format(printf, 3, 4)))
 problem(cJSON *s, const char *path, const char *fmt, ...)
 {
 	cJSON *p = cJSON_CreateObject();
@@ -47,6 +47,7 @@ problem(cJSON *s, const char *path, const char *fmt, ...)
 	cJSON_AddStringToObject(p, "text", buf_str(&text));
 	cJSON_AddItemToArray(cJSON_GetObjectItemCaseSensitive(s, "problems"), p);
 	buf_clear(&text);
+	return p;
 }
 
 static void __attribute__((format(printf, 2, 3))) note(cJSON *s, const char *fmt, ...)
@@ -210,7 +211,9 @@ static void count_items(struct contract *k, cJSON *s, const struct scenario *o, 
 
 	cJSON_AddNumberToObject(s, "rows", n);
 	if (error)
-		problem(s, o->collection->name, "%s", json_str(error, "text"));
+		cJSON_AddStringToObject(problem(s, o->collection->name, "%s",
+						json_str(error, "text")),
+					"class", json_str(error, "class"));
 	else if (bad > n)
 		problem(s, json_str(aside->child, "field"),
 			"%d of %d items were set aside; the first: %s", bad, bad + n,
@@ -331,7 +334,8 @@ static int one_file(const char *file, void *arg)
 	return 0;
 }
 
-int contract_check(struct caller *c, struct tape *t, cJSON *steps, struct err *err)
+int contract_check(struct caller *c, struct tape *t, const char *only, cJSON *steps,
+		   struct err *err)
 {
 	struct contract k = { .c = c,
 			      .steps = steps,
@@ -339,6 +343,7 @@ int contract_check(struct caller *c, struct tape *t, cJSON *steps, struct err *e
 			      .answers = cJSON_CreateObject() };
 	const struct rehearsal r = { .c = c,
 				     .tape = t,
+				     .only = only,
 				     .pages = 1,
 				     .size = ITEMS,
 				     .parents = 1,

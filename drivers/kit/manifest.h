@@ -312,6 +312,8 @@ struct manifest {
 	int n_actions;
 	const struct manifest_setting *typed; /* settings, as declared */
 	int n_typed;
+	const char *const *daily; /* collections whose contract the scheduler checks */
+	int n_daily;
 	const char *const *settings;
 	int n_settings; /* {cfg.X} names in use: what integration add --set may carry */
 };

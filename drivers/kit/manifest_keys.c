@@ -271,6 +271,16 @@ static bool rollout_present(const void *base)
 }
 static const struct key_table rollout_table = { TABLE(rollout_keys), .present = rollout_present };
 
+static const struct manifest_key checks_keys[] = {
+	{ "daily", KEY_TEXTS, AT(daily), COUNT(n_daily), .flags = KEY_REQUIRED },
+	LATER("fixtures"),
+};
+static bool checks_present(const void *base)
+{
+	return ((const struct manifest *)base)->n_daily > 0;
+}
+static const struct key_table checks_table = { TABLE(checks_keys), .present = checks_present };
+
 static const struct manifest_key manifest_keys[] = {
 	{ "partner", KEY_TEXT, AT(partner), .flags = KEY_REQUIRED },
 	{ "manifest", KEY_FORMAT, .flags = KEY_REQUIRED, .min = 1, .max = 1 },
@@ -302,7 +312,7 @@ static const struct manifest_key manifest_keys[] = {
 	{ "adapters", KEY_OWN, .schema = "{\"type\":\"object\"}", .read = read_adapters,
 	  .print = print_adapters },
 	{ "rollout", KEY_OBJECT, .of = &rollout_table },
-	LATER("checks"),
+	{ "checks", KEY_OBJECT, .of = &checks_table },
 };
 
 static void manifest_finish(struct manifest_reader *r, void *base)

@@ -159,7 +159,7 @@ static int ask(struct cli *c, const struct driver *d, cJSON *o, int *failed)
 
 	if (rc)
 		return rc;
-	rc = contract_check(&door.caller, door.tape, steps, &err);
+	rc = contract_check(&door.caller, door.tape, NULL, steps, &err);
 	driver_door_close(&door);
 	if (rc < 0)
 		return cli_fail(c, rc == -ECONNRESET ? EXIT_UNREACHABLE : EXIT_FAILED, "%s: %s",

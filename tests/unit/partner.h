@@ -230,7 +230,7 @@ static inline void bench_open(struct bench *b, const char *api, const char *rest
 				     .integration = &b->integration };
 }
 
-static void bench_close(struct bench *b)
+static inline void bench_close(struct bench *b)
 {
 	door_free(b->door);
 	free(b->integration.base_url);

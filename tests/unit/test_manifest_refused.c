@@ -35,7 +35,7 @@ static void all_errors_at_once(void **state)
 		"    {\"rate\": \"5\", \"window\": \"1s\"}\n"
 		"  ],\n"
 		"  \"critcal\": false,\n"
-		"  \"checks\": {},\n"
+		"  \"checks\": {\"fixtures\": 1},\n"
 		"  \"retry_after\": \"x\"\n"
 		"}\n";
 	static const char *const wanted[] = {
@@ -43,7 +43,7 @@ static void all_errors_at_once(void **state)
 		"p/manifest.json:6: limits[0].window: missing\n",
 		"p/manifest.json:7: limits[1].rate: expected a whole number, found text\n",
 		"p/manifest.json:9: critcal: unknown key; did you mean \"critical\"?\n",
-		"p/manifest.json:10: checks: \"checks\" is not supported yet\n",
+		"p/manifest.json:10: checks.fixtures: \"fixtures\" is not supported yet\n",
 		"p/manifest.json:11: retry_after: expected a list of texts, found text\n",
 	};
 
@@ -98,6 +98,8 @@ static void wrong_names(void **state)
 }
 
 static const char *const refused[][2] = {
+	{ ", \"checks\": {}", "checks.daily: missing" },
+	{ ", \"checks\": {\"daily\": [\"a\"]}", "checks.daily[0]: there is no collection \"a\"" },
 	{ ", \"partner\": \"p\"", "partner: given twice" },
 	{ ", \"auth\": {\"kind\": \"hook\", \"needs\": [\"k\"]}",
 	  "auth.kind: \"hook\" needs hooks.login" },
@@ -313,7 +315,7 @@ static void refusals(void **state)
 
 /* Every word of the format that is not run is known by name. */
 static const char *const later[][2] = {
-	{ ", \"checks\": {}", "\"checks\" is not supported yet" },
+	{ ", \"checks\": {\"fixtures\": \"f/\"}", "\"fixtures\" is not supported yet" },
 };
 
 /* Inside a collection, beside what makes it right. */
