@@ -12,6 +12,7 @@
 
 #define PAGE 32           /* jobs of up to 1 MiB each */
 #define SCAN_COUNT "1000" /* members that Redis compares with an id in one step */
+#define SCAN_PACKS "100"  /* of a ready lane: they may be packs of twenty jobs */
 
 int64_t lease_number_at(int64_t now_us)
 {
@@ -228,7 +229,9 @@ static int look_zset(const struct look *l, const char *key, struct err *err)
 		pattern_of(l->f->id, &pattern);
 	else if (l->place == JOB_DELAYED && l->f->integration >= 0)
 		buf_printf(&pattern, "D? ??????????????? %lld *", (long long)l->f->integration);
-	rc = pattern.len ? scan(l, "ZSCAN", key, pattern.data, SCAN_COUNT, err) : walk(l, key, err);
+	rc = pattern.len ? scan(l, "ZSCAN", key, pattern.data,
+				l->place == JOB_READY ? SCAN_PACKS : SCAN_COUNT, err)
+			 : walk(l, key, err);
 	buf_clear(&pattern);
 	return rc;
 }

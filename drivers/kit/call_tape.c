@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "common/base/mem.h"
+#include "drivers/kit/drop.h"
 #include "drivers/kit/exchange_xml.h"
 #include "drivers/kit/tape.h"
 
@@ -300,6 +301,9 @@ int exchange_pass(struct caller *c, const struct exchange *x, const struct http_
 		rc = tape_answer(t, request, &r->http, err);
 	else
 		rc = chaos_send(c, x, q, &r->http);
+	/* before anybody has seen it: tape, log, dead letter, rows */
+	drop_elements(x->route->driver->manifest->drop, x->route->driver->manifest->n_drop,
+		      &r->http.body);
 	if (rc == 0 && t && !tape_replays(t))
 		keep(t, x, request, r); /* takes the request */
 	else

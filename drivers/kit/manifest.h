@@ -20,6 +20,7 @@ struct zone;
 
 /* What a partner answers in; whatever it is becomes the JSON that paths address (decode.h). */
 enum body_format { FORMAT_JSON, FORMAT_JSONL, FORMAT_XML, FORMAT_CSV, FORMAT_TEXT };
+enum request_format { BODY_JSON, BODY_FORM, BODY_XML };
 enum version_place { VERSION_SAID, VERSION_IN_PATH, VERSION_IN_HEADER };
 
 enum auth_kind {
@@ -278,7 +279,9 @@ struct manifest {
 	const char *version, *version_name;         /* name: of the header */
 	enum version_place version_in;
 	enum body_format format;
-	bool body_form; /* requests are forms, not JSON */
+	enum request_format body;
+	const char *const *drop; /* elements of XML answers that nothing may see */
+	int n_drop;
 	const struct manifest_list *xml_lists;
 	int n_xml_lists;
 	struct manifest_pairs headers;

@@ -39,7 +39,9 @@ static const struct key_word format_words[] = {
 	{ "json", FORMAT_JSON }, { "jsonl", FORMAT_JSONL }, { "xml", FORMAT_XML },
 	{ "csv", FORMAT_CSV },   { "text", FORMAT_TEXT },   { NULL, 0 },
 };
-static const struct key_word body_words[] = { { "json", false }, { "form", true }, { NULL, 0 } };
+static const struct key_word body_words[] = {
+	{ "json", BODY_JSON }, { "form", BODY_FORM }, { "xml", BODY_XML }, { NULL, 0 }
+};
 
 static const struct key_word version_words[] = { { "base", VERSION_SAID },
 						 { "path", VERSION_IN_PATH },
@@ -64,7 +66,8 @@ static const struct manifest_key api_keys[] = {
 	{ "timeout", KEY_OBJECT, .of = &timeout_table },
 	{ "concurrency", KEY_OBJECT, .of = &concurrency_table },
 	{ "format", KEY_WORD, AT(format), .fallback = "\"json\"", .words = format_words },
-	{ "body", KEY_WORD_BOOL, AT(body_form), .fallback = "\"json\"", .words = body_words },
+	{ "body", KEY_WORD, AT(body), .fallback = "\"json\"", .words = body_words },
+	{ "drop", KEY_TEXTS, AT(drop), .n_at = offsetof(struct manifest, n_drop) },
 };
 static const struct key_table api_table = { TABLE(api_keys) };
 
