@@ -285,7 +285,7 @@ struct manifest {
 	const struct manifest_list *xml_lists;
 	int n_xml_lists;
 	struct manifest_pairs headers;
-	int64_t connect_ms, read_ms, total_ms;
+	int64_t wait_ms, connect_ms, write_ms, read_ms, total_ms;
 	int concurrency_partner, concurrency_integration;
 	int jobs_partner, jobs_integration; /* in flight: 2000, 64 */
 	struct manifest_auth auth;

@@ -22,7 +22,9 @@ static const struct manifest_key base_keys[] = {
 static const struct key_table base_table = { TABLE(base_keys) };
 
 static const struct manifest_key timeout_keys[] = {
+	{ "wait", KEY_DURATION, AT(wait_ms), .fallback = "\"10s\"", .min = 1, .max = DAY_MS },
 	{ "connect", KEY_DURATION, AT(connect_ms), .fallback = "\"5s\"", .min = 1, .max = DAY_MS },
+	{ "write", KEY_DURATION, AT(write_ms), .fallback = "\"10s\"", .min = 1, .max = DAY_MS },
 	{ "read", KEY_DURATION, AT(read_ms), .fallback = "\"10s\"", .min = 1, .max = DAY_MS },
 	{ "total", KEY_DURATION, AT(total_ms), .fallback = "\"60s\"", .min = 1, .max = DAY_MS },
 };

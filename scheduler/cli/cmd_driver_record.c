@@ -189,6 +189,9 @@ static int check_collection(struct cli *c, const struct driver *d)
 	const struct manifest_collection *found =
 		collection ? manifest_collection(d->manifest, collection) : NULL;
 
+	/* one of a later version alone */
+	for (int i = 0; collection && !found && i < d->manifest->n_adapters; i++)
+		found = manifest_collection(d->manifest->adapters[i].manifest, collection);
 	if (!collection || (found && !found->embedded))
 		return 0;
 	return cli_misused(c,

@@ -6,7 +6,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
-#include "tests/sandbox/exchange.h"
+#include "tests/sandbox/cloudbeds.h"
 #include "tests/sandbox/form.h"
 #include "tests/sandbox/guise.h"
 
@@ -98,229 +98,6 @@ static bool admit(struct exchange *x)
 	return true;
 }
 
-/* ---- v1.3: how it shows things ---- */
-
-static void add_id(cJSON *v, const char *name, int64_t id)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%lld", (long long)id);
-	cJSON_AddStringToObject(v, name, text);
-}
-
-static cJSON *pictures_view(const struct item *listing)
-{
-	cJSON *all = cJSON_CreateArray();
-	const cJSON *p;
-
-	cJSON_ArrayForEach (p, cJSON_GetObjectItemCaseSensitive(listing->tree, "pictures")) {
-		cJSON *v = cJSON_CreateObject();
-
-		guise_copy(v, "thumb", p, "thumbnail");
-		guise_copy(v, "image", p, "original");
-		cJSON_AddItemToArray(all, v);
-	}
-	return all;
-}
-
-/* The property is where its first room is. */
-static cJSON *address_view(const cJSON *t)
-{
-	static const char *const texts[][2] = { { "propertyAddress1", "address.street" },
-						{ "propertyCity", "address.city" },
-						{ "propertyState", "address.state" },
-						{ "propertyZip", "address.zipcode" } };
-	cJSON *v = cJSON_CreateObject();
-	const cJSON *country = json_path(t, "address.country");
-	struct buf number = BUF_INIT;
-
-	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-		guise_copy(v, texts[i][0], t, texts[i][1]);
-	cJSON_AddItemToObject(v, "propertyCountry",
-			      guise_text(guise_country(cJSON_GetStringValue(country))));
-	buf_printf(&number, "%.5f", cJSON_GetNumberValue(json_path(t, "address.lat")));
-	cJSON_AddStringToObject(v, "propertyLatitude", buf_str(&number));
-	buf_reset(&number);
-	buf_printf(&number, "%.5f", cJSON_GetNumberValue(json_path(t, "address.lng")));
-	cJSON_AddStringToObject(v, "propertyLongitude", buf_str(&number));
-	buf_clear(&number);
-	return v;
-}
-
-/* The currency is a list in getHotels and an object in getHotelDetails. */
-static cJSON *hotel_view(const struct exchange *x, bool details)
-{
-	const struct item *first = &x->account->listings.v[0];
-	cJSON *v = cJSON_CreateObject(), *currency = cJSON_CreateObject(), *listed, *policy;
-	char *name = mem_printf("Hotel %d", x->account->number);
-
-	add_id(v, "propertyID", x->account->number);
-	add_id(v, "organizationID", 500000 + x->account->number);
-	cJSON_AddStringToObject(v, "propertyName", name);
-	cJSON_AddStringToObject(v, "propertyDescription", "Rooms, some of them with a view");
-	guise_copy(currency, "currencyCode", first->tree, "prices.currency");
-	if (details) {
-		cJSON_AddItemToObject(v, "propertyCurrency", currency);
-		cJSON_AddStringToObject(v, "propertyType", "hotel");
-		cJSON_AddItemToObject(v, "propertyImage", pictures_view(first));
-		cJSON_AddItemToObject(v, "propertyAdditionalPhotos",
-				      pictures_view(
-					      &x->account->listings.v[x->account->listings.n > 1]));
-		cJSON_AddItemToObject(v, "propertyAddress", address_view(first->tree));
-		policy = cJSON_AddObjectToObject(v, "propertyPolicy");
-		cJSON_AddStringToObject(policy, "propertyCheckInTime", "15:00");
-		cJSON_AddStringToObject(policy, "propertyCheckOutTime", "11:00");
-	} else {
-		listed = cJSON_AddArrayToObject(v, "propertyCurrency");
-		cJSON_AddItemToArray(listed, currency);
-		guise_copy(v, "propertyImage", first->tree, "pictures[0].original");
-		guise_copy(v, "propertyTimezone", first->tree, "timezone");
-	}
-	free(name);
-	return v;
-}
-
-static cJSON *room_type_view(const struct exchange *x, const cJSON *t)
-{
-	const char *room = json_str(t, "roomType");
-	cJSON *v = cJSON_CreateObject();
-
-	add_id(v, "roomTypeID", guise_id(x->account->number, json_str(t, "_id")));
-	add_id(v, "propertyID", x->account->number);
-	guise_copy(v, "roomTypeName", t, "title");
-	guise_copy(v, "roomTypeNameShort", t, "nickname");
-	guise_copy(v, "roomTypeDescription", t, "roomType");
-	cJSON_AddBoolToObject(v, "isPrivate", !room || strcmp(room, "Shared room") != 0);
-	guise_copy(v, "maxGuests", t, "accommodates");
-	cJSON_AddNumberToObject(v, "adultsIncluded", 2);
-	cJSON_AddNumberToObject(v, "childrenIncluded", 0);
-	return v;
-}
-
-static const char *const statuses[][2] = {
-	{ "confirmed", "confirmed" },    { "canceled", "canceled" },
-	{ "reserved", "not_confirmed" }, { "inquiry", "not_confirmed" },
-	{ "checked_in", "checked_in" },  { "checked_out", "checked_out" },
-	{ "closed", "no_show" },         { "declined", "canceled" },
-	{ "expired", "canceled" },
-};
-
-static const char *status_view(const char *status)
-{
-	for (size_t i = 0; status && i < ARRAY_LEN(statuses); i++)
-		if (strcmp(statuses[i][0], status) == 0)
-			return statuses[i][1];
-	return status;
-}
-
-static void add_guest(cJSON *list, const cJSON *t, int64_t id, bool main_guest)
-{
-	cJSON *v;
-	char key[24];
-
-	snprintf(key, sizeof(key), "%lld", (long long)id);
-	v = cJSON_AddObjectToObject(list, key);
-	cJSON_AddStringToObject(v, "guestID", key);
-	if (main_guest) {
-		guise_copy(v, "guestName", t, "guest.fullName");
-		guise_copy(v, "guestEmail", t, "guest.email");
-		guise_copy(v, "guestPhone", t, "guest.phone");
-	} else {
-		cJSON_AddStringToObject(v, "guestName", "Company of the guest");
-		cJSON_AddStringToObject(v, "guestEmail", "");
-	}
-	cJSON_AddBoolToObject(v, "isMainGuest", main_guest);
-}
-
-/* A map by guest, in which the main guest need not be the first; without any guest it comes as an empty list. */
-static cJSON *guests_view(const cJSON *t, int64_t id)
-{
-	cJSON *list;
-
-	if (!cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(t, "guest")))
-		return cJSON_CreateArray();
-	list = cJSON_CreateObject();
-	if (id % 2)
-		add_guest(list, t, id * 10 + 1, false);
-	add_guest(list, t, id * 10, true);
-	return list;
-}
-
-/* As texts. */
-static void add_heads(cJSON *v, const cJSON *t)
-{
-	int n = (int)cJSON_GetNumberValue(cJSON_GetObjectItem(t, "guestsCount"));
-
-	add_id(v, "adults", n > 1 ? n - 1 : n);
-	add_id(v, "children", n > 1);
-}
-
-static cJSON *room_view(const struct exchange *x, const cJSON *t, bool detailed)
-{
-	cJSON *v = cJSON_CreateObject();
-
-	add_id(v, "roomTypeID", guise_id(x->account->number, json_str(t, "listingId")));
-	guise_copy(v, detailed ? "startDate" : "roomCheckIn", t, "checkInDateLocalized");
-	guise_copy(v, detailed ? "endDate" : "roomCheckOut", t, "checkOutDateLocalized");
-	add_heads(v, t);
-	return v;
-}
-
-static void add_common(const struct exchange *x, cJSON *v, const cJSON *t)
-{
-	int64_t id = guise_id(x->account->number, json_str(t, "_id"));
-	char at[GUISE_TIME_MAX];
-
-	add_id(v, "propertyID", x->account->number);
-	add_id(v, "reservationID", id);
-	guise_time(t, "createdAt", at);
-	cJSON_AddStringToObject(v, "dateCreated", at);
-	guise_time(t, "lastUpdatedAt", at);
-	cJSON_AddStringToObject(v, "dateModified", at);
-	cJSON_AddItemToObject(v, "status", guise_text(status_view(json_str(t, "status"))));
-	guise_copy(v, "guestName", t, "guest.fullName");
-	guise_copy(v, "startDate", t, "checkInDateLocalized");
-	guise_copy(v, "endDate", t, "checkOutDateLocalized");
-	guise_copy(v, "thirdPartyIdentifier", t, "confirmationCode");
-	guise_copy(v, "balance", t, "money.balanceDue");
-	cJSON_AddItemToObject(v, "guestList", guests_view(t, id));
-}
-
-static cJSON *reservation_listed(const struct exchange *x, const cJSON *t)
-{
-	const char *guests = httpd_query(x->q, "includeGuestsDetails"),
-		   *rooms = httpd_query(x->q, "includeAllRooms");
-	cJSON *v = cJSON_CreateObject(), *list;
-
-	add_common(x, v, t);
-	if (!guests || strcmp(guests, "true") != 0)
-		cJSON_DeleteItemFromObjectCaseSensitive(v, "guestList");
-	add_heads(v, t);
-	guise_copy(v, "sourceName", t, "source");
-	if (rooms && strcmp(rooms, "true") == 0) {
-		list = cJSON_AddArrayToObject(v, "rooms");
-		cJSON_AddItemToArray(list, room_view(x, t, false));
-	}
-	return v;
-}
-
-static cJSON *reservation_detailed(const struct exchange *x, const cJSON *t)
-{
-	cJSON *v = cJSON_CreateObject(), *list;
-
-	add_common(x, v, t);
-	guise_copy(v, "source", t, "source");
-	guise_copy(v, "guestEmail", t, "guest.email");
-	guise_copy(v, "total", t, "money.hostPayout");
-	list = cJSON_AddArrayToObject(v, "assigned");
-	cJSON_AddItemToArray(list, room_view(x, t, true));
-	cJSON_AddArrayToObject(v, "unassigned");
-	list = cJSON_AddArrayToObject(v, "cardsOnFile");
-	cJSON_AddItemToArray(list, cJSON_CreateObject());
-	cJSON_AddStringToObject(list->child, "cardNumber", "4242");
-	return v;
-}
-
 /* ---- v1.3: lists ---- */
 
 static bool is_wanted(const struct exchange *x, const cJSON *t)
@@ -359,23 +136,23 @@ static void get_hotels(struct exchange *x)
 {
 	cJSON *data = cJSON_CreateArray();
 
-	cJSON_AddItemToArray(data, hotel_view(x, false));
+	cJSON_AddItemToArray(data, cloudbeds_hotel_view(x, false));
 	done(x, data, 1, 1);
 }
 
 static void get_hotel_details(struct exchange *x)
 {
-	done(x, hotel_view(x, true), 0, -1);
+	done(x, cloudbeds_hotel_view(x, true), 0, -1);
 }
 
 static void get_room_types(struct exchange *x)
 {
-	page_serve(x, &x->account->listings, PAGE_USUAL, room_type_view, false);
+	page_serve(x, &x->account->listings, PAGE_USUAL, cloudbeds_room_type_view, false);
 }
 
 static void get_reservations(struct exchange *x)
 {
-	page_serve(x, &x->account->reservations, PAGE_MAX, reservation_listed, true);
+	page_serve(x, &x->account->reservations, PAGE_MAX, cloudbeds_reservation_listed, true);
 }
 
 static void get_reservation(struct exchange *x)
@@ -385,7 +162,7 @@ static void get_reservation(struct exchange *x)
 		id ? guise_find(&x->account->reservations, x->account->number, id) : NULL;
 
 	if (item)
-		done(x, reservation_detailed(x, item->tree), 0, -1);
+		done(x, cloudbeds_reservation_detailed(x, item->tree), 0, -1);
 	else
 		fail(x, 200, "Reservation not found");
 }
@@ -405,26 +182,25 @@ static void put_reservation(struct exchange *x)
 {
 	char id[FORM_TEXT], status[FORM_TEXT];
 	const struct item *item;
+	const char *read;
 	cJSON *fields;
-	size_t i = 0;
 
 	if (!field(x, "reservationID", id) || !field(x, "status", status)) {
 		fail(x, 200, "Parameter reservationID is required");
 		return;
 	}
 	item = guise_find(&x->account->reservations, x->account->number, id);
-	while (i < ARRAY_LEN(statuses) && strcmp(statuses[i][1], status) != 0)
-		i++;
-	if (!item || i == ARRAY_LEN(statuses)) {
+	read = cloudbeds_status_read(status);
+	if (!item || !read) {
 		fail(x, 200, item ? "Invalid status" : "Reservation not found");
 		return;
 	}
 	fields = cJSON_CreateObject();
-	cJSON_AddStringToObject(fields, "status", statuses[i][0]);
+	cJSON_AddStringToObject(fields, "status", read);
 	collection_update(&x->account->reservations, json_str(item->tree, "_id"), fields,
 			  clock_real_ms());
 	cJSON_Delete(fields);
-	done(x, reservation_detailed(x, item->tree), 0, -1);
+	done(x, cloudbeds_reservation_detailed(x, item->tree), 0, -1);
 }
 
 static void post_webhook(struct exchange *x)
@@ -479,44 +255,6 @@ static void v1_serve(struct exchange *x)
 
 /* ---- v2 ---- */
 
-static cJSON *rate_plan_view(const struct exchange *x, int position)
-{
-	static const char *const names[] = { "Standard Rate", "Non-refundable",
-					     "Breakfast included" };
-	cJSON *v = cJSON_CreateObject(), *name;
-	char at[CLOCK_ISO_MAX];
-
-	add_id(v, "id", x->account->number * 1000LL + position);
-	add_id(v, "propertyId", x->account->number);
-	cJSON_AddBoolToObject(v, "isActive", position % 3 != 1);
-	cJSON_AddBoolToObject(v, "isDeleted", false);
-	name = cJSON_AddObjectToObject(v, "name");
-	cJSON_AddStringToObject(name, "en", names[position % 3]);
-	clock_iso(x->sandbox->plan.anchor_ms - position * 3600000LL, at);
-	cJSON_AddStringToObject(v, "createdAt", at);
-	cJSON_AddStringToObject(v, "updatedAt", at);
-	return v;
-}
-
-/* Money is a text of the smallest unit here, and a number of the whole one in v1.3. */
-static cJSON *addon_view(const struct exchange *x, int position)
-{
-	static const char *const names[] = { "Breakfast", "Airport transfer", "Late check-out",
-					     "Parking" };
-	cJSON *v = cJSON_CreateObject(), *price;
-	char *name = mem_printf("%s %d", names[position % 4], position);
-
-	add_id(v, "id", x->account->number * 1000LL + 500 + position);
-	cJSON_AddStringToObject(v, "name", name);
-	cJSON_AddStringToObject(v, "description", "");
-	add_id(v, "productId", 7000 + position);
-	price = cJSON_AddObjectToObject(v, "price");
-	add_id(price, "amount", 950 + position * 100);
-	cJSON_AddStringToObject(price, "currencyCode", "EUR");
-	free(name);
-	return v;
-}
-
 #define V2_ITEMS 12
 
 static void v2_serve(struct exchange *x)
@@ -526,11 +264,12 @@ static void v2_serve(struct exchange *x)
 	int offset = guise_number(x->q, "offset", 0, 1000000),
 	    limit = guise_number(x->q, "limit", 100, 500);
 	const char *property = httpd_header(x->q, "x-property-id");
+	bool named = property && *property;
 	cJSON *body, *data;
 
-	if (!property || !is_own_property(x, property)) {
-		fail(x, property ? 403 : 400,
-		     property ? "Access denied" : "The x-property-id header is required");
+	if (!named || !is_own_property(x, property)) {
+		fail(x, named ? 403 : 400,
+		     named ? "Access denied" : "The x-property-id header is required");
 		return;
 	}
 	body = cJSON_CreateObject();
@@ -538,7 +277,8 @@ static void v2_serve(struct exchange *x)
 	cJSON_AddNumberToObject(body, "offset", offset);
 	data = cJSON_AddArrayToObject(body, "data");
 	for (int i = offset; i < V2_ITEMS && i < offset + limit; i++)
-		cJSON_AddItemToArray(data, rates ? rate_plan_view(x, i) : addon_view(x, i));
+		cJSON_AddItemToArray(data, rates ? cloudbeds_rate_plan_view(x, i)
+						 : cloudbeds_addon_view(x, i));
 	reply_tree(x, 200, body);
 }
 

@@ -159,7 +159,7 @@ def test_what_the_sandbox_plays(sandbox):
         assert len(played.log()) < 100
     assert set(answer.json()) == {"status", "message"} and "Retry-After" not in answer.headers
     served = [e for e in played.log(path="/hostaway/v1/") if e["status"] in (200, 404) and "accessTokens" not in e["path"]]
-    assert len(served) == 15
+    assert len(served) >= 15 and busiest([e["at_us"] for e in served], 10_000_000) == 15
     with played.session.delete(f"{played.url}/hostaway/v1/accessTokens?token={partner.token}", timeout=30) as answer:
         assert answer.status_code == 200
     assert partner.get("/listings").status_code == 403

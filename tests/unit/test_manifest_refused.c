@@ -50,6 +50,16 @@ static void all_errors_at_once(void **state)
 	bad(text, wanted, ARRAY_LEN(wanted));
 }
 
+static void timeouts(void **state)
+{
+	static const char *const wanted[] = { "api.timeout.write: ", "api.timeout.wait: ",
+					      "api.timeout.idle: unknown key" };
+
+	bad("{\"partner\": \"p\", \"manifest\": 1, \"api\": {\"base\": {\"production\": \"https://h.example\"}, "
+	    "\"timeout\": {\"write\": \"0s\", \"wait\": \"soon\", \"idle\": \"5s\"}}}",
+	    wanted, ARRAY_LEN(wanted));
+}
+
 static void not_json(void **state)
 {
 	static const char *const wanted[] = {
@@ -513,6 +523,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_errors_at_once),
 		cmocka_unit_test(not_json),
+		cmocka_unit_test(timeouts),
 		cmocka_unit_test(wrong_names),
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(wrong_lookups),
