@@ -233,6 +233,8 @@ int cmd_driver_record(struct cli *c)
 {
 	static const struct out_column columns[] = { { "CASSETTE", "cassette", false },
 						     { "CALLS", "calls", true } };
+	static const char no_example[] =
+		"nothing was recorded: a lookup without an \"example\" is asked with --lookup NAME --params '{…}'";
 	struct recording r = { .c = c };
 	char *dir;
 	int rc = cli_driver(c, c->words[0], &r.d);
@@ -256,7 +258,9 @@ int cmd_driver_record(struct cli *c)
 		if (rc == 0)
 			rc = record(&r);
 		if (rc == 0)
-			rc = out_list(c, r.written, columns, 2, "nothing was recorded");
+			rc = out_list(c, r.written, columns, 2,
+				      r.d->manifest->n_lookups ? no_example
+							       : "nothing was recorded");
 		else
 			cJSON_Delete(r.written);
 		driver_door_close(&r.door);
