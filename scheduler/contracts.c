@@ -20,6 +20,8 @@
 #define KIND "contract_broken"
 #define ALERTS_MAX 50 /* of one partner: more of them say no more */
 
+/* Functions that are not inlined here keep each other's errors out of one frame. */
+
 struct looking {
 	struct scheduler *s;
 	const struct driver *driver;
@@ -81,7 +83,7 @@ static void resolve(struct scheduler *s, const char *scope)
 }
 
 /* l->driver NULL: what nobody watches; else what is not broken at its partner any more. */
-static void resolve_over(struct looking *l)
+__attribute__((noinline)) static void resolve_over(struct looking *l)
 {
 	const char *partner = l->driver ? l->driver->manifest->partner : NULL;
 	struct open_scopes o = { 0 };
@@ -248,7 +250,8 @@ static int check_partner(struct looking *l, int64_t *integration, struct err *er
 	return rc;
 }
 
-static void look_at(struct looking *l, const char *role, const char *owner)
+__attribute__((noinline)) static void look_at(struct looking *l, const char *role,
+					      const char *owner)
 {
 	const char *partner = l->driver->manifest->partner;
 	struct err err = { 0 };
@@ -272,7 +275,7 @@ static void look_at(struct looking *l, const char *role, const char *owner)
 }
 
 /* A lease in Redis says that it was looked at lately: by this process, by one before a restart, or by another leader. */
-static void look_if_due(struct scheduler *s, const struct driver *d)
+__attribute__((noinline)) static void look_if_due(struct scheduler *s, const struct driver *d)
 {
 	struct looking *l = mem_new(struct looking);
 	char *role = mem_printf("contract-%s", d->manifest->partner), owner[ID_LEN + 1];

@@ -145,7 +145,8 @@ static int64_t or_default(int64_t ms, int64_t otherwise_ms)
 
 /* Plain HTTP is 1.1 for good; over TLS the server may agree on HTTP/2, and transfers wait for
  * the first connection to say so, where they would else open one each.
- * libcurl's connect timeout begins with the wait for a connection, so it has room for both and only backs up ours. */
+ * From when on libcurl counts connecting where it had to wait first depends on its version: its timeout has room for both, and
+ * only backs up ours. */
 static void set_transport(struct transfer *t, const struct http_request *q, bool tls)
 {
 	int64_t connect_ms = t->wait_ms + t->connect_ms + CONNECT_ROOM_MS;
