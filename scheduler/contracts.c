@@ -186,10 +186,28 @@ static int check_collection(struct looking *l, struct caller *c, struct tape *t,
 	return rc;
 }
 
-/* With a door of its own, for a tape must see what passes. */
-static int check(struct looking *l, const struct integration *i, struct err *err)
+/* The version that the integration has, with its overrides: its limits hold for these calls too.  *own is freed by the caller. */
+static int own_driver(const struct looking *l, const struct integration *i, struct driver **own,
+		      const struct driver **out, struct err *err)
 {
-	const struct driver *d = driver_for(l->driver, i->id, i->settings, NULL, err);
+	const struct driver *version = driver_for(l->driver, i->id, i->settings, NULL, err);
+	struct buf problems = BUF_INIT;
+	int rc = 0;
+
+	if (!version)
+		return -EINVAL;
+	if (i->overrides && driver_overlaid(version, "overrides", i->overrides, own, &problems) < 0)
+		rc = err_set(err, -EINVAL, ERR_INTERNAL, "contract", "%.*s",
+			     (int)strcspn(problems.data, "\n"), problems.data);
+	buf_clear(&problems);
+	*out = *own ? *own : version;
+	return rc;
+}
+
+/* With a door of its own, for a tape must see what passes. */
+static int ask(struct looking *l, const struct integration *i, const struct driver *d,
+	       struct err *err)
+{
 	struct door_options o = { .redis = l->s->redis,
 				  .pg = l->s->pg,
 				  .keyring = l->s->keyring,
@@ -198,8 +216,6 @@ static int check(struct looking *l, const struct integration *i, struct err *err
 	char epoch[ID_LEN + 1];
 	int rc = 0;
 
-	if (!d)
-		return -EINVAL;
 	if (!l->s->keyring && d->manifest->auth.kind != AUTH_NONE)
 		return err_set(err, -ENOKEY, ERR_INTERNAL, "contract",
 			       "this scheduler was given no secret key");
@@ -211,6 +227,18 @@ static int check(struct looking *l, const struct integration *i, struct err *err
 		rc = check_collection(l, &c, o.tape, l->driver->manifest->daily[k], err);
 	door_free(c.door);
 	tape_free(o.tape);
+	return rc;
+}
+
+static int check(struct looking *l, const struct integration *i, struct err *err)
+{
+	const struct driver *d = NULL;
+	struct driver *own = NULL;
+	int rc = own_driver(l, i, &own, &d, err);
+
+	if (rc == 0)
+		rc = ask(l, i, d, err);
+	driver_overlaid_free(own);
 	return rc;
 }
 

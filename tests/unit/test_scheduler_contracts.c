@@ -166,6 +166,7 @@ static void body_broken(void)
 
 	open_all();
 	(void)add_of("acme", "production");
+	ask("UPDATE integrations SET overrides = '{\"limits\":[{\"rate\":30,\"window\":\"1s\"}]}' WHERE partner = 'acme'");
 	self.things = "[{\"id\":\"1\",\"name\":7}]";
 	contracts_look(&self.s);
 	OK(strcmp(alerts(), "open partner:acme /things name") == 0);
