@@ -321,9 +321,10 @@ static void body_cursor(void)
 	   strcmp(partner.arrivals[1].query, "after=c10") == 0);
 	last_cursor = "null,\"more\":true";
 	items = 10;
-	s = scan(",\"pagination\":{\"kind\":\"cursor\",\"cursor_param\":\"after\",\"cursor\":\"page.next\","
-		 "\"stop\":[\"has_more:page.more\"]}" THINGS("/things", "data", ""),
-		 NULL);
+	s = scan(
+		",\"pagination\":{\"kind\":\"cursor\",\"cursor_param\":\"after\",\"cursor\":\"page.next\","
+		"\"stop\":[\"has_more:page.more\"]}" THINGS("/things", "data", ""),
+		NULL);
 	OK(s.rc == 0 && !s.complete && s.records == 10);
 	items = 35;
 	repeat_cursor = true;

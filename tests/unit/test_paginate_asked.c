@@ -313,8 +313,9 @@ static int end(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { ON_LOOP(version), ON_LOOP(defaults), ON_LOOP(zones),
-					    ON_LOOP(windows), ON_LOOP(forms),    ON_LOOP(formats),
+	const struct CMUnitTest tests[] = { ON_LOOP(version),       ON_LOOP(defaults),
+					    ON_LOOP(zones),         ON_LOOP(windows),
+					    ON_LOOP(forms),         ON_LOOP(formats),
 					    ON_LOOP(window_skipped) };
 
 	return cmocka_run_group_tests(tests, setup, partner_teardown);

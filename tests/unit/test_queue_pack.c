@@ -329,7 +329,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(opened_in_order),  cmocka_unit_test(mixed),
 		cmocka_unit_test(one_is_taken_out), cmocka_unit_test(broken),
-		cmocka_unit_test(children),	    cmocka_unit_test(more_than_a_claim_bears),
+		cmocka_unit_test(children),         cmocka_unit_test(more_than_a_claim_bears),
 		cmocka_unit_test(named_as_a_pack),  cmocka_unit_test(keys_of_another_type),
 	};
 
