@@ -106,10 +106,8 @@ int pager_new(struct caller *c, const struct pager_options *o, struct pager **ou
 	own.until_us = p->until_us;
 	rc = page_query_init(&p->query, c, &own, PAGER_OWN_PARAMS, err);
 	p->parent_id = o->parent_id ? mem_strdup(o->parent_id) : NULL;
-	if (rc == 0 && o->resume) {
-		pager_resume(p, o->resume);
+	if (rc == 0 && o->resume && pager_resume(p, o->resume))
 		rc = pager_window_resume(p, o->resume, err);
-	}
 	if (rc < 0) {
 		pager_free(p);
 		return rc;

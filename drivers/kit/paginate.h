@@ -46,6 +46,8 @@ void pager_resize(struct pager *p, int size);
  * as after pager_next.  Who dies before it gets the same items again. */
 int pager_ack(struct pager *p, struct page *page, struct err *err)
 	__attribute__((warn_unused_result));
+/* The answer that was just refused stands for an empty list.  true: of a window, and pager_next goes on with the next one. */
+bool pager_skip_window(struct pager *p);
 bool pager_complete(const struct pager *p, const char **why_not); /* after 0 */
 cJSON *pager_state(
 	const struct pager *p); /* where the next page starts, under 1 KiB; the caller's */

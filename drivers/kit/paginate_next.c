@@ -216,8 +216,21 @@ static bool is_last(const struct pager *p, const struct page *out, const char *n
 	return false;
 }
 
-static void judge(struct pager *p)
+/* More is there by the partner's own word, and nothing leads to it. */
+static bool says_more(const struct pager *p, const struct page *out)
 {
+	for (int i = 0; i < p->p->n_stops; i++)
+		if (p->p->stops[i].kind == STOP_HAS_MORE &&
+		    json_bool(out->result.json, p->p->stops[i].path, false))
+			return true;
+	return false;
+}
+
+static void judge(struct pager *p, const struct page *out, const char *next)
+{
+	if (follows_cursor(p) && !next && says_more(p, out))
+		snprintf(p->why_not, sizeof(p->why_not),
+			 "the partner says there is more, and not where");
 	if (p->total >= 0 && p->records < p->total)
 		snprintf(p->why_not, sizeof(p->why_not),
 			 "the partner's total is %lld, %lld were seen", (long long)p->total,
@@ -243,7 +256,7 @@ static void advance(struct pager *p, struct page *out, int back, const char *nex
 	p->cursor_at_ms = door_now_ms(p->c->door);
 	p->ended = out->last;
 	if (p->ended)
-		judge(p);
+		judge(p, out, next);
 }
 
 int pager_take(struct pager *p, struct page *out, struct err *err)

@@ -74,7 +74,8 @@ int pager_window_resume(struct pager *p, const cJSON *state, struct err *err)
 	__attribute__((warn_unused_result));
 
 /* ---- paginate_state.c: what outlives an attempt ---- */
-void pager_resume(struct pager *p, const cJSON *state);
+/* false: it is of another list, and means nothing here. */
+bool pager_resume(struct pager *p, const cJSON *state);
 /* Smaller pages are more pages: what counts is how many items were asked for. */
 bool pager_is_over(const struct pager *p);
 

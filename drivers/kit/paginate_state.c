@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/crypto.h"
 #include "common/base/mem.h"
 
 #define CURSOR_KEPT_BYTES 800 /* a state stays under 1 KiB: beyond, a scan starts over */
@@ -30,19 +31,51 @@ static int small_int(const cJSON *state, const char *key, int fallback)
 	return json_int(state, key, &n) && n >= 0 && n < INT_MAX ? (int)n : fallback;
 }
 
+/* Tells lists from each other: a place in one says nothing of another, which a manifest or an integration that was changed
+ * meanwhile may ask for. */
+static void list_name(const struct pager *p, char out[17])
+{
+	struct buf all = BUF_INIT;
+
+	call_base_url(p->c->driver, p->c->integration, &all);
+	buf_printf(&all, " %s %s", p->coll->post ? p->coll->post : p->coll->get,
+		   p->coll->records ? p->coll->records : "@");
+	for (int i = 0; i < p->coll->query.n; i++)
+		buf_printf(&all, " %s=%s", p->coll->query.v[i].name, p->coll->query.v[i].value);
+	if (p->coll->json)
+		json_print(p->coll->json, &all);
+	snprintf(out, 17, "%016llx", (unsigned long long)crypto_hash64(all.data, all.len, 0));
+	buf_clear(&all);
+}
+
+/* Counted pages are of the size that they were asked for with, whatever the manifest says now. */
+static void resume_size(struct pager *p, int size)
+{
+	if (size < 1)
+		return;
+	if (size <= p->p->size)
+		p->size = size;
+	if (size <= p->p->size || p->p->kind != PAGING_PAGE || !pager_has_size(p))
+		return;
+	p->size = size;
+	pager_resize(p, p->p->size);
+}
+
 /* A state of another kind (the manifest was changed) means nothing here: from the start. */
-void pager_resume(struct pager *p, const cJSON *state)
+bool pager_resume(struct pager *p, const cJSON *state)
 {
 	const char *kind = json_str(state, "kind"), *cursor = json_str(state, "cursor"),
-		   *why = json_str(state, "why_not");
-	int size = small_int(state, "size", 0);
+		   *why = json_str(state, "why_not"), *of = json_str(state, "of");
+	char name[17];
 
+	list_name(p, name);
+	if (of && strcmp(of, name) != 0)
+		return false;
 	if (!kind || strcmp(kind, paging_kind_name(p->p->kind)) != 0 ||
 	    json_bool(state, "restart", false))
-		return;
+		return true;
 	(void)json_int(state, "next", &p->next);
-	if (size > 0 && size <= p->p->size)
-		p->size = size;
+	resume_size(p, small_int(state, "size", 0));
 	(void)json_int(state, "records", &p->records);
 	(void)json_int(state, "total", &p->total);
 	(void)json_int(state, "at", &p->cursor_at_ms);
@@ -60,13 +93,17 @@ void pager_resume(struct pager *p, const cJSON *state)
 	p->ended = json_bool(state, "ended", false);
 	if (why)
 		snprintf(p->why_not, sizeof(p->why_not), "%s", why);
+	return true;
 }
 
 cJSON *pager_state(const struct pager *p)
 {
 	cJSON *s = cJSON_CreateObject();
+	char name[17];
 
+	list_name(p, name);
 	cJSON_AddStringToObject(s, "kind", paging_kind_name(p->p->kind));
+	cJSON_AddStringToObject(s, "of", name);
 	if (p->cursor && strlen(p->cursor) > CURSOR_KEPT_BYTES) {
 		cJSON_AddBoolToObject(s, "restart", true);
 		return s;
@@ -75,7 +112,7 @@ cJSON *pager_state(const struct pager *p)
 	cJSON_AddNumberToObject(s, "records", (double)p->records);
 	cJSON_AddNumberToObject(s, "total", (double)p->total);
 	cJSON_AddNumberToObject(s, "pages", p->number);
-	if (p->size != p->p->size)
+	if (p->size != p->p->size || p->p->kind == PAGING_PAGE)
 		cJSON_AddNumberToObject(s, "size", p->size);
 	if (p->asked != (int64_t)p->number * p->p->size)
 		cJSON_AddNumberToObject(s, "asked", (double)p->asked);

@@ -51,6 +51,14 @@ void pager_window_end(struct pager *p, struct page *out)
 	out->last = false;
 }
 
+bool pager_skip_window(struct pager *p)
+{
+	if (!p->until_us || p->number > 0 || p->ended)
+		return false;
+	p->moves = true;
+	return true;
+}
+
 int pager_window_next(struct pager *p, struct err *err)
 {
 	if (!p->moves)

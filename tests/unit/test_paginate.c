@@ -319,6 +319,14 @@ static void body_cursor(void)
 	}
 	OK(strcmp(partner.arrivals[0].query, "") == 0 &&
 	   strcmp(partner.arrivals[1].query, "after=c10") == 0);
+	last_cursor = "null,\"more\":true";
+	items = 10;
+	s = scan(
+		",\"pagination\":{\"kind\":\"cursor\",\"cursor_param\":\"after\",\"cursor\":\"page.next\","
+		"\"stop\":[\"has_more:page.more\"]}" THINGS("/things", "data", ""),
+		NULL);
+	OK(s.rc == 0 && !s.complete && s.records == 10);
+	items = 35;
 	repeat_cursor = true;
 	s = scan(cursor, NULL);
 	OK(s.rc == -EBADMSG && strcmp(s.rule, "paging loop") == 0 && strstr(s.text, "cursor") &&
@@ -365,9 +373,10 @@ static void test_page(void **state)
 
 /* ---- smaller pages ---- */
 
-#define PAGED                                                                                  \
+#define PAGED_BY(size)                                                                         \
 	",\"pagination\":{\"kind\":\"page\",\"page_param\":\"page\",\"limit_param\":\"size\"," \
-	"\"size\":10,\"max_pages\":4}" THINGS("/things", "results", "")
+	"\"size\":" size ",\"max_pages\":4}" THINGS("/things", "results", "")
+#define PAGED PAGED_BY("10")
 
 /* One page, whose first record must be where the last one ended. */
 static int next_of(struct pager *p, int *seen)
@@ -426,6 +435,64 @@ static void resume_smaller(const char *rest)
 	cJSON_Delete(state);
 	pager_free(p);
 	bench_close(&b);
+}
+
+/* Two pages by one manifest, the rest by another one; what is read after that. */
+static int resume_changed(const char *before, const char *after)
+{
+	struct pager_options o = { 0 };
+	struct pager *p;
+	struct page page;
+	struct err err = { 0 };
+	struct bench b;
+	int seen = 0, first = -1;
+	int64_t id;
+
+	redis_run("FLUSHALL", NULL);
+	bench_open(&b, "", before, NULL, 5, 5000);
+	p = pager_of(&b, &o);
+	OK(next_of(p, &seen) == 1 && next_of(p, &seen) == 1);
+	cJSON *state = pager_state(p);
+	pager_free(p);
+	bench_close(&b);
+	redis_run("FLUSHALL", NULL);
+	bench_open(&b, "", after, NULL, 5, 5000);
+	o.resume = state;
+	p = pager_of(&b, &o);
+	while (pager_next(p, &page, &err) > 0) {
+		if (first < 0 && page.n && json_int(page.records[0], "id", &id))
+			first = (int)id;
+		page_clear(&page);
+	}
+	page_clear(&page);
+	OK(pager_complete(p, NULL));
+	cJSON_Delete(state);
+	pager_free(p);
+	bench_close(&b);
+	return first;
+}
+
+/* A scan goes on where it stood, in pages of another size too; in another list it begins anew. */
+static void body_changed(void)
+{
+	scan_defaults(37);
+	partner.answer = answer_page;
+	OK(resume_changed(PAGED, PAGED_BY("12")) == 20);
+	OK(resume_changed(PAGED, PAGED_BY("15")) == 20);
+	OK(resume_changed(PAGED_BY("12"), PAGED) == 24);
+	partner.answer = answer_offset;
+	OK(resume_changed(OFFSET("") THINGS("/things", "results", ""),
+			  OFFSET("") THINGS("/things", "results", "")) == 20);
+	OK(resume_changed(OFFSET("") THINGS("/things", "results", ""),
+			  OFFSET("")
+				  THINGS("/things", "results", ",\"query\":{\"all\":\"1\"}")) == 0);
+	OK(resume_changed(OFFSET("") THINGS("/some", "results", ""),
+			  OFFSET("") THINGS("/things", "results", "")) == 0);
+}
+
+static void test_changed(void **state)
+{
+	assert_int_equal(on_loop(body_changed), 0);
 }
 
 static void body_smaller(void)
@@ -822,6 +889,7 @@ int main(void)
 		ON_LOOP(test_memory),
 		ON_LOOP(test_long_answer),
 		ON_LOOP(test_resume),
+		ON_LOOP(test_changed),
 		ON_LOOP(test_foreign_state),
 		ON_LOOP(test_since),
 		ON_LOOP(test_parent),

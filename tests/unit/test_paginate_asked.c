@@ -190,6 +190,43 @@ static void body_windows(void)
 	OK(ask("", THINGS(STEPS), NOW_US - DAY_US, false).pages == 1);
 }
 
+static void answer_some_windows(struct httpd_request *q, int number)
+{
+	if (number == 2)
+		reply_json(q, 410, "{}");
+	else
+		answer_window(q, number);
+}
+
+/* An answer that stands for an empty list is one window's, not that of all that follow. */
+static void body_window_skipped(void)
+{
+	struct pager_options o = { .since_us = NOW_US - 150 * DAY_US };
+	struct pager *p = NULL;
+	struct err err = { 0 };
+	struct page page;
+	struct bench b;
+
+	partner.n = 0;
+	partner.answer = answer_some_windows;
+	redis_run("FLUSHALL", NULL);
+	bench_open(&b, "", THINGS(STEPS), NULL, 5, 5000);
+	o.collection = &b.manifest->collections[0];
+	OK(pager_new(&b.caller, &o, &p, &err) == 0);
+	OK(pager_next(p, &page, &err) == 1);
+	page_clear(&page);
+	OK(pager_next(p, &page, &err) == -EREMOTEIO);
+	page_clear(&page);
+	OK(pager_skip_window(p) && !pager_complete(p, NULL));
+	OK(pager_next(p, &page, &err) == 1 && partner.n == 3);
+	OK(number_of(2, "from=") == number_of(1, "to="));
+	page_clear(&page);
+	OK(!pager_skip_window(p) && pager_next(p, &page, &err) == 0 && pager_complete(p, NULL));
+	page_clear(&page);
+	pager_free(p);
+	bench_close(&b);
+}
+
 /* ---- bodies ---- */
 
 static void body_forms(void)
@@ -252,6 +289,7 @@ TEST(version)
 TEST(defaults)
 TEST(zones)
 TEST(windows)
+TEST(window_skipped)
 TEST(forms)
 TEST(formats)
 
@@ -275,8 +313,10 @@ static int end(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { ON_LOOP(version), ON_LOOP(defaults), ON_LOOP(zones),
-					    ON_LOOP(windows), ON_LOOP(forms),    ON_LOOP(formats) };
+	const struct CMUnitTest tests[] = { ON_LOOP(version),       ON_LOOP(defaults),
+					    ON_LOOP(zones),         ON_LOOP(windows),
+					    ON_LOOP(forms),         ON_LOOP(formats),
+					    ON_LOOP(window_skipped) };
 
 	return cmocka_run_group_tests(tests, setup, partner_teardown);
 }

@@ -218,6 +218,11 @@ static int next_page(struct import *im, struct pager *pg, struct page *page)
 		a->err = (struct err){ 0 };
 		rc = pager_next(pg, page, &a->err);
 	}
+	while (import_skips(im, rc) && pager_skip_window(pg)) {
+		page_clear(page);
+		a->err = (struct err){ 0 };
+		rc = pager_next(pg, page, &a->err);
+	}
 	return rc;
 }
 

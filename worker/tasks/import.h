@@ -17,6 +17,7 @@ struct place {
 	int64_t newest_us; /* newest partner_updated_at that it stored */
 	cJSON *scan;       /* the next page, as the pager says; NULL: from the start */
 	bool complete;     /* an earlier attempt at this job scanned it to the end */
+	bool ended_short;  /* that end, or this scan's, was not that of the list */
 	bool looked;       /* nobody else was scanning it when we began */
 	bool written;      /* the checkpoint is this job's */
 };

@@ -77,6 +77,15 @@ static void run_take(struct import *im, const cJSON *o)
 		*v[i].value = number_at(o, v[i].name);
 }
 
+/* What an earlier attempt did not see whole is not whole because it died. */
+static void ended_take(struct import *im, const char *why)
+{
+	if (!im->place.complete || !why)
+		return;
+	im->place.ended_short = im->incomplete = true;
+	im->run.note = arena_strdup(im->a->arena, why);
+}
+
 /* ---- finding ---- */
 static bool is_ours(const struct import *im, const struct checkpoint *c)
 {
@@ -133,6 +142,7 @@ int place_find(struct import *im)
 		p->began_us = number_at(c.state, "began_us");
 		p->newest_us = number_at(c.state, "newest_us");
 		run_take(im, cJSON_GetObjectItemCaseSensitive(c.state, "run"));
+		ended_take(im, json_str(c.state, "ended_short"));
 	}
 	checkpoint_clear(&c);
 	return 0;
@@ -153,6 +163,8 @@ static cJSON *state_of(struct import *im, const cJSON *scan, int64_t at_ms)
 		cJSON_AddNumberToObject(state, "began_us", (double)p->began_us);
 		cJSON_AddNumberToObject(state, "newest_us", (double)p->newest_us);
 	}
+	if (!scan && p->ended_short)
+		cJSON_AddStringToObject(state, "ended_short", im->run.note ? im->run.note : "");
 	cJSON_AddItemToObject(state, "run", run_state(im));
 	return state;
 }
@@ -213,6 +225,7 @@ int place_end(struct import *im, bool complete)
 	struct place *p = &im->place;
 	int rc;
 
+	p->ended_short = !complete;
 	if (complete)
 		advance(p);
 	cJSON_Delete(p->scan);
