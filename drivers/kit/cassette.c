@@ -177,10 +177,15 @@ cJSON *cassette_make(const struct caller *c, const char *name, const struct scen
 		     cJSON *exchanges, int64_t recorded_ms)
 {
 	const struct manifest *m = c->driver->manifest;
-	cJSON *tree = cJSON_CreateObject();
 	struct buf host = BUF_INIT;
 	char iso[CLOCK_ISO_MAX];
+	cJSON *tree;
 
+	if (s && !cassette_mask(c->driver, s->collection, exchanges)) {
+		cJSON_Delete(exchanges);
+		return NULL;
+	}
+	tree = cJSON_CreateObject();
 	cJSON_AddNumberToObject(tree, "cassette", 1);
 	cJSON_AddStringToObject(tree, "partner", m->partner);
 	cJSON_AddStringToObject(tree, "scenario", name);
@@ -190,12 +195,10 @@ cJSON *cassette_make(const struct caller *c, const char *name, const struct scen
 	if (c->driver->adapter)
 		cJSON_AddStringToObject(tree, "adapter", c->driver->adapter);
 	buf_clear(&host);
-	if (s) {
+	if (s)
 		add_scenario(tree, s);
-		cassette_mask(c->driver, s->collection, exchanges);
-	} else {
+	else
 		cJSON_AddBoolToObject(tree, "auth", true);
-	}
 	add_settings(tree, c);
 	cJSON_AddItemToObject(tree, "exchanges", exchanges);
 	return tree;
