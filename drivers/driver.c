@@ -102,7 +102,7 @@ const struct driver *driver_find(const struct driver_set *s, const char *partner
 static const struct driver_hooks *hooks_of(const char *partner)
 {
 	for (const struct driver_hooks *const *h = driver_hooks_table; *h; h++)
-		if (strcmp((*h)->partner, partner) == 0)
+		if ((*h)->partner && strcmp((*h)->partner, partner) == 0)
 			return *h;
 	return NULL;
 }

@@ -48,6 +48,8 @@ int standing_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* alerts that last as long as their cause */
 int grants_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* rights that die unused or lapse */
+int contracts_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* whether partners are what their drivers say */
 int pages_start(struct scheduler *s, struct httpd *h)
 	__attribute__((warn_unused_result)); /* /healthz /readyz /metrics */
 /* Waits ms, or less when the scheduler stops. 0 | -ECANCELED. */

@@ -13,9 +13,12 @@
 #include "common/io/http_pool.h"
 
 enum {
+	WAIT_MS = 10000,
 	CONNECT_MS = 5000,
+	WRITE_MS = 10000,
 	READ_MS = 10000,
 	TOTAL_MS = 60000,
+	CONNECT_ROOM_MS = 1000,
 	BODY_BYTES_MAX = 16 * 1024 * 1024,
 };
 
@@ -135,11 +138,18 @@ static void set_method(struct transfer *t, const struct http_request *q)
 			 (get && !body) || (post && body) || t->is_head ? NULL : q->method);
 }
 
+static int64_t or_default(int64_t ms, int64_t otherwise_ms)
+{
+	return ms > 0 ? ms : otherwise_ms;
+}
+
 /* Plain HTTP is 1.1 for good; over TLS the server may agree on HTTP/2, and transfers wait for
- * the first connection to say so, where they would else open one each. */
+ * the first connection to say so, where they would else open one each.
+ * From when on libcurl counts connecting where it had to wait first depends on its version: its timeout has room for both, and
+ * only backs up ours. */
 static void set_transport(struct transfer *t, const struct http_request *q, bool tls)
 {
-	int64_t connect_ms = q->connect_ms > 0 ? q->connect_ms : CONNECT_MS;
+	int64_t connect_ms = t->wait_ms + t->connect_ms + CONNECT_ROOM_MS;
 
 	if (!t->set.known || t->set.tls != tls) {
 		curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION,
@@ -173,19 +183,24 @@ static void set_address(struct transfer *t, struct shard *s, struct http_host *h
 static void prepare(struct transfer *t, const struct http_request *q, const struct http_url *u,
 		    struct http_response *out)
 {
+	t->wait_ms = or_default(q->wait_ms, WAIT_MS);
+	t->connect_ms = or_default(q->connect_ms, CONNECT_MS);
+	t->write_ms = or_default(q->write_ms, WRITE_MS);
+	t->read_ms = or_default(q->read_ms, READ_MS);
 	set_method(t, q);
 	set_transport(t, q, u->tls);
 	set_headers(t, q);
 	curl_easy_setopt(t->easy, CURLOPT_URL, q->url);
 	t->out = out;
 	t->max_body = q->max_body_bytes ? q->max_body_bytes : BODY_BYTES_MAX;
-	t->read_ms = q->read_ms > 0 ? q->read_ms : READ_MS;
 	t->done = (struct completion){ 0 };
 	t->too_large = t->gave_address = t->unwanted = false;
 	t->sending = q->sending;
 	t->sending_arg = q->sending_arg;
 	t->stop = NULL;
+	t->phase = PHASE_WAITING;
 	t->sent = 0;
+	t->to_send = q->body ? (curl_off_t)q->body_len : 0;
 	t->error[0] = '\0';
 	t->began_ms = t->last_ms = loop_now_ms();
 }
@@ -250,14 +265,14 @@ static int conclude(struct http_pool *p, struct transfer *t, const struct http_u
 		    struct http_response *out)
 {
 	long status = 0;
-	char text[80];
 
 	measure(t, out);
 	if (t->unwanted)
 		return -ESTALE;
 	if (t->stop) {
-		snprintf(text, sizeof(text), "silent for %lld ms", (long long)t->read_ms);
-		return failed(out, "timeout", text);
+		if (t->phase == PHASE_CONNECTING)
+			http_host_doubt(p->hosts, u);
+		return failed(out, t->stop, t->error);
 	}
 	if (t->result == CURLE_OK) {
 		if (t->gave_address)
@@ -304,8 +319,7 @@ static int ran_out(int rc, int64_t end_ms, int64_t total_ms, struct http_respons
 
 int http_send(struct http_pool *p, const struct http_request *q, struct http_response *out)
 {
-	int64_t total_ms = q->total_ms > 0 ? q->total_ms : TOTAL_MS,
-		end_ms = loop_now_ms() + total_ms;
+	int64_t total_ms = or_default(q->total_ms, TOTAL_MS), end_ms = loop_now_ms() + total_ms;
 	struct http_host *host = NULL;
 	struct transfer *t;
 	struct shard *s;

@@ -35,8 +35,11 @@ struct http_request {
 	int n_headers;
 	const char *body; /* NULL: none */
 	size_t body_len;
-	int64_t connect_ms;    /* 0 = 5,000 */
-	int64_t read_ms;       /* the longest silence, checked four times a second; 0 = 10,000 */
+	/* All but the total are checked four times a second. */
+	int64_t wait_ms;       /* until a connection is free, or may be opened; 0 = 10,000 */
+	int64_t connect_ms;    /* TCP and TLS, once it is being opened; 0 = 5,000 */
+	int64_t write_ms;      /* the longest while no byte of a body goes out; 0 = 10,000 */
+	int64_t read_ms;       /* the longest silence after that; 0 = 10,000 */
 	int64_t total_ms;      /* 0 = 60,000 */
 	size_t max_body_bytes; /* of the answer, unpacked; 0 = 16 MiB */
 	/* Never sent twice.  Takes a fresh connection, since libcurl sends any request again by
@@ -50,8 +53,8 @@ struct http_request {
 
 struct http_response {
 	int status; /* 0 when there was none */
-	/* When status is 0, also when an answer broke off midway, one of "timeout" "refused" "dns"
-	 * "tls" "reset" "too_large" "network"; else NULL. */
+	/* When status is 0, also when an answer broke off midway, one of "timeout" "wait_timeout"
+	 * "write_timeout" "refused" "dns" "tls" "reset" "too_large" "network"; else NULL. */
 	const char *failure;
 	char detail[160]; /* the failure in libcurl's own words */
 	struct buf body;

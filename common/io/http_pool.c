@@ -1,5 +1,6 @@
 /* libcurl on the loop.  Its callbacks only store: nothing is added, removed or resumed in them. */
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -85,11 +86,19 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 	return n;
 }
 
+static void come_to(struct transfer *t, enum transfer_phase phase)
+{
+	t->phase = phase;
+	t->last_ms = loop_now_ms();
+	t->sent = 0; /* libcurl may begin anew */
+}
+
 /* The connection is there, for HTTP/2 too; the request is written next. */
 static int on_sending(void *arg, char *to, char *from, int to_port, int from_port)
 {
 	struct transfer *t = arg;
 
+	come_to(t, PHASE_SENT);
 	t->unwanted = t->sending && !t->sending(t->sending_arg);
 	return t->unwanted ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
@@ -98,6 +107,7 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
 {
 	int fd = socket(a->family, a->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->protocol);
 
+	come_to(arg, PHASE_CONNECTING);
 	if (fd >= 0)
 		http_socket_opened(fd);
 	return fd >= 0 ? fd : CURL_SOCKET_BAD;
@@ -202,32 +212,47 @@ void http_transfer_free(struct transfer *t)
 	free(t);
 }
 
-static void stop(struct transfer *t, const char *why)
+static void stop(struct transfer *t, const char *word)
 {
-	t->stop = why;
+	t->stop = word;
 	http_transfer_end(t);
 	completion_done(&t->done);
 }
 
-/* Whether nothing moved for longer than allowed since the request was on its way; before that
- * the connect timeout and the total one hold. */
-static bool is_silent(struct transfer *t, int64_t now)
+static bool is_uploading(struct transfer *t, int64_t now)
 {
-	curl_off_t sent = 0, ready_us = 0;
-	int64_t since = t->last_ms;
+	curl_off_t sent = 0;
 
-	if (now - since <= t->read_ms)
+	if (t->sent >= t->to_send || t->out->headers.len)
 		return false;
 	curl_easy_getinfo(t->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
-	curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &ready_us);
-	if (ready_us == 0 || sent != t->sent) {
+	if (sent != t->sent) {
 		t->sent = sent;
 		t->last_ms = now;
-		return false;
 	}
-	if (since < t->began_ms + ready_us / 1000)
-		since = t->began_ms + ready_us / 1000;
-	return now - since > t->read_ms;
+	return sent < t->to_send;
+}
+
+/* Whether nothing moved for longer than its phase allows. */
+static void end_if_late(struct transfer *t, int64_t now)
+{
+	static const struct {
+		const char *word, *text;
+	} late[] = {
+		{ "wait_timeout", "no connection was free for" },
+		{ "timeout", "no connection within" },
+		{ "write_timeout", "nothing of the body was taken for" },
+		{ "timeout", "silent for" },
+	};
+	const int64_t limits[] = { t->wait_ms, t->connect_ms, t->write_ms, t->read_ms };
+	int i = (int)t->phase;
+
+	if (t->phase == PHASE_SENT && !is_uploading(t, now))
+		i++;
+	if (now - t->last_ms <= limits[i])
+		return;
+	stop(t, late[i].word);
+	snprintf(t->error, sizeof(t->error), "%s %lld ms", late[i].text, (long long)limits[i]);
 }
 
 /* One look at all transfers four times a second is cheaper than a timer each. */
@@ -238,8 +263,7 @@ static void on_tick(void *arg)
 
 	for (struct transfer *t = p->active, *next; t; t = next) {
 		next = t->next;
-		if (is_silent(t, now))
-			stop(t, "silent");
+		end_if_late(t, now);
 	}
 	if (p->active)
 		return;
@@ -285,6 +309,7 @@ static CURL *easy_new(struct transfer *t)
 	curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_sending);
 	curl_easy_setopt(e, CURLOPT_PREREQDATA, t);
 	curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open);
+	curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, t);
 	curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close);
 	if (ca_file)
 		curl_easy_setopt(e, CURLOPT_CAINFO, ca_file);

@@ -37,6 +37,13 @@ struct handle_state {
 	int64_t connect_ms;
 };
 
+/* libcurl says when it leaves each of them. */
+enum transfer_phase {
+	PHASE_WAITING, /* for a connection: all are in use, or one is opened that may be shared */
+	PHASE_CONNECTING, /* its own */
+	PHASE_SENT,       /* or being sent */
+};
+
 struct transfer {
 	struct transfer *prev, *next; /* under way, or idle by next alone */
 	CURL *easy;
@@ -49,12 +56,15 @@ struct transfer {
 	bool (*sending)(void *arg);
 	void *sending_arg;
 	CURLcode result;
-	const char *stop; /* our own reason to have ended it */
+	const char *stop; /* our own reason to have ended it: a failure's word; `error` says more */
 	struct http_response *out;
 	size_t max_body;
-	int64_t began_ms, last_ms, read_ms;
-	curl_off_t sent; /* body bytes, when last_ms was looked at */
-	struct buf head; /* request headers, each with its NUL … */
+	enum transfer_phase phase;
+	int64_t began_ms;
+	int64_t last_ms; /* when it came to its phase, or anything moved since */
+	int64_t wait_ms, connect_ms, write_ms, read_ms;
+	curl_off_t sent, to_send; /* body bytes */
+	struct buf head;          /* request headers, each with its NUL … */
 	/* … and libcurl's list of them: one array, no allocation a header. */
 	struct curl_slist *lines;
 	int lines_cap;

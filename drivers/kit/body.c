@@ -43,11 +43,92 @@ static void put_value(struct buf *name, const cJSON *v, struct buf *out)
 	}
 }
 
+/* ---- XML ---- */
+
+static void put_text(const char *s, struct buf *out)
+{
+	for (; *s; s++) {
+		const char *as = *s == '&'   ? "&amp;"
+				 : *s == '<' ? "&lt;"
+				 : *s == '>' ? "&gt;"
+				 : *s == '"' ? "&quot;"
+					     : NULL;
+
+		if (as)
+			buf_puts(out, as);
+		else if ((unsigned char)*s >= 0x20 || strchr("\t\r\n", *s)) /* XML has no others */
+			buf_putc(out, *s);
+	}
+}
+
+static void put_scalar_text(const cJSON *v, struct buf *out)
+{
+	struct buf text = BUF_INIT;
+
+	if (json_scalar_text(v, &text))
+		put_text(buf_str(&text), out);
+	buf_clear(&text);
+}
+
+static void put_attributes(const cJSON *v, struct buf *out)
+{
+	const cJSON *c;
+
+	cJSON_ArrayForEach (c, v) {
+		if (c->string[0] != '-' || cJSON_IsNull(c))
+			continue;
+		buf_printf(out, " %s=\"", c->string + 1);
+		put_scalar_text(c, out);
+		buf_putc(out, '"');
+	}
+}
+
+/* As deep as JSON is. */
+static void put_element(const char *name, const cJSON *v, struct buf *out)
+{
+	const cJSON *c;
+
+	if (cJSON_IsArray(v)) {
+		cJSON_ArrayForEach (c, v)
+			put_element(name, c, out);
+		return;
+	}
+	if (cJSON_IsNull(v))
+		return;
+	buf_printf(out, "<%s", name);
+	if (!cJSON_IsObject(v)) {
+		buf_putc(out, '>');
+		put_scalar_text(v, out);
+	} else {
+		put_attributes(v, out);
+		buf_putc(out, '>');
+		cJSON_ArrayForEach (c, v) {
+			if (strcmp(c->string, "#text") == 0)
+				put_scalar_text(c, out);
+			else if (c->string[0] != '-')
+				put_element(c->string, c, out);
+		}
+	}
+	buf_printf(out, "</%s>", name);
+}
+
+static const char *write_xml(const cJSON *v, struct buf *out)
+{
+	const cJSON *c;
+
+	buf_puts(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>");
+	cJSON_ArrayForEach (c, v)
+		put_element(c->string ? c->string : "item", c, out);
+	return "application/xml";
+}
+
 const char *body_write(const struct manifest *m, const cJSON *v, struct buf *out)
 {
 	struct buf name = BUF_INIT;
 
-	if (!m->body_form) {
+	if (m->body == BODY_XML)
+		return write_xml(v, out);
+	if (m->body == BODY_JSON) {
 		json_print(v, out);
 		return "application/json";
 	}

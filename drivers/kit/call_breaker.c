@@ -101,9 +101,12 @@ bool guard_probes(const struct guard *g)
 	return false;
 }
 
-/* An answer is an answer, be it a refusal.  Of what was never sent only a token that could not be fetched tells something. */
+/* An answer is an answer, be it a refusal.  Of what was never sent only a token that could not be fetched tells something; that no
+ * connection was free tells of us. */
 static enum breaker_outcome outcome_of(bool sent, int rc, const struct err *err)
 {
+	if (strcmp(err->rule, "network wait_timeout") == 0)
+		return BREAKER_NOTHING;
 	if (rc == -EREMOTEIO && err->class == ERR_TRANSIENT)
 		return BREAKER_FAILED;
 	if (!sent || (rc < 0 && rc != -EREMOTEIO && err->class != ERR_RATE_LIMIT))

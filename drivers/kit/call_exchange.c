@@ -1,5 +1,5 @@
 /* An exchange as it goes into a dead letter.  Secrets are taken out three times: headers and parameters by their name,
- * fields of JSON and form bodies by their name, and every registered value wherever it stands. */
+ * fields of JSON, XML and form bodies by their name, and every registered value wherever it stands. */
 #include "drivers/kit/call_door.h"
 
 #include <ctype.h>
@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "common/base/mem.h"
+#include "drivers/kit/exchange_xml.h"
 
 #define BODY_SHOWN_BYTES 4096
 #define BODY_MARGIN_BYTES 4096 /* the longest secret that a cut through it can't show a part of */
@@ -15,21 +16,45 @@
 
 /* As they are once lower-cased and without '-', '_' and 'x-' before them. */
 static const char *const secret_names[] = {
-	"authorization",   "proxyauthorization",
-	"cookie",          "setcookie",
-	"apikey",          "authtoken",
-	"accesstoken",     "refreshtoken",
-	"idtoken",         "clientsecret",
-	"secret",          "secretkey",
-	"webhooksecret",   "password",
-	"passwd",          "pwd",
-	"token",           "bearer",
-	"clientassertion", "privatekey",
-	"accesskey",       "signature",
-	"authkey",         "apitoken",
-	"apisecret",       "sessiontoken",
-	"codeverifier",    "assertion",
+	"authorization",
+	"proxyauthorization",
+	"cookie",
+	"setcookie",
+	"apikey",
+	"authtoken",
+	"accesstoken",
+	"refreshtoken",
+	"idtoken",
+	"clientsecret",
+	"secret",
+	"secretkey",
+	"webhooksecret",
+	"password",
+	"passwd",
+	"pwd",
+	"token",
+	"bearer",
+	"clientassertion",
+	"privatekey",
+	"accesskey",
+	"signature",
+	"authkey",
+	"apitoken",
+	"apisecret",
+	"sessiontoken",
+	"codeverifier",
+	"assertion",
 	"credentials",
+	"cardnumber",
+	"creditcardnumber",
+	"cvv",
+	"cvc",
+	"cvv2",
+	"cvc2",
+	"cardcvc",
+	"securitycode",
+	"seriescode",
+	"messagepassword",
 };
 
 static bool name_is_secret(const char *name, size_t len)
@@ -152,6 +177,25 @@ static bool looks_like_form(const char *s, size_t len)
 	       !memchr(s, ' ', len);
 }
 
+static bool name_hides(const char *name, size_t len, void *m)
+{
+	return name_is_credential(m, name, len);
+}
+
+/* XML may carry JSON in its text, and an error page scripts. */
+static void redact_tree(const struct manifest *m, const struct buf *known, struct buf *clean)
+{
+	struct buf text = BUF_INIT;
+
+	if (looks_like_xml(known->data, known->len)) {
+		xml_hide(known->data, known->len, name_hides, (void *)m, &text);
+		redact_json(m, buf_str(&text), text.len, clean);
+	} else {
+		redact_json(m, known->data, known->len, clean);
+	}
+	secret_free_buf(&text);
+}
+
 static void append_body(const struct manifest *m, const char *s, size_t len, struct buf *out)
 {
 	size_t read = len < BODY_READ_BYTES ? len : BODY_READ_BYTES, shown;
@@ -162,7 +206,7 @@ static void append_body(const struct manifest *m, const char *s, size_t len, str
 	if (looks_like_form(known.data, known.len))
 		redact_pairs(m, known.data, known.len, &clean);
 	else
-		redact_json(m, known.data, known.len, &clean);
+		redact_tree(m, &known, &clean);
 	shown = clean.len;
 	if (read < len)
 		shown = shown > BODY_MARGIN_BYTES ? shown - BODY_MARGIN_BYTES : 0;

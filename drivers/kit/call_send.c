@@ -110,7 +110,9 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		.headers = headers,
 		.body = x->spec->body,
 		.body_len = x->spec->body_len,
+		.wait_ms = m->wait_ms,
 		.connect_ms = m->connect_ms,
+		.write_ms = m->write_ms,
 		.read_ms = x->read_ms,
 		.total_ms = x->total_ms,
 		/* a token may be good for one call, and each is counted */

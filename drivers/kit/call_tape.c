@@ -12,6 +12,8 @@
 #include "common/base/mem.h"
 #include "common/base/secret.h"
 #include "drivers/kit/charset.h"
+#include "drivers/kit/drop.h"
+#include "drivers/kit/exchange_xml.h"
 #include "drivers/kit/tape.h"
 
 #define MASK "***"
@@ -81,6 +83,27 @@ static void mask_tree(const struct mask *k, cJSON *v)
 			mask_text(k, v);
 		mask_tree(k, v->child);
 	}
+}
+
+static bool name_hides(const char *name, size_t len, void *k)
+{
+	char *text = mem_strndup(name, len);
+	bool yes = hides(k, text);
+
+	free(text);
+	return yes;
+}
+
+static void mask_xml(struct mask k, const cJSON *message)
+{
+	cJSON *body = cJSON_GetObjectItemCaseSensitive(message, "text");
+	struct buf out = BUF_INIT;
+
+	if (!body || !looks_like_xml(body->valuestring, strlen(body->valuestring)))
+		return;
+	xml_hide(body->valuestring, strlen(body->valuestring), name_hides, &k, &out);
+	set_text(body, buf_str(&out));
+	secret_free_buf(&out);
 }
 
 /* "a=b&c=d", as forms and queries have it. */
@@ -239,6 +262,7 @@ static cJSON *request_of(const struct exchange *x, const char *url)
 	text = cJSON_GetObjectItemCaseSensitive(request, "text");
 	if (text && x->spec->content_type && strstr(x->spec->content_type, "form-urlencoded"))
 		mask_form(&k, text);
+	mask_xml(k, request);
 	mask_tree(&k, request->child);
 	return request;
 }
@@ -270,6 +294,7 @@ static void keep(struct tape *t, const struct exchange *x, cJSON *request,
 
 	if (x->at_token_url)
 		mask_token(k.m, response);
+	mask_xml(k, response);
 	mask_tree(&k, response->child);
 	cJSON_AddItemToObject(exchange, "request", request);
 	cJSON_AddItemToObject(exchange, "response", response);
@@ -301,6 +326,9 @@ int exchange_pass(struct caller *c, const struct exchange *x, const struct http_
 		rc = tape_answer(t, request, &r->http, err);
 	else
 		rc = chaos_send(c, x, q, &r->http);
+	/* before anybody has seen it: tape, log, dead letter, rows */
+	drop_elements(x->route->driver->manifest->drop, x->route->driver->manifest->n_drop,
+		      &r->http.body);
 	if (rc == 0 && t && !tape_replays(t))
 		keep(t, x, request, r); /* takes the request */
 	else

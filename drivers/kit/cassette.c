@@ -14,9 +14,9 @@
 
 /* ---- reading ---- */
 
-static const char *const known_keys[] = { "//",          "cassette",      "partner",  "scenario",
-					  "recorded_at", "recorded_from", "adapter",  "import",
-					  "settings",    "auth",          "exchanges" };
+static const char *const known_keys[] = { "//",          "cassette",      "partner", "scenario",
+					  "recorded_at", "recorded_from", "adapter", "import",
+					  "lookup",      "settings",      "auth",    "exchanges" };
 
 static bool key_is_known(const char *name)
 {
@@ -102,108 +102,6 @@ void cassette_clear(struct cassette *k)
 	*k = (struct cassette){ 0 };
 }
 
-/* ---- scenarios ---- */
-
-int cassette_scenario(const struct cassette *k, const struct manifest *m, struct scenario *out,
-		      struct err *err)
-{
-	const cJSON *import = cJSON_GetObjectItemCaseSensitive(k->tree, "import");
-	const char *name = json_str(import, "collection"), *since = json_str(import, "since");
-	const char *partner = json_str(k->tree, "partner");
-	struct scenario s = { 0 };
-	int64_t n;
-
-	if (!partner || strcmp(partner, m->partner) != 0)
-		return err_set(err, -EINVAL, ERR_DATA, "cassette",
-			       "partner: it is of \"%s\", and the folder is of \"%s\"",
-			       partner ? partner : "nobody", m->partner);
-	s.collection = name ? manifest_collection(m, name) : NULL;
-	if (!s.collection)
-		return err_set(err, -EINVAL, ERR_DATA, "cassette",
-			       "import.collection: the manifest has no collection \"%s\"",
-			       name ? name : "");
-	s.item = json_str(import, "item");
-	s.parent_id = json_str(import, "parent");
-	if (since && clock_parse_time(since, &s.since_us, NULL) < 0)
-		return err_set(err, -EINVAL, ERR_DATA, "cassette",
-			       "import.since: \"%.60s\" is no time", since);
-	s.pages = json_int(import, "pages", &n) && n > 0 && n < INT32_MAX ? (int)n : 0;
-	s.size = json_int(import, "size", &n) && n > 0 && n < INT32_MAX ? (int)n : 0;
-	*out = s;
-	return 0;
-}
-
-static void add_number(cJSON *o, const char *name, int n)
-{
-	if (n)
-		cJSON_AddNumberToObject(o, name, n);
-}
-
-static void add_scenario(cJSON *tree, const struct scenario *s)
-{
-	cJSON *import = cJSON_AddObjectToObject(tree, "import");
-	char iso[CLOCK_ISO_MAX];
-
-	cJSON_AddStringToObject(import, "collection", s->collection->name);
-	if (s->item)
-		cJSON_AddStringToObject(import, "item", s->item);
-	if (s->parent_id)
-		cJSON_AddStringToObject(import, "parent", s->parent_id);
-	if (s->since_us)
-		cJSON_AddStringToObject(import, "since", clock_iso(s->since_us / 1000, iso));
-	add_number(import, "pages", s->pages);
-	add_number(import, "size", s->size);
-}
-
-/* Those that the manifest's templates name: without them a replay would ask for something else. */
-static void add_settings(cJSON *tree, const struct caller *c)
-{
-	const struct manifest *m = c->driver->manifest;
-	cJSON *settings = NULL;
-
-	for (int i = 0; i < m->n_settings; i++) {
-		const cJSON *v =
-			cJSON_GetObjectItemCaseSensitive(c->integration->settings, m->settings[i]);
-
-		if (!v)
-			continue;
-		if (!settings)
-			settings = cJSON_AddObjectToObject(tree, "settings");
-		cJSON_AddItemToObject(settings, m->settings[i], cJSON_Duplicate(v, true));
-	}
-}
-
-cJSON *cassette_make(const struct caller *c, const char *name, const struct scenario *s,
-		     cJSON *exchanges, int64_t recorded_ms)
-{
-	const struct manifest *m = c->driver->manifest;
-	struct buf host = BUF_INIT;
-	char iso[CLOCK_ISO_MAX];
-	cJSON *tree;
-
-	if (s && !cassette_mask(c->driver, s->collection, exchanges)) {
-		cJSON_Delete(exchanges);
-		return NULL;
-	}
-	tree = cJSON_CreateObject();
-	cJSON_AddNumberToObject(tree, "cassette", 1);
-	cJSON_AddStringToObject(tree, "partner", m->partner);
-	cJSON_AddStringToObject(tree, "scenario", name);
-	cJSON_AddStringToObject(tree, "recorded_at", clock_iso(recorded_ms, iso));
-	call_host(c->driver, c->integration, &host);
-	cJSON_AddStringToObject(tree, "recorded_from", buf_str(&host));
-	if (c->driver->adapter)
-		cJSON_AddStringToObject(tree, "adapter", c->driver->adapter);
-	buf_clear(&host);
-	if (s)
-		add_scenario(tree, s);
-	else
-		cJSON_AddBoolToObject(tree, "auth", true);
-	add_settings(tree, c);
-	cJSON_AddItemToObject(tree, "exchanges", exchanges);
-	return tree;
-}
-
 /* ---- replay ---- */
 
 static void add_problem(cJSON *problems, const char *path, const char *text)
@@ -261,7 +159,7 @@ static void replay_scenario(const struct driver *d, const struct cassette *k,
 	int rc = scenario_run(&c, s, rows, &err);
 
 	if (rc < 0 && strcmp(err.rule, "replay") != 0) /* else the tape tells it */
-		add_problem(problems, s->collection->name, err.text);
+		add_problem(problems, scenario_of(s), err.text);
 	tape_problems(tape, problems);
 	door_free(door);
 	tape_free(tape);
@@ -355,6 +253,15 @@ static void settle_rows(const struct checking *c, const struct cassette *k, cons
 		add_problem(problems, k->rows_file, strerror(-rc));
 }
 
+static void add_counts(cJSON *row, const cJSON *rows)
+{
+	int n = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(rows, "rows"));
+
+	cJSON_AddNumberToObject(row, "rows", n);
+	if (json_str(rows, "state"))
+		cJSON_AddNumberToObject(row, "answers", 1);
+}
+
 /* True: without a problem. */
 static bool check_one(const struct checking *c, const char *file)
 {
@@ -374,9 +281,7 @@ static bool check_one(const struct checking *c, const char *file)
 		cJSON_AddNumberToObject(row, "exchanges", cJSON_GetArraySize(exchanges));
 		check_age(&k, c->now_ms, warnings);
 		cassette_replay(c->d, &k, &rows, problems);
-		cJSON_AddNumberToObject(row, "rows",
-					cJSON_GetArraySize(
-						cJSON_GetObjectItemCaseSensitive(rows, "rows")));
+		add_counts(row, rows);
 		if (rows)
 			settle_rows(c, &k, rows, problems);
 	}

@@ -16,6 +16,7 @@ struct contract {
 	cJSON *steps;
 	cJSON *limits;   /* the step of the limit headers */
 	cJSON *recorded; /* exchanges of all cassettes, by collection */
+	cJSON *answers;  /* of lookups, as they were recorded */
 	int failed;
 };
 
@@ -32,7 +33,7 @@ static cJSON *step(cJSON *steps, const char *what)
 	return s;
 }
 
-static void __attribute__((format(printf, 3, 4)))
+static cJSON *__attribute__((format(printf, 3, 4)))
 problem(cJSON *s, const char *path, const char *fmt, ...)
 {
 	cJSON *p = cJSON_CreateObject();
@@ -46,6 +47,7 @@ problem(cJSON *s, const char *path, const char *fmt, ...)
 	cJSON_AddStringToObject(p, "text", buf_str(&text));
 	cJSON_AddItemToArray(cJSON_GetObjectItemCaseSensitive(s, "problems"), p);
 	buf_clear(&text);
+	return p;
 }
 
 static void __attribute__((format(printf, 2, 3))) note(cJSON *s, const char *fmt, ...)
@@ -209,7 +211,9 @@ static void count_items(struct contract *k, cJSON *s, const struct scenario *o, 
 
 	cJSON_AddNumberToObject(s, "rows", n);
 	if (error)
-		problem(s, o->collection->name, "%s", json_str(error, "text"));
+		cJSON_AddStringToObject(problem(s, o->collection->name, "%s",
+						json_str(error, "text")),
+					"class", json_str(error, "class"));
 	else if (bad > n)
 		problem(s, json_str(aside->child, "field"),
 			"%d of %d items were set aside; the first: %s", bad, bad + n,
@@ -223,6 +227,43 @@ static void count_items(struct contract *k, cJSON *s, const struct scenario *o, 
 		note(s, "no cassette to compare with: `longshore driver record`");
 }
 
+/* ---- one lookup ---- */
+
+static void compare_field(cJSON *s, const cJSON *was, const cJSON *now)
+{
+	unsigned before = type_of(was), is = type_of(now);
+	struct buf a = BUF_INIT, b = BUF_INIT;
+	const char *path = was->string ? was->string : "@";
+
+	type_names(before, &a);
+	type_names(is, &b);
+	if (before && !is)
+		problem(s, path, "was %s when it was recorded, and is not there now", buf_str(&a));
+	else if (before && before != is)
+		problem(s, path, "was %s when it was recorded, and is %s now", buf_str(&a),
+			buf_str(&b));
+	buf_clear(&a);
+	buf_clear(&b);
+}
+
+static void compare_answer(struct contract *k, cJSON *s, const char *name, const cJSON *rows)
+{
+	const cJSON *then = cJSON_GetObjectItemCaseSensitive(k->answers, name);
+	const cJSON *was = cJSON_GetObjectItemCaseSensitive(then, "data"), *v;
+	const cJSON *now = cJSON_GetObjectItemCaseSensitive(rows, "data");
+	const cJSON *error = cJSON_GetObjectItemCaseSensitive(rows, "error");
+
+	if (error)
+		problem(s, name, "%s", json_str(error, "text"));
+	else if (!was)
+		note(s, "no cassette to compare with: `longshore driver record`");
+	else if (!cJSON_IsObject(was) || !cJSON_IsObject(now))
+		compare_field(s, was, now);
+	else
+		cJSON_ArrayForEach (v, was)
+			compare_field(s, v, cJSON_GetObjectItemCaseSensitive(now, v->string));
+}
+
 static int look_at_scenario(const char *name, const struct scenario *o, cJSON *rows,
 			    cJSON *exchanges, void *arg)
 {
@@ -230,8 +271,12 @@ static int look_at_scenario(const char *name, const struct scenario *o, cJSON *r
 	char *what = mem_printf("schema of %s", name);
 	cJSON *s = step(k->steps, what);
 
-	count_items(k, s, o, rows);
-	compare_paths(k, s, o->collection, exchanges);
+	if (o->lookup) {
+		compare_answer(k, s, o->lookup->name, rows);
+	} else {
+		count_items(k, s, o, rows);
+		compare_paths(k, s, o->collection, exchanges);
+	}
 	if (!k->limits && k->c->driver->manifest->n_limit_headers && exchanges->child) {
 		k->limits = step(k->steps, "limit headers");
 		check_limits(k, exchanges->child);
@@ -244,21 +289,40 @@ static int look_at_scenario(const char *name, const struct scenario *o, cJSON *r
 
 /* ---- what was recorded ---- */
 
+static void remember_exchanges(struct contract *k, const char *name, const struct cassette *tape)
+{
+	cJSON *list = cJSON_GetObjectItemCaseSensitive(k->recorded, name);
+	const cJSON *x;
+
+	if (!list)
+		list = cJSON_AddArrayToObject(k->recorded, name);
+	cJSON_ArrayForEach (x, cJSON_GetObjectItemCaseSensitive(tape->tree, "exchanges"))
+		cJSON_AddItemToArray(list, cJSON_Duplicate(x, true));
+}
+
+static void remember_answer(struct contract *k, const char *name, const struct cassette *tape)
+{
+	struct buf why = BUF_INIT;
+	cJSON *rows = NULL;
+
+	if (!cJSON_GetObjectItemCaseSensitive(k->answers, name) &&
+	    json_read_file(tape->rows_file, &rows, &why) == 0)
+		cJSON_AddItemToObject(k->answers, name, rows);
+	buf_clear(&why);
+}
+
 static void remember(struct contract *k, const char *file)
 {
 	struct cassette tape = { 0 };
 	struct scenario s;
 	struct buf why = BUF_INIT;
-	cJSON *list;
-	const cJSON *x;
 
 	if (cassette_read(file, &tape, &why) == 0 && !tape.auth &&
 	    cassette_scenario(&tape, k->c->driver->manifest, &s, NULL) == 0) {
-		list = cJSON_GetObjectItemCaseSensitive(k->recorded, s.collection->name);
-		if (!list)
-			list = cJSON_AddArrayToObject(k->recorded, s.collection->name);
-		cJSON_ArrayForEach (x, cJSON_GetObjectItemCaseSensitive(tape.tree, "exchanges"))
-			cJSON_AddItemToArray(list, cJSON_Duplicate(x, true));
+		if (s.lookup)
+			remember_answer(k, s.lookup->name, &tape);
+		else
+			remember_exchanges(k, s.collection->name, &tape);
 	}
 	cassette_clear(&tape);
 	buf_clear(&why);
@@ -270,11 +334,16 @@ static int one_file(const char *file, void *arg)
 	return 0;
 }
 
-int contract_check(struct caller *c, struct tape *t, cJSON *steps, struct err *err)
+int contract_check(struct caller *c, struct tape *t, const char *only, cJSON *steps,
+		   struct err *err)
 {
-	struct contract k = { .c = c, .steps = steps, .recorded = cJSON_CreateObject() };
+	struct contract k = { .c = c,
+			      .steps = steps,
+			      .recorded = cJSON_CreateObject(),
+			      .answers = cJSON_CreateObject() };
 	const struct rehearsal r = { .c = c,
 				     .tape = t,
+				     .only = only,
 				     .pages = 1,
 				     .size = ITEMS,
 				     .parents = 1,
@@ -297,6 +366,7 @@ int contract_check(struct caller *c, struct tape *t, cJSON *steps, struct err *e
 	cJSON_ArrayForEach (s, steps)
 		k.failed += cJSON_GetObjectItemCaseSensitive(s, "problems")->child != NULL;
 	cJSON_Delete(k.recorded);
+	cJSON_Delete(k.answers);
 	if (rc < 0 && err)
 		*err = why;
 	return rc < 0 ? rc : k.failed;

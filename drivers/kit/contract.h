@@ -5,9 +5,9 @@
 
 #include "drivers/kit/rehearse.h"
 
-/* Waits.  Appends to `steps` an object for each thing looked at: what, problems (path, text), notes (texts).  Returns how many have problems;
- * negative as call(), where it could not be found out. */
-int contract_check(struct caller *c, struct tape *t, cJSON *steps, struct err *err)
-	__attribute__((warn_unused_result));
+/* Waits.  Appends to `steps`, which is empty, an object for each thing looked at: what, problems (path, text, and class of an answer that was none), notes
+ * (texts).  only: one collection; NULL: all.  Returns how many have problems; negative as call(), where it could not be found out. */
+int contract_check(struct caller *c, struct tape *t, const char *only, cJSON *steps,
+		   struct err *err) __attribute__((warn_unused_result));
 
 #endif

@@ -234,13 +234,7 @@ static int not_fetched(struct asking *a, const struct call_result *r, int rc, st
 
 static int fetch(struct asking *a, struct err *err)
 {
-	struct call_spec spec = { .endpoint = a->lookup->get,
-				  .method = "GET",
-				  .group = a->lookup->group,
-				  .path = a->q.path,
-				  .query = a->q.query,
-				  .n_query = a->q.n_query,
-				  .repeatable = true };
+	struct call_spec spec = question_call(a->lookup, &a->q);
 	struct call_result r;
 	struct flight flight;
 	int rc;

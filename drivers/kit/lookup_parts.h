@@ -17,6 +17,8 @@ struct question {
 int question_make(const struct caller *c, const struct manifest_lookup *l, const cJSON *params,
 		  struct question *out, struct err *err) __attribute__((warn_unused_result));
 void question_clear(struct question *q);
+/* The call that asks it; borrows from both. */
+struct call_spec question_call(const struct manifest_lookup *l, const struct question *q);
 
 /* What the manifest makes of an answer, appended to out.  0; -ENODATA: there is none; -EBADMSG with ERR_DATA. */
 int lookup_data(const struct manifest_lookup *l, const cJSON *json, struct buf *out,

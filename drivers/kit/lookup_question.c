@@ -319,6 +319,17 @@ int question_make(const struct caller *c, const struct manifest_lookup *l, const
 	return rc;
 }
 
+struct call_spec question_call(const struct manifest_lookup *l, const struct question *q)
+{
+	return (struct call_spec){ .endpoint = l->get,
+				   .method = "GET",
+				   .group = l->group,
+				   .path = q->path,
+				   .query = q->query,
+				   .n_query = q->n_query,
+				   .repeatable = true };
+}
+
 void question_clear(struct question *q)
 {
 	arena_free(q->arena);

@@ -20,6 +20,7 @@ struct zone;
 
 /* What a partner answers in; whatever it is becomes the JSON that paths address (decode.h). */
 enum body_format { FORMAT_JSON, FORMAT_JSONL, FORMAT_XML, FORMAT_CSV, FORMAT_TEXT };
+enum request_format { BODY_JSON, BODY_FORM, BODY_XML };
 enum version_place { VERSION_SAID, VERSION_IN_PATH, VERSION_IN_HEADER };
 
 enum auth_kind {
@@ -278,11 +279,13 @@ struct manifest {
 	const char *version, *version_name;         /* name: of the header */
 	enum version_place version_in;
 	enum body_format format;
-	bool body_form; /* requests are forms, not JSON */
+	enum request_format body;
+	const char *const *drop; /* elements of XML answers that nothing may see */
+	int n_drop;
 	const struct manifest_list *xml_lists;
 	int n_xml_lists;
 	struct manifest_pairs headers;
-	int64_t connect_ms, read_ms, total_ms;
+	int64_t wait_ms, connect_ms, write_ms, read_ms, total_ms;
 	int concurrency_partner, concurrency_integration;
 	int jobs_partner, jobs_integration; /* in flight: 2000, 64 */
 	struct manifest_auth auth;
@@ -309,6 +312,8 @@ struct manifest {
 	int n_actions;
 	const struct manifest_setting *typed; /* settings, as declared */
 	int n_typed;
+	const char *const *daily; /* collections whose contract the scheduler checks */
+	int n_daily;
 	const char *const *settings;
 	int n_settings; /* {cfg.X} names in use: what integration add --set may carry */
 };

@@ -148,6 +148,22 @@ static void check_breaker(struct manifest_reader *r)
 	}
 }
 
+static void check_daily(struct manifest_reader *r)
+{
+	const struct manifest *m = &r->owner->m;
+
+	for (int i = 0; i < m->n_daily; i++) {
+		const struct manifest_collection *c = manifest_collection(m, m->daily[i]);
+		const char *path = arena_printf(r->arena, "checks.daily[%d]", i);
+
+		if (!c)
+			reader_problem_at(r, path, "there is no collection \"%s\"", m->daily[i]);
+		else if (c->embedded)
+			reader_problem_at(r, path, "\"%s\" comes with \"%s\": name that", c->name,
+					  c->each);
+	}
+}
+
 void manifest_check(struct manifest_reader *r)
 {
 	struct manifest *m = &r->owner->m;
@@ -164,6 +180,7 @@ void manifest_check(struct manifest_reader *r)
 		reader_problem_at(r, "api.timeout", "\"connect\" is longer than \"total\"");
 	manifest_check_paging(r, &m->paging, "pagination");
 	manifest_check_collections(r);
+	check_daily(r);
 	manifest_check_format(r);
 	manifest_check_events(r);
 	manifest_check_lookups(r);

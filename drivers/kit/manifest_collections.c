@@ -168,7 +168,7 @@ static void check_belongs(struct manifest_reader *r, const struct manifest_colle
 				  "means nothing with \"each\": the parent is known");
 }
 
-/* Ids of two collections in one table must not meet. */
+/* Ids of two collections in one table must not meet, but for queues: those are news of the same items. */
 static void check_prefix(struct manifest_reader *r, int i, const char *path)
 {
 	const struct manifest_collection *c = collection_at(r, i);
@@ -176,6 +176,8 @@ static void check_prefix(struct manifest_reader *r, int i, const char *path)
 	for (int k = 0; k < i && c->id_prefix; k++) {
 		const struct manifest_collection *o = collection_at(r, k);
 
+		if (o->paging.kind == PAGING_ACK_QUEUE && c->paging.kind == PAGING_ACK_QUEUE)
+			continue;
 		if (o->id_prefix && o->table == c->table && o->columns && c->columns &&
 		    strcmp(o->id_prefix, c->id_prefix) == 0)
 			reader_problem_at(

@@ -146,6 +146,10 @@ void manifest_check_format(struct manifest_reader *r)
 		reader_problem_at(
 			r, "api.format",
 			"means nothing with hooks.decode_body, which makes JSON of a body");
+	if (m->n_drop && m->format != FORMAT_XML)
+		reader_problem_at(
+			r, "api.drop",
+			"names elements of XML, and \"format\" says that answers are none");
 	for (int i = 0; i < m->n_collections; i++)
 		check_collection(r, &m->collections[i]);
 	if (m->format == FORMAT_XML)

@@ -22,7 +22,9 @@ static const struct manifest_key base_keys[] = {
 static const struct key_table base_table = { TABLE(base_keys) };
 
 static const struct manifest_key timeout_keys[] = {
+	{ "wait", KEY_DURATION, AT(wait_ms), .fallback = "\"10s\"", .min = 1, .max = DAY_MS },
 	{ "connect", KEY_DURATION, AT(connect_ms), .fallback = "\"5s\"", .min = 1, .max = DAY_MS },
+	{ "write", KEY_DURATION, AT(write_ms), .fallback = "\"10s\"", .min = 1, .max = DAY_MS },
 	{ "read", KEY_DURATION, AT(read_ms), .fallback = "\"10s\"", .min = 1, .max = DAY_MS },
 	{ "total", KEY_DURATION, AT(total_ms), .fallback = "\"60s\"", .min = 1, .max = DAY_MS },
 };
@@ -39,7 +41,9 @@ static const struct key_word format_words[] = {
 	{ "json", FORMAT_JSON }, { "jsonl", FORMAT_JSONL }, { "xml", FORMAT_XML },
 	{ "csv", FORMAT_CSV },   { "text", FORMAT_TEXT },   { NULL, 0 },
 };
-static const struct key_word body_words[] = { { "json", false }, { "form", true }, { NULL, 0 } };
+static const struct key_word body_words[] = {
+	{ "json", BODY_JSON }, { "form", BODY_FORM }, { "xml", BODY_XML }, { NULL, 0 }
+};
 
 static const struct key_word version_words[] = { { "base", VERSION_SAID },
 						 { "path", VERSION_IN_PATH },
@@ -64,7 +68,8 @@ static const struct manifest_key api_keys[] = {
 	{ "timeout", KEY_OBJECT, .of = &timeout_table },
 	{ "concurrency", KEY_OBJECT, .of = &concurrency_table },
 	{ "format", KEY_WORD, AT(format), .fallback = "\"json\"", .words = format_words },
-	{ "body", KEY_WORD_BOOL, AT(body_form), .fallback = "\"json\"", .words = body_words },
+	{ "body", KEY_WORD, AT(body), .fallback = "\"json\"", .words = body_words },
+	{ "drop", KEY_TEXTS, AT(drop), .n_at = offsetof(struct manifest, n_drop) },
 };
 static const struct key_table api_table = { TABLE(api_keys) };
 
@@ -266,6 +271,16 @@ static bool rollout_present(const void *base)
 }
 static const struct key_table rollout_table = { TABLE(rollout_keys), .present = rollout_present };
 
+static const struct manifest_key checks_keys[] = {
+	{ "daily", KEY_TEXTS, AT(daily), COUNT(n_daily), .flags = KEY_REQUIRED },
+	LATER("fixtures"),
+};
+static bool checks_present(const void *base)
+{
+	return ((const struct manifest *)base)->n_daily > 0;
+}
+static const struct key_table checks_table = { TABLE(checks_keys), .present = checks_present };
+
 static const struct manifest_key manifest_keys[] = {
 	{ "partner", KEY_TEXT, AT(partner), .flags = KEY_REQUIRED },
 	{ "manifest", KEY_FORMAT, .flags = KEY_REQUIRED, .min = 1, .max = 1 },
@@ -297,7 +312,7 @@ static const struct manifest_key manifest_keys[] = {
 	{ "adapters", KEY_OWN, .schema = "{\"type\":\"object\"}", .read = read_adapters,
 	  .print = print_adapters },
 	{ "rollout", KEY_OBJECT, .of = &rollout_table },
-	LATER("checks"),
+	{ "checks", KEY_OBJECT, .of = &checks_table },
 };
 
 static void manifest_finish(struct manifest_reader *r, void *base)

@@ -85,6 +85,7 @@ static const struct manifest_key lookup_keys[] = {
 	{ "negative", KEY_DURATION, AT(negative_ms), .fallback = "\"1m\"", .min = 1,
 	  .max = YEAR_MS },
 	{ "placeholder", KEY_JSON, AT(placeholder) },
+	{ "example", KEY_JSON, AT(example) },
 	{ "group", KEY_TEXT, AT(group) },
 };
 const struct key_table manifest_lookup_table = { TABLE(lookup_keys),

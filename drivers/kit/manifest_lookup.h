@@ -43,6 +43,7 @@ struct manifest_lookup {
 	int64_t ttl_ms, stale_ms, negative_ms;
 	bool revalidate;
 	const cJSON *placeholder; /* of an optional partner; NULL: none */
+	const cJSON *example;     /* params to record an answer with; NULL: none */
 	const char *group;
 };
 

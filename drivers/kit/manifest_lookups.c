@@ -23,6 +23,39 @@ static void check_params(struct manifest_reader *r, const struct manifest_lookup
 	}
 }
 
+static bool has_param(const struct manifest_lookup *l, const char *name)
+{
+	for (int i = 0; i < l->n_params; i++)
+		if (strcmp(l->params[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* Values are looked at when it is asked. */
+static void check_example(struct manifest_reader *r, const struct manifest_lookup *l,
+			  const char *path)
+{
+	const char *at = arena_printf(r->arena, "%s.example", path);
+	const cJSON *v;
+
+	if (!l->example)
+		return;
+	if (!cJSON_IsObject(l->example)) {
+		reader_problem_at(r, at, "expected an object of params");
+		return;
+	}
+	cJSON_ArrayForEach (v, l->example)
+		if (!has_param(l, v->string))
+			reader_problem_at(r, at, "\"%.60s\" is none of its params", v->string);
+	for (int i = 0; i < l->n_params; i++) {
+		const struct manifest_param *p = &l->params[i];
+
+		if (!p->fallback && !p->optional &&
+		    !cJSON_GetObjectItemCaseSensitive(l->example, p->name))
+			reader_problem_at(r, at, "\"%s\" is missing", p->name);
+	}
+}
+
 static void check_lookup(struct manifest_reader *r, int i)
 {
 	const struct manifest *m = &r->owner->m;
@@ -46,6 +79,7 @@ static void check_lookup(struct manifest_reader *r, int i)
 			r, arena_printf(r->arena, "%s.placeholder", path),
 			"is for partners with \"critical\": false; of others an error is told");
 	check_params(r, l, path);
+	check_example(r, l, path);
 }
 
 static void check_details(struct manifest_reader *r)

@@ -285,7 +285,7 @@ static void check_action(struct manifest_reader *r, const struct manifest_action
 static void check_ack(struct manifest_reader *r, const struct manifest_paging *p, const char *path)
 {
 	struct template_place t = { .path = arena_printf(r->arena, "%s.pagination.ack", path),
-				    .allowed = IN_CFG | IN_ID | IN_IDS };
+				    .allowed = IN_CFG | IN_ID | IN_IDS | IN_TIME };
 
 	check_template(r, &t, p->ack.post ? p->ack.post : p->ack.put);
 	t.path = arena_printf(r->arena, "%s.pagination.ack.json", path);

@@ -24,6 +24,10 @@ static const char *name_value(const char *name, void *arg)
 		return f->id;
 	if (strcmp(name, "ids") == 0)
 		return f->joined;
+	if (strcmp(name, "now") == 0) {
+		format_time(NULL, door_asked_us(f->p->c->door), &f->keep);
+		return buf_str(&f->keep);
+	}
 	if (strncmp(name, "cfg.", 4) == 0)
 		return cfg_text(f->p->c->driver->manifest, f->p->c->integration, name + 4,
 				&f->keep);

@@ -69,6 +69,13 @@ static const char *type_name(const cJSON *v)
 				   : "true or false";
 }
 
+/* Where nothing is paged there may be one item by nature, and no list around it: an account, a property. */
+static bool is_the_one(const cJSON *v, const struct manifest_collection *coll)
+{
+	return coll->paging.kind == PAGING_NONE && cJSON_IsObject(v) && coll->id &&
+	       json_path(v, coll->id);
+}
+
 int page_records(struct page *p, const struct manifest_collection *coll, struct err *err)
 {
 	const char *path = coll->records ? coll->records : "@";
@@ -79,6 +86,8 @@ int page_records(struct page *p, const struct manifest_collection *coll, struct 
 	if (root && strchr(path, '*'))
 		return json_path_each(root, path, add_record, p);
 	list = root ? json_path(root, path) : NULL;
+	if (is_the_one(list, coll))
+		return add_record(list, NULL, 0, p);
 	if (!cJSON_IsArray(list))
 		return err_set(err, -EBADMSG, ERR_DATA, "records",
 			       "the records should be an array at \"%s\"; there is %s", path,

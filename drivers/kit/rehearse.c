@@ -6,14 +6,19 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "drivers/kit/map_find.h"
 
 #define LATELY_US (INT64_C(86400) * 1000000) /* where no item says when it changed */
 #define NAME_BYTES 120
 
-/* Ids of a collection's items, for what hangs on them. */
+/* An item that others hang on. */
+struct parent {
+	char *id;
+	cJSON *row; /* as scenario_run tells it */
+};
 struct ids {
 	bool walked;
-	char **v;
+	struct parent *v;
 	int n;
 	int64_t newest_us;
 };
@@ -26,8 +31,10 @@ struct walking {
 
 static void ids_clear(struct ids *ids)
 {
-	for (int i = 0; i < ids->n; i++)
-		free(ids->v[i]);
+	for (int i = 0; i < ids->n; i++) {
+		free(ids->v[i].id);
+		cJSON_Delete(ids->v[i].row);
+	}
 	free(ids->v);
 }
 
@@ -49,15 +56,17 @@ static void ids_take(struct ids *ids, const struct manifest_collection *c, const
 		if (ids->n == most)
 			continue;
 		ids->v = mem_realloc(ids->v, (size_t)(ids->n + 1) * sizeof(*ids->v));
-		ids->v[ids->n++] = mem_strdup(id + strlen(c->id_prefix));
+		ids->v[ids->n++] = (struct parent){ mem_strdup(id + strlen(c->id_prefix)),
+						    cJSON_Duplicate(row, true) };
 	}
 }
 
 /* Of a file: an id may hold anything. */
 static void name_of(const struct scenario *s, char out[NAME_BYTES])
 {
-	size_t n = (size_t)snprintf(out, NAME_BYTES, "%s%s%.40s", s->collection->name,
-				    s->item        ? ".item"
+	size_t n = (size_t)snprintf(out, NAME_BYTES, "%s%s%.40s", scenario_of(s),
+				    s->lookup      ? ".lookup"
+				    : s->item      ? ".item"
 				    : s->since_us  ? ".changes"
 				    : s->parent_id ? ".of."
 						   : "",
@@ -106,7 +115,7 @@ static int walk_more(struct walking *w, const struct manifest_collection *c, str
 		rc = run(w, &s, true, NULL);
 	}
 	if (rc == 0 && c->detail && ids->n) {
-		const struct scenario s = { .collection = c, .item = ids->v[0] };
+		const struct scenario s = { .collection = c, .item = ids->v[0].id };
 
 		rc = run(w, &s, true, NULL);
 	}
@@ -127,20 +136,54 @@ static int walk_alone(struct walking *w, const struct manifest_collection *c, st
 	return rc == 0 && told && w->r->more ? walk_more(w, c, ids) : rc;
 }
 
+/* What {parent.COLUMN} names of a row.  NULL: one of them is null there, and an import sets such a parent aside. */
+static cJSON *parent_row(const struct manifest *m, const struct manifest_collection *c,
+			 const cJSON *row)
+{
+	int n;
+	const struct row_column *columns = row_columns(manifest_collection(m, c->each)->table, &n);
+	cJSON *out = cJSON_CreateObject();
+
+	for (int i = 0; i < n; i++) {
+		const cJSON *v;
+
+		if (!(c->parent_columns >> i & 1))
+			continue;
+		v = cJSON_GetObjectItemCaseSensitive(row, columns[i].name);
+		if (json_is_nothing(v)) {
+			cJSON_Delete(out);
+			return NULL;
+		}
+		cJSON_AddItemToObject(out, columns[i].name, cJSON_Duplicate(v, true));
+	}
+	return out;
+}
+
+static int walk_child(struct walking *w, const struct manifest_collection *c,
+		      const struct parent *parent, bool told, struct ids *ids)
+{
+	struct scenario s = {
+		.collection = c, .parent_id = parent->id, .pages = w->r->pages, .size = w->r->size
+	};
+	cJSON *row = NULL;
+	int rc = 0;
+
+	if (c->parent_columns)
+		s.parent = row = parent_row(w->r->c->driver->manifest, c, parent->row);
+	if (row || !c->parent_columns)
+		rc = run(w, &s, told, ids);
+	cJSON_Delete(row);
+	return rc;
+}
+
 static int walk_children(struct walking *w, const struct manifest_collection *c, struct ids *ids,
 			 const struct ids *parents, bool told)
 {
 	int rc = 0;
 
 	ids->walked = true;
-	for (int i = 0; i < parents->n && rc == 0; i++) {
-		const struct scenario s = { .collection = c,
-					    .parent_id = parents->v[i],
-					    .pages = w->r->pages,
-					    .size = w->r->size };
-
-		rc = run(w, &s, told, ids);
-	}
+	for (int i = 0; i < parents->n && rc == 0; i++)
+		rc = walk_child(w, c, &parents->v[i], told, ids);
 	return rc;
 }
 
@@ -169,6 +212,23 @@ static int walk(struct walking *w, int i)
 			  : walk_children(w, c, &w->ids[i], &w->ids[parent], told);
 }
 
+static int walk_lookups(struct walking *w)
+{
+	const struct manifest *m = w->r->c->driver->manifest;
+	const char *only = w->r->lookup;
+	int rc = 0;
+
+	for (int i = 0; i < m->n_lookups && rc == 0; i++) {
+		const struct manifest_lookup *l = &m->lookups[i];
+		const struct scenario s = { .lookup = l,
+					    .params = w->r->params ? w->r->params : l->example };
+
+		if (only ? strcmp(only, l->name) == 0 : s.params != NULL)
+			rc = run(w, &s, true, NULL);
+	}
+	return rc;
+}
+
 int rehearse(const struct rehearsal *r, struct err *err)
 {
 	const struct manifest *m = r->c->driver->manifest;
@@ -177,12 +237,14 @@ int rehearse(const struct rehearsal *r, struct err *err)
 			     .err = err };
 	int rc = 0;
 
-	for (int i = 0; i < m->n_collections && rc == 0; i++) {
+	for (int i = 0; i < m->n_collections && rc == 0 && !r->lookup; i++) {
 		const char *name = m->collections[i].name;
 
 		if (!r->only || strcmp(r->only, name) == 0)
 			rc = walk(&w, i);
 	}
+	if (rc == 0 && !r->only)
+		rc = walk_lookups(&w);
 	for (int i = 0; i < m->n_collections; i++)
 		ids_clear(&w.ids[i]);
 	free(w.ids);

@@ -1,5 +1,5 @@
-/* The calls of an import of every collection, a few pages of each: what `longshore driver record` writes down and what the
- * contract is checked by.  Parents come before what hangs on them. */
+/* The calls of an import of every collection, a few pages of each, and one question of every lookup: what `longshore driver record` writes
+ * down and what the contract is checked by.  Parents come before what hangs on them. */
 #ifndef DRIVERS_KIT_REHEARSE_H
 #define DRIVERS_KIT_REHEARSE_H
 
@@ -11,16 +11,18 @@ struct rehearsal {
 	struct tape *tape;
 	const char *
 		only; /* one collection; its parents are walked for their ids, and not told.  NULL: all */
-	int pages, size; /* of each scan */
-	int parents;     /* of each collection that hangs on another: so many of them */
-	bool more;       /* also what changed lately, and one item by itself */
-	/* One scenario ended: its name ("listings", "listings.changes", "listings.item", "photos.of.ID"), its rows and exchanges, which it
-	 * takes.  Non-zero ends it all. */
+	const char *lookup;  /* only this one, and no collection; NULL: all */
+	const cJSON *params; /* of that lookup; NULL: its example */
+	int pages, size;     /* of each scan */
+	int parents;         /* of each collection that hangs on another: so many of them */
+	bool more;           /* also what changed lately, and one item by itself */
+	/* One scenario ended: its name ("listings", "listings.changes", "listings.item", "photos.of.ID", "current.lookup"), its rows and exchanges,
+	 * which it takes.  Non-zero ends it all. */
 	int (*done)(const char *name, const struct scenario *s, cJSON *rows, cJSON *exchanges,
 		    void *arg);
 	void *arg;
 };
-/* Waits.  As scenario_run, or what `done` said. */
+/* Waits.  As scenario_run, or what `done` said.  Of all lookups those without an example are left out. */
 int rehearse(const struct rehearsal *r, struct err *err) __attribute__((warn_unused_result));
 
 #endif

@@ -171,8 +171,9 @@ cJSON *tape_response_print(const struct http_response *r)
 /* Words of http.h, which others compare by their address. */
 static const char *failure_word(const char *word)
 {
-	static const char *const words[] = { "timeout", "refused",   "dns",    "tls",
-					     "reset",   "too_large", "network" };
+	static const char *const words[] = { "timeout", "wait_timeout", "write_timeout",
+					     "refused", "dns",          "tls",
+					     "reset",   "too_large",    "network" };
 
 	for (size_t i = 0; word && i < ARRAY_LEN(words); i++)
 		if (strcmp(word, words[i]) == 0)

@@ -87,13 +87,18 @@ static void print_replay(const cJSON *r)
 {
 	const cJSON *problems = json_path(r, "problems");
 	const char *at = json_str(r, "recorded_at");
-	int64_t calls = 0, rows = 0;
+	int64_t calls = 0, rows = 0, answers = 0;
 
 	(void)json_int(r, "exchanges", &calls);
 	(void)json_int(r, "rows", &rows);
-	printf("  %-6s %s: %lld call%s, %lld row%s, recorded %.10s\n",
-	       problems->child ? "FAILED" : "ok", json_str(r, "cassette"), (long long)calls,
-	       calls == 1 ? "" : "s", (long long)rows, rows == 1 ? "" : "s", at ? at : "-");
+	(void)json_int(r, "answers", &answers);
+	printf("  %-6s %s: %lld call%s, ", problems->child ? "FAILED" : "ok",
+	       json_str(r, "cassette"), (long long)calls, calls == 1 ? "" : "s");
+	if (answers)
+		printf("%lld answer, recorded %.10s\n", (long long)answers, at ? at : "-");
+	else
+		printf("%lld row%s, recorded %.10s\n", (long long)rows, rows == 1 ? "" : "s",
+		       at ? at : "-");
 	print_list(problems);
 	print_texts("warning", json_path(r, "warnings"));
 }
@@ -154,7 +159,7 @@ static int ask(struct cli *c, const struct driver *d, cJSON *o, int *failed)
 
 	if (rc)
 		return rc;
-	rc = contract_check(&door.caller, door.tape, steps, &err);
+	rc = contract_check(&door.caller, door.tape, NULL, steps, &err);
 	driver_door_close(&door);
 	if (rc < 0)
 		return cli_fail(c, rc == -ECONNRESET ? EXIT_UNREACHABLE : EXIT_FAILED, "%s: %s",

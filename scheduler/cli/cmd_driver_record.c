@@ -12,8 +12,9 @@
 #include "scheduler/cli/driver_door.h"
 
 #define PARENTS 2
+#define PARAMS_MAX_BYTES 65536
 
-static const char *integration_id, *collection, *out_dir;
+static const char *integration_id, *collection, *lookup_name, *params_text, *out_dir;
 static int64_t pages, size;
 
 int options_driver_record(struct config_option *out)
@@ -45,13 +46,21 @@ int options_driver_record(struct config_option *out)
 					 .min = 1,
 					 .max = 100000,
 					 .out = &size };
-	return 5;
+	out[5] = (struct config_option){
+		.name = "lookup", .value_name = "NAME", .help = "only this one", .out = &lookup_name
+	};
+	out[6] = (struct config_option){ .name = "params",
+					 .value_name = "JSON",
+					 .help = "what the lookup is asked; its example",
+					 .out = &params_text };
+	return 7;
 }
 
 struct recording {
 	struct cli *c;
 	const struct driver *d;
 	struct driver_door door;
+	cJSON *params; /* NULL: none were given */
 	const char *dir;
 	int64_t at_ms;
 	cJSON *written; /* files */
@@ -163,6 +172,8 @@ static int record(struct recording *r)
 	const struct rehearsal walk = { .c = &r->door.caller,
 					.tape = r->door.tape,
 					.only = collection,
+					.lookup = lookup_name,
+					.params = r->params,
 					.pages = (int)pages,
 					.size = (int)size,
 					.parents = PARENTS,
@@ -188,6 +199,9 @@ static int check_collection(struct cli *c, const struct driver *d)
 	const struct manifest_collection *found =
 		collection ? manifest_collection(d->manifest, collection) : NULL;
 
+	/* one of a later version alone */
+	for (int i = 0; collection && !found && i < d->manifest->n_adapters; i++)
+		found = manifest_collection(d->manifest->adapters[i].manifest, collection);
 	if (!collection || (found && !found->embedded))
 		return 0;
 	return cli_misused(c,
@@ -196,10 +210,41 @@ static int check_collection(struct cli *c, const struct driver *d)
 			   collection, found ? found->each : d->manifest->partner);
 }
 
+/* Of several lookups somebody must say which one the params are for. */
+static int check_lookup(struct recording *r)
+{
+	const struct manifest *m = r->d->manifest;
+	const struct manifest_lookup *l = NULL;
+
+	if (params_text && !lookup_name && m->n_lookups == 1)
+		lookup_name = m->lookups[0].name;
+	if (params_text && !lookup_name)
+		return cli_misused(r->c, "--params is for one lookup: --lookup NAME says which");
+	if (!lookup_name)
+		return 0;
+	if (collection)
+		return cli_misused(r->c, "--collection and --lookup exclude each other");
+	l = manifest_lookup(m, lookup_name);
+	if (!l)
+		return cli_misused(r->c, "--lookup: there is no %s in the manifest of %s",
+				   lookup_name, m->partner);
+	if (!params_text && !l->example)
+		return cli_misused(r->c,
+				   "%s has no \"example\" in the manifest: --params '{…}' asks it",
+				   lookup_name);
+	if (params_text &&
+	    (json_parse(params_text, strlen(params_text), PARAMS_MAX_BYTES, &r->params, NULL) < 0 ||
+	     !cJSON_IsObject(r->params)))
+		return cli_misused(r->c, "--params: expected a JSON object");
+	return 0;
+}
+
 int cmd_driver_record(struct cli *c)
 {
 	static const struct out_column columns[] = { { "CASSETTE", "cassette", false },
 						     { "CALLS", "calls", true } };
+	static const char no_example[] =
+		"nothing was recorded: a lookup without an \"example\" is asked with --lookup NAME --params '{…}'";
 	struct recording r = { .c = c };
 	char *dir;
 	int rc = cli_driver(c, c->words[0], &r.d);
@@ -208,8 +253,12 @@ int cmd_driver_record(struct cli *c)
 		rc = cli_misused(c, "%s is no partner", c->words[0]);
 	if (rc == 0)
 		rc = check_collection(c, r.d);
-	if (rc)
+	if (rc == 0)
+		rc = check_lookup(&r);
+	if (rc) {
+		cJSON_Delete(r.params);
 		return rc;
+	}
 	dir = out_dir ? mem_strdup(out_dir) : mem_printf("%s/cassettes", r.d->dir);
 	r.dir = dir;
 	rc = driver_door_open(c, r.d, integration_id, &r.door);
@@ -219,11 +268,14 @@ int cmd_driver_record(struct cli *c)
 		if (rc == 0)
 			rc = record(&r);
 		if (rc == 0)
-			rc = out_list(c, r.written, columns, 2, "nothing was recorded");
+			rc = out_list(c, r.written, columns, 2,
+				      r.d->manifest->n_lookups ? no_example
+							       : "nothing was recorded");
 		else
 			cJSON_Delete(r.written);
 		driver_door_close(&r.door);
 	}
+	cJSON_Delete(r.params);
 	free(dir);
 	return rc;
 }

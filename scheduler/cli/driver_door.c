@@ -1,6 +1,7 @@
 #include "scheduler/cli/driver_door.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/id.h"
@@ -25,6 +26,27 @@ static int find_integration(struct cli *c, const struct driver *d, int64_t id,
 	rc = cli_misused(c, "--integration: %lld is of %s, not of %s", (long long)id, out->partner,
 			 d->manifest->partner);
 	integration_clear(out);
+	return rc;
+}
+
+/* The version of the driver that the integration has, with its overrides: its limits hold for these calls too. */
+static int own_driver(struct cli *c, const struct driver **d, struct driver_door *out)
+{
+	const struct integration *i = &out->integration;
+	struct buf problems = BUF_INIT;
+	struct err err = { 0 };
+	const struct driver *version = driver_for(*d, i->id, i->settings, NULL, &err);
+	char shown[64];
+	int rc = 0;
+
+	if (!version)
+		return cli_fail(c, EXIT_FAILED, "%s", err.text);
+	snprintf(shown, sizeof(shown), "the overrides of integration %lld", (long long)i->id);
+	if (i->overrides && driver_overlaid(version, shown, i->overrides, &out->own, &problems) < 0)
+		rc = cli_fail(c, EXIT_FAILED, "%.*s; mend them with `longshore integration set`",
+			      (int)strcspn(problems.data, "\n"), problems.data);
+	buf_clear(&problems);
+	*d = out->own ? out->own : version;
 	return rc;
 }
 
@@ -68,11 +90,10 @@ int driver_door_open(struct cli *c, const struct driver *d, const char *integrat
 		rc = cli_fail(c, EXIT_FAILED, "this libcurl resolves names in the loop");
 	if (rc == 0)
 		rc = find_integration(c, d, id, &out->integration);
-	if (rc == 0)
-		d = driver_for(d, out->integration.id, out->integration.settings, NULL, &err);
-	if (rc == 0 && !d) {
-		rc = cli_fail(c, EXIT_FAILED, "%s", err.text);
-		integration_clear(&out->integration);
+	if (rc == 0) {
+		rc = own_driver(c, &d, out);
+		if (rc)
+			integration_clear(&out->integration);
 	}
 	if (rc == 0)
 		open_door(c, d, out);
@@ -85,6 +106,7 @@ void driver_door_close(struct driver_door *d)
 {
 	door_free(d->door);
 	tape_free(d->tape);
+	driver_overlaid_free(d->own);
 	integration_clear(&d->integration);
 	keyring_free(d->keys);
 }

@@ -9,6 +9,7 @@
 struct driver_door {
 	struct keyring *keys;
 	struct integration integration;
+	struct driver *own; /* with what the integration has otherwise; NULL: nothing */
 	struct tape *tape;
 	struct door *door;
 	struct caller caller;

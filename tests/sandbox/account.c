@@ -154,7 +154,7 @@ const struct token *account_mint(struct accounts *a, struct account *account, in
 	struct token *t;
 	char random[ID_LEN + 1], more[ID_LEN + 1];
 
-	if (a->limits.mints.limit) {
+	if (wait_us && a->limits.mints.limit) {
 		*wait_us = window_wait_us(&account->mints, now_us);
 		if (*wait_us > 0)
 			return NULL;
@@ -167,16 +167,34 @@ const struct token *account_mint(struct accounts *a, struct account *account, in
 				      (size_t)(account->n_tokens + 1) * sizeof(*account->tokens));
 	t = &account->tokens[account->n_tokens++];
 	snprintf(t->text, sizeof(t->text), "sbx-%d-%s%s", account->number, random, more);
+	t->minted_us = now_us;
 	t->expires_us = now_us + a->limits.token_life_us;
 	return t;
 }
 
-bool account_token_is_valid(const struct account *account, const char *token, int64_t now_us)
+const struct token *account_token(const struct account *account, const char *text)
 {
 	for (int i = 0; i < account->n_tokens; i++)
-		if (strcmp(account->tokens[i].text, token) == 0)
-			return now_us < account->tokens[i].expires_us;
-	return false;
+		if (strcmp(account->tokens[i].text, text) == 0)
+			return &account->tokens[i];
+	return NULL;
+}
+
+bool account_revoke(struct account *account, const char *text)
+{
+	const struct token *t = account_token(account, text);
+
+	if (!t)
+		return false;
+	account->tokens[t - account->tokens] = account->tokens[--account->n_tokens];
+	return true;
+}
+
+bool account_token_is_valid(const struct account *account, const char *token, int64_t now_us)
+{
+	const struct token *t = account_token(account, token);
+
+	return t && now_us < t->expires_us;
 }
 
 int64_t account_admit(struct accounts *a, struct account *account, int64_t now_us)

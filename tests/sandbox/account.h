@@ -22,7 +22,7 @@ struct account_limits {
 
 struct token {
 	char text[TOKEN_MAX];
-	int64_t expires_us;
+	int64_t minted_us, expires_us;
 };
 
 struct account {
@@ -59,9 +59,12 @@ void account_fill(struct accounts *a,
 		  struct account *account);  /* makes its content unless it is there */
 void account_empty(struct account *account); /* content is made anew at the next read */
 void account_reset_limits(struct account *account);
-/* NULL when the limit on tokens is reached; then *wait_us says how long. */
+/* NULL when the limit on tokens is reached; then *wait_us says how long.  With wait_us NULL there is no limit. */
 const struct token *account_mint(struct accounts *a, struct account *account, int64_t now_us,
 				 int64_t *wait_us);
+const struct token *account_token(const struct account *account,
+				  const char *text);            /* NULL: not known */
+bool account_revoke(struct account *account, const char *text); /* false: not known */
 bool account_token_is_valid(const struct account *account, const char *token, int64_t now_us);
 /* 0: counted and let through.  Else how long until there is room, in us. */
 int64_t account_admit(struct accounts *a, struct account *account, int64_t now_us);

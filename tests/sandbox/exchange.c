@@ -142,7 +142,8 @@ bool exchange_latency(struct exchange *x)
 	return false;
 }
 
-void exchange_reply(struct exchange *x, int status, const struct buf *json)
+void exchange_reply_as(struct exchange *x, int status, const char *content_type,
+		       const struct buf *answer)
 {
 	if (x->fault.late && fault_answer(x))
 		return;
@@ -150,8 +151,12 @@ void exchange_reply(struct exchange *x, int status, const struct buf *json)
 	if (x->fault.body)
 		httpd_reply(x->q, status, "application/json", x->fault.body, strlen(x->fault.body));
 	else
-		httpd_reply(x->q, status, "application/json; charset=utf-8", buf_str(json),
-			    json->len);
+		httpd_reply(x->q, status, content_type, buf_str(answer), answer->len);
+}
+
+void exchange_reply(struct exchange *x, int status, const struct buf *json)
+{
+	exchange_reply_as(x, status, "application/json; charset=utf-8", json);
 }
 
 void exchange_refuse(struct exchange *x, int status, const char *error, const char *message,

@@ -48,6 +48,8 @@ void exchange_end(struct exchange *x);
 bool exchange_latency(struct exchange *x) __attribute__((warn_unused_result));
 
 void exchange_reply(struct exchange *x, int status, const struct buf *json);
+void exchange_reply_as(struct exchange *x, int status, const char *content_type,
+		       const struct buf *body);
 /* {"error": …, "message": …}; retry_after_us 0 leaves the header out. */
 void exchange_refuse(struct exchange *x, int status, const char *error, const char *message,
 		     int64_t retry_after_us);
@@ -66,6 +68,13 @@ void guesty_routes(struct httpd *h, struct sandbox *s);
 void open_meteo_routes(struct httpd *h, struct sandbox *s);
 void nominatim_routes(struct httpd *h, struct sandbox *s);
 void frankfurter_routes(struct httpd *h, struct sandbox *s);
+void hostaway_routes(struct httpd *h, struct sandbox *s);
+void hostaway_free(void);
+void cloudbeds_routes(struct httpd *h, struct sandbox *s);
+void cloudbeds_free(void);
+void booking_connectivity_routes(struct httpd *h, struct sandbox *s);
+void booking_demand_routes(struct httpd *h, struct sandbox *s);
+void airbnb_routes(struct httpd *h, struct sandbox *s);
 void control_routes(struct httpd *h, struct sandbox *s);
 
 #endif

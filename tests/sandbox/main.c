@@ -141,6 +141,8 @@ static void sandbox_clear(struct sandbox *s)
 	journal_free(s->journal);
 	faults_free(s->faults);
 	bench_free();
+	hostaway_free();
+	cloudbeds_free();
 }
 
 static int describe(struct sandbox *s)
@@ -203,6 +205,11 @@ static int ports_open(struct sandbox *s, struct stopping *open)
 	open_meteo_routes(open->httpd, s);
 	nominatim_routes(open->httpd, s);
 	frankfurter_routes(open->httpd, s);
+	hostaway_routes(open->httpd, s);
+	cloudbeds_routes(open->httpd, s);
+	booking_connectivity_routes(open->httpd, s);
+	booking_demand_routes(open->httpd, s);
+	airbnb_routes(open->httpd, s);
 	control_routes(open->httpd, s);
 	bench_routes(open->httpd, s);
 	if (*flags.bench_listen)

@@ -140,6 +140,57 @@ def test_the_contract(recorded):
     assert result.code == 1 and auth[0]["problems"], result
 
 
+def test_parents_columns_and_overrides(recorded, tmp_path):
+    cluster, sandbox, folder, integration = recorded
+    manifest = json.loads((folder / "manifest.json").read_text())
+    photos, listings = manifest["collections"]["photos"], manifest["collections"]["listings"]
+    del photos["embedded"]
+    photos |= {"get": "/listings/{parent.id}/photos", "records": "data", "query": {"of": "{parent.name}", "in": "{parent.internal_name}"}}
+    record = ("driver", "record", "guesty", "--integration", integration, "--size", 5, "--pages", 1)
+
+    # What hangs on a parent is asked for by the parent's columns, which the cassette has: its row is nowhere else.
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    shutil.rmtree(folder / "cassettes")
+    cluster.longshore(*record, "--collection", "photos")
+    names = sorted(p.name for p in (folder / "cassettes").iterdir())
+    tapes = [json.loads((folder / "cassettes" / n).read_text()) for n in names if n.startswith("photos.of.") and ".rows." not in n]
+    assert len(tapes) == 2 and len(names) == 4, names
+    for tape in tapes:
+        row = tape["import"]["parent_row"]
+        assert set(row) == {"name", "internal_name"} and row["name"] and row["internal_name"]
+        query = tape["exchanges"][0]["request"]["query"]
+        assert (query["of"], query["in"]) == (row["name"], row["internal_name"])
+    assert cluster.longshore("driver", "check", folder, "--json").json()["ok"]
+    found = check(cluster, folder)
+    tape["import"]["parent_row"]["name"] = "Another"
+    (folder / "cassettes" / "photos.of.x.json").write_text(json.dumps(tape))
+    assert found.code == 0 and any("query.of" in text for text in problems(check(cluster, folder)).values())
+
+    # Where one is null an import sets the parent aside: nothing is asked for it.
+    listings["map"]["internal_name"] = "nobodyHasThis"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    nothing = cluster.longshore(*record, "--collection", "photos", "--out", tmp_path / "none", "--json")
+    assert nothing.json() == [], nothing
+
+    shutil.rmtree(folder / "cassettes")
+
+    # What the integration has otherwise holds for these calls, and what does not fit is told.
+    live = ("driver", "check", folder, "--live", "--integration", integration, "--json")
+    assert cluster.longshore.run(*live).code == 0
+    cluster.longshore("integration", "set", integration, "--map", '{"listings": {"name": {"path": "nobodyHasThis", "required": true}}}')
+    result = cluster.longshore.run(*live)
+    steps = {s["what"]: s["problems"] for s in result.json()["live"]}
+    assert result.code == 1 and "set aside" in str(steps["schema of listings"]) and not steps["schema of reservations"], steps
+    cluster.longshore(*record, "--collection", "listings", "--out", tmp_path / "own")
+    assert not (tmp_path / "own" / "listings.item.json").exists(), "no item was taken by the overrides"
+    rows = json.loads((tmp_path / "own" / "listings.rows.json").read_text())["rows"]
+    assert sum(row["table"] == "resources" for row in rows) == 5, "a replay has the manifest alone"
+    cluster.sql("UPDATE integrations SET overrides = '{\"limits\": 5}' WHERE id = %s", integration)
+    for words in record, live:
+        refused = cluster.longshore.run(*words)
+        assert refused.code == 1 and "limits" in refused.err and "integration set" in refused.err, refused
+
+
 @pytest.mark.parametrize("words, code, text", [
     (("driver", "check", "guesty", "--live"), 2, "--integration"),
     (("driver", "check", "guesty", "--integration", "1"), 2, "--live"),

@@ -103,6 +103,12 @@ class Limiter:
             self.amend(keys=keys, args=[len(tiers)] + [a for t in tiers for a in t.args()] + [op, token, granted, number])
 
 
+def tier_of(kind, limit, window_us, margin_us=2000):
+    tier = Tier(random.Random(1), kind)
+    tier.limit, tier.window, tier.margin, tier.units, tier.size = limit, window_us, margin_us, 1, -(-window_us // PARTS)
+    return tier
+
+
 @pytest.fixture(scope="module")
 def redis_alone(tmp_path_factory):
     server = Redis(tmp_path_factory.mktemp("redis")).start()
@@ -231,3 +237,28 @@ def test_integrations_take_turns(redis_alone, kind):
         counts = [sum(first <= t < last for t in got[who]) for who in there]
         assert sum(counts) > 0.6 * 12 * (last - first) / 0.3, (there, counts)
         assert min(counts) > 0.7 * max(counts), (there, counts)
+
+
+def test_log_outlives_calls_that_wait_to_be_sent(redis_alone):
+    """Connections that take longer than the window: the entries are moved along, and nobody else is granted meanwhile."""
+    limiter = Limiter(redis_alone, [[tier_of(LOG, 2, 1000000)]], "late")
+    (token, granted, now, _, _), log = limiter.ask(2), limiter.keys[0]
+    assert granted == 2
+    redis_alone.pexpire(log, 300)  # what is left of its life after some seconds
+    limiter.say("m", f"{token}:1", now, now + 1)
+    assert redis_alone.pttl(log) > 1002
+
+
+def test_sub_buckets_count_what_was_sent_long_after_its_grant(redis_alone):
+    """Granted over a window ago, and sent now: it counts, though all that was known at its grant has left."""
+    limiter = Limiter(redis_alone, [[tier_of(SUB, 5, 60000000)]], "long")
+    token, granted, now, _, _ = limiter.ask(5)
+    assert granted == 5
+    total, then = limiter.keys[4], now // 1000000 - 150
+    redis_alone.delete(total)  # as if that had been 150 s ago
+    redis_alone.hset(total, mapping={"s60000000:n": 5, "s60000000:o": then, f"s60000000:{then}": 5})
+    for _ in range(5):
+        limiter.say("m", f"{token}:1", now - 150 * 1000000, now)
+    assert limiter.ask(1)[1] == 0
+    limiter.say("e", f"{token}:1", now)
+    assert int(redis_alone.hget(total, "s60000000:n")) == 5

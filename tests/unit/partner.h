@@ -89,7 +89,7 @@ static void on_request(struct httpd_request *q, void *arg)
 	partner.under_way--;
 }
 
-static void reply_json(struct httpd_request *q, int status, const char *json)
+static inline void reply_json(struct httpd_request *q, int status, const char *json)
 {
 	httpd_reply(q, status, "application/json", json, strlen(json));
 }
@@ -230,7 +230,7 @@ static inline void bench_open(struct bench *b, const char *api, const char *rest
 				     .integration = &b->integration };
 }
 
-static void bench_close(struct bench *b)
+static inline void bench_close(struct bench *b)
 {
 	door_free(b->door);
 	free(b->integration.base_url);

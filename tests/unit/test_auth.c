@@ -519,6 +519,71 @@ static void body_broken(void)
 	bench_close(&b);
 }
 
+/* A login in the driver's C: what it refuses for good, what it cannot make sense of, and what it may mend. */
+static int login_says;
+
+static int own_login(const struct hook_login *in, struct arena *a, struct hook_request *request,
+		     struct hook_token *out, struct err *err)
+{
+	if (in->talk.step == 0) {
+		*request = (struct hook_request){ .method = "GET", .path = "/door" };
+		return HOOK_ASKS;
+	}
+	if (login_says < 0)
+		return err_set(err, login_says, ERR_AUTH, "login", "no such user %s",
+			       hook_value(&in->credential, "key"));
+	*out = (struct hook_token){ .token = "session-of-the-hook", .life_ms = 60000 };
+	return HOOK_DONE;
+}
+
+static int64_t open_login(struct bench *b)
+{
+	static const struct driver_hooks own = { .partner = "acme", .login = own_login };
+	int64_t id;
+
+	fresh();
+	id = add_integration("{\"key\":\"swordfish-1\"}");
+	bench_open(
+		b, "",
+		",\"auth\":{\"kind\":\"hook\",\"needs\":[\"key\"]},\"hooks\":{\"login\":true}" COLLECTION,
+		pg, id, 5000);
+	b->driver.hooks = &own;
+	return id;
+}
+
+static void body_login(void)
+{
+	struct bench b;
+	struct err err = { 0 };
+
+	/* refused: marked, told without the secret, and not asked again by those who come next */
+	login_says = -EACCES;
+	open_login(&b);
+	OK(get(&b.caller, "/things", &err) == -EACCES && err.class == ERR_AUTH);
+	OK(strstr(err.text, "no such user ***") && !strstr(err.text, "swordfish"));
+	OK(strcmp(ask("SELECT status FROM integrations ORDER BY id DESC LIMIT 1"), "auth_broken") ==
+	   0);
+	OK(strstr(
+		ask("SELECT what || ' ' || todo FROM alerts WHERE kind = 'auth_broken' ORDER BY since DESC LIMIT 1"),
+		"no such user ***"));
+	OK(get(&b.caller, "/things", &err) == -EAGAIN && err.class == ERR_HOLD);
+	OK(partner.n == 1 && strcmp(partner.arrivals[0].path, "/v1/door") == 0);
+	bench_close(&b);
+
+	/* an answer that it does not understand breaks nothing */
+	login_says = -EINVAL;
+	open_login(&b);
+	OK(get(&b.caller, "/things", &err) < 0);
+	OK(strcmp(ask("SELECT status FROM integrations ORDER BY id DESC LIMIT 1"), "active") == 0);
+	bench_close(&b);
+
+	login_says = 0;
+	open_login(&b);
+	OK(get(&b.caller, "/things", &err) == 0);
+	OK(strcmp(last_data_call()->auth, "Bearer session-of-the-hook") == 0);
+	bench_close(&b);
+}
+
 /* ---- how long a token lives ---- */
 
 static void life_is(const char *more, const char *json, int64_t want_ms)
@@ -896,6 +961,7 @@ TEST(due)
 TEST(endpoint_down)
 TEST(refused_token)
 TEST(broken)
+TEST(login)
 TEST(life)
 TEST(two_step)
 TEST(forbidden)
@@ -948,6 +1014,7 @@ int main(void)
 		ON_LOOP(test_endpoint_down),
 		ON_LOOP(test_refused_token),
 		ON_LOOP(test_broken),
+		ON_LOOP(test_login),
 		ON_LOOP(test_life),
 		ON_LOOP(test_two_step),
 		ON_LOOP(test_forbidden),

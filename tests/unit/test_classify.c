@@ -115,14 +115,16 @@ static void table(void **state)
 static void failures(void **state)
 {
 	static const char *const words[] = {
-		"timeout", "refused", "dns", "tls", "reset", "network"
+		"timeout", "wait_timeout", "write_timeout", "refused",
+		"dns",     "tls",          "reset",         "network"
 	};
 	struct manifest *m = load(with_rules);
 	struct http_response r;
 	struct err err;
 
 	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-		char *rule = i == 5 ? mem_strdup("network") : mem_printf("network %s", words[i]);
+		char *rule = i == ARRAY_LEN(words) - 1 ? mem_strdup("network")
+						       : mem_printf("network %s", words[i]);
 
 		http_response_init(&r);
 		r.failure = words[i];

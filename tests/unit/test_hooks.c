@@ -4,6 +4,8 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <errno.h>
+#include <sys/stat.h>
 
 #include "common/base/secret.h"
 #include "drivers/kit/hooks.h"
@@ -353,6 +355,65 @@ static void test_fields(void **state)
 	assert_null(hook_value(&none, "x"));
 }
 
+/* ---- what the manifest and the C must agree on ---- */
+
+/* The manifest of hooked, in a folder of its own, with one text in the place of another. */
+static int read_changed(const char *was, const char *is, struct buf *problems)
+{
+	char root[] = "/tmp/test_hooks.XXXXXX", *file, *dir, *text = NULL, *at;
+	struct driver *d = NULL;
+	size_t n = 0;
+	FILE *f = fopen("tests/drivers/hooked/manifest.json", "re");
+	int rc;
+
+	assert_non_null(f);
+	assert_true(getdelim(&text, &n, '\0', f) > 0);
+	fclose(f);
+	at = strstr(text, was);
+	assert_non_null(at);
+	assert_non_null(mkdtemp(root));
+	dir = mem_printf("%s/hooked", root);
+	assert_int_equal(mkdir(dir, 0755), 0);
+	file = mem_printf("%s/manifest.json", dir);
+	f = fopen(file, "we");
+	assert_non_null(f);
+	fprintf(f, "%.*s%s%s", (int)(at - text), text, is, at + strlen(was));
+	fclose(f);
+	rc = driver_read(file, &d, problems);
+	if (rc == 0)
+		driver_free(d);
+	unlink(file);
+	rmdir(dir);
+	rmdir(root);
+	free(file);
+	free(dir);
+	free(text);
+	return rc;
+}
+
+static void refused(const char *was, const char *is, const char *why)
+{
+	struct buf problems = BUF_INIT;
+
+	assert_int_equal(read_changed(was, is, &problems), -EINVAL);
+	if (!strstr(buf_str(&problems), why))
+		fail_msg("%s is not in: %s", why, problems.data);
+	buf_clear(&problems);
+}
+
+static void test_names(void **state)
+{
+	struct buf problems = BUF_INIT;
+
+	assert_int_equal(read_changed("\"hooks\"", "\"hooks\"", &problems), 0);
+	refused("\"adapt_item\": true, ", "",
+		"hooks.adapt_item: missing, though driver_hooked in C has it");
+	refused("\"adapt_item\": true", "\"adapt_item\": false", "hooks.adapt_item: missing");
+	refused("\"adapt_item\"", "\"adapt_itm\"",
+		"hooks.adapt_itm: unknown key; did you mean \"adapt_item\"?");
+	buf_clear(&problems);
+}
+
 static int setup(void **state)
 {
 	struct buf problems = BUF_INIT;
@@ -377,6 +438,7 @@ int main(void)
 		cmocka_unit_test(test_scan),    cmocka_unit_test(test_taped),
 		cmocka_unit_test(test_actions), cmocka_unit_test(test_webhooks),
 		cmocka_unit_test(test_json),    cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_names),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -411,6 +411,140 @@ static void test_silence(void)
 	http_response_clear(&r);
 }
 
+static void wait_for(const int *what, int n)
+{
+	int64_t end = clock_mono_ms() + 10000;
+
+	while (*what < n) {
+		assert_true(clock_mono_ms() < end);
+		assert_int_equal(co_sleep("condition", 2), 0);
+	}
+}
+
+struct upload {
+	const char *url;
+	size_t bytes;
+	int64_t write_ms, read_ms;
+};
+
+static void check_upload(const struct upload *u, const char *word, const char *detail)
+{
+	char *body = mem_zalloc(u->bytes);
+	struct http_request q = { .method = "POST",
+				  .url = u->url,
+				  .body = body,
+				  .body_len = u->bytes,
+				  .write_ms = u->write_ms,
+				  .read_ms = u->read_ms };
+	struct http_response r;
+
+	http_response_init(&r);
+	assert_int_equal(http_send(pool, &q, &r), 0);
+	assert_string_equal(r.failure, word);
+	assert_string_equal(r.detail, detail);
+	http_response_clear(&r);
+	free(body);
+}
+
+/* A partner that accepts and reads nothing: what does not fit between the two kernels stalls, what does is waited for as an answer is. */
+static void test_upload(void)
+{
+	char u[160];
+	int fd = listener(u, "http");
+	size_t large = 64 * 1024 * 1024;
+	static const size_t small[] = { 1, 100000 };
+
+	check_upload(&(struct upload){ u, large, 200, 30000 }, "write_timeout",
+		     "nothing of the body was taken for 200 ms");
+	for (size_t i = 0; i < ARRAY_LEN(small); i++)
+		check_upload(&(struct upload){ u, small[i], 30000, 200 }, "timeout",
+			     "silent for 200 ms");
+	close(fd);
+}
+
+struct waiting {
+	char url[160];
+	int64_t wait_ms, connect_ms;
+	int status;
+	char failure[16], detail[160];
+	bool done;
+};
+
+static void wait_one(void *arg)
+{
+	struct waiting *w = arg;
+	struct http_request q = {
+		.method = "GET", .url = w->url, .wait_ms = w->wait_ms, .connect_ms = w->connect_ms
+	};
+	struct http_response r;
+
+	http_response_init(&r);
+	if (http_send(pool, &q, &r) == 0) {
+		w->status = r.status;
+		snprintf(w->failure, sizeof(w->failure), "%s", r.failure ? r.failure : "");
+		snprintf(w->detail, sizeof(w->detail), "%s", r.detail);
+	}
+	http_response_clear(&r);
+	w->done = true;
+}
+
+static void wait_begin(struct waiting *w, const char *path, int64_t wait_ms, int64_t connect_ms)
+{
+	*w = (struct waiting){ .wait_ms = wait_ms, .connect_ms = connect_ms };
+	url(w->url, path);
+	assert_non_null(co_spawn("waiting", wait_one, w));
+}
+
+static void wait_end(const struct waiting *w)
+{
+	int64_t end = clock_mono_ms() + 20000;
+
+	while (!w->done) {
+		assert_true(clock_mono_ms() < end);
+		assert_int_equal(co_sleep("waiting", 2), 0);
+	}
+}
+
+/* One connection and three calls: one has it, one gives up, and one waits longer than connecting may take, on another host. */
+static void test_wait_for_connection(void)
+{
+	struct waiting has, gives_up, waits;
+
+	http_pool_free(pool);
+	pool = http_pool_new("test", 1);
+	wait_begin(&has, "/slow?ms=1000", 0, 0);
+	wait_for(&arrived, 1);
+	wait_begin(&gives_up, "/echo", 200, 0);
+	wait_begin(&waits, "/echo", 30000, 300);
+	snprintf(waits.url, sizeof(waits.url), "http://localhost%s/echo", strrchr(base, ':'));
+	wait_end(&gives_up);
+	assert_false(has.done);
+	assert_int_equal(gives_up.status, 0);
+	assert_string_equal(gives_up.failure, "wait_timeout");
+	assert_string_equal(gives_up.detail, "no connection was free for 200 ms");
+	wait_end(&has);
+	wait_end(&waits);
+	assert_int_equal(has.status, 200);
+	assert_int_equal(waits.status, 200);
+	assert_int_equal(arrived, 1);
+}
+
+/* TCP is there, TLS never comes. */
+static void test_connect_timeout(void)
+{
+	struct http_response r;
+	char u[160];
+	int fd = listener(u, "https");
+	struct http_request q = { .method = "GET", .url = u, .connect_ms = 200 };
+
+	http_response_init(&r);
+	assert_int_equal(http_send(pool, &q, &r), 0);
+	assert_string_equal(r.failure, "timeout");
+	assert_string_equal(r.detail, "no connection within 200 ms");
+	http_response_clear(&r);
+	close(fd);
+}
+
 /* libcurl would send it again on a new connection; `once` forbids it. */
 static void test_once(void)
 {
@@ -539,16 +673,6 @@ static void crowd_end(struct crowd *c)
 	while (c->left) {
 		assert_true(clock_mono_ms() < end);
 		assert_int_equal(co_sleep("crowd", 2), 0);
-	}
-}
-
-static void wait_for(const int *what, int n)
-{
-	int64_t end = clock_mono_ms() + 10000;
-
-	while (*what < n) {
-		assert_true(clock_mono_ms() < end);
-		assert_int_equal(co_sleep("condition", 2), 0);
 	}
 }
 
@@ -862,6 +986,9 @@ int main(void)
 		T(test_bad_answers),
 		T(test_packed),
 		T(test_silence),
+		T(test_upload),
+		T(test_wait_for_connection),
+		T(test_connect_timeout),
 		T(test_once),
 		T(test_sending),
 		T(test_1xx_and_duplicates),

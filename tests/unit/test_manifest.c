@@ -31,7 +31,9 @@ static void defaults(void **state)
 	assert_string_equal(m->title, "p");
 	assert_string_equal(m->base_production, "https://h.example/v1");
 	assert_null(m->base_sandbox);
+	assert_int_equal(m->wait_ms, 10000);
 	assert_int_equal(m->connect_ms, 5000);
+	assert_int_equal(m->write_ms, 10000);
 	assert_int_equal(m->read_ms, 10000);
 	assert_int_equal(m->total_ms, 60000);
 	assert_int_equal(m->concurrency_partner, 16);

@@ -87,7 +87,7 @@ static void api_is_read(void **state)
 	struct manifest *m = good(whole);
 
 	assert_int_equal(m->format, FORMAT_XML);
-	assert_true(m->body_form);
+	assert_int_equal(m->body, BODY_FORM);
 	assert_int_equal(m->version_in, VERSION_IN_HEADER);
 	assert_string_equal(m->version_name, "X-Version");
 	assert_int_equal(m->collections[0].incremental.step_ms, INT64_C(60) * 86400000);
@@ -248,8 +248,9 @@ static const char *const refused_api[][2] = {
 	  "\"a/b\" is no one part of a path" },
 	{ "\"version\": {\"value\": \"1\", \"in\": \"header\", \"name\": \"X\"}, \"headers\": {\"x\": \"2\"}",
 	  "api.headers.x: \"api.version\" sets this header already" },
+	{ "\"drop\": [\"Card\"]", "api.drop: names elements of XML, and \"format\" says that" },
 	{ "\"format\": \"jsn\"", "api.format: unknown word \"jsn\"; did you mean \"json\"?" },
-	{ "\"body\": \"xml\"", "api.body: unknown word \"xml\"" },
+	{ "\"body\": \"soap\"", "api.body: unknown word \"soap\"" },
 };
 
 static void refuses(const char *text, const char *wanted)

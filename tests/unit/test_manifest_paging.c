@@ -121,7 +121,7 @@ static const char *const refused[][2] = {
 	  "pagination.ack: a path begins with /" },
 	{ THINGS("\"kind\": \"ack_queue\", \"ack\": {\"post\": \"/a/{id}\", \"json\": {\"s\": \"{since}\"}}",
 		 "\"get\": \"/a\""),
-	  "a.pagination.ack.json.s: {since} cannot be used here ({cfg.X} {id} {ids} can)" },
+	  "a.pagination.ack.json.s: {since} cannot be used here ({cfg.X} {id} {now} {ids} can)" },
 	{ THINGS("\"kind\": \"link\", \"stop\": [\"no_cursor\"], \"ack\": {\"post\": \"/a/{id}\"}",
 		 "\"get\": \"/a\""),
 	  "pagination.ack: means nothing with the kind \"link\"" },

@@ -35,7 +35,7 @@ static void all_errors_at_once(void **state)
 		"    {\"rate\": \"5\", \"window\": \"1s\"}\n"
 		"  ],\n"
 		"  \"critcal\": false,\n"
-		"  \"checks\": {},\n"
+		"  \"checks\": {\"fixtures\": 1},\n"
 		"  \"retry_after\": \"x\"\n"
 		"}\n";
 	static const char *const wanted[] = {
@@ -43,11 +43,21 @@ static void all_errors_at_once(void **state)
 		"p/manifest.json:6: limits[0].window: missing\n",
 		"p/manifest.json:7: limits[1].rate: expected a whole number, found text\n",
 		"p/manifest.json:9: critcal: unknown key; did you mean \"critical\"?\n",
-		"p/manifest.json:10: checks: \"checks\" is not supported yet\n",
+		"p/manifest.json:10: checks.fixtures: \"fixtures\" is not supported yet\n",
 		"p/manifest.json:11: retry_after: expected a list of texts, found text\n",
 	};
 
 	bad(text, wanted, ARRAY_LEN(wanted));
+}
+
+static void timeouts(void **state)
+{
+	static const char *const wanted[] = { "api.timeout.write: ", "api.timeout.wait: ",
+					      "api.timeout.idle: unknown key" };
+
+	bad("{\"partner\": \"p\", \"manifest\": 1, \"api\": {\"base\": {\"production\": \"https://h.example\"}, "
+	    "\"timeout\": {\"write\": \"0s\", \"wait\": \"soon\", \"idle\": \"5s\"}}}",
+	    wanted, ARRAY_LEN(wanted));
 }
 
 static void not_json(void **state)
@@ -88,6 +98,8 @@ static void wrong_names(void **state)
 }
 
 static const char *const refused[][2] = {
+	{ ", \"checks\": {}", "checks.daily: missing" },
+	{ ", \"checks\": {\"daily\": [\"a\"]}", "checks.daily[0]: there is no collection \"a\"" },
 	{ ", \"partner\": \"p\"", "partner: given twice" },
 	{ ", \"auth\": {\"kind\": \"hook\", \"needs\": [\"k\"]}",
 	  "auth.kind: \"hook\" needs hooks.login" },
@@ -264,6 +276,11 @@ static const char *const lookups[][2] = {
 	  "{\"name\": \"n\"}}}",
 	  "cache.a.detail: the collection has no \"detail\"" },
 	{ ", \"lookups\": {\"l\": {\"get\": \"l\", \"ttl\": 1}}", "a path begins with /" },
+	{ LOOKUP(", \"ttl\": 1, \"example\": 5"),
+	  "lookups.l.example: expected an object of params" },
+	{ LOOKUP(", \"ttl\": 1, \"example\": {}"), "lookups.l.example: \"a\" is missing" },
+	{ LOOKUP(", \"ttl\": 1, \"example\": {\"a\": 1, \"b\": 1}"),
+	  "lookups.l.example: \"b\" is none of its params" },
 	{ ", \"lookups\": {\"L x\": {\"get\": \"/l\", \"ttl\": 1}}", "a name is 1 to 40" },
 	{ ", \"lookups\": {\"l\": {\"ttl\": 1}}", "lookups.l.get: missing" },
 	{ ", \"lookups\": {\"l\": {\"get\": \"/l\", \"ttl\": 1, \"params\": {\"a\": {}}}}",
@@ -298,7 +315,7 @@ static void refusals(void **state)
 
 /* Every word of the format that is not run is known by name. */
 static const char *const later[][2] = {
-	{ ", \"checks\": {}", "\"checks\" is not supported yet" },
+	{ ", \"checks\": {\"fixtures\": \"f/\"}", "\"fixtures\" is not supported yet" },
 };
 
 /* Inside a collection, beside what makes it right. */
@@ -508,6 +525,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_errors_at_once),
 		cmocka_unit_test(not_json),
+		cmocka_unit_test(timeouts),
 		cmocka_unit_test(wrong_names),
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(wrong_lookups),

@@ -237,6 +237,41 @@ static void body_next_url_key(void)
 	bench_close(&b);
 }
 
+/* ---- none ---- */
+
+/* How many there are in an answer. */
+static int records_of(const char *api, const char *answer, int *n)
+{
+	struct err err = { 0 };
+	struct page page;
+	struct bench b;
+	struct pager *p;
+	int rc;
+
+	bench_open(&b, "", api, NULL, 5, 5000);
+	p = pager_of(&b, NULL, 0);
+	page_init(&page, 1);
+	OK(json_parse(answer, strlen(answer), 1000, &page.result.json, NULL) == 0);
+	rc = page_records(&page, p->coll, &err);
+	*n = page.n;
+	page_clear(&page);
+	pager_free(p);
+	bench_close(&b);
+	return rc;
+}
+
+static void body_alone(void)
+{
+	static const char none[] =
+		",\"pagination\":{\"kind\":\"none\"}" THINGS("\"get\":\"/things\"");
+	int n;
+
+	OK(records_of(none, "{\"data\":{\"id\":1}}", &n) == 0 && n == 1);
+	OK(records_of(none, "{\"data\":[{\"id\":1},{\"id\":2}]}", &n) == 0 && n == 2);
+	OK(records_of(none, "{\"data\":{\"name\":\"no id\"}}", &n) == -EBADMSG);
+	OK(records_of(NEXT_URL, "{\"data\":{\"id\":1}}", &n) == -EBADMSG); /* a page is a list */
+}
+
 /* ---- link ---- */
 
 static bool loose_link;
@@ -759,6 +794,7 @@ static void body_restarts_end(void)
 TEST(next_url)
 TEST(next_url_astray)
 TEST(next_url_key)
+TEST(alone)
 TEST(link)
 TEST(keyset)
 TEST(keyset_astray)
@@ -798,6 +834,7 @@ int main(void)
 		ON_LOOP(overlap),  ON_LOOP(in_body),         ON_LOOP(form),
 		ON_LOOP(in_path),  ON_LOOP(queue),           ON_LOOP(queue_one),
 		ON_LOOP(batch),    ON_LOOP(expired),         ON_LOOP(restarts_end),
+		ON_LOOP(alone),
 	};
 
 	return cmocka_run_group_tests(tests, setup, partner_teardown);

@@ -218,18 +218,119 @@ static void body_children(void)
 	queue_free(q);
 }
 
+static void push_filled(int64_t integration, int from, int n, int bytes)
+{
+	char *payload = calloc(1, (size_t)bytes + 1);
+
+	for (int i = from; i < from + n; i++) {
+		snprintf(payload, (size_t)bytes,
+			 "{\"task\":\"t\",\"id\":\"n%d\",\"integration_id\":%lld,\"args\":\"", i,
+			 (long long)integration);
+		memset(payload + strlen(payload), 'x', (size_t)bytes - 2 - strlen(payload));
+		memcpy(payload + bytes - 2, "\"}", 3);
+		push_raw("queue:{p}", payload);
+	}
+	free(payload);
+}
+
+/* A claim that ends for its bytes in the midst of an integration's packs comes back to the others: they stay in the ring. */
+static void body_more_than_a_claim_bears(void)
+{
+	struct queue *q = queue_new(conn, "p", "e");
+	int next = 0, claims = 0;
+
+	caps_are(q, 1000, 1000);
+	push_filled(5, 0, 300, 6500);
+	CHECK(queue_admit(q, 500, NULL, soon(), NULL) == 0);
+	while (packed("2") == 0 || plain_int("LLEN queue:{p}") > 0)
+		CHECK(queue_admit(q, 500, NULL, soon(), NULL) == 0);
+	for (;;) {
+		struct claim_result r = claim(q, 500);
+
+		if (r.n == 0) {
+			result_clear(&r);
+			break;
+		}
+		for (int i = 0; i < r.n; i++, next++)
+			CHECK(number_of(&r.leases[i]) == next);
+		claims++;
+		finish_all(q, &r);
+	}
+	CHECK(next == 300 && claims > 1 && plain_int("EXISTS packed:{p}") == 0);
+	nothing_left("p");
+	queue_free(q);
+}
+
+/* A name that another gave a job is no count of jobs, not even of none. */
+static void body_named_as_a_pack(void)
+{
+	static const char *const names[] = { "x0", "x00", "x1", "x5", "x20" };
+	struct queue *q = queue_new(conn, "p", "e");
+
+	caps_are(q, 100, 100);
+	for (size_t i = 0; i < 5; i++) {
+		struct queue_push v = { .lane = LANE_NORMAL, .id = names[i], .integration = 5 };
+
+		v.payload = "{\"task\":\"t\"}";
+		v.len = strlen(v.payload);
+		CHECK(queue_enqueue(q, &v, 1, soon(), NULL) == 0);
+	}
+	struct claim_result r = claim(q, 100);
+	CHECK(r.n == 5);
+	for (int i = 0; i < r.n; i++)
+		CHECK(strcmp(r.leases[i].header.id, names[i]) == 0);
+	finish_all(q, &r);
+	nothing_left("p");
+	queue_free(q);
+}
+
+/* Keys that became something else by somebody's mistake stop the queue; what it held is there when they are gone. */
+static void body_keys_of_another_type(void)
+{
+	struct queue *q = queue_new(conn, "p", "e");
+	struct claim_result r = { 0 };
+
+	caps_are(q, 100, 100);
+	push_numbered(5, 0, 12);
+	freeReplyObject(plain("LPUSH seq:{p} x"));
+	CHECK(queue_admit(q, 100, NULL, soon(), NULL) < 0 && plain_int("LLEN queue:{p}") == 12);
+	freeReplyObject(plain("DEL seq:{p}"));
+	CHECK(queue_admit(q, 100, NULL, soon(), NULL) == 0 && ready_of(q) == 12);
+	freeReplyObject(plain("LPUSH ready:{p}:low x"));
+	freeReplyObject(plain("ZADD ring:{p}:low 1 5"));
+	r = claim(q, 100);
+	CHECK(r.n == 12);
+	freeReplyObject(plain("ZADD ring:{p}:low 1 5"));
+	struct claim_result more = { 0 };
+	CHECK(queue_claim(q, 100, &more, soon(), NULL) < 0);
+	CHECK(plain_int("HLEN flight:{p}") == 12);
+	freeReplyObject(plain("DEL ready:{p}:low ring:{p}:low"));
+	freeReplyObject(plain("LPUSH ring:{p}:low x"));
+	push_numbered(6, 12, 3);
+	CHECK(queue_claim(q, 100, &more, soon(), NULL) == 0 && more.n == 3);
+	freeReplyObject(plain("DEL ring:{p}:low"));
+	finish_all(q, &r);
+	finish_all(q, &more);
+	nothing_left("p");
+	queue_free(q);
+}
+
 TEST(opened_in_order)
 TEST(mixed)
 TEST(one_is_taken_out)
 TEST(broken)
 TEST(children)
+TEST(more_than_a_claim_bears)
+TEST(named_as_a_pack)
+TEST(keys_of_another_type)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(opened_in_order),  cmocka_unit_test(mixed),
 		cmocka_unit_test(one_is_taken_out), cmocka_unit_test(broken),
-		cmocka_unit_test(children),
+		cmocka_unit_test(children),         cmocka_unit_test(more_than_a_claim_bears),
+		cmocka_unit_test(named_as_a_pack),  cmocka_unit_test(keys_of_another_type),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

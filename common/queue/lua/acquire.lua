@@ -54,7 +54,10 @@ local function make_kinds()
 		local last = min(first - 1, t.oldest + ceil(t.span / t.size) + 1)
 		local old = fields(t, t.oldest, last)
 		for _, n in ipairs(call('HMGET', s.sum, unpack(old))) do t.used = t.used - tonumber(n or '0') end
-		if last < first - 1 or t.used < 0 then t.used = 0 end
+		if last < first - 1 or t.used < 0 then -- all that was known has left; what was sent late since then has not
+			t.used = 0
+			for _, n in ipairs(call('HMGET', s.sum, unpack(fields(t, first, cur)))) do t.used = t.used + tonumber(n or '0') end
+		end
 		t.oldest = first
 		call('HDEL', s.sum, unpack(old))
 		call('HSET', s.sum, t.name .. 'n', text(t.used), t.name .. 'o', text(first))

@@ -20,6 +20,7 @@ end
 -- A key of the wrong type must fail before the first pop, not after it.
 redis.call('ZCARD', KEYS[2])
 redis.call('HLEN', KEYS[5])
+assert(tonumber(redis.call('GET', KEYS[4]) or 0), KEYS[4] .. ' is no number')
 local newest = redis.call('ZRANGE', KEYS[3], -1, -1, 'WITHSCORES')
 local turn = tonumber(newest[2] or '0')
 local length = redis.call('LLEN', KEYS[1])

@@ -13,7 +13,7 @@ local PACE_STEP_US, PACE_FLOOR_US = 10000, 50000
 local function text(n) return string.format('%.0f', n) end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local tiers, at, logs, changed = {}, 2, false, 0
+local tiers, at, logs, log_span, changed = {}, 2, false, 0, 0
 for k = 1, tonumber(ARGV[1]) do
 	local t = {
 		kind = tonumber(ARGV[at]), limit = tonumber(ARGV[at + 1]), window = tonumber(ARGV[at + 2]),
@@ -21,7 +21,7 @@ for k = 1, tonumber(ARGV[1]) do
 	}
 	t.size = ceil(t.window / 60)
 	if t.kind == 0 then
-		logs = true
+		logs, log_span = true, max(log_span, t.window + t.margin)
 	else
 		t.name = ({'s', 'f', 'b'})[t.kind] .. text(t.window) .. ':'
 		tiers[#tiers + 1] = t
@@ -86,7 +86,12 @@ for i = at, #ARGV, 4 do
 	local op, token, granted, number = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
 	if op == 'm' or op == 'n' then
 		local sent = min(number, now)
-		if logs then changed = changed + redis.call('ZADD', KEYS[1], 'XX', 'GT', 'CH', text(sent), token) end
+		if logs then
+			local moved = redis.call('ZADD', KEYS[1], 'XX', 'GT', 'CH', text(sent), token)
+			changed = changed + moved
+			-- The log lives for what counts from its grant; this now counts from later.
+			if moved > 0 then redis.call('PEXPIRE', KEYS[1], text(log_span / 1000 + 3000)) end
+		end
 		if sent > granted then
 			for _, t in ipairs(tiers) do move(t, granted, sent, op == 'n') end
 		end

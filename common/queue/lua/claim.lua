@@ -35,7 +35,7 @@ local out = {'ok', control[1] or '0', control[2], 0, 0, 0, 0}
 local passed = false
 
 -- host -> 'shut', 'probe' (one job may go) or 'well', as far as it was asked for.  nil: there are no breakers.
-local shut = not control[5] and redis.call('EXISTS', KEYS[15]) == 1 and {}
+local shut = not control[5] and redis.call('HLEN', KEYS[15]) > 0 and {}
 local now = 0
 if shut then
 	local time = redis.call('TIME')
@@ -127,7 +127,7 @@ local function open(got, integration, most)
 	while members < #got and #jobs < most do
 		members = members + 1
 		local member = got[members]
-		local count = byte(member, at) == 120 and tonumber(match(member, '^x(%d+) ', at))
+		local count = byte(member, at) == 120 and tonumber(match(member, '^x([1-9]%d*) ', at))
 		local k, fits = #jobs, count and min(count, most - #jobs)
 		local ok, left
 		if count then ok, left = pcall(open_pack, jobs, member, integration, count, fits) end
@@ -142,15 +142,23 @@ local function open(got, integration, most)
 	return jobs, members, rest, fewer
 end
 
--- Takes up to `room` of the integration's oldest jobs; returns how many it got.  Packs are read a few at a time.
+-- A key of another type is an error only while nothing was taken: what was taken would be lost with it.
+local function read(...)
+	local got = redis.pcall(...)
+	if not got.err then return got end
+	return #flight == 0 and redis.call(...) or {}
+end
+
+-- Takes up to `room` of the integration's oldest jobs; returns how many it got, and whether these are all.  Packs are
+-- read a few at a time, and no more of them once the claim has its bytes.
 local function take(lane, integration, room, packed)
 	local ready, taken = KEYS[3 + lane], 0
 	local lease = gsub(ARGV[2], '%%', '%%%%') .. ':%d:' .. lane .. ':' .. integration
-	local o = #out
+	local o, most, got = #out, nil, nil
 	out[o + 1], out[o + 2] = lane, integration
 	repeat
-		local most = packed and ceil((room - taken) / 16) or room
-		local got = redis.call('ZRANGEBYSCORE', ready, integration, integration, 'LIMIT', 0, most)
+		most = packed and ceil((room - taken) / 16) or room
+		got = read('ZRANGEBYSCORE', ready, integration, integration, 'LIMIT', 0, most)
 		if #got == 0 then break end
 		local jobs, members, rest, fewer = open(got, integration, room - taken)
 		if members < 50 then
@@ -178,7 +186,7 @@ local function take(lane, integration, room, packed)
 	else
 		out[o + 3] = taken
 	end
-	return taken
+	return taken, taken < room and #got < most
 end
 
 -- Read once: most claims of children and delayed jobs meet none.
@@ -193,7 +201,7 @@ end
 local function look(lane)
 	local ring = KEYS[6 + lane]
 	local visits = ceil(n / quantum)
-	local ids, probes = redis.call('ZRANGE', ring, 0, shut and 199 or visits - 1), nil
+	local ids, probes = read('ZRANGE', ring, 0, shut and 199 or visits - 1), nil
 	if #ids == 0 then return false end
 	if shut then
 		ids, probes = behind_none(ring, ids, visits)
@@ -213,7 +221,8 @@ local function look(lane)
 		if integration ~= '0' then room = tonumber(caps[j] or default) - mine end
 		local probed = probes and probes[integration]
 		local want, got = probed and min(room, n, 1) or min(share, room, n), 0
-		if want > 0 then got = take(lane, integration, want, packs and packs[j]) end
+		local all
+		if want > 0 then got, all = take(lane, integration, want, packs and packs[j]) end
 		if probed and got > 0 then
 			shut[probed] = 'shut'
 			redis.call('HSET', KEYS[15], probed, format('half_open %.0f', now + 5000))
@@ -223,7 +232,7 @@ local function look(lane)
 			taken[#taken + 1] = integration
 			taken[#taken + 1] = mine + got
 		end
-		if got < want or (room - got <= 0 and integration ~= '0') then
+		if all or (room - got <= 0 and integration ~= '0') then
 			leave[#leave + 1] = integration
 		else
 			turn = turn + 1

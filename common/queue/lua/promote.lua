@@ -6,7 +6,8 @@
 -- header: its age counts from when it could run.
 local format, find, match, sub, gsub = string.format, string.find, string.match, string.sub, string.gsub
 
-for key = 2, 4 do redis.call('ZCARD', KEYS[key]) end
+for key = 2, 7 do redis.call('ZCARD', KEYS[key]) end
+assert(tonumber(redis.call('GET', KEYS[8]) or 0), KEYS[8] .. ' is no number')
 local time = redis.call('TIME')
 local now = format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 local most, room, moved = tonumber(ARGV[1]), tonumber(ARGV[2]), 0

@@ -5,7 +5,8 @@
 -- -> {leases looked at, given back}, or {-1, 0}: the worker is alive
 -- A missing heartbeat means "again", never "crashed": nothing is charged.
 if ARGV[1] == 'dead' and redis.call('EXISTS', KEYS[1]) == 1 then return {-1, 0} end
-for key = 4, 6 do redis.call('ZCARD', KEYS[key]) end
+for key = 4, 9 do redis.call('ZCARD', KEYS[key]) end
+redis.call('HLEN', KEYS[3])
 
 local room, back, at = tonumber(ARGV[2]), 0, 3
 local touched = {}

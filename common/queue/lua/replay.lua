@@ -3,6 +3,7 @@
 -- ARGV 1 the letter, exactly  2 integration  3 " I HEADER\nPAYLOAD"
 -- -> 1, or 0: the letter is not there (any more), nothing was done
 redis.call('ZCARD', KEYS[2])
+assert(tonumber(redis.call('GET', KEYS[4]) or 0), KEYS[4] .. ' is no number')
 local newest = redis.call('ZRANGE', KEYS[3], -1, -1, 'WITHSCORES')
 if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
 local seq = redis.call('INCR', KEYS[4])

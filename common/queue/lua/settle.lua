@@ -217,6 +217,7 @@ while ARGV[at] do
 	at = at + 3 + 5 * nops
 end
 if #held == 0 then return out end
+if #children > 0 then assert(tonumber(redis.call('GET', KEYS[13]) or 0), KEYS[13] .. ' is no number') end
 
 -- The first write is one that a full Redis allows; what follows then may not be refused.
 each('HDEL', KEYS[1], held)

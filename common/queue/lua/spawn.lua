@@ -10,6 +10,7 @@
 local find, sub = string.find, string.sub
 local who, run = ARGV[2], ARGV[3]
 for key = 1, 6 do redis.call('ZCARD', KEYS[key]) end
+assert(tonumber(redis.call('GET', KEYS[7]) or 0), KEYS[7] .. ' is no number')
 redis.call(who == 'away' and 'LLEN' or 'HLEN', KEYS[9])
 local member = redis.call('HGET', KEYS[8], ARGV[1])
 if not member then return -1 end
