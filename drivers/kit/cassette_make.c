@@ -117,7 +117,7 @@ cJSON *cassette_make(const struct caller *c, const char *name, const struct scen
 	struct buf host = BUF_INIT;
 	char iso[CLOCK_ISO_MAX];
 
-	if (s && !cassette_mask(c->driver, s->collection, exchanges)) {
+	if (s && s->collection && !cassette_mask(c->driver, s->collection, exchanges)) {
 		cJSON_Delete(exchanges);
 		return NULL;
 	}
