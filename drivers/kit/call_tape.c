@@ -10,6 +10,8 @@
 #include <strings.h>
 
 #include "common/base/mem.h"
+#include "common/base/secret.h"
+#include "drivers/kit/charset.h"
 #include "drivers/kit/drop.h"
 #include "drivers/kit/exchange_xml.h"
 #include "drivers/kit/tape.h"
@@ -128,14 +130,20 @@ static void mask_form(const struct mask *k, cJSON *body)
 	secret_free_buf(&out);
 }
 
-static void mask_token(const struct manifest *m, const cJSON *response)
+static void mask_at(const cJSON *json, const char *path)
 {
-	const char *path = m->auth.token_path ? m->auth.token_path : "access_token";
-	const cJSON *json = cJSON_GetObjectItemCaseSensitive(response, "json");
-	const cJSON *token = json ? json_path(json, path) : NULL;
+	const cJSON *token = json && path ? json_path(json, path) : NULL;
 
 	if (token && cJSON_IsString(token))
 		set_text((cJSON *)token, MASK); /* the tree is ours */
+}
+
+static void mask_token(const struct manifest *m, const cJSON *response)
+{
+	const cJSON *json = cJSON_GetObjectItemCaseSensitive(response, "json");
+
+	mask_at(json, m->auth.token_path ? m->auth.token_path : "access_token");
+	mask_at(json, m->auth.refresh.token);
 }
 
 /* ---- the request ---- */
@@ -261,11 +269,28 @@ static cJSON *request_of(const struct exchange *x, const char *url)
 
 /* ---- both ---- */
 
+/* As it is read: what is not UTF-8 is mended where the door mends it, or nobody could look for what is personal in it. */
+static cJSON *response_of(const struct manifest *m, const struct http_response *h)
+{
+	struct http_response as_read = *h;
+	struct buf mended = BUF_INIT;
+	const char *how;
+	cJSON *v;
+
+	if (m->format != FORMAT_XML && !m->hooks.decode_body && h->body.len &&
+	    charset_mend(http_response_header(h, "content-type"), h->body.data, h->body.len,
+			 &mended, &how))
+		as_read.body = mended;
+	v = tape_response_print(&as_read);
+	secret_free_buf(&mended);
+	return v;
+}
+
 static void keep(struct tape *t, const struct exchange *x, cJSON *request,
 		 const struct call_result *r)
 {
 	const struct mask k = { x->route->driver->manifest, x->route };
-	cJSON *exchange = cJSON_CreateObject(), *response = tape_response_print(&r->http);
+	cJSON *exchange = cJSON_CreateObject(), *response = response_of(k.m, &r->http);
 
 	if (x->at_token_url)
 		mask_token(k.m, response);

@@ -24,12 +24,14 @@ void cassette_clear(struct cassette *k);
 int cassette_scenario(const struct cassette *k, const struct manifest *m, struct scenario *out,
 		      struct err *err) __attribute__((warn_unused_result));
 
-/* A recording as a tree, the caller's.  Takes exchanges, which lose what the manifest marks as personal.  scenario NULL: calls for tokens. */
+/* A recording as a tree, the caller's.  Takes exchanges, which lose what the manifest marks as personal; NULL: that cannot be taken out of
+ * one of them.  scenario NULL: calls for tokens. */
 cJSON *cassette_make(const struct caller *c, const char *name, const struct scenario *s,
 		     cJSON *exchanges, int64_t recorded_ms);
-/* What is personal in answers (`personal` of the manifest's collections) keeps its shape and loses its content. */
-void cassette_mask(const struct driver *d, const struct manifest_collection *coll,
-		   const cJSON *exchanges);
+/* What is personal in answers (`personal` of the manifest's collections) keeps its shape and loses its content.  False: some of it may be
+ * there still (bytes that are no text, a text written in a way of its own). */
+bool cassette_mask(const struct driver *d, const struct manifest_collection *coll,
+		   const cJSON *exchanges) __attribute__((warn_unused_result));
 /* The items in a recorded answer, through decode_body where the driver has it; borrowed for the call. */
 void cassette_items(const struct driver *d, const struct manifest_collection *coll,
 		    const cJSON *exchange, json_each_fn fn, void *arg);

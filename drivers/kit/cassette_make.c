@@ -113,10 +113,15 @@ cJSON *cassette_make(const struct caller *c, const char *name, const struct scen
 		     cJSON *exchanges, int64_t recorded_ms)
 {
 	const struct manifest *m = c->driver->manifest;
-	cJSON *tree = cJSON_CreateObject();
+	cJSON *tree;
 	struct buf host = BUF_INIT;
 	char iso[CLOCK_ISO_MAX];
 
+	if (s && s->collection && !cassette_mask(c->driver, s->collection, exchanges)) {
+		cJSON_Delete(exchanges);
+		return NULL;
+	}
+	tree = cJSON_CreateObject();
 	cJSON_AddNumberToObject(tree, "cassette", 1);
 	cJSON_AddStringToObject(tree, "partner", m->partner);
 	cJSON_AddStringToObject(tree, "scenario", name);
@@ -130,7 +135,6 @@ cJSON *cassette_make(const struct caller *c, const char *name, const struct scen
 		add_lookup(tree, s);
 	} else if (s) {
 		add_import(tree, s);
-		cassette_mask(c->driver, s->collection, exchanges);
 	} else {
 		cJSON_AddBoolToObject(tree, "auth", true);
 	}

@@ -106,9 +106,19 @@ static int write_cassette(struct recording *r, const char *name, const struct sc
 			  cJSON *exchanges)
 {
 	cJSON *tree = cassette_make(&r->door.caller, name, s, exchanges, r->at_ms);
-	char *file = mem_printf("%s/%s.json", r->dir, name);
-	int rc = json_write_file(file, tree);
+	char *file;
+	int rc;
 
+	if (!tree) {
+		r->code = cli_fail(
+			r->c, EXIT_FAILED,
+			"%s: what is personal cannot be taken out of an answer (it is no UTF-8,"
+			" or writes its texts in a way that is not known): nothing was written",
+			name);
+		return -ECANCELED;
+	}
+	file = mem_printf("%s/%s.json", r->dir, name);
+	rc = json_write_file(file, tree);
 	rc = rc < 0 ? failed(r, file, rc) : write_rows(r, file);
 	if (rc == 0) {
 		cJSON *row = cJSON_CreateObject();

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "drivers/kit/tape.h"
 #include "tests/unit/auth_bench.h"
 
 #define CODE(more)                                                                                                    \
@@ -18,12 +19,13 @@ static struct {
 	int calls;           /* of the token endpoint */
 	int status; /* of its answer; 0: as it is; -1: taken, and the connection broken; -2: broken at once */
 	bool bare;  /* without a refresh token */
+	bool latin; /* things, in another charset */
 	pid_t kill; /* before the answer is sent */
 } p;
 
 static void answer_refresh(struct httpd_request *q)
 {
-	char json[200], want[60];
+	char json[300], want[60];
 	size_t len;
 	const char *form = httpd_body(q, &len);
 
@@ -46,8 +48,9 @@ static void answer_refresh(struct httpd_request *q)
 			json, sizeof(json),
 			p.bare ? "{\"access_token\":\"access-number-%d\",\"expires_in\":3600}"
 			       : "{\"access_token\":\"access-number-%d\",\"expires_in\":3600,"
-				 "\"refresh_token\":\"refresh-number-%d\",\"refresh_token_expires_in\":86400}",
-			p.access, p.refresh);
+				 "\"refresh_token\":\"refresh-number-%d\",\"refresh_token_expires_in\":86400,"
+				 "\"next\":{\"way_on\":\"refresh-number-%d\"}}",
+			p.access, p.refresh, p.refresh);
 		if (p.status == -1)
 			httpd_abort(q);
 		else
@@ -64,6 +67,9 @@ static void answer(struct httpd_request *q, int number)
 	snprintf(want, sizeof(want), "Bearer access-number-%d", p.access);
 	if (strcmp(httpd_path(q), "/oauth2/token") == 0)
 		answer_refresh(q);
+	else if (p.latin)
+		httpd_reply(q, 200, "application/json; charset=iso-8859-1",
+			    "{\"name\":\"Bj\xf6rk\"}", 16);
 	else
 		reply_json(q, auth && strcmp(auth, want) == 0 ? 200 : 401, "{}");
 }
@@ -353,6 +359,37 @@ static void body_rescued(void)
 	bench_close(&b);
 }
 
+/* What is written down for a cassette: no refresh token, wherever the manifest says that it is; and text, where it is read as text. */
+static void body_taped(void)
+{
+	struct tape *tape = tape_recording(1000000);
+	struct buf text = BUF_INIT;
+	struct bench b;
+	struct err err;
+	cJSON *auth, *kept;
+
+	open_one(&b, ",\"refresh\":{\"token\":\"next.way_on\"}", CLIENT);
+	p.latin = true;
+	door_free(b.door);
+	b.door = b.caller.door = door_new(&(struct door_options){ .redis = redis,
+								  .pg = pg,
+								  .keyring = keyring,
+								  .epoch = "test-4",
+								  .permit_wait_ms = 5000,
+								  .tape = tape });
+	OK(one_get(&b, &err) == 0 && p.calls == 1);
+	auth = tape_take(tape, true);
+	kept = tape_take(tape, false);
+	json_print(auth, &text);
+	OK(cJSON_GetArraySize(auth) == 1 && !strstr(text.data, "refresh-number"));
+	OK(strcmp(json_str(kept, "[0].response.json.name"), "Bj\xc3\xb6rk") == 0);
+	cJSON_Delete(auth);
+	cJSON_Delete(kept);
+	buf_clear(&text);
+	bench_close(&b);
+	tape_free(tape);
+}
+
 /* ---- kill -9 ---- */
 
 static struct {
@@ -465,14 +502,15 @@ TEST(down)
 TEST(no_answer)
 TEST(nobody)
 TEST(rescued)
+TEST(taped)
 TEST(killed)
 
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		ON_LOOP(once),   ON_LOOP(keeps_old), ON_LOOP(stored_anew),
-		ON_LOOP(tried),  ON_LOOP(down),      ON_LOOP(no_answer),
-		ON_LOOP(nobody), ON_LOOP(rescued),   ON_LOOP(killed),
+		ON_LOOP(once),  ON_LOOP(keeps_old), ON_LOOP(stored_anew), ON_LOOP(tried),
+		ON_LOOP(down),  ON_LOOP(no_answer), ON_LOOP(nobody),      ON_LOOP(rescued),
+		ON_LOOP(taped), ON_LOOP(killed),
 	};
 
 	if (argc > 5)

@@ -180,12 +180,75 @@ static void blanked(void **state)
 	    0)
 		fail_msg("%s", problems.data);
 	d.manifest = m;
-	cassette_mask(&d, manifest_collection(m, "homes"), v);
+	assert_true(cassette_mask(&d, manifest_collection(m, "homes"), v));
 	json_print(v, &text);
 	assert_string_equal(buf_str(&text), wanted);
 	buf_clear(&text);
 	cJSON_Delete(v);
 	manifest_free(m);
+}
+
+/* A body that is no JSON: `owner` of `rows` is personal. */
+static bool masked(const char *format, const char *records, const char *under, const char *body,
+		   struct buf *out)
+{
+	char *text = mem_printf(
+		"{\"partner\":\"p\",\"manifest\":1,\"api\":{\"base\":{\"production\":\"https://h\"},\"format\":\"%s\"},\"collections\":{"
+		"\"rows\":{\"get\":\"/r\",%s\"id\":\"id\",\"id_prefix\":\"r-\",\"table\":\"resources\",\"map\":{\"name\":\"name\"},\"personal\":[\"owner\"]},"
+		"\"open\":{\"get\":\"/o\",%s\"id\":\"id\",\"table\":\"resources\",\"id_prefix\":\"o-\",\"map\":{\"name\":\"name\"}}}}",
+		format, records, records);
+	cJSON *list = cJSON_CreateArray(), *x = cJSON_CreateObject();
+	struct buf problems = BUF_INIT;
+	struct manifest *m = NULL;
+	struct driver d = { .dir = "p" };
+	bool ok;
+
+	cJSON_AddStringToObject(cJSON_AddObjectToObject(x, "response"), under, body);
+	cJSON_AddItemToArray(list, x);
+	if (manifest_parse("manifest.json", text, strlen(text), &m, &problems) < 0)
+		fail_msg("%s", problems.data);
+	d.manifest = m;
+	assert_true(cassette_mask(&d, manifest_collection(m, "open"), list));
+	assert_string_equal(json_str(list, "[0].response.text|[0].response.base64"), body);
+	ok = cassette_mask(&d, manifest_collection(m, "rows"), list);
+	buf_reset(out);
+	buf_puts(out, json_str(list, "[0].response.text|[0].response.base64"));
+	cJSON_Delete(list);
+	manifest_free(m);
+	free(text);
+	return ok;
+}
+
+static void blanked_in_text(void **state)
+{
+	struct buf out = BUF_INIT;
+
+	/* one name begins another, quotes are doubled, a short one stays */
+	assert_true(
+		masked("csv", "", "text",
+		       "id,name,owner\n1,a,Ann\n2,b,Annette\n3,c,\"Ann \"\"Q\"\" Lee\"\n4,d,Al\n",
+		       &out));
+	assert_string_equal(
+		buf_str(&out),
+		"id,name,owner\n1,a,Xxx\n2,b,Xxxxxxx\n3,c,\"Xxx \"\"X\"\" Xxx\"\n4,d,Al\n");
+	assert_true(masked(
+		"xml", "\"records\":\"all.row\",", "text",
+		"<all><row><id>1</id><name>a</name><owner>Smith &amp; Sons</owner></row></all>",
+		&out));
+	assert_string_equal(
+		buf_str(&out),
+		"<all><row><id>1</id><name>a</name><owner>Xxxxx &amp; Xxxx</owner></row></all>");
+	/* a time stays one, and is blanked */
+	assert_true(masked("csv", "", "text",
+			   "id,name,owner\n1,a,\"Mon, 05 Feb 1979 01:02:03 GMT\"\n", &out));
+	assert_null(strstr(buf_str(&out), "1979"));
+	/* written otherwise than is looked for: told, not kept silent about */
+	assert_false(
+		masked("xml", "\"records\":\"all.row\",", "text",
+		       "<all><row><id>1</id><name>a</name><owner>M&#252;ller</owner></row></all>",
+		       &out));
+	assert_false(masked("csv", "", "base64", "aWQsb3duZXIKMSxC9nJnZQo=", &out));
+	buf_clear(&out);
 }
 
 /* ---- files ---- */
@@ -230,8 +293,9 @@ static void files(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(differences), cmocka_unit_test(replay), cmocka_unit_test(bodies),
-		cmocka_unit_test(blanked),     cmocka_unit_test(files),
+		cmocka_unit_test(differences),     cmocka_unit_test(replay),
+		cmocka_unit_test(bodies),          cmocka_unit_test(blanked),
+		cmocka_unit_test(blanked_in_text), cmocka_unit_test(files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
