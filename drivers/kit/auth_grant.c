@@ -114,14 +114,24 @@ static bool rescue_put(struct auth_store *a, struct caller *c, int64_t generatio
 {
 	char *key = auth_key("grant", c), context[CONTEXT_MAX];
 	struct buf sealed = BUF_INIT;
-	struct err err = { 0 };
+	struct redis_args args;
 	int rc;
 
 	rescue_context(c, generation, context);
 	rc = crypto_seal(a->keyring, context, secret_reveal(pair), pair->len, &sealed);
+	redis_args_init(&args);
+	redis_arg(&args, "SET");
+	redis_arg(&args, key);
+	redis_arg_bytes(&args, buf_str(&sealed), sealed.len);
+	redis_arg(&args, "EX");
+	redis_arg(&args, RESCUE_TTL);
 	if (rc == 0)
-		rc = redis_callv(a->redis, NULL, loop_now_ms() + REDIS_PATIENCE_MS, &err, "SET",
-				 key, sealed.data, "EX", RESCUE_TTL, NULL);
+		rc = redis_call(a->redis, &args, NULL, loop_now_ms() + REDIS_PATIENCE_MS, NULL);
+	if (rc == -ECANCELED) { /* the job is over; its pair is worth keeping all the same */
+		redis_send(a->redis, &args, NULL, NULL);
+		rc = 0;
+	}
+	redis_args_clear(&args);
 	buf_clear(&sealed);
 	free(key);
 	return rc == 0;
