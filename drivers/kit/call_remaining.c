@@ -254,7 +254,7 @@ void route_heed(struct caller *c, struct route *r, const char *group, const stru
 }
 
 /* The limit that a statement is about, under which this call was: one with that very number, or the only one with that window.
- * Of several nobody knows which is meant, and lowering the wrong one would cost a whole partner. */
+ * Of several, or of no window, nobody knows which is meant, and lowering the wrong one would cost a whole partner. */
 static const struct manifest_limit *limit_stated_of(const struct manifest *m, const char *group,
 						    int64_t window_ms, int64_t stated)
 {
@@ -272,7 +272,7 @@ static const struct manifest_limit *limit_stated_of(const struct manifest *m, co
 		only = l;
 		n++;
 	}
-	return n == 1 ? only : NULL;
+	return n == 1 && window_ms > 0 ? only : NULL;
 }
 
 static struct limit_tier *tier_for(struct limit_scope *s, int64_t window_ms)

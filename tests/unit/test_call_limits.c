@@ -206,6 +206,7 @@ static int sent_after(int id, const char *limits, const char *name, const char *
 
 #define LIMITS \
 	",\"limits\":[{\"rate\":25,\"window\":\"60s\"},{\"rate\":900,\"window\":\"1h\"}]" COLLECTION
+#define ONE_LIMIT ",\"limits\":[{\"rate\":25,\"window\":\"60s\"}]" COLLECTION
 #define HEADERS(more)                                                                            \
 	",\"limits\":[{\"rate\":25,\"window\":\"60s\"}],\"limit_headers\":[{\"window\":\"60s\"," \
 	"\"remaining\":\"X-Left\",\"reset\":\"X-Reset\"" more "}]" COLLECTION
@@ -264,6 +265,7 @@ static void body_stated(void)
 	OK(sent_after(63, LIMITS, "RateLimit-Limit", "5, 5;w=60", NULL, NULL) == 3);
 	/* Of which window, and which of its numbers? */
 	OK(sent_after(64, LIMITS, "X-RateLimit-Limit", "10", NULL, NULL) == 19);
+	OK(sent_after(68, ONE_LIMIT, "X-RateLimit-Limit", "10", NULL, NULL) == 19);
 	OK(sent_after(65, LIMITS, "RateLimit-Limit", "5, 5;w=1, 100;w=60", NULL, NULL) == 19);
 	OK(sent_after(66, LIMITS, "X-RateLimit-Limit-Minute", "0", NULL, NULL) == 19);
 	OK(sent_after(67, LIMITS, "X-RateLimit-Limit-Minute", "plenty", NULL, NULL) == 19);

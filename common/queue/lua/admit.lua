@@ -6,7 +6,7 @@
 -- jobs so far are small, about 16 KiB at once (fewer calls: a fifth off the cost of a job).  The
 -- integration found here is a hint that only routes: the worker's parser decides when it has claimed.
 -- Those of one integration that are popped together share a member (a pack, job.h): that is half of a job's cost here,
--- and three quarters of its memory.
+-- and half of its memory.
 local format, find, match, sub = string.format, string.find, string.match, string.sub
 local pack, concat, seen = struct.pack, table.concat, {}
 
