@@ -16,6 +16,7 @@
 #include "common/base/secret.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
+#include "common/io/target.h"
 #include "common/store/store.h"
 #include "scheduler/oauth.h"
 #include "scheduler/scheduler.h"
@@ -280,7 +281,12 @@ static int open_listeners(struct scheduler *s, struct err *err)
 static int read_public_url(struct scheduler *s)
 {
 	size_t n = public_url ? strlen(public_url) : 0;
+	struct err err = { 0 };
 
+	if (target_allow(common.private_targets, &err) < 0) {
+		fprintf(stderr, "longshore-scheduler: --private-targets: %s\n", err.text);
+		return EXIT_MISUSED;
+	}
 	if (!n)
 		return 0;
 	if ((strncmp(public_url, "https://", 8) && strncmp(public_url, "http://", 7)) ||
@@ -288,6 +294,10 @@ static int read_public_url(struct scheduler *s)
 		fprintf(stderr,
 			"longshore-scheduler: --public-url \"%s\": https://HOST is expected\n",
 			public_url);
+		return EXIT_MISUSED;
+	}
+	if (target_judge(public_url, &err) < 0) {
+		fprintf(stderr, "longshore-scheduler: --public-url: %s\n", err.text);
 		return EXIT_MISUSED;
 	}
 	while (public_url[n - 1] == '/')

@@ -5,13 +5,18 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/io/loop.h"
+#include "common/io/target.h"
 #include "common/store/store.h"
 #include "drivers/kit/auth_authorize.h"
 
 #define START "/oauth/start/"
 #define CALLBACK "/oauth/callback"
+#define COOKIE "longshore-browser"
+#define COOKIE_S 3600
 #define STEP_MS 10000
+#define NAME_MS 2000 /* a name that is not looked up within this is not known here */
 #define TEXT_MAX 300 /* of what a partner says, on a page */
 
 static struct side {
@@ -138,22 +143,80 @@ static int may_start(const struct side *side, int64_t id, struct httpd_request *
 	return authorize_ticket_check(side->s->redis, id, ticket ? ticket : "", err);
 }
 
-static int start_url(struct scheduler *s, int64_t id, struct buf *url, struct err *err)
+/* The browser's name, as its cookie has it.  false: it has none. */
+static bool browser_of(struct httpd_request *q, char out[AUTHORIZE_TOKEN_BYTES])
+{
+	const char *all = httpd_header(q, "cookie"), *at = all;
+	size_t n = sizeof(COOKIE "=") - 1;
+
+	while (at && (at = strstr(at, COOKIE "=")) != NULL && at != all && at[-1] != ' ' &&
+	       at[-1] != ';')
+		at += n;
+	if (!at || strcspn(at + n, "; ") != AUTHORIZE_TOKEN_BYTES - 1)
+		return false;
+	memcpy(out, at + n, AUTHORIZE_TOKEN_BYTES - 1);
+	out[AUTHORIZE_TOKEN_BYTES - 1] = '\0';
+	return out[strspn(out,
+			  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")] ==
+	       '\0';
+}
+
+/* One that signs in twice at a time keeps its name; Lax: it comes back by a link from the partner. */
+static void name_browser(const struct scheduler *s, struct httpd_request *q,
+			 char out[AUTHORIZE_TOKEN_BYTES])
+{
+	bool tls = !strncmp(s->public_url, "https://", 8);
+	char *cookie;
+
+	if (!browser_of(q, out))
+		authorize_browser_new(out);
+	cookie = mem_printf(COOKIE "=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax%s", out,
+			    COOKIE_S, tls ? "; Secure" : "");
+	httpd_add_header(q, "Set-Cookie", cookie);
+	free(cookie);
+}
+
+/* The cookie must be of the host that the partner sends people back to. */
+static int go_outside(struct scheduler *s, int64_t id, struct buf *url, struct err *err)
+{
+	char ticket[AUTHORIZE_TOKEN_BYTES];
+	int rc = authorize_ticket_new(s->redis, id, ticket, err);
+
+	if (rc == 0)
+		buf_printf(url, "%s" START "%lld?ticket=%s", s->public_url, (long long)id, ticket);
+	return rc;
+}
+
+static int begin(struct scheduler *s, struct about *a, struct httpd_request *q, struct buf *url,
+		 struct err *err)
+{
+	struct buf back = BUF_INIT;
+	char browser[AUTHORIZE_TOKEN_BYTES];
+	int rc;
+
+	buf_printf(&back, "%s" CALLBACK, s->public_url);
+	name_browser(s, q, browser);
+	rc = authorize_begin(&a->caller, back.data, browser, url, err);
+	buf_clear(&back);
+	return rc;
+}
+
+static int start_url(struct scheduler *s, int64_t id, struct httpd_request *q, struct buf *url,
+		     struct err *err)
 {
 	struct about a;
-	struct buf back = BUF_INIT;
 	int rc;
 
 	if (!s->public_url)
 		return err_set(err, -ENOKEY, ERR_INTERNAL, "public url",
 			       "The scheduler does not know its own address: --public-url or"
 			       " LONGSHORE_PUBLIC_URL.");
+	if (target_check(s->public_url, loop_now_ms() + NAME_MS, err) == -EACCES)
+		return -ENOKEY;
 	rc = about_get(s, id, &a, err);
 	if (rc < 0)
 		return rc;
-	buf_printf(&back, "%s" CALLBACK, s->public_url);
-	rc = authorize_begin(&a.caller, back.data, url, err);
-	buf_clear(&back);
+	rc = httpd_query(q, "ticket") ? begin(s, &a, q, url, err) : go_outside(s, id, url, err);
 	integration_clear(&a.integration);
 	return rc;
 }
@@ -169,7 +232,7 @@ static void start(struct httpd_request *q, void *arg)
 	if (id_of(httpd_path(q) + strlen(START), &id))
 		rc = may_start(side, id, q, &err);
 	if (rc == 0)
-		rc = start_url(side->s, id, &url, &err);
+		rc = start_url(side->s, id, q, &url, &err);
 	if (rc == 0) {
 		no_traces(q);
 		httpd_add_header(q, "Location", url.data);
@@ -206,12 +269,17 @@ static int come_back(struct scheduler *s, struct httpd_request *q, int64_t *id, 
 	const char *state = httpd_query(q, "state"), *code = httpd_query(q, "code"),
 		   *error = httpd_query(q, "error"), *why = httpd_query(q, "error_description");
 	struct authorize_state st = { 0 };
+	char browser[AUTHORIZE_TOKEN_BYTES];
 	int rc = authorize_take(s->redis, s->keyring, state ? state : "", &st, err);
 
 	if (rc < 0)
 		return rc;
 	*id = st.integration;
-	if (error)
+	if (!browser_of(q, browser) || strcmp(browser, st.browser) != 0)
+		rc = err_set(err, -EACCES, ERR_AUTH, "browser",
+			     "This sign-in was begun in another browser, or cookies are off: open"
+			     " the link again, here.");
+	else if (error)
 		rc = err_set(err, -EACCES, ERR_AUTH, "oauth", "The partner says: %s%s%s", error,
 			     why ? ": " : "", why ? why : "");
 	else if (!code || !*code)

@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
+#include "common/io/target.h"
 
 #define USAGE "longshore-worker [flags]: calls the partners, writes the rows"
 
@@ -118,6 +119,7 @@ int settings_load(struct settings *s, int argc, char **argv)
 {
 	struct config_option options[CONFIG_COMMON_COUNT + 10];
 	enum log_level level;
+	struct err err = { 0 };
 	int rest, rc;
 
 	config_common_options(&s->common, options);
@@ -132,6 +134,8 @@ int settings_load(struct settings *s, int argc, char **argv)
 	if (log_level_parse(s->common.log_level, &level) < 0)
 		return misused("--log-level \"%s\": debug, info, warn or error%s",
 			       s->common.log_level, NULL);
+	if (target_allow(s->common.private_targets, &err) < 0)
+		return misused("--private-targets: %s%s", err.text, NULL);
 	if (s->hard_limit_ms <= s->soft_limit_ms)
 		return misused("--hard-limit must be longer than --soft-limit%s%s", "", NULL);
 	log_init("longshore-worker", level, !strcmp(s->common.log_format, "json"));

@@ -33,10 +33,11 @@ struct config_common {
 	const char *log_level;  /* LONGSHORE_LOG_LEVEL, default info */
 	const char *log_format; /* LONGSHORE_LOG_FORMAT, logfmt | json */
 	const char *secret_key_file; /* LONGSHORE_SECRET_KEY_FILE; "" if none */
+	const char *private_targets; /* LONGSHORE_PRIVATE_TARGETS; "" = none: common/io/target.h */
 	const char *config_file;     /* --config / LONGSHORE_CONFIG */
 };
-/* Rows written: redis database drivers flags log-level log-format secret-key-file. */
-#define CONFIG_COMMON_COUNT 7
+/* Rows written: redis database drivers flags log-level log-format secret-key-file private-targets. */
+#define CONFIG_COMMON_COUNT 8
 void config_common_options(struct config_common *c, struct config_option out[CONFIG_COMMON_COUNT]);
 
 /* Parses argv[1..].  `usage` is the first line of --help.  Stops at the first non-flag word, or at

@@ -72,6 +72,9 @@ void config_common_options(struct config_common *c, struct config_option out[CON
 		{ "secret-key-file", "LONGSHORE_SECRET_KEY_FILE", "FILE",
 		  "keys that seal credentials: lines of id and base64", CONFIG_STRING, "", 0, 0,
 		  &c->secret_key_file },
+		{ "private-targets", "LONGSHORE_PRIVATE_TARGETS", "LIST",
+		  "hosts and networks that are told to partners, or called, though only we reach them",
+		  CONFIG_STRING, "", 0, 0, &c->private_targets },
 	};
 
 	memcpy(out, rows, sizeof(rows));

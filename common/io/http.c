@@ -194,7 +194,8 @@ static void prepare(struct transfer *t, const struct http_request *q, const stru
 	t->out = out;
 	t->max_body = q->max_body_bytes ? q->max_body_bytes : BODY_BYTES_MAX;
 	t->done = (struct completion){ 0 };
-	t->too_large = t->gave_address = t->unwanted = false;
+	t->too_large = t->gave_address = t->unwanted = t->is_private = false;
+	t->host = u->host;
 	t->sending = q->sending;
 	t->sending_arg = q->sending_arg;
 	t->stop = NULL;
@@ -217,6 +218,8 @@ static const char *failure_word(const struct transfer *t)
 {
 	if (t->too_large)
 		return "too_large";
+	if (t->is_private)
+		return "private";
 	switch (t->result) {
 	case CURLE_OPERATION_TIMEDOUT:
 		return "timeout";
@@ -290,6 +293,10 @@ static int conclude(struct http_pool *p, struct transfer *t, const struct http_u
 	if (t->too_large)
 		snprintf(t->error, sizeof(t->error), "the answer has more than %zu bytes",
 			 t->max_body);
+	if (t->is_private)
+		snprintf(
+			t->error, sizeof(t->error),
+			"its address is one that only we reach: LONGSHORE_PRIVATE_TARGETS allows some");
 	return failed(out, failure_word(t), t->error[0] ? t->error : curl_easy_strerror(t->result));
 }
 

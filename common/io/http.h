@@ -23,6 +23,10 @@ void http_set_ca_file(const char *path);
 struct http_pool *http_pool_new(const char *name, int max_connections); /* 0 = 500 */
 void http_pool_free(struct http_pool *p); /* transfers under way end with -ECANCELED first */
 
+/* From now on it connects to targets alone (target.h), whatever a name resolves to at that moment: for URLs that somebody else
+ * has given.  Another is the failure "private". */
+void http_pool_guard(struct http_pool *p);
+
 struct http_header {
 	const char *name, *value;
 };
@@ -54,7 +58,7 @@ struct http_request {
 struct http_response {
 	int status; /* 0 when there was none */
 	/* When status is 0, also when an answer broke off midway, one of "timeout" "wait_timeout"
-	 * "write_timeout" "refused" "dns" "tls" "reset" "too_large" "network"; else NULL. */
+	 * "write_timeout" "refused" "dns" "tls" "reset" "too_large" "private" "network"; else NULL. */
 	const char *failure;
 	char detail[160]; /* the failure in libcurl's own words */
 	struct buf body;

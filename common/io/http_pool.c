@@ -8,6 +8,7 @@
 #include "common/base/mem.h"
 #include "common/io/http_pool.h"
 #include "common/io/http_socket.h"
+#include "common/io/target.h"
 
 enum {
 	MAX_CONNECTIONS = 500, /* of a pool that names no number */
@@ -105,9 +106,14 @@ static int on_sending(void *arg, char *to, char *from, int to_port, int from_por
 
 static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
 {
-	int fd = socket(a->family, a->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->protocol);
+	struct transfer *t = arg;
+	int fd;
 
-	come_to(arg, PHASE_CONNECTING);
+	come_to(t, PHASE_CONNECTING);
+	t->is_private = t->shard->pool->guarded && !target_is_allowed(t->host, &a->addr);
+	if (t->is_private)
+		return CURL_SOCKET_BAD;
+	fd = socket(a->family, a->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->protocol);
 	if (fd >= 0)
 		http_socket_opened(fd);
 	return fd >= 0 ? fd : CURL_SOCKET_BAD;
@@ -388,6 +394,11 @@ bool http_transfer_begin(struct http_pool *p, struct shard *s, struct transfer *
 		loop_timer_every(p->tick, TICK_MS);
 	p->active = t;
 	return true;
+}
+
+void http_pool_guard(struct http_pool *p)
+{
+	p->guarded = true;
 }
 
 struct http_pool *http_pool_new(const char *name, int max_connections)

@@ -52,7 +52,8 @@ struct transfer {
 	struct completion done;
 	bool in_multi;
 	bool pool_gone; /* whoever waits must not touch the pool any more */
-	bool too_large, is_head, gave_address, unwanted;
+	bool too_large, is_head, gave_address, unwanted, is_private;
+	const char *host; /* of the URL; borrowed */
 	bool (*sending)(void *arg);
 	void *sending_arg;
 	CURLcode result;
@@ -81,6 +82,7 @@ struct http_pool {
 	int n_shards, n_idle;
 	struct transfer *active, *idle;
 	struct loop_timer *tick;
+	bool guarded; /* connects to targets alone */
 };
 
 /* The shard whose turn it is. */

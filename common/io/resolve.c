@@ -23,7 +23,6 @@
 #include "common/io/loop.h"
 
 #define KEEP_MS 30000
-#define ADDRESSES_MAX 8
 #define KNOWN_MAX 1024 /* names kept, about 1.5 KB each */
 #define HOST_MAX 254   /* a DNS name's 253 characters and the NUL */
 
@@ -32,8 +31,7 @@ struct lookup {
 	char host[HOST_MAX];
 	int rc; /* 0 or -EHOSTUNREACH */
 	char text[200];
-	int n;
-	char address[ADDRESSES_MAX][RESOLVE_ADDR_MAX];
+	struct resolve_all all;
 };
 
 struct asker {
@@ -78,12 +76,12 @@ static void post(struct lookup *l)
 
 static void add_address(struct lookup *l, const struct addrinfo *a)
 {
-	char *out = l->address[l->n];
+	char *out = l->all.address[l->all.n];
 	int rc = getnameinfo(a->ai_addr, a->ai_addrlen, out, RESOLVE_ADDR_MAX, NULL, 0,
 			     NI_NUMERICHOST);
 
 	if (rc == 0)
-		l->n++;
+		l->all.n++;
 }
 
 static void *look_up(void *arg)
@@ -98,11 +96,12 @@ static void *look_up(void *arg)
 		snprintf(reason, sizeof(reason), "%s", strerrordesc_np(errno));
 	else if (rc != 0)
 		snprintf(reason, sizeof(reason), "%s", gai_strerror(rc));
-	for (struct addrinfo *a = rc == 0 ? list : NULL; a && l->n < ADDRESSES_MAX; a = a->ai_next)
+	for (struct addrinfo *a = rc == 0 ? list : NULL; a && l->all.n < RESOLVE_ALL_MAX;
+	     a = a->ai_next)
 		add_address(l, a);
 	if (rc == 0)
 		freeaddrinfo(list);
-	if (l->n == 0) {
+	if (l->all.n == 0) {
 		l->rc = -EHOSTUNREACH;
 		snprintf(l->text, sizeof(l->text), "%.60s: %s", l->host, reason);
 	}
@@ -130,7 +129,7 @@ static int start_thread(struct lookup *l)
 
 static const char *next_address(struct known *k)
 {
-	return k->last->address[k->turn++ % k->last->n];
+	return k->last->all.address[k->turn++ % k->last->all.n];
 }
 
 static void answer_all(struct known *k, int rc, const char *text)
@@ -360,13 +359,16 @@ struct waiting {
 	struct completion c;
 	bool orphaned;
 	int rc;
+	char host[HOST_MAX];
 	char address[RESOLVE_ADDR_MAX];
+	struct resolve_all all;
 	char text[200];
 };
 
 static void on_answer(int rc, const char *address, const char *text, void *arg)
 {
 	struct waiting *w = arg;
+	const struct known *k;
 
 	if (w->orphaned) {
 		free(w);
@@ -375,14 +377,24 @@ static void on_answer(int rc, const char *address, const char *text, void *arg)
 	w->rc = rc;
 	snprintf(w->address, sizeof(w->address), "%s", address ? address : "");
 	snprintf(w->text, sizeof(w->text), "%s", text ? text : "");
+	k = find(w->host);
+	if (k && k->last) {
+		w->all = k->last->all;
+	} else { /* a literal, localhost */
+		w->all.n = 1;
+		memcpy(w->all.address[0], w->address, sizeof(w->address));
+	}
 	completion_done(&w->c);
 }
 
-int resolve_wait(const char *host, char out[RESOLVE_ADDR_MAX], int64_t deadline_ms, struct err *err)
+/* *out is the caller's to free, where it is 0. */
+static int look_and_wait(const char *host, struct waiting **out, int64_t deadline_ms,
+			 struct err *err)
 {
 	struct waiting *w = mem_new(struct waiting);
 	int rc;
 
+	snprintf(w->host, sizeof(w->host), "%s", host);
 	resolve(host, on_answer, w);
 	rc = completion_wait(&w->c, "resolve", deadline_ms);
 	if (rc < 0) {
@@ -391,10 +403,35 @@ int resolve_wait(const char *host, char out[RESOLVE_ADDR_MAX], int64_t deadline_
 			       "%.60s: looking up its address did not end in time", host);
 	}
 	rc = w->rc;
-	if (rc < 0)
+	if (rc < 0) {
 		err_set(err, rc, ERR_TRANSIENT, "network", "%s", w->text);
-	else
+		free(w);
+		return rc;
+	}
+	*out = w;
+	return 0;
+}
+
+int resolve_wait(const char *host, char out[RESOLVE_ADDR_MAX], int64_t deadline_ms, struct err *err)
+{
+	struct waiting *w = NULL;
+	int rc = look_and_wait(host, &w, deadline_ms, err);
+
+	if (rc == 0)
 		memcpy(out, w->address, RESOLVE_ADDR_MAX);
+	free(w);
+	return rc;
+}
+
+int resolve_all_wait(const char *host, struct resolve_all *out, int64_t deadline_ms,
+		     struct err *err)
+{
+	struct waiting *w = NULL;
+	int rc = look_and_wait(host, &w, deadline_ms, err);
+
+	out->n = 0;
+	if (rc == 0)
+		*out = w->all;
 	free(w);
 	return rc;
 }

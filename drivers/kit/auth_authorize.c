@@ -98,8 +98,13 @@ void authorize_state_clear(struct authorize_state *s)
 	*s = (struct authorize_state){ 0 };
 }
 
+void authorize_browser_new(char out[AUTHORIZE_TOKEN_BYTES])
+{
+	random_text(out);
+}
+
 static int state_put(struct caller *c, const char *state, const char *verifier,
-		     const char *redirect_uri, struct err *err)
+		     const char *redirect_uri, const char *browser, struct err *err)
 {
 	struct door *d = c->door;
 	struct buf json = BUF_INIT, sealed = BUF_INIT;
@@ -107,8 +112,10 @@ static int state_put(struct caller *c, const char *state, const char *verifier,
 	int rc;
 
 	buf_reserve(&json, 1024);
-	buf_printf(&json, "{\"integration_id\":%lld,\"verifier\":\"%s\",\"redirect_uri\":",
-		   (long long)c->integration->id, verifier);
+	buf_printf(&json,
+		   "{\"integration_id\":%lld,\"verifier\":\"%s\",\"browser\":\"%s\","
+		   "\"redirect_uri\":",
+		   (long long)c->integration->id, verifier, browser);
 	json_quote(&json, redirect_uri, strlen(redirect_uri));
 	buf_putc(&json, '}');
 	rc = d->keyring ? crypto_seal(d->keyring, key, json.data, json.len, &sealed) : -ENOKEY;
@@ -129,17 +136,19 @@ static int state_open(const struct keyring *k, const char *key, const char *seal
 {
 	struct secret text = SECRET_INIT;
 	cJSON *json = NULL;
-	const char *verifier, *uri;
+	const char *verifier, *uri, *browser;
 	int rc = k ? crypto_open(k, key, sealed, &text) : -ENOKEY;
 
 	if (rc == 0)
 		rc = json_parse(secret_reveal(&text), text.len, STATE_MAX_BYTES, &json, NULL);
 	verifier = rc == 0 ? json_str(json, "verifier") : NULL;
 	uri = rc == 0 ? json_str(json, "redirect_uri") : NULL;
-	if (verifier && uri && json_int(json, "integration_id", &out->integration)) {
+	browser = rc == 0 ? json_str(json, "browser") : NULL;
+	if (verifier && uri && browser && json_int(json, "integration_id", &out->integration)) {
 		secret_set(&out->verifier, verifier, strlen(verifier));
 		secret_zero((char *)verifier, strlen(verifier));
 		out->redirect_uri = mem_strdup(uri);
+		snprintf(out->browser, sizeof(out->browser), "%s", browser);
 	} else {
 		rc = -EINVAL;
 	}
@@ -224,7 +233,8 @@ static int add_manifest_params(struct caller *c, const struct credential *creden
 	return rc;
 }
 
-int authorize_begin(struct caller *c, const char *redirect_uri, struct buf *url, struct err *err)
+int authorize_begin(struct caller *c, const char *redirect_uri, const char *browser,
+		    struct buf *url, struct err *err)
 {
 	const struct manifest *m = c->driver->manifest;
 	char state[AUTHORIZE_TOKEN_BYTES], verifier[AUTHORIZE_TOKEN_BYTES];
@@ -245,7 +255,7 @@ int authorize_begin(struct caller *c, const char *redirect_uri, struct buf *url,
 		rc = add_manifest_params(c, &e->credential, url, err);
 	}
 	if (rc == 0)
-		rc = state_put(c, state, verifier, redirect_uri, err);
+		rc = state_put(c, state, verifier, redirect_uri, browser, err);
 	secret_zero(verifier, sizeof(verifier));
 	auth_entry_unref(e);
 	return rc;

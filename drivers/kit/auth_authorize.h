@@ -15,11 +15,15 @@ struct authorize_state {
 	int64_t integration;
 	struct secret verifier;
 	char *redirect_uri;
+	char browser[AUTHORIZE_TOKEN_BYTES]; /* whose it is: see authorize_begin */
 };
 void authorize_state_clear(struct authorize_state *s);
+/* A name for the browser that begins to sign in, which keeps it as a cookie: who comes back with the state must be the same, or somebody
+ * has been lured to connect another's account. */
+void authorize_browser_new(char out[AUTHORIZE_TOKEN_BYTES]);
 /* Waits.  Where to send the person; appends.  redirect_uri is the address of our own callback. */
-int authorize_begin(struct caller *c, const char *redirect_uri, struct buf *url, struct err *err)
-	__attribute__((warn_unused_result));
+int authorize_begin(struct caller *c, const char *redirect_uri, const char *browser,
+		    struct buf *url, struct err *err) __attribute__((warn_unused_result));
 /* Waits.  -ENOENT: never given out, used already, or too old. */
 int authorize_take(struct redis *r, const struct keyring *k, const char *state,
 		   struct authorize_state *out, struct err *err)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "common/io/target.h"
 #include "scheduler/cli/cli.h"
 
 /* argv in two heaps: flags with their values, and words; people mix them. */
@@ -180,6 +181,7 @@ static int load(struct cli *c, struct heaps *h)
 {
 	struct config_option options[CONFIG_COMMON_COUNT + 1 + CLI_OPTIONS_MAX];
 	struct buf usage = BUF_INIT;
+	struct err err = { 0 };
 	int n = CONFIG_COMMON_COUNT, rest, rc;
 
 	config_common_options(&c->common, options);
@@ -201,6 +203,8 @@ static int load(struct cli *c, struct heaps *h)
 	rc = config_load("longshore", usage.data, options, n, h->n_flags, h->flags, &c->config_file,
 			 &rest);
 	buf_clear(&usage);
+	if (rc == 0 && target_allow(c->common.private_targets, &err) < 0)
+		rc = cli_misused(c, "--private-targets: %s", err.text);
 	return rc;
 }
 

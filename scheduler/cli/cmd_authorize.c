@@ -7,6 +7,7 @@
 #include "common/io/co.h"
 #include "common/io/http.h"
 #include "common/io/loop.h"
+#include "common/io/target.h"
 #include "common/store/store.h"
 #include "drivers/kit/auth_authorize.h"
 #include "scheduler/cli/cli.h"
@@ -35,6 +36,9 @@ static int print_link(struct cli *c, const struct integration *i)
 	if (!n)
 		return cli_misused(c, "--public-url (or LONGSHORE_PUBLIC_URL) is missing: the"
 				      " partner sends people back to it");
+	rc = target_check(public_url, cli_deadline(), &err);
+	if (rc == -EACCES || rc == -EINVAL) /* a name that is not known here may be known there */
+		return cli_misused(c, "--public-url: %s", err.text);
 	while (n > 0 && public_url[n - 1] == '/')
 		n--;
 	rc = authorize_ticket_new(c->redis, i->id, ticket, &err);

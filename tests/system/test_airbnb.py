@@ -14,7 +14,8 @@ def connect(cluster, sandbox):
     """An integration that a person has allowed."""
     outside = f"http://127.0.0.1:{lease_port()}"
     cluster.longshore.env["LONGSHORE_PUBLIC_URL"] = outside + "/"
-    cluster.scheduler(public_listen=outside.removeprefix("http://"), public_url=outside)
+    cluster.longshore.env["LONGSHORE_PRIVATE_TARGETS"] = "127.0.0.1"
+    cluster.scheduler(public_listen=outside.removeprefix("http://"), public_url=outside, private_targets="127.0.0.1")
     integration = int(cluster.longshore(
         "integration", "add", "--company", cluster.company(), "--partner", "airbnb", "--base-url", sandbox.url + "/airbnb/v2",
         "--credentials", "-", input=json.dumps({"client_id": "acct-1", "client_secret": "secret-1"})).out)

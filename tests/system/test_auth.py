@@ -55,7 +55,8 @@ def test_a_code(cluster, partner):
     driver(cluster, "oauth2_code", authorize_url="/authorize")
     outside = f"http://127.0.0.1:{lease_port()}"
     cluster.longshore.env["LONGSHORE_PUBLIC_URL"] = outside + "/"
-    cluster.scheduler(public_listen=outside.removeprefix("http://"), public_url=outside)
+    cluster.longshore.env["LONGSHORE_PRIVATE_TARGETS"] = "127.0.0.1"
+    cluster.scheduler(public_listen=outside.removeprefix("http://"), public_url=outside, private_targets="127.0.0.1")
     partner.newest, partner.hold = 1, threading.Event()
     pier = add(cluster, partner, client_id="us", client_secret="sesame-and-more", refresh_token="refresh-1")
     worker = cluster.worker(partners="pier")
@@ -72,10 +73,14 @@ def test_a_code(cluster, partner):
 
     assert browse(f"{outside}/oauth/start/{pier}").status_code == 403  # nobody asked for it
     assert browse(f"{outside}/metrics").status_code == 404
+    refused = cluster.longshore.run("integration", "authorize", pier, "--private-targets", "10.0.0.0/8")
+    assert refused.code == 2 and "127.0.0.1 is a loopback address" in refused.err, refused
     link = cluster.longshore("integration", "authorize", pier).out.strip()
     assert link.startswith(f"{outside}/oauth/start/{pier}?ticket=")
-    back = partner.sign_in(browse(link).headers["Location"])
-    done = browse(back)
+    with requests.Session() as browser:  # one that keeps its cookie
+        browser.trust_env = False
+        back = partner.sign_in(browser.get(link, allow_redirects=False, timeout=20).headers["Location"])
+        done = browser.get(back, timeout=20)
     assert done.status_code == 200 and "connected" in done.text
     assert browse(back).status_code == 404  # once
     wait_until(lambda: cluster.sql("SELECT name FROM resources"), 30 * SLOWER, lambda: worker.log_tail())

@@ -95,7 +95,7 @@ static struct {
 	struct scheduler s;
 	struct httpd *inside, *outside;
 	struct http_pool *pool;
-	char dir[64];
+	char dir[64], cookie[120]; /* the browser's */
 } self;
 
 static void write_manifest(const char *partner_name, const char *text)
@@ -169,10 +169,20 @@ static void scheduler_close(void)
 static int browse(struct httpd *h, const char *path, struct http_response *r)
 {
 	char *url = mem_printf("http://127.0.0.1:%d%s", httpd_port(h), path);
-	struct http_request q = { .method = "GET", .url = url };
+	struct http_header cookie = { "Cookie", self.cookie };
+	struct http_request q = {
+		.method = "GET", .url = url, .headers = &cookie, .n_headers = self.cookie[0] != 0
+	};
+	const char *set;
 
 	http_response_clear(r);
 	OK(http_send(self.pool, &q, r) == 0);
+	set = http_response_header(r, "set-cookie");
+	if (set) {
+		OK(strstr(set, "; HttpOnly; SameSite=Lax; Secure") != NULL);
+		snprintf(self.cookie, sizeof(self.cookie), "other=1; %.*s", (int)strcspn(set, ";"),
+			 set);
+	}
 	free(url);
 	return r->status;
 }
@@ -198,11 +208,15 @@ static const char *status(void)
 static void begin(int64_t id, char state[80], char challenge[80])
 {
 	struct http_response r = { 0 };
-	char path[80];
+	char path[120];
 	const char *to;
 
 	snprintf(path, sizeof(path), "/oauth/start/%lld", (long long)id);
 	OK(browse(self.inside, path, &r) == 302);
+	to = http_response_header(&r, "location"); /* where the cookie is of the right host */
+	OK(to && strncmp(to, "https://ls.example/oauth/start/", 31) == 0);
+	snprintf(path, sizeof(path), "%s", to ? to + 18 : "");
+	OK(browse(self.outside, path, &r) == 302);
 	to = http_response_header(&r, "location");
 	OK(to != NULL);
 	field_of(to ? to : "", "state", state, 80);
@@ -263,6 +277,13 @@ static void body_code(void)
 	OK(come_back(state, "&code=another", &r) == 404 && strstr(buf_str(&r.body), "not known"));
 	OK(come_back("made-up", "&code=x", &r) == 404 && p.tokens == 1);
 	OK(browse(self.outside, "/oauth/callback", &r) == 404);
+	/* in another browser, or one without cookies: somebody was lured into it */
+	begin(id, state, challenge);
+	self.cookie[strlen(self.cookie) - 1] ^= 1;
+	OK(come_back(state, "&code=x", &r) == 403 && strstr(buf_str(&r.body), "another browser"));
+	begin(id, state, challenge);
+	self.cookie[0] = '\0';
+	OK(come_back(state, "&code=x", &r) == 403 && p.tokens == 1);
 	/* refused by the person: what the partner says is shown, not run */
 	begin(id, state, challenge);
 	OK(come_back(state, "&error=access_denied&error_description=%3Cscript%3E%80", &r) == 403);
@@ -314,6 +335,8 @@ static void body_tickets(void)
 	snprintf(path, sizeof(path), "/oauth/start/%lld", (long long)id);
 	self.s.public_url = NULL;
 	OK(browse(self.inside, path, &r) == 503 && strstr(buf_str(&r.body), "--public-url"));
+	self.s.public_url = "http://127.1"; /* no partner can send anybody there */
+	OK(browse(self.inside, path, &r) == 503 && strstr(buf_str(&r.body), "loopback"));
 	http_response_clear(&r);
 	scheduler_close();
 }
@@ -326,7 +349,8 @@ static int sign_in(struct bench *b, struct err *err)
 	int rc;
 
 	memset(err, 0, sizeof(*err));
-	OK(authorize_begin(&b->caller, "https://ls.example/oauth/callback", &url, err) == 0);
+	OK(authorize_begin(&b->caller, "https://ls.example/oauth/callback", "a-browser", &url,
+			   err) == 0);
 	field_of(buf_str(&url), "state", state, sizeof(state));
 	OK(authorize_take(redis, keyring, state, &st, err) == 0);
 	rc = authorize_code(&b->caller, &st, "code-1", err);
