@@ -23,7 +23,9 @@ struct attempt {
 		integration; /* borrowed from the process's cache, held for the attempt; NULL for tasks without */
 	struct caller caller;
 	struct arena *arena;
-	struct budget memory; /* what it holds, and may hold at most (Q9) */
+	struct budget own_memory,
+		*memory; /* what it holds, and may hold at most (Q9); branches share it */
+	bool is_branch;  /* a copy, in a coroutine beside that of the attempt (tasks/units.h) */
 	int page_size; /* of the page it works on, 0: the partner decides: what smaller is measured by */
 	struct err err;
 	struct buf
@@ -40,6 +42,7 @@ struct attempt {
 	/* Kept in the job's header from attempt to attempt. */
 	int64_t run_id; /* of an import; 0 = none yet */
 	int64_t step;   /* how far a task without a checkpoint has got */
+	int64_t beyond; /* what is done beyond it: bit n is the n-th from there */
 	int small; /* pages of at most so many items, after one that was too large; 0: as the manifest says */
 	int64_t fanned; /* children that a fan-out has queued so far */
 	/* Of a fan-out: step and fanned once the children it made are queued; only the settlement that queues them writes these. */

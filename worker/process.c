@@ -22,6 +22,7 @@
 #include "worker/pool.h"
 #include "worker/run.h"
 #include "worker/sink.h"
+#include "worker/tasks/units.h"
 #include "worker/waits.h"
 
 #define BEAT_MS 1000
@@ -305,7 +306,8 @@ int process_main(const struct settings *s, struct shared_page *page)
 		oncpu_start(&page->oncpu);
 	if (loop_init() < 0 || http_global_init() < 0)
 		return EXIT_FAILED;
-	co_set_limit((int)s->concurrency + WORKER_PARTNERS_MAX + 256);
+	units_set_branches((int)s->concurrency);
+	co_set_limit((int)s->concurrency + UNITS_BRANCHES_MAX + WORKER_PARTNERS_MAX + 256);
 	if (make_worker(&err) < 0) {
 		fprintf(stderr, "longshore-worker: %s\n", err.text);
 		return EXIT_MISUSED;

@@ -221,7 +221,7 @@ static int start_task(struct attempt *a)
 	a->caller = (struct caller){ .door = a->worker->door,
 				     .driver = a->driver,
 				     .integration = a->integration,
-				     .memory = &a->memory,
+				     .memory = a->memory,
 				     .high = a->lease.lane == LANE_HIGH };
 	return a->lease.header.crashes ? run_suspect(a, t) : t->run(a);
 }
@@ -250,8 +250,10 @@ static void prepare(struct attempt *a)
 	snprintf(a->job_id, sizeof(a->job_id), "%s", a->lease.header.id);
 	a->run_id = header_number(&a->lease.header, RAN_RUN);
 	a->step = header_number(&a->lease.header, RAN_AT);
+	a->beyond = header_number(&a->lease.header, RAN_BEYOND);
 	a->small = (int)header_number(&a->lease.header, RAN_SMALL);
-	a->memory.limit = a->worker->job_memory_bytes;
+	a->memory = &a->own_memory;
+	a->memory->limit = a->worker->job_memory_bytes;
 	a->fanned = header_number(&a->lease.header, RAN_FANNED);
 	a->auth_refused = header_number(&a->lease.header, RAN_AUTH);
 	/* One that died ('0': given back or reaped) could not say how it left things. */

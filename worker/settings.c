@@ -115,11 +115,19 @@ static void fill_options(struct settings *s, struct config_option *o)
 	memcpy(o, own, sizeof(own));
 }
 
+static int allow_targets(const struct settings *s)
+{
+	struct err err = { 0 };
+
+	if (target_allow(s->common.private_targets, &err) < 0)
+		return misused("--private-targets: %s%s", err.text, NULL);
+	return 0;
+}
+
 int settings_load(struct settings *s, int argc, char **argv)
 {
-	struct config_option options[CONFIG_COMMON_COUNT + 10];
+	static struct config_option options[CONFIG_COMMON_COUNT + 10]; /* much for a frame */
 	enum log_level level;
-	struct err err = { 0 };
 	int rest, rc;
 
 	config_common_options(&s->common, options);
@@ -134,11 +142,11 @@ int settings_load(struct settings *s, int argc, char **argv)
 	if (log_level_parse(s->common.log_level, &level) < 0)
 		return misused("--log-level \"%s\": debug, info, warn or error%s",
 			       s->common.log_level, NULL);
-	if (target_allow(s->common.private_targets, &err) < 0)
-		return misused("--private-targets: %s%s", err.text, NULL);
 	if (s->hard_limit_ms <= s->soft_limit_ms)
 		return misused("--hard-limit must be longer than --soft-limit%s%s", "", NULL);
 	log_init("longshore-worker", level, !strcmp(s->common.log_format, "json"));
 	rc = load_drivers(s);
+	if (rc == 0)
+		rc = allow_targets(s);
 	return rc != 0 ? rc : choose_partners(s);
 }

@@ -188,7 +188,8 @@ static void bury(struct attempt *a)
 
 static bool is_ours(const char *word, size_t n)
 {
-	static const char *const ours[] = { RAN, RAN_AUTH, RAN_RUN, RAN_AT, RAN_FANNED, RAN_SMALL };
+	static const char *const ours[] = { RAN,        RAN_AUTH,   RAN_RUN,  RAN_AT,
+					    RAN_BEYOND, RAN_FANNED, RAN_SMALL };
 
 	for (size_t i = 0; i < ARRAY_LEN(ours); i++)
 		if (n >= strlen(ours[i]) && !memcmp(word, ours[i], strlen(ours[i])))
@@ -217,6 +218,8 @@ static void header_extend(const struct attempt *a, struct job_header *h, struct 
 		buf_printf(extra, RAN_RUN "%lld", (long long)a->run_id);
 	if (step)
 		buf_printf(extra, RAN_AT "%lld", (long long)step);
+	if (a->beyond)
+		buf_printf(extra, RAN_BEYOND "%lld", (long long)a->beyond);
 	if (a->small)
 		buf_printf(extra, RAN_SMALL "%d", a->small);
 	if (fanned)

@@ -19,6 +19,7 @@ void attempt_children_clear(struct attempt *a);
 #define RAN_AUTH " auth="     /* 1: it met a 401 with a fresh token once */
 #define RAN_RUN RUN_HEADER    /* the run it belongs to */
 #define RAN_AT " at="         /* where it goes on, for tasks without a checkpoint */
+#define RAN_BEYOND " beyond=" /* what is done beyond that, as bits */
 #define RAN_SMALL " small="   /* items a page, after one that took too much memory */
 #define RAN_FANNED " fanned=" /* children that it has queued */
 #define RAN_CRASH \

@@ -33,7 +33,7 @@ static void log_one(const char *name, const char *why, int64_t waiting_ms, void 
 	int *jobs = arg;
 
 	if (a) {
-		++*jobs;
+		*jobs += !a->is_branch;
 		kv[3] = (struct log_kv)LS("job", a->job_id);
 		kv[4] = (struct log_kv)LS("partner", a->partner);
 		kv[5] = (struct log_kv)LS("task", a->job.task);
@@ -66,10 +66,11 @@ struct sums {
 
 static void add_one(const char *name, const char *why, int64_t waiting_ms, void *data, void *arg)
 {
+	const struct attempt *a = data;
 	struct sums *s = arg;
 	int i = 0;
 
-	if (!data)
+	if (!a || a->is_branch)
 		return;
 	while (i < s->n && strcmp(s->v[i].why, shown(why)) != 0)
 		i++;

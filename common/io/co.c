@@ -301,6 +301,16 @@ int co_wait(const char *why, int64_t deadline_ms)
 	return co->woken ? 0 : -ETIMEDOUT;
 }
 
+void co_wait_through(const char *why)
+{
+	struct co *co = all.current;
+
+	assert(co);
+	co->until_ms = CO_NO_DEADLINE;
+	co->woken = false;
+	suspend(co, why);
+}
+
 void co_wake(struct co *co)
 {
 	if (!co->waiting)

@@ -54,6 +54,10 @@ void co_each(void (*fn)(const char *name, const char *why, int64_t waiting_ms, v
 int co_count(void);
 void co_set_limit(int max_live); /* default 16,000: two mappings each, vm.max_map_count is 65,530 */
 
+/* Waits until it is woken, also when it is cancelled or its deadline has passed: only for who waits for the end of what it
+ * has cancelled itself.  Wakes may be spurious. */
+void co_wait_through(const char *why);
+
 /* One result that one coroutine waits for.  Lives wherever both sides can reach it; if the
  * waiter may be cancelled and the other side cannot be recalled, it must be on the heap
  * and is freed by the late answer. */
@@ -64,6 +68,28 @@ struct completion {
 int completion_wait(struct completion *c, const char *why, int64_t deadline_ms)
 	__attribute__((warn_unused_result)); /* waits; 0 = done */
 void completion_done(struct completion *c);  /* from a callback; wakes the waiter */
+
+/* Coroutines that work for the one that spawns them, and may use what is on its stack: it does not go on before the last of
+ * them has ended.  Members have its data, and its deadline as it is when they are spawned. */
+struct crew;
+struct crew_member {
+	struct crew *crew;
+	struct co *co; /* NULL: it has ended */
+	void (*fn)(void *arg);
+	void *arg;
+};
+struct crew {
+	struct co *owner;
+	struct crew_member *members; /* the owner's memory */
+	int n, alive;
+};
+void crew_init(struct crew *c, struct crew_member *members); /* of co_self */
+/* false: no coroutine is to be had. */
+bool crew_spawn(struct crew *c, const char *name, void (*fn)(void *arg), void *arg, void *data)
+	__attribute__((warn_unused_result));
+/* Waits until all have ended.  Where the owner is cancelled so are they, and it waits for them all the same: each wait of theirs
+ * returns at once. */
+void crew_join(struct crew *c, const char *why);
 
 /* A counted gate: at most n inside, others wait in order. */
 struct gate {

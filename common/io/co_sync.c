@@ -27,6 +27,52 @@ void completion_done(struct completion *c)
 		co_wake(c->waiter);
 }
 
+void crew_init(struct crew *c, struct crew_member *members)
+{
+	*c = (struct crew){ .owner = co_self(), .members = members };
+}
+
+static void member_run(void *arg)
+{
+	struct crew_member *m = arg;
+	struct crew *c = m->crew;
+
+	m->fn(m->arg);
+	m->co = NULL;
+	c->alive--;
+	co_wake(c->owner); /* its stack is not touched after this */
+}
+
+bool crew_spawn(struct crew *c, const char *name, void (*fn)(void *arg), void *arg, void *data)
+{
+	struct crew_member *m = &c->members[c->n];
+
+	*m = (struct crew_member){ .crew = c, .fn = fn, .arg = arg };
+	m->co = co_spawn(name, member_run, m);
+	if (!m->co)
+		return false;
+	co_set_data(m->co, data);
+	co_set_deadline(m->co, co_deadline(c->owner));
+	c->n++;
+	c->alive++;
+	return true;
+}
+
+void crew_join(struct crew *c, const char *why)
+{
+	bool told = false;
+
+	while (c->alive > 0) {
+		if (co_is_cancelled() && !told) {
+			told = true;
+			for (int i = 0; i < c->n; i++)
+				if (c->members[i].co)
+					co_cancel(c->members[i].co);
+		}
+		co_wait_through(why);
+	}
+}
+
 void gate_init(struct gate *g, int n)
 {
 	g->free = n;

@@ -33,6 +33,23 @@ static int open_error(int rc, int64_t id, struct err *err)
 		       (long long)id);
 }
 
+int grant_generation(struct pg *p, int64_t integration_id, int64_t *out, struct err *err)
+{
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc;
+
+	pg_params_init(&params);
+	pg_int(&params, integration_id);
+	rc = query_some(p, "SELECT generation FROM grants WHERE integration_id = $1", &params, &res,
+			err);
+	if (rc < 0)
+		return rc;
+	*out = pg_get_int(res, 0, 0);
+	PQclear(res);
+	return 0;
+}
+
 int grant_get(struct pg *p, const struct keyring *k, int64_t integration_id, struct grant *out,
 	      struct err *err)
 {

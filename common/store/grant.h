@@ -22,6 +22,9 @@ void grant_clear(struct grant *g);
 /* -ENOENT: none; -ENOKEY, -EBADMSG, -EINVAL: it does not open. */
 int grant_get(struct pg *p, const struct keyring *k, int64_t integration_id, struct grant *out,
 	      struct err *err) __attribute__((warn_unused_result));
+/* Its generation alone, for who has no key to it.  -ENOENT. */
+int grant_generation(struct pg *p, int64_t integration_id, int64_t *out, struct err *err)
+	__attribute__((warn_unused_result));
 /* -ESTALE: another generation by now. */
 int grant_spend(struct pg *p, int64_t integration_id, int64_t generation, const char *by,
 		struct err *err) __attribute__((warn_unused_result));

@@ -35,14 +35,17 @@ int auth_forget(struct redis *r, const char *partner, int64_t integration_id, in
 		struct err *err) __attribute__((warn_unused_result));
 /* Waits.  Uses what would die unused: asks for another token, or makes a small call.  Errors as of auth_prepare and call. */
 int auth_keep_alive(struct caller *c, struct err *err) __attribute__((warn_unused_result));
-/* Waits.  What Redis holds of an integration under another key than the first: its token moves, its cached credential is
- * dropped.  One that does not open is left: workers take it for missing, and it ends with its time to live. */
+/* Waits.  What Redis holds of an integration under another key than the first: its token moves, as does a pair of tokens that
+ * waits for Postgres; its cached credential is dropped.  One that does not open is left: workers take it for missing, and it ends with its time to live. */
 struct auth_rekeyed {
-	int64_t tokens, dropped, closed;
+	int64_t tokens, pairs, dropped, closed;
 };
-int auth_rekey(struct redis *r, const struct keyring *k, const char *partner, int64_t id,
-	       int64_t deadline_ms, struct auth_rekeyed *out, struct err *err)
+int auth_rekey(struct redis *r, struct pg *p, const struct keyring *k, const char *partner,
+	       int64_t id, int64_t deadline_ms, struct auth_rekeyed *out, struct err *err)
 	__attribute__((warn_unused_result));
+/* Waits.  The key of such a pair, "" where none waits. */
+int auth_pair_key(struct redis *r, const char *partner, int64_t id, char out[CRYPTO_KEY_ID_BYTES],
+		  int64_t deadline_ms, struct err *err) __attribute__((warn_unused_result));
 /* auth_trial.c.  The store of a door of its own: all it does is with these credentials, which are stored nowhere; a token is
  * asked for, and counted, as any.  -EINVAL: what the manifest needs is not there. */
 int auth_trial(struct auth_store *a, struct caller *c, const struct secret *json, struct err *err)

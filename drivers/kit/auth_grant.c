@@ -19,8 +19,7 @@
 
 #define PAIR_MAX_BYTES (128 * 1024)
 #define RESCUE_TTL "604800" /* a week, in seconds: Postgres will be back */
-#define CONTEXT_MAX 48
-#define SPENDS_MAX 5 /* processes in a row that died on it: it is the call that kills them */
+#define SPENDS_MAX 5        /* processes in a row that died on it: it is the call that kills them */
 #define RENEW_TRIES 3
 #define OTHERS_MS 5000
 
@@ -103,21 +102,20 @@ static int held_parse(struct held *h, const struct secret *pair)
 
 /* ---- the pair on its way to Postgres ---- */
 
-static void rescue_context(const struct caller *c, int64_t generation, char out[CONTEXT_MAX])
+void rescue_context(int64_t id, int64_t generation, char out[RESCUE_CONTEXT_MAX])
 {
-	snprintf(out, CONTEXT_MAX, "rescue:%lld:%lld", (long long)c->integration->id,
-		 (long long)generation);
+	snprintf(out, RESCUE_CONTEXT_MAX, "rescue:%lld:%lld", (long long)id, (long long)generation);
 }
 
 static bool rescue_put(struct auth_store *a, struct caller *c, int64_t generation,
 		       const struct secret *pair)
 {
-	char *key = auth_key("grant", c), context[CONTEXT_MAX];
+	char *key = auth_key("grant", c), context[RESCUE_CONTEXT_MAX];
 	struct buf sealed = BUF_INIT;
 	struct redis_args args;
 	int rc;
 
-	rescue_context(c, generation, context);
+	rescue_context(c->integration->id, generation, context);
 	rc = crypto_seal(a->keyring, context, secret_reveal(pair), pair->len, &sealed);
 	redis_args_init(&args);
 	redis_arg(&args, "SET");
@@ -141,11 +139,11 @@ static bool rescue_put(struct auth_store *a, struct caller *c, int64_t generatio
 static bool rescue_get(struct auth_store *a, struct caller *c, int64_t generation,
 		       struct secret *pair)
 {
-	char *key = auth_key("grant", c), context[CONTEXT_MAX];
+	char *key = auth_key("grant", c), context[RESCUE_CONTEXT_MAX];
 	redisReply *reply = NULL;
 	bool found = false;
 
-	rescue_context(c, generation, context);
+	rescue_context(c->integration->id, generation, context);
 	if (redis_callv(a->redis, &reply, loop_now_ms() + REDIS_PATIENCE_MS, NULL, "GET", key,
 			NULL) == 0)
 		found = reply->type == REDIS_REPLY_STRING &&

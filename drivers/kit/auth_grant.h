@@ -9,6 +9,9 @@
 /* Names the refresh token that stands in the credential, without telling it: one that a person stores later begins a new
  * grant.  "" where there is none. */
 void grant_seed_of(const struct credential *c, char out[SEED_BYTES]);
+/* What a pair that waits in Redis for Postgres is bound to: the integration, and the generation that it makes. */
+#define RESCUE_CONTEXT_MAX 48
+void rescue_context(int64_t id, int64_t generation, char out[RESCUE_CONTEXT_MAX]);
 /* The pair as it is sealed.  refresh NULL: none. */
 void grant_print(const char *refresh, const struct token *t, const char *seed, struct secret *out);
 

@@ -312,7 +312,7 @@ static int by_name(const struct dirent **a, const struct dirent **b)
 
 int cassettes_each(const struct driver *d, int (*fn)(const char *file, void *arg), void *arg)
 {
-	char *dir = mem_printf("%s/cassettes", d->dir);
+	char *dir = mem_printf("%s/%s", d->dir, manifest_fixtures(d->manifest));
 	struct dirent **entries;
 	int n = scandir(dir, &entries, is_cassette, by_name), rc = n < 0 ? -errno : 0;
 

@@ -138,6 +138,11 @@ int manifest_load(const char *file, struct manifest **out, struct buf *problems)
 	return rc == -ENOENT || rc == 0 ? rc : -EINVAL;
 }
 
+const char *manifest_fixtures(const struct manifest *m)
+{
+	return m->fixtures ? m->fixtures : "cassettes";
+}
+
 const struct manifest_collection *manifest_collection(const struct manifest *m, const char *name)
 {
 	for (int i = 0; i < m->n_collections; i++)

@@ -147,6 +147,7 @@ struct manifest_paging {
 	int size, max_pages;      /* 100, 10,000 */
 	int rescan_overlap;       /* items a page goes back over the one before */
 	int64_t expires_ms;       /* life of a cursor; 0: for ever */
+	int64_t every_ms;         /* ack_queue: how often it is to be read; 0: not said */
 	struct manifest_ack ack;
 	struct manifest_stop stops[6];
 	int n_stops;
@@ -195,6 +196,7 @@ struct manifest_batch {
 	int max;          /* ids a call: 50 */
 };
 
+#define PARALLEL_MAX 32
 struct manifest_collection {
 	const char *name;
 	const char *get;   /* path template; NULL: embedded, or post */
@@ -214,7 +216,8 @@ struct manifest_collection {
 	const char *
 		upcoming; /* the parent's column of time or date, or NULL: called only for what is not over */
 	struct manifest_batch batch;
-	int lane; /* enum lane of its jobs */
+	int parallel; /* calls that one job has under way, of its parents or of items by their ids */
+	int lane;     /* enum lane of its jobs */
 	enum row_table table;
 	uint64_t columns; /* the set of rows.h */
 	const struct manifest_column *map;
@@ -314,6 +317,7 @@ struct manifest {
 	int n_typed;
 	const char *const *daily; /* collections whose contract the scheduler checks */
 	int n_daily;
+	const char *fixtures; /* of recorded answers, a folder; NULL: manifest_fixtures */
 	const char *const *settings;
 	int n_settings; /* {cfg.X} names in use: what integration add --set may carry */
 };
@@ -327,6 +331,9 @@ int manifest_parse(const char *file_shown, const char *text, size_t len, struct 
 void manifest_free(struct manifest *m);
 const struct manifest_collection *manifest_collection(const struct manifest *m,
 						      const char *name); /* NULL */
+const char *manifest_fixtures(
+	const struct manifest
+		*m); /* the name of the folder, beside the manifest, of its cassettes */
 const struct manifest_setting *manifest_setting(const struct manifest *m,
 						const char *name); /* NULL: not declared */
 /* False: `wanted` says what is ("a whole number"). */

@@ -148,10 +148,15 @@ static void check_breaker(struct manifest_reader *r)
 	}
 }
 
-static void check_daily(struct manifest_reader *r)
+static void check_checks(struct manifest_reader *r)
 {
 	const struct manifest *m = &r->owner->m;
+	const char *f = m->fixtures;
 
+	if (f && (f[0] == '.' || f[strcspn(f, "/\\")]))
+		reader_problem_at(r, "checks.fixtures",
+				  "the name of a folder beside this file is expected, found \"%s\"",
+				  f);
 	for (int i = 0; i < m->n_daily; i++) {
 		const struct manifest_collection *c = manifest_collection(m, m->daily[i]);
 		const char *path = arena_printf(r->arena, "checks.daily[%d]", i);
@@ -180,7 +185,7 @@ void manifest_check(struct manifest_reader *r)
 		reader_problem_at(r, "api.timeout", "\"connect\" is longer than \"total\"");
 	manifest_check_paging(r, &m->paging, "pagination");
 	manifest_check_collections(r);
-	check_daily(r);
+	check_checks(r);
 	manifest_check_format(r);
 	manifest_check_events(r);
 	manifest_check_lookups(r);

@@ -272,12 +272,14 @@ static bool rollout_present(const void *base)
 static const struct key_table rollout_table = { TABLE(rollout_keys), .present = rollout_present };
 
 static const struct manifest_key checks_keys[] = {
-	{ "daily", KEY_TEXTS, AT(daily), COUNT(n_daily), .flags = KEY_REQUIRED },
-	LATER("fixtures"),
+	{ "daily", KEY_TEXTS, AT(daily), COUNT(n_daily) },
+	{ "fixtures", KEY_TEXT, AT(fixtures) },
 };
 static bool checks_present(const void *base)
 {
-	return ((const struct manifest *)base)->n_daily > 0;
+	const struct manifest *m = base;
+
+	return m->n_daily > 0 || m->fixtures;
 }
 static const struct key_table checks_table = { TABLE(checks_keys), .present = checks_present };
 

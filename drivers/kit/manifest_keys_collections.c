@@ -124,7 +124,7 @@ static const struct manifest_key collection_keys[] = {
 	{ "embedded", KEY_PATH, AT(embedded) },
 	{ "when_changed", KEY_TEXT, AT(when_changed) },
 	{ "upcoming", KEY_TEXT, AT(upcoming) },
-	LATER("parallel"),
+	{ "parallel", KEY_INT, AT(parallel), .fallback = "4", .min = 1, .max = PARALLEL_MAX },
 	{ "group", KEY_TEXT, AT(group) },
 	{ "lane", KEY_WORD, AT(lane), .fallback = "\"normal\"", .words = lane_words },
 	{ "deletes", KEY_FIXED, .words = deletes_words },

@@ -76,7 +76,7 @@ static const struct manifest_key paging_keys[] = {
 	{ "ack", KEY_OBJECT, .of = &ack_table },
 	{ "stop", KEY_OWN, .read = read_stops, .print = print_stops,
 	  .schema = "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}" },
-	LATER("every"),
+	{ "every", KEY_DURATION, AT(every_ms), .max = DAY_MS },
 };
 
 static void add_stop(struct manifest_paging *p, enum stop_kind kind, const char *path)

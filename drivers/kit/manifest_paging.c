@@ -6,6 +6,7 @@
 #include "drivers/kit/subst.h"
 
 #define ON(kind) (1u << PAGING_##kind)
+#define EVERY_MIN_MS 1000
 #define ON_CURSORS (ON(CURSOR) | ON(NEXT_URL) | ON(LINK))
 #define ON_COUNTED (ON(OFFSET) | ON(PAGE) | ON(KEYSET))
 #define ON_ALL (ON_CURSORS | ON_COUNTED | ON(ACK_QUEUE))
@@ -39,6 +40,7 @@ static void check_params(struct manifest_reader *r, const struct manifest_paging
 		{ "rescan_overlap", p->rescan_overlap, 0, ON(OFFSET) | ON(KEYSET) },
 		{ "expires", p->expires_ms, 0, ON_CURSORS },
 		{ "ack", p->ack.post || p->ack.put, ON(ACK_QUEUE), ON(ACK_QUEUE) },
+		{ "every", p->every_ms, 0, ON(ACK_QUEUE) },
 		{ "first", p->first_cursor, in_path ? ON(CURSOR) : 0, ON(CURSOR) },
 	};
 	unsigned bit = 1u << p->kind;
@@ -122,6 +124,8 @@ void manifest_check_paging(struct manifest_reader *r, const struct manifest_pagi
 	check_params(r, p, path);
 	check_stops(r, p, path);
 	check_ack(r, p, path);
+	if (p->every_ms && p->every_ms < EVERY_MIN_MS)
+		reader_problem_at(r, sub(r, path, "every"), "1s at least");
 	if (p->in != PAGING_IN_QUERY && (p->kind == PAGING_NONE || p->kind == PAGING_ACK_QUEUE))
 		reader_problem_at(r, sub(r, path, "in"), "means nothing with the kind \"%s\"",
 				  kinds[p->kind]);

@@ -259,7 +259,8 @@ int cmd_driver_record(struct cli *c)
 		cJSON_Delete(r.params);
 		return rc;
 	}
-	dir = out_dir ? mem_strdup(out_dir) : mem_printf("%s/cassettes", r.d->dir);
+	dir = out_dir ? mem_strdup(out_dir)
+		      : mem_printf("%s/%s", r.d->dir, manifest_fixtures(r.d->manifest));
 	r.dir = dir;
 	rc = driver_door_open(c, r.d, integration_id, &r.door);
 	if (rc == 0) {

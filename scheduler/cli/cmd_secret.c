@@ -11,6 +11,8 @@
 #include "drivers/kit/auth.h"
 #include "scheduler/cli/cli.h"
 
+#define PAIRS "tokens in Redis, on their way to grants.sealed"
+
 static bool force;
 
 int options_secret_rotate_key(struct config_option *out)
@@ -35,6 +37,17 @@ struct listing {
 	cJSON *rows;
 	int64_t others; /* not under the first key */
 };
+
+static cJSON *row_of(const struct listing *l, const char *place, const char *key)
+{
+	cJSON *row;
+
+	cJSON_ArrayForEach (row, l->rows)
+		if (!strcmp(json_str(row, "place"), place) && json_str(row, "key") &&
+		    !strcmp(json_str(row, "key"), key))
+			return row;
+	return NULL;
+}
 
 static void list_one(const char *place, const char *key, int64_t n, void *arg)
 {
@@ -61,6 +74,70 @@ static const struct out_column columns[] = {
 	{ "STATE", "state", false },
 };
 
+/* ---- pairs of tokens that wait in Redis for Postgres ---- */
+
+struct all {
+	struct integration_ref {
+		int64_t id;
+		char *partner;
+	} * v;
+	int n;
+};
+
+static void collect(const struct integration *i, void *arg)
+{
+	struct all *o = arg;
+
+	if (o->n % 256 == 0)
+		o->v = mem_realloc(o->v, sizeof(*o->v) * (size_t)(o->n + 256));
+	o->v[o->n++] = (struct integration_ref){ i->id, mem_strdup(i->partner) };
+}
+
+static void all_clear(struct all *o)
+{
+	for (int i = 0; i < o->n; i++)
+		free(o->v[i].partner);
+	free(o->v);
+}
+
+static void list_pair(struct listing *l, const char *key)
+{
+	cJSON *row = row_of(l, PAIRS, key), *count;
+	int64_t n = 0;
+
+	if (!row) {
+		list_one(PAIRS, key, 1, l);
+		return;
+	}
+	count = cJSON_GetObjectItemCaseSensitive(row, "count");
+	json_int(row, "count", &n);
+	cJSON_SetNumberValue(count, (double)n + 1);
+	l->others += strcmp(key, keyring_id(l->keys, 0)) != 0;
+}
+
+static int list_pairs(struct cli *c, struct listing *l, struct err *err)
+{
+	char key[CRYPTO_KEY_ID_BYTES];
+	struct all all = { 0 };
+	int rc = integration_each(c->pg, 0, NULL, NULL, collect, &all, err);
+
+	for (int i = 0; i < all.n && rc == 0; i++) {
+		rc = auth_pair_key(c->redis, all.v[i].partner, all.v[i].id, key, cli_deadline(),
+				   err);
+		if (rc == 0 && key[0])
+			list_pair(l, key);
+	}
+	all_clear(&all);
+	return rc;
+}
+
+static int list_all(struct cli *c, struct listing *l, struct err *err)
+{
+	int rc = sealed_count(c->pg, list_one, l, err);
+
+	return rc < 0 ? rc : list_pairs(c, l, err);
+}
+
 int cmd_secret_list(struct cli *c)
 {
 	struct keyring *keys = NULL;
@@ -71,10 +148,12 @@ int cmd_secret_list(struct cli *c)
 	if (rc)
 		return rc;
 	rc = cli_pg(c);
+	if (rc == 0)
+		rc = cli_redis(c);
 	if (rc == 0) {
 		l.keys = keys;
 		l.rows = cJSON_CreateArray();
-		rc = sealed_count(c->pg, list_one, &l, &err);
+		rc = list_all(c, &l, &err);
 		if (rc < 0) {
 			cJSON_Delete(l.rows);
 			rc = cli_error(c, rc, &err, "secret list");
@@ -95,11 +174,7 @@ struct rotation {
 	int n_lagging;
 	struct rekey stored;
 	struct auth_rekeyed cached;
-	struct integration_ref {
-		int64_t id;
-		char *partner;
-	} * all;
-	int n;
+	struct all all;
 };
 
 /* What a worker writes from now on must be under the new key, or it is left behind. */
@@ -162,23 +237,14 @@ static int rekey_stored(struct rotation *o)
 	return rc < 0 ? cli_error(o->c, rc, &err, "secret rotate-key") : 0;
 }
 
-static void collect(const struct integration *i, void *arg)
-{
-	struct rotation *o = arg;
-
-	if (o->n % 256 == 0)
-		o->all = mem_realloc(o->all, sizeof(*o->all) * (size_t)(o->n + 256));
-	o->all[o->n++] = (struct integration_ref){ i->id, mem_strdup(i->partner) };
-}
-
 /* Waited for one by one: a rotation is in no hurry, and Redis serves the workers meanwhile. */
 static int rekey_cached(struct rotation *o)
 {
 	struct err err = { 0 };
-	int rc = integration_each(o->c->pg, 0, NULL, NULL, collect, o, &err);
+	int rc = integration_each(o->c->pg, 0, NULL, NULL, collect, &o->all, &err);
 
-	for (int i = 0; i < o->n && rc == 0; i++)
-		rc = auth_rekey(o->c->redis, o->keys, o->all[i].partner, o->all[i].id,
+	for (int i = 0; i < o->all.n && rc == 0; i++)
+		rc = auth_rekey(o->c->redis, o->c->pg, o->keys, o->all.v[i].partner, o->all.v[i].id,
 				cli_deadline(), &o->cached, &err);
 	return rc < 0 ? cli_error(o->c, rc, &err, "secret rotate-key") : 0;
 }
@@ -188,7 +254,7 @@ static int report(struct rotation *o)
 	struct listing l = { .keys = o->keys, .rows = cJSON_CreateArray() };
 	cJSON *out = cJSON_CreateObject();
 	struct err err = { 0 };
-	int rc = sealed_count(o->c->pg, list_one, &l, &err);
+	int rc = list_all(o->c, &l, &err);
 
 	if (rc < 0) {
 		cJSON_Delete(out);
@@ -198,6 +264,7 @@ static int report(struct rotation *o)
 	json_add_text(out, "key", keyring_id(o->keys, 0));
 	json_add_int(out, "re_encrypted", o->stored.done);
 	json_add_int(out, "tokens_in_redis", o->cached.tokens);
+	json_add_int(out, "pairs_in_redis", o->cached.pairs);
 	json_add_int(out, "caches_dropped", o->cached.dropped);
 	json_add_int(out, "left", l.others);
 	cJSON_AddItemToObject(out, "places", l.rows);
@@ -220,9 +287,7 @@ static int report(struct rotation *o)
 
 static void rotation_clear(struct rotation *o)
 {
-	for (int i = 0; i < o->n; i++)
-		free(o->all[i].partner);
-	free(o->all);
+	all_clear(&o->all);
 	buf_clear(&o->lagging);
 	keyring_free(o->keys);
 }

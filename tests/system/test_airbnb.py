@@ -39,6 +39,7 @@ def test_import(cluster):
     wait_until(lambda: time.time() > over)
     cluster.push({"task": "import_resources", "integration_id": integration}, "queue:{airbnb}")
     wait_until(lambda: cluster.busy(("airbnb", "longshore")) == 0, 40, cluster.describe, 0.1)
+    cluster.longshore("driver", "check", "airbnb", "--live", "--integration", integration)  # what checks.daily does
     rows = {r["external_id"]: r for r in cluster.sql("SELECT * FROM resources")}
     for item in sandbox.items("listing"):
         tree = item["item"]

@@ -182,6 +182,7 @@ def test_pages_whose_token_died_are_asked_for_anew(cluster):
     wait_until(is_over, 40, cluster.describe, 0.1)
     names = {r["name"] for r in cluster.sql("SELECT name FROM resources")}
     assert names == {i["item"]["title"] for i in sandbox.items("listing")}
+    cluster.longshore("driver", "check", "booking_demand", "--live", "--integration", integration)  # what checks.daily does
     assert cluster.one("SELECT count(*) FROM resources") == 120 and cluster.one("SELECT count(*) FROM rejected_items") == 0
     missing = sandbox.session.post(f"{sandbox.url}/booking-demand/3.1/orders/details", json={}, timeout=30,
                                    headers={"Authorization": "Bearer sbx-1-demand"})

@@ -83,6 +83,8 @@ def test_imports(cluster):
         wait_until(lambda: sandbox.log(since), 20 * SLOWER, worker.log_tail)
         idle()
     assert 429 not in sandbox.statuses() and not cluster.redis.client.exists("dead:{cloudbeds}")
+    for integration in one, two:
+        cluster.longshore("driver", "check", "cloudbeds", "--live", "--integration", integration)  # what checks.daily does
 
     def resources(integration, kind):
         return cluster.sql("SELECT * FROM resources WHERE integration_id = %s AND kind = %s", integration, kind)

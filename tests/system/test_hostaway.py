@@ -124,6 +124,8 @@ def test_imports(cluster):
     assert cluster.one("SELECT status FROM integrations") == "active"
     assert sum("/accessTokens" in e["path"] for e in sandbox.log(since)) == 2
 
+    cluster.longshore("driver", "check", "hostaway", "--live", "--integration", integration)  # what checks.daily does
+
     # What it says in words is no page.
     body = json.dumps({"status": "fail", "result": "Listing is not active"})
     sandbox.fault(match="/hostaway/v1/listings/", status=200, body=body, times=1)

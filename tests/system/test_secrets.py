@@ -46,6 +46,13 @@ def test_a_new_key_while_workers_run(cluster):
     with_keys(cluster, worker, new + old, 2)
     wait_until(lambda: cluster.longshore.run("doctor", "--json").json()[-1]["state"] == "warn", 20 * SLOWER, "an old key")
 
+    # A pair of tokens that waits in Redis for Postgres is told of (that it moves is test_auth_grant's).
+    waiting = "grant:{guesty}:%d" % integration
+    cluster.redis.client.set(waiting, cluster.one("SELECT sealed FROM credentials"), ex=600)
+    listed = {(r["place"][:15], r["key"], r["count"], r["state"]) for r in cluster.longshore("secret", "list", "--json").json()}
+    assert ("tokens in Redis", "test", 1, "old key") in listed, listed
+    cluster.redis.client.delete(waiting)
+
     two = [cluster.longshore.start(*rotate, "--json") for _ in range(2)]
     done = [json.loads(p.communicate(timeout=20 * SLOWER)[0]) for p in two]
     assert [p.returncode for p in two] == [0, 0]

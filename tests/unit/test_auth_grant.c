@@ -337,9 +337,43 @@ static void body_nobody(void)
 	bench_close(&b);
 }
 
+static struct keyring *keys_of(const char *text)
+{
+	char path[] = "/tmp/longshore-keys-XXXXXX";
+	struct keyring *k = NULL;
+	struct err err = { 0 };
+	int fd = mkstemp(path);
+
+	OK(fd >= 0 && dprintf(fd, "%s", text) > 0);
+	OK(keyring_load(path, &k, &err) == 0);
+	unlink(path);
+	close(fd);
+	return k;
+}
+
+/* A new key while it waits in Redis: it moves to that, once. */
+static struct keyring *move_pair(struct bench *b)
+{
+	static const char fresh[] = "fresh MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n";
+	char key[CRYPTO_KEY_ID_BYTES], *both = mem_printf("%senv " KEY_BASE64 "\n", fresh);
+	struct keyring *moving = keys_of(both);
+	struct auth_rekeyed out = { 0 };
+	struct err err = { 0 };
+	int64_t id = b->integration.id, later = loop_now_ms() + PATIENCE_MS;
+
+	free(both);
+	OK(auth_pair_key(redis, "acme", id, key, later, &err) == 0 && !strcmp(key, "env"));
+	for (int i = 0; i < 2; i++)
+		OK(auth_rekey(redis, pg, moving, "acme", id, later, &out, &err) == 0);
+	OK(out.pairs == 1 && out.closed == 0);
+	OK(auth_pair_key(redis, "acme", id, key, later, &err) == 0 && !strcmp(key, "fresh"));
+	return moving;
+}
+
 /* Postgres refuses the new pair: Redis has it, it is used, and is the first thing to be stored later. */
 static void body_rescued(void)
 {
+	struct keyring *was = keyring;
 	struct bench b;
 	struct err err;
 
@@ -348,6 +382,7 @@ static void body_rescued(void)
 	ask("CREATE TRIGGER no_pair BEFORE UPDATE OF generation ON grants FOR EACH ROW EXECUTE FUNCTION no_pair()");
 	OK(one_get(&b, &err) == 0 && p.calls == 1 && stands("grant", b.integration.id));
 	OK(strcmp(generation(), "1 false 1") == 0);
+	keyring = move_pair(&b);
 	ask("DROP TRIGGER no_pair ON grants");
 	OK(strcmp(ask("SELECT spending_by IS NULL FROM grants ORDER BY integration_id DESC LIMIT 1"),
 		  "f") == 0);
@@ -357,6 +392,8 @@ static void body_rescued(void)
 	OK(strcmp(generation(), "2 true 0") == 0 && !stands("grant", b.integration.id));
 	ask("DROP FUNCTION no_pair");
 	bench_close(&b);
+	keyring_free(keyring);
+	keyring = was;
 }
 
 /* What is written down for a cassette: no refresh token, wherever the manifest says that it is; and text, where it is read as text. */

@@ -35,7 +35,7 @@ static void all_errors_at_once(void **state)
 		"    {\"rate\": \"5\", \"window\": \"1s\"}\n"
 		"  ],\n"
 		"  \"critcal\": false,\n"
-		"  \"checks\": {\"fixtures\": 1},\n"
+		"  \"hooks\": {\"ack_body\": true},\n"
 		"  \"retry_after\": \"x\"\n"
 		"}\n";
 	static const char *const wanted[] = {
@@ -43,7 +43,7 @@ static void all_errors_at_once(void **state)
 		"p/manifest.json:6: limits[0].window: missing\n",
 		"p/manifest.json:7: limits[1].rate: expected a whole number, found text\n",
 		"p/manifest.json:9: critcal: unknown key; did you mean \"critical\"?\n",
-		"p/manifest.json:10: checks.fixtures: \"fixtures\" is not supported yet\n",
+		"p/manifest.json:10: hooks.ack_body: \"ack_body\" is not supported yet\n",
 		"p/manifest.json:11: retry_after: expected a list of texts, found text\n",
 	};
 
@@ -98,7 +98,7 @@ static void wrong_names(void **state)
 }
 
 static const char *const refused[][2] = {
-	{ ", \"checks\": {}", "checks.daily: missing" },
+	{ ", \"checks\": {\"fixtures\": \"../f\"}", "checks.fixtures: the name of a folder" },
 	{ ", \"checks\": {\"daily\": [\"a\"]}", "checks.daily[0]: there is no collection \"a\"" },
 	{ ", \"partner\": \"p\"", "partner: given twice" },
 	{ ", \"auth\": {\"kind\": \"hook\", \"needs\": [\"k\"]}",
@@ -315,13 +315,11 @@ static void refusals(void **state)
 
 /* Every word of the format that is not run is known by name. */
 static const char *const later[][2] = {
-	{ ", \"checks\": {\"fixtures\": \"f/\"}", "\"fixtures\" is not supported yet" },
+	{ ", \"hooks\": {\"ack_body\": true}", "\"ack_body\" is not supported yet" },
 };
 
 /* Inside a collection, beside what makes it right. */
 static const char *const later_in_collection[][2] = {
-	{ "\"pagination\": {\"kind\": \"ack_queue\", \"every\": \"20s\"}",
-	  "\"every\" is not supported yet" },
 	{ "\"deletes\": \"full_scan\"", "\"full_scan\" is not supported yet" },
 	{ "\"deletes\": \"scan_of_parent\"", "\"scan_of_parent\" is not supported yet" },
 	{ "\"deletes\": \"webhook\"", "\"webhook\" is not supported yet" },

@@ -12,6 +12,7 @@
 #include "worker/memory.h"
 #include "worker/outcome.h"
 #include "worker/tasks/schema.h"
+#include "worker/tasks/units.h"
 
 #define PROGRESS_MS 1000
 #define TOUCH_MS 5000 /* integrations.last_success: at most so often a process */
@@ -59,6 +60,12 @@ static int write_run(struct import *im, const char *state, const char *note)
 	note_memory(im);
 	im->run_written_ms = loop_now_ms();
 	return sink_run(im->a->worker->sink, &im->run, attempt_deadline_ms(im->a), &im->a->err);
+}
+
+int import_progress(struct import *im)
+{
+	return loop_now_ms() - im->run_written_ms >= PROGRESS_MS ? write_run(im, "running", NULL)
+								 : 0;
 }
 
 int import_begin(struct import *im, struct attempt *a)
@@ -174,9 +181,7 @@ static int after_page(struct import *im, struct pager *pg, const struct page *p)
 	}
 	im->redo = false;
 	note_memory(im);
-	if (rc == 0 && loop_now_ms() - im->run_written_ms >= PROGRESS_MS)
-		rc = write_run(im, "running", NULL);
-	return rc;
+	return rc == 0 ? import_progress(im) : rc;
 }
 
 /* The exchange that failed goes into the dead letter, if it comes to one. */
@@ -384,41 +389,50 @@ static int set_parent_aside(struct import *im, const struct manifest_collection 
 	return sink_rejected(a->worker->sink, &r, attempt_deadline_ms(a), &a->err);
 }
 
-/* The job's header keeps how many are done.  A parent that the partner refuses is set aside and the others go on; where it refuses
- * them all, it is the call that is wrong, and the job's. */
+struct parents {
+	const struct manifest_collection *c;
+	const char **ids;
+	int n, refused;
+};
+
+/* A parent that the partner refuses is set aside and the others go on; where it refuses them all, it is the call that is wrong, and
+ * the job's. */
+static int scan_parent(struct import *im, int64_t first, int n, void *arg)
+{
+	struct parents *p = arg;
+	struct attempt *a = im->a;
+	int rc = import_room(im, p->c);
+
+	if (rc < 0)
+		return rc;
+	rc = scan(im, p->c, p->ids[first]);
+	if (rc < 0 && is_of_parent(a, rc) &&
+	    (a->err.action == ACT_SET_ASIDE || ++p->refused < p->n))
+		rc = set_parent_aside(im, p->c, p->ids[first]);
+	return rc;
+}
+
 static int scan_parents(struct import *im, const struct manifest_collection *c,
 			const cJSON *parents)
 {
-	struct attempt *a = im->a;
-	int n = cJSON_GetArraySize(parents), at = 0, refused = 0, rc;
-	const cJSON *p;
+	struct parents p = { .c = c };
+	struct units u = { .per = 1, .parallel = c->parallel, .run = scan_parent, .arg = &p };
+	const cJSON *v;
+	int rc;
 
-	cJSON_ArrayForEach (p, parents) {
-		if (!cJSON_IsString(p))
-			return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "args.parents",
+	p.ids = mem_alloc(sizeof(*p.ids) * (size_t)(cJSON_GetArraySize(parents) + 1));
+	cJSON_ArrayForEach (v, parents) {
+		if (!cJSON_IsString(v)) {
+			free(p.ids);
+			return err_set(&im->a->err, -EINVAL, ERR_BAD_JOB, "args.parents",
 				       "args.parents must be an array of ids (text)");
-		if (at++ < a->step)
-			continue;
-		rc = import_room(im, c);
-		if (rc < 0)
-			return rc;
-		rc = scan(im, c, p->valuestring);
-		if (rc < 0 && is_of_parent(a, rc) &&
-		    (a->err.action == ACT_SET_ASIDE || ++refused < n))
-			rc = set_parent_aside(im, c, p->valuestring);
-		if (rc < 0)
-			return rc;
-		a->step = at;
-		if (loop_now_ms() - im->run_written_ms >= PROGRESS_MS)
-			rc = write_run(im, "running", NULL);
-		if (rc < 0)
-			return rc;
-		if (at < n && attempt_should_yield(a)) {
-			yield(im);
-			return 0;
 		}
+		p.ids[p.n++] = v->valuestring;
 	}
-	return 0;
+	u.n = p.n;
+	rc = units_run(im, &u);
+	free(p.ids);
+	return rc;
 }
 
 static int by_parents(struct import *im, enum row_table t, const cJSON *parents)

@@ -40,6 +40,8 @@ struct import {
 /* An import's beginning and end: its run, what is told of it.  Wait. */
 int import_begin(struct import *im, struct attempt *a) __attribute__((warn_unused_result));
 int import_end(struct import *im, int rc) __attribute__((warn_unused_result));
+/* Waits, once a second: what the run's row says meanwhile. */
+int import_progress(struct import *im) __attribute__((warn_unused_result));
 /* The exchange that failed goes into the dead letter, if it comes to one. */
 void import_keep_exchange(struct attempt *a, struct page *p);
 

@@ -1,12 +1,11 @@
 /* Items by their ids: one, or many (args.external_ids), so many in one call as the partner can give. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "worker/tasks/import.h"
-
-#define IDS_MAX 1000 /* of a call: detail.batch.max */
+#include "worker/tasks/units.h"
 
 static const struct manifest_collection *collection_of_item(struct attempt *a)
 {
@@ -94,39 +93,30 @@ static int import_many(struct import *im, const char *const *ids, int n)
 	return rc;
 }
 
-/* The next of them; how many there were, or an error. */
-static int import_some(struct import *im, const cJSON **at)
+/* So many in one call as the partner can give. */
+static int import_some(struct import *im, int64_t first, int n, void *arg)
 {
-	int max = im->collection->batch.get ? im->collection->batch.max : 1, n = 0, rc;
-	const char **ids = mem_alloc(sizeof(*ids) * IDS_MAX);
+	const char *const *ids = arg;
 
-	for (; *at && n < max; *at = (*at)->next)
-		ids[n++] = (*at)->valuestring;
-	rc = im->collection->batch.get ? import_many(im, ids, n) : import_one(im, ids[0], false);
-	free(ids);
-	return rc < 0 ? rc : n;
+	return im->collection->batch.get ? import_many(im, ids + first, n)
+					 : import_one(im, ids[first], false);
 }
 
-/* The job's header keeps how many are done. */
-static int by_ids(struct import *im, const cJSON *ids)
+static int by_ids(struct import *im, const cJSON *list)
 {
-	struct attempt *a = im->a;
-	const cJSON *at = ids->child;
-	int n = 0;
+	const char **ids = mem_alloc(sizeof(*ids) * (size_t)(cJSON_GetArraySize(list) + 1));
+	struct units u = { .per = im->collection->batch.get ? im->collection->batch.max : 1,
+			   .parallel = im->collection->parallel,
+			   .run = import_some,
+			   .arg = ids };
+	const cJSON *v;
+	int rc;
 
-	for (int64_t i = 0; at && i < a->step; i++)
-		at = at->next;
-	while (at && n >= 0) {
-		n = import_some(im, &at);
-		if (n > 0)
-			a->step += n;
-		if (n > 0 && at && attempt_should_yield(a)) {
-			im->yielded = true;
-			attempt_continue(a);
-			return 0;
-		}
-	}
-	return n < 0 ? n : 0;
+	cJSON_ArrayForEach (v, list)
+		ids[u.n++] = v->valuestring;
+	rc = units_run(im, &u);
+	free(ids);
+	return rc;
 }
 
 static bool are_ids(const cJSON *ids)

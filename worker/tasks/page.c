@@ -36,8 +36,8 @@ static int too_much(struct import *im, const struct page *p, int64_t bytes)
 		&a->err, -ENOMEM, ERR_MEMORY, "job memory",
 		"the rows of a page of %d items need %lld KiB more; a job may hold %lld KiB and holds %lld: lower "
 		"\"size\" of the manifest's pagination, or raise --job-memory",
-		p->n, (long long)bytes >> 10, (long long)a->memory.limit >> 10,
-		(long long)a->memory.held >> 10);
+		p->n, (long long)bytes >> 10, (long long)a->memory->limit >> 10,
+		(long long)a->memory->held >> 10);
 
 	snprintf(a->err.where, sizeof(a->err.where), "%s page %d", im->collection->name, p->number);
 	return rc;
@@ -48,7 +48,7 @@ static int rows_grow(struct import *im, struct rows *r, const struct page *p, in
 {
 	int64_t bytes = (int64_t)more * (int64_t)ROW_HELD_BYTES;
 
-	if (!budget_take(&im->a->memory, bytes))
+	if (!budget_take(im->a->memory, bytes))
 		return too_much(im, p, bytes);
 	r->cap += more;
 	r->v = mem_realloc(r->v, (size_t)r->cap * sizeof(*r->v));
@@ -58,7 +58,7 @@ static int rows_grow(struct import *im, struct rows *r, const struct page *p, in
 
 static void rows_clear(struct import *im, struct rows *r)
 {
-	budget_give(&im->a->memory, (int64_t)r->cap * (int64_t)ROW_HELD_BYTES);
+	budget_give(im->a->memory, (int64_t)r->cap * (int64_t)ROW_HELD_BYTES);
 	free(r->v);
 	free(r->items);
 	free(r->outcomes);
@@ -405,7 +405,7 @@ static int store_page(struct import *im, struct rows *r, const struct page *p, s
 static int page_rows(struct import *im, struct rows *r, const struct page *p, const char *parent_id,
 		     struct arena *arena)
 {
-	struct budget *memory = &im->a->memory;
+	struct budget *memory = im->a->memory;
 	int rc = rows_grow(im, r, p, p->n ? p->n : 1);
 	int64_t mapped;
 
@@ -430,9 +430,9 @@ int import_page(struct import *im, const struct page *p, const char *parent_id)
 
 	im->faults = NULL;
 	/* The statement that writes them copies what is text in the rows, which is no more than what came. */
-	if (budget_take(&im->a->memory, p->text_bytes)) {
+	if (budget_take(im->a->memory, p->text_bytes)) {
 		rc = page_rows(im, &r, p, parent_id, arena);
-		budget_give(&im->a->memory, p->text_bytes);
+		budget_give(im->a->memory, p->text_bytes);
 	} else {
 		rc = too_much(im, p, p->text_bytes);
 	}
