@@ -217,10 +217,12 @@ APART static int held_load(struct auth_store *a, struct caller *c, struct auth_e
 			       (long long)c->integration->id);
 	grant_seed_of(&e->credential, seed);
 	if (a->trial && seed[0] && strcmp(seed, h->seed) != 0)
-		return err_set(err, -EACCES, ERR_AUTH, "grant",
-			       "a refresh token cannot be tried without spending it: longshore"
-			       " integration resume %lld --credentials FILE begins with it",
-			       (long long)c->integration->id);
+		return err_set(
+			err, -EACCES, ERR_AUTH, "grant",
+			"they have another refresh token, which cannot be tried without spending it: leave it"
+			" out to keep the one that is there, or begin with it by `longshore"
+			" integration resume %lld --credentials FILE`",
+			(long long)c->integration->id);
 	if (seed[0] && strcmp(seed, h->seed) != 0)
 		return seed_grant(a, c, e, seed, err);
 	if (rc < 0 || !h->grant.pair.len)

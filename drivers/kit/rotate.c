@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/io/loop.h"
+#include "common/store/grant.h"
 #include "drivers/kit/auth_store.h"
 #include "drivers/kit/call_door.h"
 #include "drivers/kit/paginate.h"
@@ -197,6 +198,27 @@ static int try_and_store(struct rotating *t, struct door *door, const char *was,
 	return rc == -ECANCELED ? rc : 0;
 }
 
+/* What a person allowed outlives a new secret of ours: they are tried by renewing it with the new ones, as any renewal is (written
+ * down before it is sent, stored before it is used), and what comes of it is good whichever secret is in force.  A
+ * partner that refuses them spends nothing.  Without a grant there is nothing that they could be tried with. */
+static int need_grant(const struct rotating *t, struct err *err)
+{
+	struct err why = { 0 };
+	int64_t generation;
+	int rc = grant_generation(t->o->pg, t->i->id, &generation, &why);
+
+	if (rc == -ENOENT)
+		return err_set(
+			err, -EINVAL, ERR_CLIENT, "rotate",
+			"nobody has allowed integration %lld anything yet, so there is nothing to try"
+			" credentials with: store them with `longshore integration resume %lld --credentials FILE`,"
+			" then `longshore integration authorize %lld`",
+			(long long)t->i->id, (long long)t->i->id, (long long)t->i->id);
+	if (rc < 0 && err)
+		*err = why;
+	return rc;
+}
+
 int rotate_credentials(const struct door_options *o, const struct driver *d,
 		       const struct integration *i, const struct secret *json, enum rotation *out,
 		       struct err *err)
@@ -208,13 +230,9 @@ int rotate_credentials(const struct door_options *o, const struct driver *d,
 	char *was = NULL;
 	int rc;
 
-	/* trying them would spend the right of the old ones */
-	if (auth_has_grant(d->manifest))
-		return err_set(
-			err, -EINVAL, ERR_CLIENT, "rotate",
-			"a person allows %s: store them with `longshore integration resume %lld"
-			" --credentials FILE`, then `longshore integration authorize %lld`",
-			d->manifest->partner, (long long)i->id, (long long)i->id);
+	rc = auth_has_grant(d->manifest) ? need_grant(&t, err) : 0;
+	if (rc < 0)
+		return rc;
 	rc = credential_sealed(o->pg, i->id, &was, &why);
 	if (rc == 0 && !json) {
 		rc = credential_previous(o->pg, o->keyring, i->id, &previous, &why);

@@ -18,7 +18,13 @@
 	"\"verify\":{\"get\":\"/me/{cfg.account}\",\"query\":{\"limit\":\"1\"}}}" COLLECTION
 #define KEY ",\"auth\":{\"kind\":\"api_key\",\"name\":\"Authorization\"}" COLLECTION
 
+#define CODE                                                                                        \
+	",\"auth\":{\"kind\":\"oauth2_code\",\"authorize_url\":\"https://api.acme.example/allow\"," \
+	"\"token_url\":\"https://api.acme.example/oauth2/token\"}" COLLECTION
+
 static struct pg *pg;
+static int spent =
+	-1; /* the number of the refresh token that is good for one call; -1: none is asked for */
 static const char *let_in[2];              /* secrets; NULL: none */
 static int tokens, refuse_from, down_from; /* the number of a data call; 0: none */
 static int data_calls;
@@ -31,6 +37,29 @@ static bool is_let_in(const char *text)
 	return false;
 }
 
+/* A secret that is refused spends nothing. */
+static void answer_refresh(struct httpd_request *q, const char *form)
+{
+	const char *secret = strstr(form, "client_secret=");
+	char wanted[40], json[200];
+
+	snprintf(wanted, sizeof(wanted), "refresh_token=refresh-%d", spent);
+	tokens++;
+	if (!is_let_in(secret)) {
+		reply_json(q, 401, "{\"error\":\"invalid_client\"}");
+		return;
+	}
+	if (!strstr(form, wanted)) {
+		reply_json(q, 400, "{\"error\":\"invalid_grant\"}");
+		return;
+	}
+	snprintf(
+		json, sizeof(json),
+		"{\"access_token\":\"tok-%d-%.*s\",\"expires_in\":3600,\"refresh_token\":\"refresh-%d\"}",
+		tokens, (int)strcspn(secret + 14, "&"), secret + 14, ++spent);
+	reply_json(q, 200, json);
+}
+
 static void answer_token(struct httpd_request *q)
 {
 	size_t len;
@@ -38,6 +67,11 @@ static void answer_token(struct httpd_request *q)
 	char *form = mem_strndup(body, len), json[200];
 	const char *secret = strstr(form, "client_secret=");
 
+	if (spent >= 0) {
+		answer_refresh(q, form);
+		free(form);
+		return;
+	}
 	tokens++;
 	snprintf(json, sizeof(json), "{\"access_token\":\"tok-%d-%.*s\",\"expires_in\":3600}",
 		 tokens, secret ? (int)strcspn(secret + 14, "&") : 0, secret ? secret + 14 : "");
@@ -221,6 +255,51 @@ static void body_two(void)
 	bench_close(&s.b);
 }
 
+/* Where a person allowed it, what he allowed goes on under the new secret, and under the old one where the new is refused. */
+#define GIVEN \
+	"{\"client_id\":\"acme\",\"client_secret\":\"old-secret\",\"refresh_token\":\"refresh-0\"}"
+static void body_allowed(void)
+{
+	struct scene s;
+	enum rotation r = ROTATION_DONE;
+	struct err err = { 0 };
+
+	scene_open(&s, CODE, OLD);
+	other_says("TRUNCATE grants");
+	spent = 0;
+	OK(rotate(&s, NEW, &r, &err) == -EINVAL && strstr(err.text, "nobody has allowed") &&
+	   !tokens);
+	bench_close(&s.b);
+
+	scene_open(&s, CODE, GIVEN);
+	OK(get(&s.b.caller, "/things", &err) == 0 && tokens == 1 && spent == 1);
+	OK(rotate(&s, BAD, &r, &err) == 0 && r == ROTATION_REFUSED && stored_is("old-secret"));
+	OK(spent == 1 && other_counts("SELECT generation FROM grants") == 2);
+	OK(other_counts("SELECT count(*) FROM grants WHERE spending_since IS NOT NULL") == 0);
+	OK(other_counts("SELECT count(*) FROM integrations WHERE status = 'auth_broken'") == 0);
+	OK(rotate(&s,
+		  "{\"client_id\":\"acme\",\"client_secret\":\"new-secret\",\"refresh_token\":\"other\"}",
+		  &r, &err) == 0 &&
+	   r == ROTATION_REFUSED && strstr(err.text, "cannot be tried without spending it"));
+	OK(rotate(&s, NEW, &r, &err) == 0 && r == ROTATION_DONE && stored_is("new-secret"));
+	OK(spent == 2 && other_counts("SELECT generation FROM grants") == 3);
+	let_in[0] = NULL; /* the old secret is over: what was allowed is not */
+	s.b.integration.credential_version = 1;
+	OK(get(&s.b.caller, "/things", &err) == 0 && spent == 2);
+	OK(strstr(partner.arrivals[partner.n - 1].auth, "-new-secret") != NULL);
+	/* refused in the moment it is stored: undone, and the pair of the trial is good for the old secret too */
+	let_in[0] = "old-secret";
+	refuse_from = data_calls + 2;
+	OK(rotate(&s, OLD, &r, &err) == 0 && r == ROTATION_UNDONE && stored_is("new-secret"));
+	refuse_from = 0;
+	s.b.integration.credential_version =
+		other_counts("SELECT credential_version FROM integrations WHERE id = 1");
+	OK(get(&s.b.caller, "/things", &err) == 0 &&
+	   other_counts("SELECT generation FROM grants") == spent + 1);
+	bench_close(&s.b);
+	spent = -1;
+}
+
 static void (*body)(void);
 
 static void applied(int number, const char *name, void *arg)
@@ -253,6 +332,7 @@ TEST(done)
 TEST(refused)
 TEST(undone)
 TEST(two)
+TEST(allowed)
 
 static int setup(void **state)
 {
@@ -287,10 +367,8 @@ static int end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ON_LOOP(test_done),
-		ON_LOOP(test_refused),
-		ON_LOOP(test_undone),
-		ON_LOOP(test_two),
+		ON_LOOP(test_done), ON_LOOP(test_refused), ON_LOOP(test_undone),
+		ON_LOOP(test_two),  ON_LOOP(test_allowed),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
