@@ -50,6 +50,8 @@ int grants_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* rights that die unused or lapse */
 int contracts_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* whether partners are what their drivers say */
+int history_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* partitions of the row tables' history */
 int pages_start(struct scheduler *s, struct httpd *h)
 	__attribute__((warn_unused_result)); /* /healthz /readyz /metrics */
 /* Waits ms, or less when the scheduler stops. 0 | -ECANCELED. */
