@@ -14,9 +14,9 @@
 struct contract {
 	struct caller *c;
 	cJSON *steps;
-	cJSON *limits;   /* the step of the limit headers */
-	cJSON *recorded; /* exchanges of all cassettes, by collection */
-	cJSON *answers;  /* of lookups, as they were recorded */
+	cJSON *limits; /* the step of the limit headers */
+	cJSON *recorded; /* exchanges of all cassettes, by collection; those of single items as "NAME.item" */
+	cJSON *answers; /* of lookups, as they were recorded */
 	int failed;
 };
 
@@ -125,10 +125,21 @@ static bool is_field(const char *path)
 	return path && path[0] != '@' && strncmp(path, "header:", 7) != 0;
 }
 
-static void compare_path(struct contract *k, cJSON *s, const struct manifest_collection *coll,
-			 const char *path, const cJSON *live)
+/* An item by itself often has more fields than one of a list: like is compared with like, where it was recorded. */
+static const cJSON *recorded_of(const struct contract *k, const struct scenario *o)
 {
-	const cJSON *then = cJSON_GetObjectItemCaseSensitive(k->recorded, coll->name);
+	char *name = mem_printf("%s.item", o->collection->name);
+	const cJSON *v = o->item ? cJSON_GetObjectItemCaseSensitive(k->recorded, name) : NULL;
+
+	free(name);
+	return v ? v : cJSON_GetObjectItemCaseSensitive(k->recorded, o->collection->name);
+}
+
+static void compare_path(struct contract *k, cJSON *s, const struct scenario *o, const char *path,
+			 const cJSON *live)
+{
+	const struct manifest_collection *coll = o->collection;
+	const cJSON *then = recorded_of(k, o);
 	struct look before = { .path = path }, now = { .path = path };
 	struct buf was = BUF_INIT, is = BUF_INIT;
 
@@ -148,15 +159,16 @@ static void compare_path(struct contract *k, cJSON *s, const struct manifest_col
 	buf_clear(&is);
 }
 
-static void compare_paths(struct contract *k, cJSON *s, const struct manifest_collection *coll,
-			  const cJSON *live)
+static void compare_paths(struct contract *k, cJSON *s, const struct scenario *o, const cJSON *live)
 {
-	compare_path(k, s, coll, coll->id, live);
-	compare_path(k, s, coll, coll->updated_at, live);
-	compare_path(k, s, coll, coll->belongs_id, live);
+	const struct manifest_collection *coll = o->collection;
+
+	compare_path(k, s, o, coll->id, live);
+	compare_path(k, s, o, coll->updated_at, live);
+	compare_path(k, s, o, coll->belongs_id, live);
 	for (int i = 0; i < coll->n_map; i++) {
-		compare_path(k, s, coll, coll->map[i].path, live);
-		compare_path(k, s, coll, coll->map[i].hash, live);
+		compare_path(k, s, o, coll->map[i].path, live);
+		compare_path(k, s, o, coll->map[i].hash, live);
 	}
 }
 
@@ -223,7 +235,7 @@ static void count_items(struct contract *k, cJSON *s, const struct scenario *o, 
 		     json_str(aside->child, "reason"));
 	else if (n == 0)
 		note(s, "there are no items to look at");
-	if (!cJSON_GetObjectItemCaseSensitive(k->recorded, o->collection->name))
+	if (!recorded_of(k, o))
 		note(s, "no cassette to compare with: `longshore driver record`");
 }
 
@@ -275,7 +287,7 @@ static int look_at_scenario(const char *name, const struct scenario *o, cJSON *r
 		compare_answer(k, s, o->lookup->name, rows);
 	} else {
 		count_items(k, s, o, rows);
-		compare_paths(k, s, o->collection, exchanges);
+		compare_paths(k, s, o, exchanges);
 	}
 	if (!k->limits && k->c->driver->manifest->n_limit_headers && exchanges->child) {
 		k->limits = step(k->steps, "limit headers");
@@ -289,8 +301,10 @@ static int look_at_scenario(const char *name, const struct scenario *o, cJSON *r
 
 /* ---- what was recorded ---- */
 
-static void remember_exchanges(struct contract *k, const char *name, const struct cassette *tape)
+static void remember_exchanges(struct contract *k, const struct scenario *s,
+			       const struct cassette *tape)
 {
+	char *name = mem_printf("%s%s", s->collection->name, s->item ? ".item" : "");
 	cJSON *list = cJSON_GetObjectItemCaseSensitive(k->recorded, name);
 	const cJSON *x;
 
@@ -298,6 +312,7 @@ static void remember_exchanges(struct contract *k, const char *name, const struc
 		list = cJSON_AddArrayToObject(k->recorded, name);
 	cJSON_ArrayForEach (x, cJSON_GetObjectItemCaseSensitive(tape->tree, "exchanges"))
 		cJSON_AddItemToArray(list, cJSON_Duplicate(x, true));
+	free(name);
 }
 
 static void remember_answer(struct contract *k, const char *name, const struct cassette *tape)
@@ -322,7 +337,7 @@ static void remember(struct contract *k, const char *file)
 		if (s.lookup)
 			remember_answer(k, s.lookup->name, &tape);
 		else
-			remember_exchanges(k, s.collection->name, &tape);
+			remember_exchanges(k, &s, &tape);
 	}
 	cassette_clear(&tape);
 	buf_clear(&why);
