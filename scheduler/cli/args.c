@@ -179,7 +179,8 @@ const char *args_drivers_default(void)
 
 static int load(struct cli *c, struct heaps *h)
 {
-	static struct config_option options[CONFIG_COMMON_COUNT + 1 + CLI_OPTIONS_MAX]; /* much for a frame */
+	static struct config_option
+		options[CONFIG_COMMON_COUNT + 1 + CLI_OPTIONS_MAX]; /* much for a frame */
 	struct buf usage = BUF_INIT;
 	struct err err = { 0 };
 	int n = CONFIG_COMMON_COUNT, rest, rc;
