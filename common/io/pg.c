@@ -165,9 +165,9 @@ static void on_retry(void *arg)
 
 static int connect_ms(const struct pg *p)
 {
-	int share = PG_CONNECT_MS / (p->n_hosts > 1 ? p->n_hosts : 1);
+	int most = p->timeout_ms < PG_CONNECT_MS ? (int)p->timeout_ms : PG_CONNECT_MS;
 
-	return share > PG_CONNECT_MIN_MS ? share : PG_CONNECT_MIN_MS;
+	return most / (p->n_hosts > 1 ? p->n_hosts : 1);
 }
 
 static void check_conn(struct pg_conn *c, int64_t now)
@@ -182,7 +182,7 @@ static void check_conn(struct pg_conn *c, int64_t now)
 		/* One that takes connections and says nothing would keep libpq from the others. */
 		if (p->n_hosts)
 			p->first_host = (p->first_host + 1) % p->n_hosts;
-		snprintf(why, sizeof(why), "no connection within %d s", connect_ms(p) / 1000);
+		snprintf(why, sizeof(why), "no connection within %d ms", connect_ms(p));
 		pg_conn_close(c, why);
 	} else if (c->state == PG_UP && !c->sent.head && c != p->conns &&
 		   now - c->used_ms > PG_IDLE_MS) {

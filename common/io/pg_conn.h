@@ -23,7 +23,6 @@ enum {
 	PG_DEPTH_GROWING = 4,
 	PG_AGE_MS = 20,        /* so long at its oldest request weighs like one request more */
 	PG_CONNECT_MS = 10000, /* one attempt, names included; several hosts share it */
-	PG_CONNECT_MIN_MS = 3000,
 	PG_BACKOFF_MIN_MS = 50,
 	PG_BACKOFF_MAX_MS = 2000,
 	/* A connection beyond the first that nobody used for so long is closed. */
