@@ -381,16 +381,22 @@ static void test_exec_all(void)
 /* What a session would keep must not be relied on, nor left behind. */
 static void test_no_session(void)
 {
-	do_sql("discard all");
-	do_sql("select set_config('longshore.x', 'y', true)");
-	assert_int_equal(number(pg, "select count(*) from pg_prepared_statements"), 0);
+	/* of little patience: no statement before each, so that it may discard all */
+	struct pg *p = pool(server.url, 1, 5000);
+
+	assert_int_equal(pg_exec(p, "discard all", NULL, NULL, in(5000), NULL), 0);
+	assert_int_equal(pg_exec(p, "select set_config('longshore.x', 'y', true)", NULL, NULL,
+				 in(5000), NULL),
+			 0);
+	assert_int_equal(number(p, "select count(*) from pg_prepared_statements"), 0);
 	assert_int_equal(
-		number(pg, "select (coalesce(current_setting('longshore.x', true), '') = '')::int"),
+		number(p, "select (coalesce(current_setting('longshore.x', true), '') = '')::int"),
 		1);
 	for (int i = 0; i < 50; i++) {
-		do_sql("select 1");
-		do_sql("discard all");
+		assert_int_equal(number(p, "select 1"), 1);
+		assert_int_equal(pg_exec(p, "discard all", NULL, NULL, in(5000), NULL), 0);
 	}
+	pg_free(p);
 }
 
 struct many {
@@ -748,7 +754,7 @@ static void test_bounds(void)
 {
 	struct err err = { 0 };
 	PGresult *res = NULL;
-	struct pg *p;
+	struct pg *p, *holder = pool(server.url, 1, 20000);
 
 	assert_int_equal(pg_execv(pg, &res, in(5000), &err,
 				  "select current_setting('lock_timeout'),"
@@ -762,10 +768,10 @@ static void test_bounds(void)
 	do_sql("create table held (x int)");
 	p = pool(server.url, 2, 20000);
 	struct pg_statement st[] = { { "select 1", NULL },
-				     { "lock table held in access exclusive mode", NULL },
+				     { "truncate held", NULL },
 				     { "select pg_sleep(0.5)", NULL } };
 	struct many held = { .n = 1 };
-	pg_send(pg, st, 3, on_many, &held);
+	pg_send(holder, st, 3, on_many, &held);
 	WAIT_UNTIL(number(pg, "select count(*) from pg_locks where mode = 'AccessExclusiveLock'"
 			      " and granted and relation = 'held'::regclass") == 1);
 	assert_int_equal(pg_execv(p, NULL, in(5000), &err, "insert into held values (1)", NULL),
@@ -773,6 +779,7 @@ static void test_bounds(void)
 	assert_string_equal(err.rule, "55P03");
 	assert_int_equal(err.class, ERR_TRANSIENT);
 	WAIT_UNTIL(held.n == 0);
+	pg_free(holder);
 	pg_free(p);
 	do_sql("alter role tester reset lock_timeout");
 	p = pool(server.url, 1, 5000); /* little patience: the watchdog alone */
