@@ -194,7 +194,7 @@ static void start(void *arg)
 	if (leader_start(s) < 0 || upkeep_start(s) < 0 || beat_start(s) < 0 ||
 	    letters_start(s) < 0 || runs_start(s) < 0 || breakers_start(s) < 0 ||
 	    watch_start(s) < 0 || standing_start(s) < 0 || grants_start(s) < 0 ||
-	    contracts_start(s) < 0) {
+	    contracts_start(s) < 0 || events_start(s) < 0) {
 		fail("out of memory for coroutines", EXIT_FAILED);
 		return;
 	}
@@ -319,7 +319,7 @@ static void close_all(struct scheduler *s)
 	loop_close();
 }
 
-#define OWN_OPTIONS 5
+#define OWN_OPTIONS 6
 /* 0, or an exit code after one clear line. */
 static int load_settings(struct scheduler *s, int argc, char **argv)
 {
@@ -364,6 +364,15 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 					 .value_name = "URL",
 					 .help = "its address as partners and their users see it",
 					 .out = &public_url };
+	own[5] = (struct config_option){ .name = "keep-webhooks",
+					 .env = "LONGSHORE_KEEP_WEBHOOKS",
+					 .value_name = "DURATION",
+					 .help = "how long events of webhooks are kept in Postgres",
+					 .type = CONFIG_DURATION_MS,
+					 .fallback = "30d",
+					 .min = 24 * 3600 * 1000,
+					 .max = 3650LL * 24 * 3600 * 1000,
+					 .out = &s->keep_webhooks_ms };
 	rc = config_load(
 		"longshore-scheduler",
 		"longshore-scheduler [flags]: starts what is due, promotes, reaps, watches",

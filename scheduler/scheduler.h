@@ -22,8 +22,9 @@ struct scheduler {
 	struct keyring *keyring; /* NULL: none was given; nobody can sign in, no right is used */
 	struct door *door;
 	const char *public_url; /* as partners see it, without a slash at its end; NULL: not said */
-	int64_t import_every_ms; /* 0: no beat */
-	int64_t lane_bound;      /* Q13 */
+	int64_t import_every_ms;  /* 0: no beat */
+	int64_t lane_bound;       /* Q13 */
+	int64_t keep_webhooks_ms; /* how long webhook_events are kept */
 	bool stopping;
 };
 
@@ -50,6 +51,8 @@ int grants_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* rights that die unused or lapse */
 int contracts_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* whether partners are what their drivers say */
+int events_start(struct scheduler *s) __attribute__((
+	warn_unused_result)); /* webhooks' events that wait, were lost, are old, fail */
 int pages_start(struct scheduler *s, struct httpd *h)
 	__attribute__((warn_unused_result)); /* /healthz /readyz /metrics */
 /* Waits ms, or less when the scheduler stops. 0 | -ECANCELED. */

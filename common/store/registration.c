@@ -4,10 +4,10 @@
 #include "common/store/query.h"
 #include "common/store/webhook.h"
 
-#define COLUMNS                                                                           \
-	"w.integration_id, w.callback_url, w.webhook_id, w.state, w.reason,"              \
-	" (extract(epoch FROM w.registered_at) * 1000)::int8,"                            \
-	" (extract(epoch FROM w.checked_at) * 1000)::int8,"                               \
+#define COLUMNS                                                              \
+	"w.integration_id, w.callback_url, w.webhook_id, w.state, w.reason," \
+	" (extract(epoch FROM w.registered_at) * 1000)::int8,"               \
+	" (extract(epoch FROM w.checked_at) * 1000)::int8,"                  \
 	" (extract(epoch FROM w.check_after) * 1000)::int8"
 
 void webhook_registration_clear(struct webhook_registration *r)

@@ -40,7 +40,7 @@ static const char upsert_sql[] =
 	" processed_at, job_id, generation, body)"
 	" SELECT DISTINCT ON (f.integration_id, f.event_id) f.integration_id, f.event_id, f.partner,"
 	" f.event, f.action, f.collection, f.row_table, f.external_id, f.happened_at, f.received_at,"
-	" f.believed, f.state, f.reason, (f.state <> 'received')::int8, f.processed_at, f.job_id,"
+	" f.believed, f.state, f.reason, (f.state <> 'received')::int::int8, f.processed_at, f.job_id,"
 	" f.generation, f.body::json"
 	" FROM unnest($1::int8[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],"
 	" $7::text[], $8::text[], $9::timestamptz[], $10::timestamptz[], $11::bool[], $12::text[],"
@@ -146,16 +146,16 @@ void webhook_upsert_params(struct pg_params *out, const struct webhook_event *v,
 
 /* ---- looking ---- */
 
-#define EVENT_COLUMNS                                                                         \
+#define EVENT_COLUMNS                                                                            \
 	"w.integration_id, w.event_id, w.partner, w.event, w.action, w.collection, w.row_table," \
 	" w.external_id, (extract(epoch FROM w.happened_at) * 1000000)::int8,"                   \
 	" (extract(epoch FROM w.received_at) * 1000000)::int8,"                                  \
 	" (extract(epoch FROM w.processed_at) * 1000000)::int8, w.believed, w.state, w.reason,"  \
 	" w.job_id, w.body::text, w.attempts, w.generation"
 
-static void tell(const PGresult *r, int row, webhook_fn fn, void *arg)
+static void read_row(const PGresult *r, int row, struct webhook_seen *out)
 {
-	struct webhook_seen v = {
+	*out = (struct webhook_seen){
 		.e = { .integration_id = pg_get_int(r, row, 0),
 		       .event_id = pg_get(r, row, 1),
 		       .partner = pg_get(r, row, 2),
@@ -174,21 +174,41 @@ static void tell(const PGresult *r, int row, webhook_fn fn, void *arg)
 		       .generation = pg_get_int(r, row, 17) },
 		.attempts = pg_get_int(r, row, 16),
 	};
-
-	if (webhook_state_parse(pg_get(r, row, 12), &v.e.state) == 0) /* else of a later version */
-		fn(&v, arg);
 }
 
-/* What `fn` is told is copied out of the answer only where it wants to keep it: it may not wait. */
-static int each(struct pg *p, const char *sql, struct pg_params *params, webhook_fn fn, void *arg,
+/* Takes the answer.  there: the column that says whether a row is wanted, -1: all are. */
+static void take(PGresult *r, int there, struct webhook_list *out)
+{
+	int n = PQntuples(r);
+
+	*out = (struct webhook_list){ .v = mem_alloc(sizeof(*out->v) * (size_t)(n ? n : 1)),
+				      .rows = r };
+	for (int i = 0; i < n; i++) {
+		const char *is = there < 0 ? "t" : pg_get(r, i, there);
+
+		read_row(r, i, &out->v[out->n]);
+		/* A state that this version does not know is a later one's business. */
+		if (is && is[0] == 't' &&
+		    webhook_state_parse(pg_get(r, i, 12), &out->v[out->n].e.state) == 0)
+			out->n++;
+	}
+}
+
+void webhook_list_clear(struct webhook_list *l)
+{
+	free(l->v);
+	PQclear(l->rows);
+	*l = (struct webhook_list){ 0 };
+}
+
+static int list(struct pg *p, const char *sql, struct pg_params *params, struct webhook_list *out,
 		struct err *err)
 {
 	PGresult *res = NULL;
 	int rc = query(p, sql, params, &res, err);
 
-	for (int i = 0; rc == 0 && i < PQntuples(res); i++)
-		tell(res, i, fn, arg);
-	PQclear(res);
+	if (rc == 0)
+		take(res, -1, out);
 	return rc;
 }
 
@@ -203,7 +223,7 @@ static void put_states(struct pg_params *params, unsigned set)
 	pg_array_param(params, &a);
 }
 
-int webhook_each(struct pg *p, const struct webhook_filter *f, webhook_fn fn, void *arg,
+int webhook_each(struct pg *p, const struct webhook_filter *f, struct webhook_list *out,
 		 struct err *err)
 {
 	struct pg_params params;
@@ -218,20 +238,20 @@ int webhook_each(struct pg *p, const struct webhook_filter *f, webhook_fn fn, vo
 	pg_int(&params, f->after_integration);
 	pg_text(&params, f->after_id);
 	pg_int(&params, f->limit ? f->limit : 100);
-	return each(p,
-		    "SELECT " EVENT_COLUMNS " FROM webhook_events w"
-		    " WHERE ($1::text IS NULL OR w.partner = $1) AND ($2::text IS NULL OR w.event_id = $2)"
-		    " AND ($3::int8 IS NULL OR w.integration_id = $3)"
-		    " AND w.received_at >= timestamptz 'epoch' + $4::int8 * interval '1 microsecond'"
-		    " AND w.state = ANY ($5)"
-		    " AND ($8::text IS NULL OR (w.received_at, w.integration_id, w.event_id) >"
-		    " (timestamptz 'epoch' + $6::int8 * interval '1 microsecond', $7::int8, $8::text))"
-		    " ORDER BY w.received_at, w.integration_id, w.event_id LIMIT $9",
-		    &params, fn, arg, err);
+	return list(
+		p,
+		"SELECT " EVENT_COLUMNS " FROM webhook_events w"
+		" WHERE ($1::text IS NULL OR w.partner = $1) AND ($2::text IS NULL OR w.event_id = $2)"
+		" AND ($3::int8 IS NULL OR w.integration_id = $3)"
+		" AND w.received_at >= timestamptz 'epoch' + $4::int8 * interval '1 microsecond'"
+		" AND w.state = ANY ($5)"
+		" AND ($8::text IS NULL OR (w.received_at, w.integration_id, w.event_id) >"
+		" (timestamptz 'epoch' + $6::int8 * interval '1 microsecond', $7::int8, $8::text))"
+		" ORDER BY w.received_at, w.integration_id, w.event_id LIMIT $9",
+		&params, out, err);
 }
 
-
-int webhook_matched(struct pg *p, struct webhook_place *at, int slice, webhook_fn fn, void *arg,
+int webhook_matched(struct pg *p, struct webhook_place *at, int slice, struct webhook_list *out,
 		    struct err *err)
 {
 	struct pg_params params;
@@ -243,45 +263,40 @@ int webhook_matched(struct pg *p, struct webhook_place *at, int slice, webhook_f
 	pg_text(&params, at->id);
 	pg_int(&params, slice);
 	/* The last column: whether its record is there. */
-	rc = query(p,
-		   "SELECT " EVENT_COLUMNS ", CASE w.row_table"
-		   " WHEN 'resources' THEN EXISTS (SELECT FROM resources r WHERE r.integration_id ="
-		   " w.integration_id AND r.external_id = w.external_id)"
-		   " WHEN 'transactions' THEN EXISTS (SELECT FROM transactions r WHERE r.integration_id ="
-		   " w.integration_id AND r.external_id = w.external_id)"
-		   " WHEN 'media' THEN EXISTS (SELECT FROM media r WHERE r.integration_id ="
-		   " w.integration_id AND r.external_id = w.external_id) END"
-		   " FROM (SELECT * FROM webhook_events WHERE state = 'unmatched' AND"
-		   " (integration_id, event_id) > ($1::int8, $2::text)"
-		   " ORDER BY integration_id, event_id LIMIT $3) w ORDER BY w.integration_id, w.event_id",
-		   &params, &res, err);
+	rc = query(
+		p,
+		"SELECT " EVENT_COLUMNS ", CASE w.row_table"
+		" WHEN 'resources' THEN EXISTS (SELECT FROM resources r WHERE r.integration_id ="
+		" w.integration_id AND r.external_id = w.external_id)"
+		" WHEN 'transactions' THEN EXISTS (SELECT FROM transactions r WHERE r.integration_id ="
+		" w.integration_id AND r.external_id = w.external_id)"
+		" WHEN 'media' THEN EXISTS (SELECT FROM media r WHERE r.integration_id ="
+		" w.integration_id AND r.external_id = w.external_id) END"
+		" FROM (SELECT * FROM webhook_events WHERE state = 'unmatched' AND"
+		" (integration_id, event_id) > ($1::int8, $2::text)"
+		" ORDER BY integration_id, event_id LIMIT $3) w ORDER BY w.integration_id, w.event_id",
+		&params, &res, err);
 	if (rc < 0)
 		return rc;
 	n = PQntuples(res);
 	at->integration_id = n == slice ? pg_get_int(res, n - 1, 0) : 0;
 	snprintf(at->id, sizeof(at->id), "%s", n == slice ? pg_get(res, n - 1, 1) : "");
-	for (int i = 0; i < n; i++) {
-		const char *there = pg_get(res, i, 18);
-
-		if (there && there[0] == 't')
-			tell(res, i, fn, arg);
-	}
-	PQclear(res);
+	take(res, 18, out);
 	return 0;
 }
 
-int webhook_lost(struct pg *p, int limit, webhook_fn fn, void *arg, struct err *err)
+int webhook_lost(struct pg *p, int limit, struct webhook_list *out, struct err *err)
 {
 	struct pg_params params;
 
 	pg_params_init(&params);
 	pg_int(&params, limit);
-	return each(p,
+	return list(p,
 		    "SELECT " EVENT_COLUMNS " FROM webhook_events w"
 		    " JOIN partner_states s ON s.partner = w.partner"
 		    " WHERE w.state IN ('received', 'waiting') AND w.generation < s.generation"
 		    " ORDER BY w.received_at LIMIT $1",
-		    &params, fn, arg, err);
+		    &params, out, err);
 }
 
 int webhook_queued_again(struct pg *p, int64_t integration_id, const char *event_id,
@@ -294,11 +309,12 @@ int webhook_queued_again(struct pg *p, int64_t integration_id, const char *event
 	pg_text(&params, event_id);
 	pg_int(&params, attempts);
 	pg_text(&params, reason);
-	return query(p,
-		     "UPDATE webhook_events w SET state = 'received', reason = $4, processed_at = NULL,"
-		     " generation = coalesce((SELECT s.generation FROM partner_states s WHERE s.partner ="
-		     " w.partner), 0) WHERE w.integration_id = $1 AND w.event_id = $2 AND w.attempts = $3",
-		     &params, NULL, err);
+	return query(
+		p,
+		"UPDATE webhook_events w SET state = 'received', reason = $4, processed_at = NULL,"
+		" generation = coalesce((SELECT s.generation FROM partner_states s WHERE s.partner ="
+		" w.partner), 0) WHERE w.integration_id = $1 AND w.event_id = $2 AND w.attempts = $3",
+		&params, NULL, err);
 }
 
 int webhook_expire(struct pg *p, int64_t before_us, int slice, int64_t *gone, struct err *err)
@@ -310,13 +326,14 @@ int webhook_expire(struct pg *p, int64_t before_us, int slice, int64_t *gone, st
 	pg_params_init(&params);
 	pg_int(&params, before_us);
 	pg_int(&params, slice);
-	rc = query(p,
-		   "WITH old AS (SELECT integration_id, event_id FROM webhook_events WHERE received_at <"
-		   " timestamptz 'epoch' + $1::int8 * interval '1 microsecond' ORDER BY received_at LIMIT $2"
-		   " FOR UPDATE SKIP LOCKED), d AS (DELETE FROM webhook_events w USING old WHERE"
-		   " w.integration_id = old.integration_id AND w.event_id = old.event_id RETURNING 1)"
-		   " SELECT count(*) FROM d",
-		   &params, &res, err);
+	rc = query(
+		p,
+		"WITH old AS (SELECT integration_id, event_id FROM webhook_events WHERE received_at <"
+		" timestamptz 'epoch' + $1::int8 * interval '1 microsecond' ORDER BY received_at LIMIT $2"
+		" FOR UPDATE SKIP LOCKED), d AS (DELETE FROM webhook_events w USING old WHERE"
+		" w.integration_id = old.integration_id AND w.event_id = old.event_id RETURNING 1)"
+		" SELECT count(*) FROM d",
+		&params, &res, err);
 	if (rc == 0)
 		*gone = pg_get_int(res, 0, 0);
 	PQclear(res);
@@ -402,11 +419,12 @@ int credentials_since_us(struct pg *p, int64_t integration_id, int64_t *out, str
 
 	pg_params_init(&params);
 	pg_int(&params, integration_id);
-	rc = query(p,
-		   "SELECT (extract(epoch FROM greatest((SELECT updated_at FROM credentials WHERE"
-		   " integration_id = $1), (SELECT granted_at FROM grants WHERE integration_id = $1)))"
-		   " * 1000000)::int8",
-		   &params, &res, err);
+	rc = query(
+		p,
+		"SELECT (extract(epoch FROM greatest((SELECT updated_at FROM credentials WHERE"
+		" integration_id = $1), (SELECT granted_at FROM grants WHERE integration_id = $1)))"
+		" * 1000000)::int8",
+		&params, &res, err);
 	if (rc == 0)
 		*out = pg_get_int(res, 0, 0);
 	PQclear(res);

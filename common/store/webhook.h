@@ -50,9 +50,14 @@ struct webhook_seen {
 	struct webhook_event e;
 	int64_t attempts;
 };
-typedef void (*webhook_fn)(const struct webhook_seen *v, void *arg); /* borrowed for the call */
-/* All wait. */
-int webhook_each(struct pg *p, const struct webhook_filter *f, webhook_fn fn, void *arg,
+struct webhook_list {
+	struct webhook_seen *v; /* texts are borrowed from the list */
+	int n;
+	PGresult *rows;
+};
+void webhook_list_clear(struct webhook_list *l);
+/* All wait; *out is the caller's. */
+int webhook_each(struct pg *p, const struct webhook_filter *f, struct webhook_list *out,
 		 struct err *err) __attribute__((warn_unused_result));
 /* Unmatched events whose record is there by now, behind (integration, id), of the next `slice` unmatched ones.  *after_*: where that
  * slice ended; integration 0: all were looked at. */
@@ -60,10 +65,10 @@ struct webhook_place {
 	int64_t integration_id;
 	char id[WEBHOOK_ID_MAX_BYTES + 1];
 };
-int webhook_matched(struct pg *p, struct webhook_place *at, int slice, webhook_fn fn, void *arg,
+int webhook_matched(struct pg *p, struct webhook_place *at, int slice, struct webhook_list *out,
 		    struct err *err) __attribute__((warn_unused_result));
 /* Events that are open in an older generation of their partner's keys than now: Redis was lost, and their jobs with it. */
-int webhook_lost(struct pg *p, int limit, webhook_fn fn, void *arg, struct err *err)
+int webhook_lost(struct pg *p, int limit, struct webhook_list *out, struct err *err)
 	__attribute__((warn_unused_result));
 /* It has a job again: received, in the generation of now, unless it was done meanwhile (attempts differ). */
 int webhook_queued_again(struct pg *p, int64_t integration_id, const char *event_id,
@@ -97,7 +102,7 @@ int credentials_since_us(struct pg *p, int64_t integration_id, int64_t *out, str
 /* ---- registration.c: where partners were told to send them ---- */
 struct webhook_registration {
 	int64_t integration_id;
-	char *callback_url, *webhook_id, *state, *reason;   /* owned */
+	char *callback_url, *webhook_id, *state, *reason;  /* owned */
 	int64_t registered_ms, checked_ms, check_after_ms; /* 0: never */
 };
 void webhook_registration_clear(struct webhook_registration *r);
