@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/config.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
@@ -25,6 +26,8 @@
 #define EXPIRE_MS 60000
 #define EXPIRE_SLICE 5000
 #define EXPIRE_SLICES 20
+#define KEEP_MIN_MS (24 * 3600 * 1000LL) /* a day of duplicates is told by these */
+#define KEEP_MAX_MS (3650 * KEEP_MIN_MS)
 #define KIND "webhook_failures"
 #define RATE_PERCENT 5
 #define EVENTS_MIN 20 /* fewer say nothing of a share */
@@ -208,6 +211,20 @@ static void run(void *arg)
 		if (is_due(&e.expire_ms, EXPIRE_MS))
 			expire(&e);
 	}
+}
+
+int events_options(struct scheduler *s, struct config_option *out)
+{
+	out[0] = (struct config_option){ .name = "keep-webhooks",
+					 .env = "LONGSHORE_KEEP_WEBHOOKS",
+					 .value_name = "DURATION",
+					 .help = "how long events of webhooks are kept in Postgres",
+					 .type = CONFIG_DURATION_MS,
+					 .fallback = "30d",
+					 .min = KEEP_MIN_MS,
+					 .max = KEEP_MAX_MS,
+					 .out = &s->keep_webhooks_ms };
+	return 1;
 }
 
 int events_start(struct scheduler *s)
