@@ -385,20 +385,34 @@ int row_held(struct pg *p, enum row_table t, int64_t integration_id, const char 
 }
 
 /* partner_updated_at takes the time of the deletion: an older event that comes later is known as older by it. */
-int row_delete(struct pg *p, enum row_table t, int64_t integration_id, const char *external_id,
-	       int64_t partner_us, int64_t observed_us, struct err *err)
+static char *delete_sql(enum row_table t)
 {
-	struct pg_params params;
-	char *sql = mem_printf(
-		"UPDATE %s r SET deleted_at = now(), changed_at = now(), version = r.version + 1,"
+	struct buf b = BUF_INIT;
+	char *from = mem_printf("w WHERE %s", row_history_on(t));
+
+	buf_printf(
+		&b,
+		"WITH w AS (UPDATE %s r SET deleted_at = now(), changed_at = now(), version = r.version + 1,"
+		" change = jsonb_build_object('deleted_at', jsonb_build_array(NULL, now())),"
 		" partner_updated_at = greatest(r.partner_updated_at, n.partner_at),"
 		" observed_at = greatest(r.observed_at, n.observed_at)"
 		" FROM (SELECT timestamptz 'epoch' + $3::int8 * interval '1 microsecond' AS partner_at,"
 		" timestamptz 'epoch' + $4::int8 * interval '1 microsecond' AS observed_at) n"
-		" WHERE r.integration_id = $1 AND r.external_id = $2 AND r.deleted_at IS NULL AND"
+		" WHERE r.integration_id = $1::int8 AND r.external_id = $2::text AND r.deleted_at IS NULL AND"
 		" CASE WHEN n.partner_at <> r.partner_updated_at THEN n.partner_at > r.partner_updated_at"
-		" ELSE n.observed_at > r.observed_at END",
+		" ELSE n.observed_at > r.observed_at END RETURNING r.*)",
 		row_table_name(t));
+	row_history_put(&b, t, from, "'deleted'", "$5::text", "NULL::int8");
+	buf_puts(&b, " SELECT 1 FROM w");
+	free(from);
+	return buf_detach(&b);
+}
+
+int row_delete(struct pg *p, enum row_table t, int64_t integration_id, const char *external_id,
+	       int64_t partner_us, int64_t observed_us, struct err *err)
+{
+	struct pg_params params;
+	char *sql = delete_sql(t);
 	int rc;
 
 	pg_params_init(&params);
@@ -406,6 +420,7 @@ int row_delete(struct pg *p, enum row_table t, int64_t integration_id, const cha
 	pg_text(&params, external_id);
 	query_id(&params, partner_us);
 	pg_int(&params, observed_us);
+	pg_text(&params, row_source_name(ROW_WEBHOOK));
 	rc = query_some(p, sql, &params, NULL, err);
 	free(sql);
 	return rc;

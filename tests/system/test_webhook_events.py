@@ -98,6 +98,9 @@ def test_events_become_rows(cluster):
     sandbox.remove(id)
     events.state(events.send("listing.removed", {"listingId": id}), "done")
     assert listing(cluster, id)["gone"]
+    changes = cluster.sql("SELECT what, source, changes FROM resource_changes WHERE external_id = %s ORDER BY version", id)
+    assert [(c["what"], c["source"]) for c in changes] == [("added", "webhook"), ("updated", "webhook"), ("deleted", "webhook")]
+    assert changes[-1]["changes"]["deleted_at"][0] is None
     late = events.state(events.send("listing.updated", {"listing": {"_id": id}}), "done")
     assert "marked deleted" in late["reason"] and listing(cluster, id)["gone"]
 

@@ -23,6 +23,7 @@ static void import_init(struct hook *h, struct import *im)
 	*im = (struct import){ .a = h->a,
 			       .collection = h->c,
 			       .mode = "full",
+			       .source = ROW_WEBHOOK,
 			       .redo = h->a->unclean,
 			       .run = { .integration_id = h->a->integration->id } };
 }
