@@ -288,14 +288,14 @@ static int start_page(const struct schedules *page, int64_t now_ms, struct err *
 	return rc;
 }
 
-/* Partners of which nothing but what a breaker holds was due a moment ago. */
+/* Partners of which nothing but what a breaker holds was due a moment ago, and those whose lanes an outage filled. */
 static void left_alone(struct pg_array *but)
 {
 	pg_array_init(but, PG_TEXT);
 	for (int i = FIRST; i < self.s->n_queues; i++) {
 		const char *partner = queue_partner(self.s->queues[i]);
 
-		if (self.parts[i].held_ms)
+		if (self.parts[i].held_ms || recovery_holds(self.s, partner))
 			pg_array_text(but, partner, strlen(partner));
 	}
 }

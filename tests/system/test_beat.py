@@ -43,7 +43,7 @@ def test_each_slot_runs_once_though_the_leader_sleeps(cluster):
     three = [cluster.scheduler(import_every="1s") for _ in range(3)]
     (leader,) = wait_until(lambda: [s for s in three if leads(s)], 10 * SLOWER, "one to lead")
     others = [s for s in three if s is not leader]
-    wait_until(lambda: len(slots(cluster, each)) >= 3, 20 * SLOWER, leader.log_tail)
+    wait_until(lambda: len(slots(cluster, last)) >= 3, 20 * SLOWER, leader.log_tail)
     leader.signal(signal.SIGSTOP)
     wait_until(lambda: any(leads(s) for s in others), 10 * SLOWER, "another to lead")
     seen = len(slots(cluster, each))
