@@ -63,6 +63,8 @@ int grants_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* rights that die unused or lapse */
 int contracts_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* whether partners are what their drivers say */
+int history_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* partitions of the row tables' history */
 int recovery_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* lanes that an outage filled (recovery.c) */
 /* Nothing is to be started by the clock for this partner now (LONGSHORE_PARTNER: for all). */

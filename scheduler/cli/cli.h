@@ -129,6 +129,7 @@ int settings_read(const struct cli *c, const struct manifest *m, cJSON *settings
 /* Whether they go with the manifest's adapters and with the environment that they are for. */
 int settings_fit(const struct cli *c, const struct driver *d, const char *of, const cJSON *settings)
 	__attribute__((warn_unused_result));
+int cmd_integration_link(struct cli *c);
 int cmd_integration_list(struct cli *c);
 int cmd_integration_show(struct cli *c);
 int cmd_integration_pause(struct cli *c);
@@ -169,6 +170,10 @@ int cmd_breaker_list(struct cli *c);
 int cmd_breaker_show(struct cli *c);
 int cmd_breaker_open(struct cli *c);
 int cmd_breaker_close(struct cli *c);
+int cmd_history_list(struct cli *c);
+int cmd_history_on(struct cli *c);
+int cmd_history_off(struct cli *c);
+int cmd_history_keep(struct cli *c);
 int cmd_secret_list(struct cli *c);
 int cmd_secret_rotate_key(struct cli *c);
 int cmd_pause(struct cli *c);
@@ -178,6 +183,7 @@ int options_integration_add(struct config_option *out);
 int options_driver_check(struct config_option *out);
 int options_driver_record(struct config_option *out);
 int options_integration_set(struct config_option *out);
+int options_integration_link(struct config_option *out);
 int options_integration_list(struct config_option *out);
 int options_integration_resume(struct config_option *out);
 int options_authorize(struct config_option *out);
