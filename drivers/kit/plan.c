@@ -87,6 +87,7 @@ void plan_print(const struct plan *p, struct buf *out)
 
 struct abilities {
 	int alone, since, queues; /* collections that stand by themselves; of them … */
+	int64_t every_ms;         /* as often a queue wants to be read; 0: none says so */
 	bool total, deletes;      /* all say how many there are; webhooks tell of deletions */
 	int events;
 };
@@ -110,6 +111,8 @@ static void look(const struct manifest *m, struct abilities *a, struct plan *p)
 		a->alone++;
 		a->since += c->incremental.on;
 		a->queues += c->paging.kind == PAGING_ACK_QUEUE;
+		if (c->paging.every_ms && (!a->every_ms || c->paging.every_ms < a->every_ms))
+			a->every_ms = c->paging.every_ms;
 		a->total = a->total && c->paging.total;
 		for (size_t t = 0; t < ARRAY_LEN(tasks); t++)
 			has[t] |= tasks[t].table == c->table;
@@ -141,7 +144,7 @@ static void choose_by(const struct abilities *a, struct plan *p)
 	if (a->alone == 0)
 		choose(p, STRATEGY_NONE, 0, "the partner lists nothing: it answers questions");
 	else if (a->queues == a->alone)
-		choose(p, STRATEGY_INCREMENTAL, 5 * MINUTE_MS,
+		choose(p, STRATEGY_INCREMENTAL, a->every_ms ? a->every_ms : 5 * MINUTE_MS,
 		       "the partner hands out a queue, which wants to be read often");
 	else if (a->events)
 		choose(p, STRATEGY_WEBHOOK, DAY_MS,

@@ -76,7 +76,7 @@ static void by_what_the_manifest_can_do(void **state)
 	p = plan("airbnb", "{}");
 	assert_true(p.always_full && p.n_tasks == 1);
 	p = plan("booking_connectivity", "{}");
-	is(&p, "incremental every 5m, jitter 5m, catch up one, import_transactions");
+	is(&p, "incremental every 20s, jitter 20s, catch up one, import_transactions");
 	assert_false(plan_can_be_full(&p));
 	p = plan("weather", "{}");
 	is(&p, "none");
