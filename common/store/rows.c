@@ -222,6 +222,29 @@ static void put_outcome(struct buf *b, enum row_table t)
 		ROW_ADDED, ROW_UNCHANGED, tables[t].name, ROW_UNDELETED, ROW_UPDATED);
 }
 
+static const char guard_forced[] = "excluded.observed_at > r.observed_at";
+
+static char *build_gone(enum row_table t)
+{
+	struct buf b = BUF_INIT;
+
+	buf_printf(&b,
+		   "INSERT INTO %s AS r (integration_id, external_id, partner_updated_at, observed_at,"
+		   " deleted_at) SELECT f.*, now() FROM ",
+		   tables[t].name);
+	list_arrays(&b, t, 0);
+	buf_printf(&b,
+		   " ON CONFLICT (integration_id, external_id) DO UPDATE SET partner_updated_at ="
+		   " excluded.partner_updated_at, observed_at = excluded.observed_at,"
+		   " deleted_at = coalesce(r.deleted_at, now()),"
+		   " version = r.version + (r.deleted_at IS NULL)::int,"
+		   " changed_at = CASE WHEN r.deleted_at IS NULL THEN now() ELSE r.changed_at END"
+		   " WHERE %s RETURNING r.integration_id, r.external_id,"
+		   " CASE WHEN r.xmax <> 0 AND r.changed_at = now() THEN %d ELSE %d END",
+		   guard, ROW_DELETED, ROW_UNCHANGED);
+	return buf_detach(&b);
+}
+
 static char *build_upsert(enum row_table t, uint64_t columns)
 {
 	struct buf b = BUF_INIT;
@@ -238,7 +261,8 @@ static char *build_upsert(enum row_table t, uint64_t columns)
 	list_arrays(&b, t, columns);
 	buf_puts(&b, " ON CONFLICT (integration_id, external_id) DO UPDATE SET ");
 	put_set(&b, t, columns);
-	buf_printf(&b, " WHERE %s RETURNING r.integration_id, r.external_id, ", guard);
+	buf_printf(&b, " WHERE %s RETURNING r.integration_id, r.external_id, ",
+		   columns & ROW_FORCE ? guard_forced : guard);
 	put_outcome(&b, t);
 	return buf_detach(&b);
 }
@@ -252,14 +276,15 @@ const char *row_upsert_sql(enum row_table t, uint64_t columns)
 	} * cache[ROW_TABLES];
 	struct cached *c;
 
-	columns &= ((uint64_t)1 << tables[t].n) - 1;
+	if (columns != ROW_GONE)
+		columns &= (((uint64_t)1 << tables[t].n) - 1) | (columns & ROW_GONE ? 0 : ROW_FORCE);
 	for (c = cache[t]; c; c = c->next) {
 		if (c->columns == columns)
 			return c->sql;
 	}
 	c = mem_new(struct cached);
 	c->columns = columns;
-	c->sql = build_upsert(t, columns);
+	c->sql = columns == ROW_GONE ? build_gone(t) : build_upsert(t, columns);
 	c->next = cache[t];
 	cache[t] = c;
 	return c->sql;

@@ -48,13 +48,29 @@ struct row {
 	int64_t integration_id;
 	const char *external_id;
 	bool has_partner_updated;
+	bool gone; /* the partner says that it is deleted: of its columns nothing is known */
 	int64_t partner_updated_us;
 	int64_t observed_us;
 	struct row_value
 		values[ROW_COLUMNS_MAX]; /* by column number; those outside the set are ignored */
 };
 
-enum row_outcome { ROW_FAILED, ROW_ADDED, ROW_UPDATED, ROW_UNCHANGED, ROW_STALE, ROW_UNDELETED };
+enum row_outcome {
+	ROW_FAILED,
+	ROW_ADDED,
+	ROW_UPDATED,
+	ROW_UNCHANGED,
+	ROW_STALE,
+	ROW_UNDELETED,
+	ROW_DELETED,
+	ROW_OUTCOMES
+};
+
+/* In the place of a set of columns: the rows are marked deleted, under the same guard, and keep what they hold.  One that is not
+ * there is made, marked, so that older news of it finds that. */
+#define ROW_GONE (UINT64_C(1) << 62)
+/* Beside a set: only observed_at is compared, for a partner whose clock ran ahead. */
+#define ROW_FORCE (UINT64_C(1) << 63)
 
 /* The statement for a table and a set of columns (bit n = column n).  Kept for the process's
  * life (one per set in use). */
