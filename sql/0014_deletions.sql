@@ -3,7 +3,7 @@
 CREATE TABLE held_deletions (
 	id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	run_id         bigint NOT NULL,
-	integration_id bigint NOT NULL REFERENCES integrations (id) ON DELETE CASCADE,
+	integration_id bigint NOT NULL,
 	collection     text NOT NULL,
 	part           text NOT NULL DEFAULT '',
 	whose          json NOT NULL,
@@ -14,6 +14,7 @@ CREATE TABLE held_deletions (
 	deleted        bigint NOT NULL DEFAULT 0,
 	held_at        timestamptz NOT NULL DEFAULT now(),
 	ended_at       timestamptz,
+	superseded_by  bigint,
 	UNIQUE (run_id, collection, part)
 );
 CREATE INDEX held_deletions_open ON held_deletions (integration_id, collection) WHERE state = 'held';
@@ -23,4 +24,5 @@ COMMENT ON COLUMN held_deletions.whose IS 'Whose rows: table, id_prefix, kind, p
 COMMENT ON COLUMN held_deletions.unseen_since IS 'When the scan began: rows with an older observed_at are those that it did not see.';
 COMMENT ON COLUMN held_deletions.unseen IS 'How many those were.';
 COMMENT ON COLUMN held_deletions.live IS 'Of how many that were not deleted.';
+COMMENT ON COLUMN held_deletions.superseded_by IS 'The run whose scan decided anew.';
 COMMENT ON COLUMN held_deletions.state IS 'held | confirmed (they are marked deleted) | superseded (a later complete scan has decided anew).';

@@ -73,7 +73,8 @@ static int read_whose(const cJSON *o, struct sweep *s)
 	s->kind = json_str(o, "kind");
 	s->others = list_of(o, "others", &s->n_others);
 	s->parents = list_of(o, "parents", &s->n_parents);
-	s->children = children = mem_zalloc(sizeof(*children) * (size_t)(cJSON_GetArraySize(list) + 1));
+	s->children = children =
+		mem_zalloc(sizeof(*children) * (size_t)(cJSON_GetArraySize(list) + 1));
 	cJSON_ArrayForEach (child, list)
 		if (rc == 0)
 			rc = read_whose(child, &children[s->n_children++]);
@@ -164,18 +165,19 @@ int brake_hold(struct pg *p, const struct braked *h, struct err *err)
 	pg_int(&params, h->counts->unseen);
 	pg_int(&params, h->counts->live);
 	buf_clear(&whose);
-	rc = query(p,
-		   "INSERT INTO held_deletions AS h (run_id, integration_id, collection, part, whose,"
-		   " unseen_since, unseen, live) VALUES ($1, $2, $3, $4, $5::json, timestamptz 'epoch' + $6::int8"
-		   " * interval '1 microsecond', $7, $8) ON CONFLICT (run_id, collection, part) DO UPDATE SET"
-		   " whose = excluded.whose, unseen_since = excluded.unseen_since, unseen = excluded.unseen,"
-		   " live = excluded.live WHERE h.state = 'held'",
-		   &params, NULL, err);
+	rc = query(
+		p,
+		"INSERT INTO held_deletions AS h (run_id, integration_id, collection, part, whose,"
+		" unseen_since, unseen, live) VALUES ($1, $2, $3, $4, $5::json, timestamptz 'epoch' + $6::int8"
+		" * interval '1 microsecond', $7, $8) ON CONFLICT (run_id, collection, part) DO UPDATE SET"
+		" whose = excluded.whose, unseen_since = excluded.unseen_since, unseen = excluded.unseen,"
+		" live = excluded.live WHERE h.state = 'held'",
+		&params, NULL, err);
 	return rc < 0 ? rc : tell(p, h->whose->integration_id, err);
 }
 
 int brake_supersede(struct pg *p, int64_t integration_id, int64_t run_id,
-		   const char *const *collections, int n, struct err *err)
+		    const char *const *collections, int n, struct err *err)
 {
 	struct pg_params params;
 	struct pg_array names;
@@ -188,10 +190,11 @@ int brake_supersede(struct pg *p, int64_t integration_id, int64_t run_id,
 	pg_int(&params, integration_id);
 	pg_int(&params, run_id);
 	pg_array_param(&params, &names);
-	rc = query_some(p,
-			"UPDATE held_deletions SET state = 'superseded', ended_at = now() WHERE"
-			" integration_id = $1 AND run_id <> $2 AND collection = ANY ($3) AND state = 'held'",
-			&params, NULL, err);
+	rc = query_some(
+		p,
+		"UPDATE held_deletions SET state = 'superseded', ended_at = now(), superseded_by = $2 WHERE"
+		" integration_id = $1 AND run_id <> $2 AND collection = ANY ($3) AND state = 'held'",
+		&params, NULL, err);
 	return rc == -ENOENT ? 0 : rc < 0 ? rc : tell(p, integration_id, err);
 }
 
@@ -231,11 +234,12 @@ static int note_confirmed(struct pg *p, int64_t id, int64_t run_id, int64_t dele
 	pg_int(&params, id);
 	pg_int(&params, run_id);
 	pg_int(&params, deleted);
-	return query(p,
-		     "WITH h AS (UPDATE held_deletions SET state = 'confirmed', ended_at = now(), deleted ="
-		     " deleted + $3 WHERE id = $1 AND state = 'held' RETURNING 1) UPDATE runs SET deleted ="
-		     " deleted + $3, updated_at = now() WHERE id = $2 AND EXISTS (SELECT FROM h)",
-		     &params, NULL, err);
+	return query(
+		p,
+		"WITH h AS (UPDATE held_deletions SET state = 'confirmed', ended_at = now(), deleted ="
+		" deleted + $3 WHERE id = $1 AND state = 'held' RETURNING 1) UPDATE runs SET deleted ="
+		" deleted + $3, updated_at = now() WHERE id = $2 AND EXISTS (SELECT FROM h)",
+		&params, NULL, err);
 }
 
 static int find_held(struct pg *p, int64_t run_id, PGresult **res, struct err *err)
@@ -244,10 +248,11 @@ static int find_held(struct pg *p, int64_t run_id, PGresult **res, struct err *e
 
 	pg_params_init(&params);
 	pg_int(&params, run_id);
-	return query(p,
-		     "SELECT id, integration_id, whose::text, (extract(epoch FROM unseen_since) *"
-		     " 1000000)::int8 FROM held_deletions WHERE run_id = $1 AND state = 'held' ORDER BY id",
-		     &params, res, err);
+	return query(
+		p,
+		"SELECT id, integration_id, whose::text, (extract(epoch FROM unseen_since) *"
+		" 1000000)::int8 FROM held_deletions WHERE run_id = $1 AND state = 'held' ORDER BY id",
+		&params, res, err);
 }
 
 /* Why there is none. */
@@ -260,9 +265,8 @@ static int look_ended(struct pg *p, int64_t run_id, struct brake_outcome *out, s
 	pg_params_init(&params);
 	pg_int(&params, run_id);
 	rc = query(p,
-		   "SELECT h.state, (SELECT max(r.id) FROM runs r WHERE r.integration_id = h.integration_id"
-		   " AND r.id > h.run_id AND r.mode = 'full' AND r.state = 'done') FROM held_deletions h"
-		   " WHERE h.run_id = $1 ORDER BY h.state = 'superseded' DESC LIMIT 1",
+		   "SELECT state, superseded_by FROM held_deletions WHERE run_id = $1"
+		   " ORDER BY superseded_by DESC NULLS LAST LIMIT 1",
 		   &params, &res, err);
 	if (rc < 0)
 		return rc;

@@ -228,10 +228,11 @@ static char *build_gone(enum row_table t)
 {
 	struct buf b = BUF_INIT;
 
-	buf_printf(&b,
-		   "INSERT INTO %s AS r (integration_id, external_id, partner_updated_at, observed_at,"
-		   " deleted_at) SELECT f.*, now() FROM ",
-		   tables[t].name);
+	buf_printf(
+		&b,
+		"INSERT INTO %s AS r (integration_id, external_id, partner_updated_at, observed_at,"
+		" deleted_at) SELECT f.*, now() FROM ",
+		tables[t].name);
 	list_arrays(&b, t, 0);
 	buf_printf(&b,
 		   " ON CONFLICT (integration_id, external_id) DO UPDATE SET partner_updated_at ="
@@ -277,7 +278,8 @@ const char *row_upsert_sql(enum row_table t, uint64_t columns)
 	struct cached *c;
 
 	if (columns != ROW_GONE)
-		columns &= (((uint64_t)1 << tables[t].n) - 1) | (columns & ROW_GONE ? 0 : ROW_FORCE);
+		columns &=
+			(((uint64_t)1 << tables[t].n) - 1) | (columns & ROW_GONE ? 0 : ROW_FORCE);
 	for (c = cache[t]; c; c = c->next) {
 		if (c->columns == columns)
 			return c->sql;

@@ -46,8 +46,9 @@ static bool has_column(enum row_table t, const char *name)
 /* True of the collection's own rows. */
 static void put_own(struct buf *b, const struct sweep *s)
 {
-	buf_puts(b, "starts_with(r.external_id, " PREFIX ") AND NOT EXISTS (SELECT FROM unnest(" OTHERS
-		    ") AS o WHERE starts_with(r.external_id, o))");
+	buf_puts(b,
+		 "starts_with(r.external_id, " PREFIX ") AND NOT EXISTS (SELECT FROM unnest(" OTHERS
+		 ") AS o WHERE starts_with(r.external_id, o))");
 	buf_puts(b, has_column(s->table, "kind") ? " AND (" KIND " IS NULL OR r.kind = " KIND ")"
 						 : " AND " KIND " IS NULL");
 	buf_puts(b, s->parents ? " AND r.resource_external_id = ANY (" PARENTS ")"
@@ -66,17 +67,19 @@ static void put_window(struct buf *b, const struct sweep *s)
 		   row_table_name(s->table), SWEEP_WINDOW);
 }
 
-static int count_window(struct pg *p, const struct sweep *s, char **after,
-			struct sweep_counts *out, struct err *err)
+static int count_window(struct pg *p, const struct sweep *s, char **after, struct sweep_counts *out,
+			struct err *err)
 {
 	struct buf sql = BUF_INIT;
 	struct pg_params params;
 	PGresult *res = NULL;
 	int rc;
 
-	buf_puts(&sql, "SELECT count(*), count(*) FILTER (WHERE live), count(*) FILTER (WHERE live AND"
-		       " observed_at < " BEFORE "), max(external_id), starts_with(max(external_id), " PREFIX
-		       ")::int FROM (SELECT r.external_id, r.observed_at, r.deleted_at IS NULL AND ");
+	buf_puts(&sql,
+		 "SELECT count(*), count(*) FILTER (WHERE live), count(*) FILTER (WHERE live AND"
+		 " observed_at < " BEFORE
+		 "), max(external_id), starts_with(max(external_id), " PREFIX
+		 ")::int FROM (SELECT r.external_id, r.observed_at, r.deleted_at IS NULL AND ");
 	put_own(&sql, s);
 	buf_puts(&sql, " AS live FROM ");
 	put_window(&sql, s);
@@ -103,12 +106,13 @@ static int count_parents(struct pg *p, const struct sweep *s, struct sweep_count
 	PGresult *res = NULL;
 	int rc;
 
-	buf_printf(&sql,
-		   "SELECT coalesce(sum(live), 0), coalesce(sum(old), 0), count(*), count(*) FILTER (WHERE"
-		   " old > 0) FROM (SELECT count(*) AS live, count(*) FILTER (WHERE r.observed_at < " BEFORE
-		   ") AS old FROM %s r WHERE r.integration_id = " INTEGRATION
-		   " AND r.deleted_at IS NULL AND " AFTER " IS NOT NULL AND ",
-		   row_table_name(s->table));
+	buf_printf(
+		&sql,
+		"SELECT coalesce(sum(live), 0), coalesce(sum(old), 0), count(*), count(*) FILTER (WHERE"
+		" old > 0) FROM (SELECT count(*) AS live, count(*) FILTER (WHERE r.observed_at < " BEFORE
+		") AS old FROM %s r WHERE r.integration_id = " INTEGRATION
+		" AND r.deleted_at IS NULL AND " AFTER " IS NOT NULL AND ",
+		row_table_name(s->table));
 	put_own(&sql, s);
 	buf_puts(&sql, " GROUP BY r.resource_external_id) AS q");
 	add_whose(&params, s, "");
@@ -161,19 +165,23 @@ static void put_due(struct buf *b, const struct sweep *s, bool fenced)
 
 static void put_mine(struct buf *b)
 {
-	buf_puts(b, "mine AS MATERIALIZED (SELECT 1 FROM checkpoints WHERE integration_id = " INTEGRATION
-		    " AND collection = $8::text AND job_id = $9::text AND generation = $10::int8"
-		    " AND fence = $11::int8 FOR UPDATE), ");
+	buf_puts(
+		b,
+		"mine AS MATERIALIZED (SELECT 1 FROM checkpoints WHERE integration_id = " INTEGRATION
+		" AND collection = $8::text AND job_id = $9::text AND generation = $10::int8"
+		" AND fence = $11::int8 FOR UPDATE), ");
 }
 
 /* The marks are counted where the place of the scan is, so that a process that dies right after has told of them. */
 static void put_told(struct buf *b)
 {
-	buf_puts(b, ", told AS (UPDATE checkpoints c SET state = jsonb_set(jsonb_set(c.state, '{at_ms}',"
-		    " to_jsonb($12::int8)), '{run,deleted}', to_jsonb(coalesce((c.state #>>"
-		    " '{run,deleted}')::numeric::int8, 0) + (SELECT count(*) FROM gone))),"
-		    " updated_at = now() WHERE c.integration_id = " INTEGRATION
-		    " AND c.collection = $8 AND EXISTS (SELECT FROM mine))");
+	buf_puts(
+		b,
+		", told AS (UPDATE checkpoints c SET state = jsonb_set(jsonb_set(c.state, '{at_ms}',"
+		" to_jsonb($12::int8)), '{run,deleted}', to_jsonb(coalesce((c.state #>>"
+		" '{run,deleted}')::numeric::int8, 0) + (SELECT count(*) FROM gone))),"
+		" updated_at = now() WHERE c.integration_id = " INTEGRATION
+		" AND c.collection = $8 AND EXISTS (SELECT FROM mine))");
 }
 
 static char *slice_sql(const struct sweep *s, bool fenced)
@@ -191,17 +199,20 @@ static char *slice_sql(const struct sweep *s, bool fenced)
 	put_due(&b, s, fenced);
 	buf_printf(&b,
 		   ", gone AS (UPDATE %s r SET deleted_at = now(), changed_at = now(),"
-		   " observed_at = " BEFORE ", version = r.version + 1 FROM due WHERE r.integration_id = "
-		   INTEGRATION " AND r.external_id = due.external_id RETURNING r.external_id)",
+		   " observed_at = " BEFORE
+		   ", version = r.version + 1 FROM due WHERE r.integration_id = " INTEGRATION
+		   " AND r.external_id = due.external_id RETURNING r.external_id)",
 		   row_table_name(s->table));
 	if (fenced)
 		put_told(&b);
-	buf_printf(&b, " SELECT count(*), max(external_id), %s, %s, %s FROM gone",
-		   fenced ? "(SELECT count(*) FROM mine)" : "1",
-		   s->parents ? "0" : "(SELECT count(*) FROM win)",
-		   s->parents ? "NULL"
-			      : "(SELECT max(external_id) FROM win WHERE starts_with(external_id, " PREFIX
-				"))");
+	buf_printf(
+		&b, " SELECT count(*), max(external_id), %s, %s, %s FROM gone",
+		fenced ? "(SELECT count(*) FROM mine)" : "1",
+		s->parents ? "0" : "(SELECT count(*) FROM win)",
+		s->parents
+			? "NULL"
+			: "(SELECT max(external_id) FROM win WHERE starts_with(external_id, " PREFIX
+			  "))");
 	return buf_detach(&b);
 }
 
@@ -348,10 +359,11 @@ int sweep_seen(struct pg *p, enum row_table table, int64_t integration_id, const
 {
 	struct pg_params params;
 	char *sql = mem_printf(
-		"WITH old AS MATERIALIZED (SELECT r.external_id FROM %s r WHERE r.integration_id = "
-		INTEGRATION " AND r.external_id = ANY ($3::text[]) AND r.deleted_at IS NULL AND"
+		"WITH old AS MATERIALIZED (SELECT r.external_id FROM %s r WHERE r.integration_id = " INTEGRATION
+		" AND r.external_id = ANY ($3::text[]) AND r.deleted_at IS NULL AND"
 		" r.observed_at < " BEFORE " ORDER BY r.external_id FOR UPDATE OF r)"
-		" UPDATE %s r SET observed_at = " BEFORE " FROM old WHERE r.integration_id = " INTEGRATION
+		" UPDATE %s r SET observed_at = " BEFORE
+		" FROM old WHERE r.integration_id = " INTEGRATION
 		" AND r.external_id = old.external_id",
 		row_table_name(table), row_table_name(table));
 	int rc;

@@ -67,12 +67,12 @@ int brake_hold(struct pg *p, const struct braked *h, struct err *err)
 	__attribute__((warn_unused_result));
 /* A complete scan has decided anew: what earlier runs held of these collections is not asked for any more. */
 int brake_supersede(struct pg *p, int64_t integration_id, int64_t run_id,
-		   const char *const *collections, int n, struct err *err)
+		    const char *const *collections, int n, struct err *err)
 	__attribute__((warn_unused_result));
 struct brake_outcome {
 	int64_t deleted;  /* now */
 	int64_t held;     /* records of this run that were held still */
-	int64_t newer_id; /* a run that has scanned since; 0: none is known */
+	int64_t newer_id; /* of what was superseded: the run that has scanned since */
 	char state[16];   /* of its records, where none is held; "": there are none */
 };
 /* Marks what the run held.  A call that dies on the way is made again. */

@@ -98,7 +98,8 @@ static void check_value(struct manifest_reader *r, const struct manifest_setting
 
 static void check_setting(struct manifest_reader *r, const struct manifest_setting *s)
 {
-	static const char *const own[] = { "strategy", "every", "in_flight" };
+	static const char *const own[] = { "strategy", "every", "in_flight", "deletes_brake",
+					   "deletes_few" };
 	const char *path = arena_printf(r->arena, "settings.%s", s->name);
 	struct manifest_setting type = { .type = s->type };
 	struct buf text = BUF_INIT;

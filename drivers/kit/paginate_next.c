@@ -173,6 +173,12 @@ static int find_next(const struct pager *p, const struct page *page, int back, s
 
 /* ---- the end ---- */
 
+static bool is_counted(const struct pager *p)
+{
+	return p->p->kind == PAGING_OFFSET || p->p->kind == PAGING_PAGE ||
+	       p->p->kind == PAGING_KEYSET;
+}
+
 static bool stop_says(const struct pager *p, const struct manifest_stop *s, const struct page *out,
 		      const char *next)
 {
@@ -182,7 +188,8 @@ static bool stop_says(const struct pager *p, const struct manifest_stop *s, cons
 	case STOP_EMPTY:
 		return out->n == 0;
 	case STOP_SHORT_PAGE: /* but not against the total: some partners give less than was asked for */
-		return out->n < (p->p->limit_param ? p->size : p->largest) && !more;
+		return out->n < (p->p->limit_param ? p->size : p->largest) && !more &&
+		       (!p->prove || p->total >= 0 || (!is_counted(p) && !next));
 	case STOP_TOTAL:
 		return p->total >= 0 && !more;
 	case STOP_HAS_MORE:
@@ -237,12 +244,23 @@ static void judge(struct pager *p, const struct page *out, const char *next)
 			 (long long)p->records);
 }
 
+/* Numbered pages are of one size: behind one that came short an item or more was never given. */
+static void note_shape(struct pager *p, const struct page *out)
+{
+	if (!out->n)
+		return;
+	p->filled++;
+	p->hole = p->hole || (p->shorter && p->p->kind == PAGING_PAGE);
+	p->shorter = p->shorter || out->n < p->largest;
+}
+
 /* Where the next page starts. */
 static void advance(struct pager *p, struct page *out, int back, const char *next)
 {
 	p->number++;
 	p->asked += p->size;
 	p->records += out->n > p->back ? out->n - p->back : 0;
+	note_shape(p, out);
 	if (out->n > p->largest)
 		p->largest = out->n;
 	if (out->total >= 0)

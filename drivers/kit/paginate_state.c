@@ -82,6 +82,10 @@ bool pager_resume(struct pager *p, const cJSON *state)
 	p->number = small_int(state, "pages", p->number);
 	p->back = small_int(state, "back", 0);
 	p->restarts = small_int(state, "restarts", 0);
+	p->filled = small_int(state, "filled", p->number);
+	p->largest = small_int(state, "largest", 0);
+	p->shorter = json_bool(state, "shorter", false);
+	p->hole = json_bool(state, "hole", false);
 	p->asked = (int64_t)p->number * p->p->size;
 	(void)json_int(state, "asked", &p->asked);
 	if (pager_is_over(p)) {
@@ -120,6 +124,12 @@ cJSON *pager_state(const struct pager *p)
 		cJSON_AddNumberToObject(s, "back", p->back);
 	if (p->restarts)
 		cJSON_AddNumberToObject(s, "restarts", p->restarts);
+	if (p->prove) {
+		cJSON_AddNumberToObject(s, "filled", p->filled);
+		cJSON_AddNumberToObject(s, "largest", p->largest);
+		cJSON_AddBoolToObject(s, "shorter", p->shorter);
+		cJSON_AddBoolToObject(s, "hole", p->hole);
+	}
 	if (p->cursor)
 		cJSON_AddStringToObject(s, "cursor", p->cursor);
 	if (p->cursor && p->p->expires_ms)

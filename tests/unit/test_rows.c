@@ -163,7 +163,8 @@ static void gone_body(struct pg *p)
 	CHECK(put_gone(p, "a", 9, 150) == ROW_STALE);
 	CHECK(put_gone(p, "a", 10, 100) == ROW_STALE);
 	CHECK(put_gone(p, "a", 11, 90) == ROW_DELETED); /* newer at the partner */
-	CHECK(strcmp(ask(p, "SELECT (deleted_at = changed_at)::text || version || name || capacity FROM resources"),
+	CHECK(strcmp(ask(p,
+			 "SELECT (deleted_at = changed_at)::text || version || name || capacity FROM resources"),
 		     "true2One2") == 0);
 	CHECK(put_gone(p, "a", 11, 91) == ROW_UNCHANGED);
 	CHECK(put(p, "a", 12, 91, "One", 2) == ROW_STALE);
@@ -198,10 +199,12 @@ static void force_body(struct pg *p)
 	prepare(p);
 	CHECK(put(p, "a", 1000, 100, "Ahead", 2) == ROW_ADDED);
 	CHECK(put(p, "a", 11, 200, "Right", 2) == ROW_STALE);
-	CHECK(put_forced(p, "a", 11, 99, "Right") == ROW_STALE); /* what was asked for before is not news */
+	CHECK(put_forced(p, "a", 11, 99, "Right") ==
+	      ROW_STALE); /* what was asked for before is not news */
 	CHECK(put_forced(p, "a", 11, 200, "Right") == ROW_UPDATED);
 	CHECK(put(p, "a", 12, 150, "Later", 2) == ROW_UPDATED);
-	CHECK(strcmp(ask(p, "SELECT name || version || (partner_updated_at = to_timestamp(1700000012)) FROM resources"),
+	CHECK(strcmp(ask(p,
+			 "SELECT name || version || (partner_updated_at = to_timestamp(1700000012)) FROM resources"),
 		     "Later3true") == 0);
 }
 

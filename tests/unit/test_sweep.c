@@ -45,23 +45,26 @@ static void prepare(struct pg *p)
 	struct err err = { 0 };
 
 	CHECK(migrate_run(postgres.url, ignore_applied, NULL, &err) == 0);
-	ask(p, "TRUNCATE companies, integrations, resources, transactions, media, checkpoints, runs, alerts,"
-	       " held_deletions CASCADE");
+	ask(p,
+	    "TRUNCATE companies, integrations, resources, transactions, media, checkpoints, runs, alerts,"
+	    " held_deletions CASCADE");
 	ask(p, "INSERT INTO companies (id, name) OVERRIDING SYSTEM VALUE VALUES (1, 'C')");
-	ask(p, "INSERT INTO integrations (id, company_id, partner) OVERRIDING SYSTEM VALUE VALUES (7, 1, 'guesty'),"
-	       " (8, 1, 'guesty')");
+	ask(p,
+	    "INSERT INTO integrations (id, company_id, partner) OVERRIDING SYSTEM VALUE VALUES (7, 1, 'guesty'),"
+	    " (8, 1, 'guesty')");
 }
 
 /* Ids with a letter before them, seen so many seconds after T0. */
-static void add(struct pg *p, int integration, const char *prefix, const char *kind, int from, int to,
-		int seen_s)
+static void add(struct pg *p, int integration, const char *prefix, const char *kind, int from,
+		int to, int seen_s)
 {
 	char sql[400];
 
-	snprintf(sql, sizeof(sql),
-		 "INSERT INTO resources (integration_id, external_id, kind, observed_at) SELECT %d, '%s' || lpad(n::text, 6, '0'),"
-		 " nullif('%s', ''), to_timestamp(1700000000 + %d) FROM generate_series(%d, %d) n",
-		 integration, prefix, kind, seen_s, from, to);
+	snprintf(
+		sql, sizeof(sql),
+		"INSERT INTO resources (integration_id, external_id, kind, observed_at) SELECT %d, '%s' || lpad(n::text, 6, '0'),"
+		" nullif('%s', ''), to_timestamp(1700000000 + %d) FROM generate_series(%d, %d) n",
+		integration, prefix, kind, seen_s, from, to);
 	ask(p, sql);
 }
 
@@ -109,17 +112,22 @@ static void marks_body(struct pg *p)
 	add(p, 7, "", "", 1, 10, 50);
 	add(p, 7, "", "", 11, 20, 100); /* at the very beginning: seen */
 	add(p, 8, "", "", 1, 10, 50);
-	ask(p, "UPDATE resources SET deleted_at = now() WHERE external_id = '000001' AND integration_id = 7");
+	ask(p,
+	    "UPDATE resources SET deleted_at = now() WHERE external_id = '000001' AND integration_id = 7");
 	CHECK(sweep_count(p, &s, &n, &err) == 0 && n.live == 19 && n.unseen == 9);
 	CHECK(run(p, &s) == 9);
 	CHECK(run(p, &s) == 0);
 	CHECK_SQL(p, "SELECT count(*) FROM resources WHERE deleted_at IS NOT NULL", "10");
-	CHECK_SQL(p,
-		  "SELECT string_agg(DISTINCT version || ' ' || extract(epoch FROM observed_at)::int8 || ' ' ||"
-		  " (changed_at = deleted_at), ',') FROM resources WHERE integration_id = 7 AND external_id BETWEEN"
-		  " '000002' AND '000010'",
-		  "2 1700000100 true");
-	CHECK_SQL(p, "SELECT count(*) FROM resources WHERE integration_id = 8 AND deleted_at IS NOT NULL", "0");
+	CHECK_SQL(
+		p,
+		"SELECT string_agg(DISTINCT version || ' ' || extract(epoch FROM observed_at)::int8 || ' ' ||"
+		" (changed_at = deleted_at), ',') FROM resources WHERE integration_id = 7 AND external_id BETWEEN"
+		" '000002' AND '000010'",
+		"2 1700000100 true");
+	CHECK_SQL(
+		p,
+		"SELECT count(*) FROM resources WHERE integration_id = 8 AND deleted_at IS NOT NULL",
+		"0");
 	CHECK(sweep_count(p, &s, &n, &err) == 0 && n.live == 10 && n.unseen == 0);
 }
 
@@ -150,15 +158,19 @@ static void family_body(struct pg *p)
 	rooms.n_others = 1;
 	CHECK(sweep_count(p, &rooms, &n, &err) == 0 && n.live == 5 && n.unseen == 5);
 	CHECK(run(p, &rooms) == 5);
-	CHECK_SQL(p, "SELECT string_agg(DISTINCT regexp_replace(external_id, '[0-9]+$', ''), ',') FROM resources WHERE"
-		     " deleted_at IS NOT NULL",
-		  "room-");
+	CHECK_SQL(
+		p,
+		"SELECT string_agg(DISTINCT regexp_replace(external_id, '[0-9]+$', ''), ',') FROM resources WHERE"
+		" deleted_at IS NOT NULL",
+		"room-");
 	n = (struct sweep_counts){ 0 };
 	CHECK(sweep_count(p, &plain, &n, &err) == 0 && n.live == 10 && n.unseen == 10);
 	CHECK(run(p, &plain) == 10);
-	CHECK_SQL(p, "SELECT string_agg(DISTINCT regexp_replace(external_id, '[0-9]+$', ''), ',' ORDER BY"
-		     " regexp_replace(external_id, '[0-9]+$', '')) FROM resources WHERE deleted_at IS NULL",
-		  "old-,room-x-,zz");
+	CHECK_SQL(
+		p,
+		"SELECT string_agg(DISTINCT regexp_replace(external_id, '[0-9]+$', ''), ',' ORDER BY"
+		" regexp_replace(external_id, '[0-9]+$', '')) FROM resources WHERE deleted_at IS NULL",
+		"old-,room-x-,zz");
 }
 
 static void test_collections_are_told_apart(void **state)
@@ -202,8 +214,9 @@ static void fence_body(struct pg *p)
 
 	prepare(p);
 	add(p, 7, "", "", 1, 2500, 50);
-	ask(p, "INSERT INTO checkpoints (integration_id, collection, job_id, state, generation, fence) VALUES (7, 'listings',"
-	       " 'job1', '{\"since_us\": 5, \"run\": {\"id\": 3, \"deleted\": 4}}', 2, 11)");
+	ask(p,
+	    "INSERT INTO checkpoints (integration_id, collection, job_id, state, generation, fence) VALUES (7, 'listings',"
+	    " 'job1', '{\"since_us\": 5, \"run\": {\"id\": 3, \"deleted\": 4}}', 2, 11)");
 	CHECK(sweep_run(p, &s, &fence, on_slice, &told, &err) == -ESTALE && told.rows == 0);
 	CHECK_SQL(p, "SELECT count(*) FROM resources WHERE deleted_at IS NOT NULL", "0");
 	ask(p, "UPDATE checkpoints SET fence = 10, job_id = 'job2'");
@@ -223,11 +236,12 @@ static void add_media(struct pg *p, const char *prefix, int each, int seen_s)
 {
 	char sql[400];
 
-	snprintf(sql, sizeof(sql),
-		 "INSERT INTO media (integration_id, external_id, resource_external_id, kind, observed_at) SELECT 7, '%s' ||"
-		 " external_id || '-' || n, external_id, 'photo', to_timestamp(1700000000 + %d) FROM resources,"
-		 " generate_series(1, %d) n",
-		 prefix, seen_s, each);
+	snprintf(
+		sql, sizeof(sql),
+		"INSERT INTO media (integration_id, external_id, resource_external_id, kind, observed_at) SELECT 7, '%s' ||"
+		" external_id || '-' || n, external_id, 'photo', to_timestamp(1700000000 + %d) FROM resources,"
+		" generate_series(1, %d) n",
+		prefix, seen_s, each);
 	ask(p, sql);
 }
 
@@ -247,12 +261,14 @@ static void parents_body(struct pg *p)
 	prepare(p);
 	add(p, 7, "", "", 1, 3, 50);
 	add_media(p, "", 2, 100);
-	ask(p, "UPDATE media SET observed_at = to_timestamp(1700000099) WHERE external_id LIKE '00000_-1' AND"
-	       " external_id <> '000003-1'");
+	ask(p,
+	    "UPDATE media SET observed_at = to_timestamp(1700000099) WHERE external_id LIKE '00000_-1' AND"
+	    " external_id <> '000003-1'");
 	CHECK(sweep_count(p, &s, &n, &err) == 0);
 	CHECK(n.live == 4 && n.unseen == 1 && n.parents == 2 && n.with_unseen == 1);
 	CHECK(run(p, &s) == 1);
-	CHECK_SQL(p, "SELECT string_agg(external_id, ',') FROM media WHERE deleted_at IS NOT NULL", "000002-1");
+	CHECK_SQL(p, "SELECT string_agg(external_id, ',') FROM media WHERE deleted_at IS NOT NULL",
+		  "000002-1");
 	s.n_parents = 0; /* of none is not of all */
 	CHECK(run(p, &s) == 0);
 }
@@ -276,8 +292,14 @@ static void children_body(struct pg *p)
 	s.children = &photos;
 	s.n_children = 1;
 	CHECK(run(p, &s) == 2100 + 2100);
-	CHECK_SQL(p, "SELECT count(*) FROM media WHERE deleted_at IS NULL AND external_id NOT LIKE 'late-%'", "5");
-	CHECK_SQL(p, "SELECT count(*) FROM media WHERE deleted_at IS NOT NULL AND external_id LIKE 'late-%'", "0");
+	CHECK_SQL(
+		p,
+		"SELECT count(*) FROM media WHERE deleted_at IS NULL AND external_id NOT LIKE 'late-%'",
+		"5");
+	CHECK_SQL(
+		p,
+		"SELECT count(*) FROM media WHERE deleted_at IS NOT NULL AND external_id LIKE 'late-%'",
+		"0");
 }
 
 static void test_children_go_with_their_parents(void **state)
@@ -294,12 +316,14 @@ static void seen_body(struct pg *p)
 	prepare(p);
 	add(p, 7, "", "", 1, 4, 50);
 	add(p, 8, "", "", 1, 4, 50);
-	ask(p, "UPDATE resources SET observed_at = to_timestamp(1700000200) WHERE external_id = '000002'");
+	ask(p,
+	    "UPDATE resources SET observed_at = to_timestamp(1700000200) WHERE external_id = '000002'");
 	CHECK(sweep_seen(p, ROW_RESOURCES, 7, ids, 4, T0 + 100 * SECOND, &err) == 0);
-	CHECK_SQL(p,
-		  "SELECT string_agg(extract(epoch FROM observed_at)::int8 - 1700000000 || ':' || version, ' ' ORDER BY"
-		  " integration_id, external_id) FROM resources",
-		  "100:1 200:1 100:1 50:1 50:1 200:1 50:1 50:1");
+	CHECK_SQL(
+		p,
+		"SELECT string_agg(extract(epoch FROM observed_at)::int8 - 1700000000 || ':' || version, ' ' ORDER BY"
+		" integration_id, external_id) FROM resources",
+		"100:1 200:1 100:1 50:1 50:1 200:1 50:1 50:1");
 	CHECK(run(p, &s) == 1);
 	CHECK(sweep_seen(p, ROW_RESOURCES, 7, ids, 4, T0 + 300 * SECOND, &err) == 0);
 	CHECK_SQL(p, "SELECT count(*) FROM resources WHERE deleted_at IS NOT NULL", "1");
@@ -326,13 +350,19 @@ static void brake_body(struct pg *p)
 	add_media(p, "", 2, 50);
 	s.children = &photos;
 	s.n_children = 1;
-	ask(p, "INSERT INTO runs (id, root_id, integration_id, task, mode, state, started_at) VALUES (5, 5, 7, 'import_resources',"
-	       " 'full', 'done', now())");
+	ask(p,
+	    "INSERT INTO runs (id, root_id, integration_id, task, mode, state, started_at) VALUES (5, 5, 7, 'import_resources',"
+	    " 'full', 'done', now())");
 	CHECK(brake_hold(p, &h, &err) == 0 && brake_hold(p, &h, &err) == 0);
-	CHECK_SQL(p, "SELECT count(*) FROM held_deletions WHERE state = 'held' AND unseen = 9 AND live = 10", "1");
-	CHECK_SQL(p, "SELECT kind || ' ' || state || ' ' || (what LIKE '%listings: 9 of 10 rows (run 5)%') || (todo LIKE"
-		     " '%confirm-deletes 5%') FROM alerts WHERE scope = 'integration:7'",
-		  "deletions_held open truetrue");
+	CHECK_SQL(
+		p,
+		"SELECT count(*) FROM held_deletions WHERE state = 'held' AND unseen = 9 AND live = 10",
+		"1");
+	CHECK_SQL(
+		p,
+		"SELECT kind || ' ' || state || ' ' || (what LIKE '%listings: 9 of 10 rows (run 5)%') || (todo LIKE"
+		" '%confirm-deletes 5%') FROM alerts WHERE scope = 'integration:7'",
+		"deletions_held open truetrue");
 	/* One row was seen after all. */
 	ask(p, "UPDATE resources SET observed_at = now() WHERE external_id = '000001'");
 	CHECK(brake_supersede(p, 7, 5, names, 1, &err) == 0); /* its own */
@@ -381,7 +411,7 @@ static void supersede_body(struct pg *p)
 	CHECK(brake_supersede(p, 7, 9, names, 2, &err) == 0);
 	CHECK_SQL(p, "SELECT state FROM alerts", "resolved");
 	CHECK(brake_confirm(p, 5, &out, &err) == 0 && out.held == 0);
-	CHECK(strcmp(out.state, "superseded") == 0);
+	CHECK(strcmp(out.state, "superseded") == 0 && out.newer_id == 9);
 	CHECK_SQL(p, "SELECT count(*) FROM resources WHERE deleted_at IS NOT NULL", "0");
 }
 
