@@ -10,6 +10,9 @@ struct batch;
 
 struct sink {
 	struct pg *pg;
+	bool history[ROW_TABLES];
+	int64_t history_read_ms;             /* 0: not yet */
+	struct history_look *history_asking; /* NULL: nobody asks now */
 	struct bucket **buckets;
 	int n_buckets;
 	struct batch *batches; /* under way */

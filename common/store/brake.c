@@ -205,11 +205,13 @@ static int add_marked(enum row_table table, int64_t n, void *arg)
 	return 0;
 }
 
-static int mark(struct pg *p, const PGresult *res, int i, int64_t *deleted, struct err *err)
+static int mark(struct pg *p, const PGresult *res, int i, int64_t run_id, int64_t *deleted,
+		struct err *err)
 {
 	const char *text = pg_get(res, i, 2);
 	struct sweep s = { .integration_id = pg_get_int(res, i, 1),
-			   .before_us = pg_get_int(res, i, 3) };
+			   .before_us = pg_get_int(res, i, 3),
+			   .run_id = run_id };
 	cJSON *whose = NULL;
 	int rc = json_parse(text, strlen(text), WHOSE_MAX_BYTES, &whose, NULL);
 
@@ -290,7 +292,7 @@ int brake_confirm(struct pg *p, int64_t run_id, struct brake_outcome *out, struc
 	for (int i = 0; i < o.held && rc == 0; i++) {
 		int64_t n = 0;
 
-		rc = mark(p, res, i, &n, err);
+		rc = mark(p, res, i, run_id, &n, err);
 		if (rc == 0)
 			rc = note_confirmed(p, pg_get_int(res, i, 0), run_id, n, err);
 		o.deleted += n;

@@ -15,6 +15,7 @@
 #define KIND "$5::text"
 #define PARENTS "$6::text[]"
 #define AFTER "$7::text"
+#define RUN "$8::int8"
 
 static void add_ids(struct pg_params *params, const char *const *ids, int n)
 {
@@ -168,8 +169,8 @@ static void put_mine(struct buf *b)
 	buf_puts(
 		b,
 		"mine AS MATERIALIZED (SELECT 1 FROM checkpoints WHERE integration_id = " INTEGRATION
-		" AND collection = $8::text AND job_id = $9::text AND generation = $10::int8"
-		" AND fence = $11::int8 FOR UPDATE), ");
+		" AND collection = $9::text AND job_id = $10::text AND generation = $11::int8"
+		" AND fence = $12::int8 FOR UPDATE), ");
 }
 
 /* The marks are counted where the place of the scan is, so that a process that dies right after has told of them. */
@@ -178,10 +179,26 @@ static void put_told(struct buf *b)
 	buf_puts(
 		b,
 		", told AS (UPDATE checkpoints c SET state = jsonb_set(jsonb_set(c.state, '{at_ms}',"
-		" to_jsonb($12::int8)), '{run,deleted}', to_jsonb(coalesce((c.state #>>"
+		" to_jsonb($13::int8)), '{run,deleted}', to_jsonb(coalesce((c.state #>>"
 		" '{run,deleted}')::numeric::int8, 0) + (SELECT count(*) FROM gone))),"
 		" updated_at = now() WHERE c.integration_id = " INTEGRATION
-		" AND c.collection = $8 AND EXISTS (SELECT FROM mine))");
+		" AND c.collection = $9 AND EXISTS (SELECT FROM mine))");
+}
+
+static void put_gone(struct buf *b, const struct sweep *s)
+{
+	struct buf from = BUF_INIT;
+
+	buf_printf(b,
+		   ", gone AS (UPDATE %s r SET deleted_at = now(), changed_at = now(), observed_at"
+		   " = " BEFORE
+		   ", version = r.version + 1, change = jsonb_build_object('deleted_at',"
+		   " jsonb_build_array(NULL, now())) FROM due WHERE r.integration_id = " INTEGRATION
+		   " AND r.external_id = due.external_id RETURNING r.*)",
+		   row_table_name(s->table));
+	buf_printf(&from, "gone WHERE %s", row_history_on(s->table));
+	row_history_put(b, s->table, from.data, "'deleted'", "'deletion'", "NULLIF(" RUN ", 0)");
+	buf_clear(&from);
 }
 
 static char *slice_sql(const struct sweep *s, bool fenced)
@@ -197,12 +214,7 @@ static char *slice_sql(const struct sweep *s, bool fenced)
 		buf_puts(&b, "), ");
 	}
 	put_due(&b, s, fenced);
-	buf_printf(&b,
-		   ", gone AS (UPDATE %s r SET deleted_at = now(), changed_at = now(),"
-		   " observed_at = " BEFORE
-		   ", version = r.version + 1 FROM due WHERE r.integration_id = " INTEGRATION
-		   " AND r.external_id = due.external_id RETURNING r.external_id)",
-		   row_table_name(s->table));
+	put_gone(&b, s);
 	if (fenced)
 		put_told(&b);
 	buf_printf(
@@ -240,6 +252,7 @@ static int slice(struct pg *p, const struct sweep *s, const struct sweep_fence *
 
 	*n = 0;
 	add_whose(&params, s, *after ? *after : "");
+	pg_int(&params, s->run_id);
 	if (fence) {
 		pg_text(&params, fence->collection);
 		pg_text(&params, fence->job_id);
@@ -332,6 +345,7 @@ static int sweep_children(struct pg *p, const struct sweep *s, const struct swee
 
 			child.integration_id = s->integration_id;
 			child.before_us = s->before_us;
+			child.run_id = s->run_id;
 			child.parents = (const char *const *)ids;
 			child.n_parents = n;
 			rc = sweep_run(p, &child, fence, fn, arg, err);

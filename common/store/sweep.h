@@ -25,6 +25,7 @@ struct sweep {
 	const char *const *parents; /* their resource_external_id; NULL: of the whole collection */
 	int n_parents;
 	int64_t before_us; /* the scan's beginning */
+	int64_t run_id;    /* whose the deletion is, in the history */
 	/* What comes with its rows alone, and goes with them: of these only whose they are is read. */
 	const struct sweep *children;
 	int n_children;

@@ -142,10 +142,28 @@ static void check_event(struct manifest_reader *r, const struct manifest_event *
 			schemes[v->scheme].name);
 }
 
+/* By the manifest or by the folder's C: one of them. */
+static void check_who_verifies(struct manifest_reader *r, const struct manifest_webhooks *w)
+{
+	bool hook = r->owner->m.hooks.verify_webhook;
+
+	if (w->event && w->verify.scheme == VERIFY_NO_WEBHOOKS && !hook)
+		reader_problem_at(
+			r, "webhooks",
+			"\"verify\" is missing: how it is known that a webhook is the partner's");
+	if (w->verify.scheme != VERIFY_NO_WEBHOOKS && hook)
+		reader_problem_at(r, VERIFY_AT, "hooks.verify_webhook does it already");
+	if (w->whose && w->verify.scheme == VERIFY_URL_SECRET)
+		reader_problem_at(
+			r, "webhooks.integration",
+			"with the scheme \"url_secret\" each integration has an address of its own");
+}
+
 static void check_webhooks(struct manifest_reader *r)
 {
 	const struct manifest_webhooks *w = &r->owner->m.webhooks;
 
+	check_who_verifies(r, w);
 	check_verify(r, &w->verify);
 	for (int i = 0; i < w->n_hash; i++) {
 		const char *wrong = path_problem(w->hash[i], 0);

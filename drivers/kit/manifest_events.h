@@ -69,10 +69,15 @@ struct manifest_event {
 
 struct manifest_webhooks {
 	struct manifest_verify verify;
-	const char *event, *happened_at; /* paths, or header:NAME */
+	const char *
+		records; /* path of the events in a delivery of many; NULL: a delivery is one event */
+	const char *event, *happened_at; /* paths in an event, or header:NAME */
 	const char *event_id;            /* the same; NULL: a hash */
 	const char *const *hash;         /* paths of what is hashed; none: the body */
 	int n_hash;
+	/* One address for all customers: whose an event is.  Path in the event, and the setting of integrations
+	 * that has the same value.  NULL: each integration has an address of its own. */
+	const char *whose, *whose_setting;
 	struct manifest_request enrol, list, unenrol; /* register, register.list, register.remove */
 	const char *enrol_id;
 	const struct manifest_event *events;

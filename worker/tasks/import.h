@@ -28,7 +28,8 @@ struct import {
 	struct attempt *a;
 	const struct manifest_collection *collection;
 	const char *mode;
-	struct run run; /* counts of the whole job; written at its end, and once a second */
+	enum row_source source; /* ROW_UNTOLD: as the mode says */
+	struct run run;         /* counts of the whole job; written at its end, and once a second */
 	int64_t run_written_ms;
 	int64_t calls_before; /* of earlier attempts */
 	struct place place;   /* in the collection */

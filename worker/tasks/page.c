@@ -217,6 +217,7 @@ static void count(struct import *im, enum row_outcome o)
 		c->deleted++;
 		break;
 	case ROW_FAILED:
+	case ROW_MISMATCH: /* imports expect no version */
 	case ROW_OUTCOMES:
 		break; /* counted where it is set aside */
 	}
@@ -224,9 +225,9 @@ static void count(struct import *im, enum row_outcome o)
 
 static void measure(struct import *im, const struct rows *r)
 {
-	static const char *const names[ROW_OUTCOMES] = { "failed",    "added", "updated",
-							 "unchanged", "stale", "undeleted",
-							 "deleted" };
+	static const char *const names[ROW_OUTCOMES] = { "failed",    "added",  "updated",
+							 "unchanged", "stale",  "undeleted",
+							 "mismatch",  "deleted" };
 	static struct metrics_kept kept;
 	int n[ROW_OUTCOMES] = { 0 };
 
@@ -263,10 +264,18 @@ static int store_outcome(struct import *im, struct rows *r, int i, const char *w
 	return 0;
 }
 
+static enum row_source source_of(const struct import *im)
+{
+	if (im->source)
+		return im->source;
+	return strcmp(im->mode, "incremental") == 0 ? ROW_INCREMENTAL : ROW_FULL;
+}
+
 /* columns: a set, or ROW_GONE. */
 static int store_as(struct import *im, struct rows *r, uint64_t columns, const struct page *p)
 {
 	struct attempt *a = im->a;
+	const struct row_set set = { r->c->table, columns, { source_of(im), im->run.id } };
 	const struct row **ptrs = mem_alloc((r->n + 1) * sizeof(*ptrs));
 	char(*why)[SINK_WHY_MAX] = NULL;
 	int rc;
@@ -274,8 +283,8 @@ static int store_as(struct import *im, struct rows *r, uint64_t columns, const s
 	r->outcomes = mem_zalloc((r->n + 1) * sizeof(*r->outcomes));
 	for (int i = 0; i < r->n; i++)
 		ptrs[i] = &r->v[i];
-	rc = sink_rows(a->worker->sink, r->c->table, columns, ptrs, r->n, r->outcomes, &why,
-		       attempt_deadline_ms(a), &a->err);
+	rc = sink_rows(a->worker->sink, &set, ptrs, r->n, r->outcomes, &why, attempt_deadline_ms(a),
+		       &a->err);
 	for (int i = 0; rc == 0 && i < r->n; i++)
 		rc = store_outcome(im, r, i, why ? why[i] : NULL, p);
 	if (rc == 0)

@@ -54,6 +54,7 @@ static struct sweep whose(const struct import *im, const struct manifest_collect
 	struct sweep s = { .table = c->table,
 			   .integration_id = im->a->integration->id,
 			   .prefix = c->id_prefix,
+			   .run_id = im->run.id,
 			   .kind = kind_of(c) };
 	struct sweep *children = mem_zalloc(sizeof(*children) * (size_t)(m->n_collections + 1));
 
