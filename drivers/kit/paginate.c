@@ -79,7 +79,7 @@ void pager_to_start(struct pager *p)
 	p->next = p->p->kind == PAGING_PAGE ? p->p->first : 0;
 	p->asked = p->records = 0;
 	p->number = p->largest = p->back = p->filled = 0;
-	p->shorter = p->hole = false;
+	p->shorter = p->hole = p->guessed = false;
 	free(p->cursor);
 	p->cursor = NULL;
 	seen_clear(&p->pages);
@@ -101,7 +101,6 @@ int pager_new(struct caller *c, const struct pager_options *o, struct pager **ou
 	p->coll = o->collection;
 	p->p = &o->collection->paging;
 	p->size = p->p->size > 0 ? p->p->size : 1;
-	p->prove = o->prove;
 	pager_to_start(p);
 	pager_window_init(p, o);
 	own = *o;
@@ -248,13 +247,26 @@ bool pager_complete(const struct pager *p, const char **why_not)
 	return complete;
 }
 
+bool pager_guessed(const struct pager *p)
+{
+	return p->guessed && p->ended && !p->why_not[0];
+}
+
+void pager_go_on(struct pager *p)
+{
+	p->prove = true;
+	p->guessed = p->ended = false;
+}
+
 bool pager_proves(const struct pager *p, const char **why_not)
 {
 	bool complete = pager_complete(p, why_not);
 
 	if (complete && p->hole)
 		*why_not = "pages came shorter in the middle of the list";
-	return complete && !p->hole;
+	else if (complete && p->guessed)
+		*why_not = "its last page was short, and nothing says that the list ends there";
+	return complete && !p->hole && !p->guessed;
 }
 
 int64_t pager_records(const struct pager *p)

@@ -28,7 +28,6 @@ struct pager_options {
 	int64_t until_us; /* {until}; 0 = now (the pager itself goes in steps, where the manifest has some) */
 	const cJSON *resume; /* state of pager_state, or NULL: from the start */
 	int size;            /* items a page; 0 = the manifest's; more than that is not asked for */
-	bool prove; /* its end is to be no guess: a page that is short is the last one only by the total, or where an empty one follows */
 };
 int pager_new(struct caller *c, const struct pager_options *o, struct pager **out, struct err *err)
 	__attribute__((warn_unused_result)); /* -EINVAL */
@@ -50,7 +49,11 @@ int pager_ack(struct pager *p, struct page *page, struct err *err)
 /* The answer that was just refused stands for an empty list.  true: of a window, and pager_next goes on with the next one. */
 bool pager_skip_window(struct pager *p);
 bool pager_complete(const struct pager *p, const char **why_not); /* after 0 */
-/* After a complete scan with `prove`: that what it did not give is not in the list.  Of the list as it was read. */
+/* The scan is complete by a page that came short, and nothing else says that the list ends there. */
+bool pager_guessed(const struct pager *p);
+/* Then: asks on, until a page is empty (or one comes again, from a partner that knows no pages). */
+void pager_go_on(struct pager *p);
+/* After a complete scan: that what it did not give is not in the list, as far as that was read so far. */
 bool pager_proves(const struct pager *p, const char **why_not);
 int64_t pager_records(const struct pager *p); /* that it gave, over all attempts */
 int pager_filled(const struct pager *p);      /* pages with some */

@@ -377,7 +377,27 @@ static void note_told(struct import *im, const struct pager *pg)
 		  LS("reason", why));
 }
 
-/* Reads the list once, from its place to its end.  Waits. */
+static bool is_proof(const struct import *im, const struct ending *e)
+{
+	return im->proving && !im->yielded && e->complete && !e->skipped;
+}
+
+/* Reads on to the list's end.  Waits. */
+static int read_on(struct import *im, const char *parent_id, struct pager *pg, struct ending *end)
+{
+	int rc = walk(im, pg, parent_id);
+
+	note_told(im, pg);
+	end->skipped = import_skips(im, rc);
+	if ((rc < 0 && !end->skipped) || im->yielded)
+		return rc;
+	end->complete =
+		end->skipped ? import_skipped(im, pg, &end->why) : pager_complete(pg, &end->why);
+	note_ending(im, end);
+	return 0;
+}
+
+/* Reads the list once, from its place.  Waits. */
 static int read_list(struct import *im, const char *parent_id, cJSON *parent, struct pager **pg,
 		     struct ending *end)
 {
@@ -387,22 +407,19 @@ static int read_list(struct import *im, const char *parent_id, cJSON *parent, st
 				    .parent = parent,
 				    .since_us = im->place.asked_us,
 				    .resume = im->place.scan,
-				    .size = a->small,
-				    .prove = im->proving };
+				    .size = a->small };
+	bool on = false;
 	int rc = pager_new(&a->caller, &po, pg, &a->err);
 
 	if (rc < 0)
 		return rc;
 	a->page_size = pager_size(*pg);
-	rc = walk(im, *pg, parent_id);
-	note_told(im, *pg);
-	end->skipped = import_skips(im, rc);
-	if ((rc < 0 && !end->skipped) || im->yielded)
-		return rc;
-	end->complete =
-		end->skipped ? import_skipped(im, *pg, &end->why) : pager_complete(*pg, &end->why);
-	note_ending(im, end);
-	return 0;
+	rc = read_on(im, parent_id, *pg, end);
+	if (rc == 0 && is_proof(im, end) && pager_guessed(*pg))
+		rc = sweep_asks_on(im, *pg, parent_id, &on);
+	if (rc == 0 && on)
+		rc = read_on(im, parent_id, *pg, end);
+	return rc;
 }
 
 /* The place that an earlier attempt left is of a list that the partner knows no more: it says so to the first call. */
@@ -440,7 +457,7 @@ static int scan_once(struct import *im, const char *parent_id, cJSON *parent, st
 	*again = false;
 	if (!parent_id && is_place_refused(im, rc, pages))
 		rc = begin_anew(im, again);
-	else if (rc == 0 && !im->yielded && end->complete && !end->skipped && im->proving)
+	else if (rc == 0 && is_proof(im, end))
 		rc = parent_id ? sweep_parent(im, pg, parent_id, again)
 			       : sweep_scanned(im, pg, again);
 	pager_free(pg);

@@ -180,6 +180,39 @@ static int supersede(struct import *im)
 	return rc;
 }
 
+/* Whether the list of the collection, or of a parent, left something out. */
+static int left_out(struct import *im, const char *parent, bool *out)
+{
+	struct sweep s = whose(im, im->collection);
+	struct sweep_counts n = { 0 };
+	int rc;
+
+	s.parents = parent ? &parent : NULL;
+	s.n_parents = parent ? 1 : 0;
+	s.before_us = im->place.began_us;
+	rc = sweep_count(im->a->worker->pg, &s, &n, &im->a->err);
+	whose_clear(&s);
+	*out = rc == 0 && n.unseen;
+	return rc;
+}
+
+static const char *row_of_parent(const struct import *im, const char *parent_id)
+{
+	const struct manifest_collection *parent =
+		manifest_collection(im->a->driver->manifest, im->collection->each);
+
+	return arena_printf(im->a->arena, "%s%s", parent->id_prefix, parent_id);
+}
+
+int sweep_asks_on(struct import *im, struct pager *pg, const char *parent_id, bool *on)
+{
+	int rc = left_out(im, parent_id ? row_of_parent(im, parent_id) : NULL, on);
+
+	if (rc == 0 && *on)
+		pager_go_on(pg);
+	return rc;
+}
+
 /* NULL: it is proof. */
 static const char *no_proof(const struct import *im, const struct pager *pg)
 {
@@ -303,27 +336,9 @@ int sweep_parents_run(struct import *im, struct sweep_parents *p)
 	return rc;
 }
 
-/* Whether a list of several pages left something out; then it is read once more before that is believed. */
-static int left_out(struct import *im, const char *id, bool *out)
-{
-	struct sweep s = whose(im, im->collection);
-	struct sweep_counts n = { 0 };
-	int rc;
-
-	s.parents = &id;
-	s.n_parents = 1;
-	s.before_us = im->place.began_us;
-	rc = sweep_count(im->a->worker->pg, &s, &n, &im->a->err);
-	whose_clear(&s);
-	*out = rc == 0 && n.unseen;
-	return rc;
-}
-
 int sweep_parent(struct import *im, const struct pager *pg, const char *parent_id, bool *again)
 {
-	const struct manifest_collection *parent =
-		manifest_collection(im->a->driver->manifest, im->collection->each);
-	const char *id = arena_printf(im->a->arena, "%s%s", parent->id_prefix, parent_id);
+	const char *id = row_of_parent(im, parent_id);
 	int rc = 0;
 
 	if (no_proof(im, pg))

@@ -1,6 +1,7 @@
 /* What a scan proves (P5): rows of its collection that it did not see are marked deleted (common/store/sweep.h).
  *
- * A list proves that an item is not in it if it was asked for whole (mode full), was read to an end that is no guess, gave items, and of each
+ * A list proves that an item is not in it if it was asked for whole (mode full), was read to an end that is no guess (which costs a
+ * call more where something was not in it), gave items, and of each
  * of them a row can be told.  Lists move while they are read, and an item that moves from a page not yet read to one that was is
  * on none: so what a scan of several pages did not see is looked for once more, by a second scan at once, before it is
  * believed.  What is listed for a parent, or embedded in it, is gone when it is no more in that parent's list.
@@ -15,6 +16,10 @@
 /* Whether the scan of a collection (of a parent) that is about to begin is to be proof. */
 bool sweep_wanted(const struct import *im, const struct manifest_collection *c,
 		  const char *parent_id);
+/* Such a scan is complete by a guess (pager_guessed).  Waits.  *on: something was not in it, so the guess matters: the pager
+ * asks on. */
+int sweep_asks_on(struct import *im, struct pager *pg, const char *parent_id, bool *on)
+	__attribute__((warn_unused_result));
 /* A scan of im->collection that was to be proof is complete.  Waits.  *again: its list is to be read once more, and
  * the place says so. */
 int sweep_scanned(struct import *im, const struct pager *pg, bool *again)
