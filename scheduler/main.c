@@ -196,7 +196,7 @@ static void start(void *arg)
 	    letters_start(s) < 0 || runs_start(s) < 0 || breakers_start(s) < 0 ||
 	    watch_start(s) < 0 || standing_start(s) < 0 || grants_start(s) < 0 ||
 	    contracts_start(s) < 0 || recovery_start(s) < 0 || emergency_start(s) < 0 ||
-	    history_start(s) < 0) {
+	    history_start(s) < 0 || events_start(s) < 0) {
 		fail("out of memory for coroutines", EXIT_FAILED);
 		return;
 	}
@@ -369,6 +369,7 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 					 .out = &public_url };
 	n += recovery_options(s, own + n);
 	n += emergency_options(s, own + n);
+	n += events_options(s, own + n);
 	rc = config_load(
 		"longshore-scheduler",
 		"longshore-scheduler [flags]: starts what is due, promotes, reaps, watches",

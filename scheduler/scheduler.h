@@ -32,7 +32,8 @@ struct scheduler {
 	struct {
 		const char *program; /* "off", or "": longshore-worker beside this very program */
 		int64_t over, age_ms, every_ms, jobs;
-	} emergency; /* S7 */
+	} emergency;              /* S7 */
+	int64_t keep_webhooks_ms; /* how long webhook_events are kept */
 	bool stopping;
 };
 
@@ -59,6 +60,8 @@ int grants_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* rights that die unused or lapse */
 int contracts_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* whether partners are what their drivers say */
+int events_start(struct scheduler *s) __attribute__((
+	warn_unused_result)); /* webhooks' events that wait, were lost, are old, fail */
 int history_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* partitions of the row tables' history */
 int recovery_start(struct scheduler *s)
@@ -72,6 +75,7 @@ void emergency_leave(struct scheduler *s);
 /* Their settings; how many. */
 int recovery_options(struct scheduler *s, struct config_option *out);
 int emergency_options(struct scheduler *s, struct config_option *out);
+int events_options(struct scheduler *s, struct config_option *out);
 int pages_start(struct scheduler *s, struct httpd *h)
 	__attribute__((warn_unused_result)); /* /healthz /readyz /metrics */
 /* Waits ms, or less when the scheduler stops. 0 | -ECANCELED. */

@@ -50,6 +50,8 @@ struct attempt {
 	bool asks;         /* args.on_done is right */
 	bool spawned;      /* it queued children while it ran */
 	struct buf result; /* figures of the task's own, a JSON object; "" = none */
+	/* Waits.  What Postgres is to know of a job that dies beside its letter, before it goes; as outcome_write.  NULL: nothing. */
+	int (*on_dead)(struct attempt *a);
 };
 
 /* Queues a child with the settlement, all or nothing with it; of an attempt that fails nothing is queued.  args is copied;

@@ -383,8 +383,10 @@ static void hold_for_store(struct attempt *a)
 static bool written(struct attempt *a, enum job_end end)
 {
 	struct err first = a->err;
-	int rc = outcome_write(a, end);
+	int rc = end == JOB_DEAD && a->on_dead ? a->on_dead(a) : 0;
 
+	if (rc == 0)
+		rc = outcome_write(a, end);
 	if (rc == 0) {
 		a->err = first;
 		return true;

@@ -557,5 +557,6 @@ void sink_free(struct sink *s)
 	lot_free(s->rejected);
 	lot_free(s->roots);
 	lot_free(s->outcomes);
+	lot_free(s->webhooks);
 	free(s);
 }

@@ -13,6 +13,7 @@
 #include "common/store/rows.h"
 #include "common/store/run_end.h"
 #include "common/store/store.h"
+#include "common/store/webhook.h"
 
 struct sink;
 
@@ -40,6 +41,8 @@ int sink_run(struct sink *s, const struct run *r, int64_t deadline_ms, struct er
 	__attribute__((warn_unused_result));
 int sink_root(struct sink *s, const struct run_root *r, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));
+int sink_webhook(struct sink *s, const struct webhook_event *e, int64_t deadline_ms,
+		 struct err *err) __attribute__((warn_unused_result));
 int sink_outcome(struct sink *s, const struct outcome *o, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));
 int sink_rejected(struct sink *s, const struct rejected *v, int64_t deadline_ms, struct err *err)

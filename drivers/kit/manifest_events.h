@@ -64,6 +64,9 @@ enum event_do {
 struct manifest_event {
 	const char *name;
 	const char *collection, *id; /* NULL where `act` needs none */
+	const char
+		*item; /* path of the item; NULL: what holds the id at the collection's own path */
+	struct manifest_pairs credentials; /* of credentials_rotated: name -> path */
 	enum event_do act;
 };
 

@@ -171,6 +171,8 @@ static const struct key_word do_words[] = {
 static const struct manifest_key event_keys[] = {
 	{ "collection", KEY_TEXT, .at = offsetof(struct manifest_event, collection) },
 	{ "id", KEY_PATH, .at = offsetof(struct manifest_event, id), .flags = KEY_ANSWER },
+	{ "item", KEY_PATH, .at = offsetof(struct manifest_event, item) },
+	{ "credentials", KEY_PAIRS, .at = offsetof(struct manifest_event, credentials) },
 	{ "do", KEY_WORD, .at = offsetof(struct manifest_event, act), .fallback = "\"fetch\"",
 	  .words = do_words },
 };

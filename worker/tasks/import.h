@@ -33,8 +33,10 @@ struct import {
 	int64_t run_written_ms;
 	int64_t calls_before; /* of earlier attempts */
 	struct place place;   /* in the collection */
-	bool redo;            /* this page may be stored already, and what hangs on it not queued */
-	bool yielded;         /* the soft limit: the job goes on in another attempt */
+	/* Of an event that brought the item itself: its own time, which stands for that of an item that has none; 0: there is none. */
+	int64_t happened_us;
+	bool redo;    /* this page may be stored already, and what hangs on it not queued */
+	bool yielded; /* the soft limit: the job goes on in another attempt */
 	bool incomplete;
 	bool taken;   /* another job is scanning: this one waits for its turn */
 	bool told;    /* the run's row was written by this attempt */

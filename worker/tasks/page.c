@@ -171,6 +171,11 @@ static int map_one(struct import *im, struct rows *r, const struct page *p, cons
 	if (rc < 0)
 		return rc;
 	rc = map_item(&m, item, &r->v[r->n], &err);
+	if (rc == 0 && im->happened_us && r->c == im->collection &&
+	    !r->v[r->n].has_partner_updated) {
+		r->v[r->n].has_partner_updated = true;
+		r->v[r->n].partner_updated_us = im->happened_us;
+	}
 	if (rc == 0 && r->v[r->n].gone)
 		return add_gone(im, r, p, item);
 	if (rc == 0) {
