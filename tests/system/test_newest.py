@@ -77,6 +77,8 @@ class Changing(Shelf):
 def manifest():
     made = shelf_manifest(size=7, updated_at="at", detail={"get": "/items/{id}"},
                           incremental={"param": "since", "format": "iso8601_ms", "overlap": "2s"})
+    # Calls of a process that was killed hold their places until they are over for sure.
+    made["api"]["concurrency"] = {"partner": 500, "integration": 500}
     made["collections"]["parts"] = {
         "each": "items", "embedded": "parts", "id": "id", "table": "media", "deletes": "scan_of_parent",
         "map": {"kind": {"const": "part"}, "url": {"path": "url", "as": "url", "required": True}}}

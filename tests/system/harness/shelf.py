@@ -1,5 +1,6 @@
 """A partner as small as can be: one list, read by offset, in this very process.  What it gives may be spoilt page by page."""
 
+import contextlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,7 +25,8 @@ class Shelf:
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # who asked was killed
+                    self.wfile.write(body)
 
             def log_message(self, *words):
                 pass
