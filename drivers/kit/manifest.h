@@ -196,6 +196,17 @@ struct manifest_batch {
 	int max;          /* ids a call: 50 */
 };
 
+/* How it is known that an item is there no more. */
+enum deletes_by { DELETES_NEVER, DELETES_FULL_SCAN, DELETES_SCAN_OF_PARENT, DELETES_WEBHOOK };
+struct manifest_deletes {
+	enum deletes_by by;
+	const char *
+		tombstone; /* path in an item that says itself that it is deleted; NULL: none does */
+	const cJSON *value; /* what stands there then; NULL: true */
+	double brake;       /* a scan that would mark more than this share asks first … */
+	int few;            /* … but for so many rows */
+};
+
 #define PARALLEL_MAX 32
 struct manifest_collection {
 	const char *name;
@@ -218,6 +229,7 @@ struct manifest_collection {
 	struct manifest_batch batch;
 	int parallel; /* calls that one job has under way, of its parents or of items by their ids */
 	int lane;     /* enum lane of its jobs */
+	struct manifest_deletes deletes;
 	enum row_table table;
 	uint64_t columns; /* the set of rows.h */
 	const struct manifest_column *map;

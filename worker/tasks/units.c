@@ -55,6 +55,7 @@ static void branch_init(struct branch *l, struct work *w)
 	l->im = *w->im;
 	l->im.a = &l->a;
 	l->im.place = (struct place){ 0 };
+	l->im.note = NULL;
 	l->im.run.processed = 0;
 	memset(&l->im.run.counts, 0, sizeof(l->im.run.counts));
 }
@@ -76,10 +77,11 @@ static void branch_add_up(struct branch *l)
 	to->pages += from->pages;
 	l->im.run.processed = 0;
 	memset(from, 0, sizeof(*from));
-	if (l->im.incomplete) {
-		im->incomplete = true;
-		im->run.note = l->im.run.note;
-	}
+	to->deleted += from->deleted;
+	im->incomplete = im->incomplete || l->im.incomplete;
+	if (l->im.note)
+		import_note(im, "%s", l->im.note);
+	l->im.note = NULL;
 	a->caller.calls += l->a.caller.calls;
 	a->caller.observed_us = l->a.caller.observed_us;
 	a->caller.permit_waited_ms += l->a.caller.permit_waited_ms / l->w->n_branches;
