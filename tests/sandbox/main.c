@@ -143,6 +143,7 @@ static void sandbox_clear(struct sandbox *s)
 	bench_free();
 	hostaway_free();
 	cloudbeds_free();
+	subscriptions_free();
 }
 
 static int describe(struct sandbox *s)

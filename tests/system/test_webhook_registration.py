@@ -1,0 +1,82 @@
+"""Partners are told where to send webhooks: once, found again by whoever died, looked at daily, taken back."""
+
+import json
+
+import pytest
+
+from harness.process import wait_until
+
+URL = "https://hooks.example"
+
+
+@pytest.fixture
+def told(cluster):
+    sandbox = cluster.sandbox(listings=3, clean=True, limits="none", latency="1ms")
+    integration = cluster.integration(sandbox)
+
+    def webhook(*words, code=0):
+        done = cluster.longshore.run("webhook", *words, "--json", env={"LONGSHORE_PUBLIC_URL": URL})
+        assert done.code == code, done
+        return json.loads(done.out) if code == 0 else done.err
+
+    def at_partner():
+        return sandbox.get("/v1/webhooks", token=sandbox.token()).json()
+
+    return cluster, sandbox, integration, webhook, at_partner
+
+
+def secret_is_kept(cluster, sandbox, integration, url):
+    key = sandbox.get("/v1/webhooks-v2/secret", token=sandbox.token(), url=url).json()["key"]
+    sealed = cluster.one("SELECT sealed FROM credentials WHERE integration_id = %s", integration)
+    assert key.startswith("whsec_") and key not in sealed
+    return key
+
+
+def test_registered_once_and_taken_back(told):
+    cluster, sandbox, integration, webhook, at_partner = told
+    address = f"{URL}/webhooks/guesty/{integration}"
+    first = webhook("register", integration)
+    assert (first["result"], first["callback_url"], first["state"]) == ("registered", address, "registered")
+    (there,) = at_partner()
+    assert there["url"] == address and there["_id"] == first["webhook_id"] and "listing.removed" in there["events"]
+    secret_is_kept(cluster, sandbox, integration, address)
+    # Calls still go with what they went with.
+    assert cluster.longshore("integration", "verify", integration).out.strip().endswith("valid")
+    assert webhook("register", integration)["result"] == "found"
+    assert len(at_partner()) == 1
+    # Killed between the partner's answer and our note.
+    cluster.sql("DELETE FROM webhook_registrations; SELECT 1")
+    assert webhook("register", integration)["result"] == "found"
+    assert webhook("verify", integration)["result"] == "stands"
+    (row,) = webhook("list")
+    assert (row["integration_id"], row["partner"], row["state"]) == (integration, "guesty", "registered")
+
+    assert webhook("remove", integration)["result"] == "removed"
+    assert at_partner() == [] and webhook("list") == []
+    assert "none with our address" in webhook("verify", integration, code=1)
+    assert "public-url" in cluster.longshore.run("webhook", "register", integration).err
+
+
+def test_daily_look_repairs(told):
+    cluster, sandbox, integration, webhook, at_partner = told
+    registered = webhook("register", integration)
+    token = sandbox.token()
+    sandbox.session.delete(f"{sandbox.url}/v1/webhooks/{registered['webhook_id']}", headers={"Authorization": f"Bearer {token}"}, timeout=5)
+    sandbox.session.post(f"{sandbox.url}/v1/webhooks", json={"url": registered["callback_url"], "events": ["listing.new"]},
+                         headers={"Authorization": f"Bearer {token}"}, timeout=5)
+    assert "lacks the event" in webhook("verify", integration, code=1)
+    cluster.sql("UPDATE webhook_registrations SET check_after = now() - interval '1 s'")
+    scheduler = cluster.scheduler(public_url=URL)
+    wait_until(lambda: cluster.one("SELECT state || ' ' || (check_after > now() + interval '23 h') FROM webhook_registrations") == "registered true", 40, cluster.describe)
+    (there,) = at_partner()
+    assert "listing.removed" in there["events"] and there["_id"] != registered["webhook_id"]
+    assert scheduler.log_text().count("event=webhook_repaired") == 1
+    secret_is_kept(cluster, sandbox, integration, registered["callback_url"])
+    # What cannot be repaired is told.
+    sandbox.fault(match="GET /v1/webhooks", status=403, times=50)
+    cluster.sql("UPDATE webhook_registrations SET check_after = now() - interval '1 s'")
+    wait_until(lambda: cluster.sql("SELECT * FROM alerts WHERE kind = 'webhook_registration' AND state = 'open'"), 40, cluster.describe)
+    sandbox.clear_faults()
+    cluster.sql("UPDATE webhook_registrations SET check_after = now() - interval '1 s'")
+    wait_until(lambda: cluster.sql("SELECT * FROM alerts WHERE kind = 'webhook_registration' AND state = 'resolved'"), 40, cluster.describe)
+    scheduler.stop()
