@@ -13,7 +13,7 @@
 #include "drivers/kit/enrol.h"
 #include "scheduler/scheduler.h"
 
-#define LOOK_MS 10000
+#define LOOK_MS 2000
 #define AGAIN_MS 3600000LL
 #define PERMIT_WAIT_MS 60000 /* nobody sits there and waits */
 #define DUE_MAX 100

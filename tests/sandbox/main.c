@@ -13,6 +13,7 @@
 #include "common/base/mem.h"
 #include "common/io/loop.h"
 #include "tests/sandbox/bench.h"
+#include "tests/sandbox/guesty.h"
 
 #define REQUESTS_MAX 12000 /* under way: a coroutine each, see co_set_limit */
 #define CLIENTS_MAX 30000  /* files */
