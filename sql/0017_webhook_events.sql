@@ -107,7 +107,7 @@ FROM (
 	FROM rejected_items x LEFT JOIN integrations i ON i.id = x.integration_id
 	WHERE x.rejected_at > now() - interval '24 hours'
 	UNION ALL
-	SELECT 'webhook', partner, NULL, event, event_id, integration_id, received_at,
+	SELECT 'webhook', partner, NULL, event, event_id COLLATE "default", integration_id, received_at,
 		regexp_replace(left(reason, 200), '[0-9a-fA-F-]{12,}|[0-9]+', '#', 'g')
 	FROM webhook_events WHERE state = 'failed' AND received_at > now() - interval '24 hours'
 ) p
