@@ -5,6 +5,7 @@ import json
 import pytest
 
 from harness.process import wait_until
+from harness.webhooks import post, standard, whsec
 
 URL = "https://hooks.example"
 
@@ -79,4 +80,41 @@ def test_daily_look_repairs(told):
     sandbox.clear_faults()
     cluster.sql("UPDATE webhook_registrations SET check_after = now() - interval '1 s'")
     wait_until(lambda: cluster.sql("SELECT * FROM alerts WHERE kind = 'webhook_registration' AND state = 'resolved'"), 40, cluster.describe)
+    scheduler.stop()
+
+
+def test_from_the_partner_to_the_row(cluster):
+    """The whole way: registered, changed at the partner, signed and sent, taken in, read again, in Postgres."""
+    sandbox = cluster.sandbox(listings=5, clean=True, limits="none", latency="1ms")
+    integration = cluster.integration(sandbox)
+    scheduler, worker = cluster.scheduler(), cluster.worker()
+    done = cluster.longshore("webhook", "register", integration, "--public-url", f"http://127.0.0.1:{scheduler.port}", "--json").json()
+    key = secret_is_kept(cluster, sandbox, integration, done["callback_url"])
+    path = done["callback_url"].split(str(scheduler.port))[1]
+    id = sandbox.items("listing")[2]["id"]
+
+    def tell(name, what, key=key, code=202, **headers):
+        body = json.dumps({"event": name, "listing": {"_id": what}}).encode()
+        answer = post(scheduler, path, body, {**standard(key, body), **headers})
+        assert answer.status_code == code, answer.text
+        return answer.json()
+
+    sandbox.update(id, nickname="Foghorn Cottage")
+    tell("listing.new", id)
+    wait_until(lambda: cluster.sql("SELECT * FROM resources WHERE external_id = %s AND name = 'Foghorn Cottage'", id), 30, cluster.describe)
+    sandbox.remove(id)
+    tell("listing.removed", id)
+    wait_until(lambda: cluster.one("SELECT deleted_at IS NOT NULL FROM resources WHERE external_id = %s", id), 30, cluster.describe)
+    tell("listing.updated", id, key=whsec(), code=401)
+    # The subscription is made anew, with another secret: fetched by the repair, and the old one is still good.
+    webhooks = sandbox.get("/v1/webhooks", token=sandbox.token()).json()
+    sandbox.session.delete(f"{sandbox.url}/v1/webhooks/{webhooks[0]['_id']}", headers={"Authorization": f"Bearer {sandbox.token()}"}, timeout=5)
+    cluster.longshore("webhook", "register", integration, "--public-url", f"http://127.0.0.1:{scheduler.port}")
+    fresh = secret_is_kept(cluster, sandbox, integration, done["callback_url"])
+    assert fresh != key
+    wait_until(lambda: post(scheduler, path, b'{"event": "x"}', standard(fresh, b'{"event": "x"}')).status_code == 202, 20)
+    tell("listing.updated", id)
+    wait_until(lambda: cluster.one("SELECT count(*) FROM webhook_events WHERE processed_at IS NOT NULL") == 4, 30, cluster.describe)
+    assert cluster.one("SELECT count(*) FROM webhook_events WHERE state = 'unknown'") == 1
+    worker.stop()
     scheduler.stop()
