@@ -345,8 +345,9 @@ static void close_all(struct scheduler *s)
 /* 0, or an exit code after one clear line. */
 static int load_settings(struct scheduler *s, int argc, char **argv)
 {
-	struct config_option options[CONFIG_COMMON_COUNT + OWN_OPTIONS_MAX],
-		*own = options + CONFIG_COMMON_COUNT;
+	/* too large for a stack under the sanitizers; filled once */
+	static struct config_option options[CONFIG_COMMON_COUNT + OWN_OPTIONS_MAX];
+	struct config_option *own = options + CONFIG_COMMON_COUNT;
 	enum log_level level;
 	int rest, rc, n = 5;
 
