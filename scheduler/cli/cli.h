@@ -79,6 +79,8 @@ int parse_since(const struct cli *c, const char *flag, const char *text, int64_t
 	__attribute__((warn_unused_result)); /* "2h" ago, or a time */
 int parse_run_at(const struct cli *c, const char *text, int64_t *real_ms)
 	__attribute__((warn_unused_result)); /* "15m" from now, or a time */
+int parse_until(const struct cli *c, const char *text, int64_t *real_ms)
+	__attribute__((warn_unused_result)); /* the same, to come; else refused */
 int read_input(const struct cli *c, const char *flag, const char *file, size_t max, struct buf *out)
 	__attribute__((warn_unused_result)); /* "-": stdin */
 
@@ -132,6 +134,7 @@ int cmd_integration_list(struct cli *c);
 int cmd_integration_show(struct cli *c);
 int cmd_integration_pause(struct cli *c);
 int cmd_integration_resume(struct cli *c);
+int cmd_integration_sync(struct cli *c);
 int cmd_integration_authorize(struct cli *c);
 int cmd_integration_rotate(struct cli *c);
 int cmd_integration_verify(struct cli *c);
@@ -186,6 +189,9 @@ int options_integration_resume(struct config_option *out);
 int options_authorize(struct config_option *out);
 int options_integration_rotate(struct config_option *out);
 int options_pause(struct config_option *out);
+int options_pause_one(struct config_option *out);
+int options_resume(struct config_option *out);
+int options_integration_sync(struct config_option *out);
 int options_push(struct config_option *out);
 int options_dead_list(struct config_option *out);
 int options_dead_filter(struct config_option *out);

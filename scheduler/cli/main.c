@@ -29,7 +29,11 @@ static const struct command commands[] = {
 	  cmd_integration_list },
 	{ "integration show", "ID", "shows one integration: settings, status, health", 1, 1, NULL,
 	  cmd_integration_show },
-	{ "integration pause", "ID", "lets its jobs wait, unharmed", 1, 1, options_pause,
+	{ "integration sync", "ID [--full] [--wait [5m]] [--force]",
+	  "imports it now, before others; prints the job's id, or waits for its result", 1, 1,
+	  options_integration_sync, cmd_integration_sync },
+	{ "integration pause", "ID [--reason R] [--for 2h]",
+	  "lets its jobs wait, unharmed, and starts none by the clock", 1, 1, options_pause_one,
 	  cmd_integration_pause },
 	{ "integration resume", "ID [--credentials FILE|-]",
 	  "lets its jobs run again, with new"
@@ -58,8 +62,8 @@ static const struct command commands[] = {
 	{ "queue recovery", "[PARTNER[:LANE] [purge|drain|pause|off|default]] [--over N]",
 	  "shows or sets what is done with a lane that an outage filled", 0, 2,
 	  options_queue_recovery, cmd_queue_recovery },
-	{ "queue pause", "PARTNER", "lets all jobs of a partner wait", 1, 1, options_pause,
-	  cmd_pause },
+	{ "queue pause", "PARTNER [--reason R] [--for 2h]", "lets all jobs of a partner wait", 1, 1,
+	  options_pause_one, cmd_pause },
 	{ "queue resume", "PARTNER", "lets them run again", 1, 1, NULL, cmd_resume },
 	{ "job list", "[--queue Q] [--state S] [--integration ID] [--limit N]",
 	  "lists jobs: what waits, what is held and why, what runs where", 0, 0, options_job_list,
@@ -129,8 +133,11 @@ static const struct command commands[] = {
 	  options_secret_rotate_key, cmd_secret_rotate_key },
 	{ "doctor", "[--repair]", "checks Redis, Postgres, drivers, keys and the queues' books", 0,
 	  0, options_doctor, cmd_doctor },
-	{ "pause", "PARTNER", "lets all jobs of a partner wait", 1, 1, options_pause, cmd_pause },
-	{ "resume", "PARTNER", "lets them run again", 1, 1, NULL, cmd_resume },
+	{ "pause", "PARTNER | --integration ID | --scheduling [--reason R] [--for 2h]",
+	  "lets all jobs of a partner wait, or of an integration; or starts nothing by the clock",
+	  0, 1, options_pause, cmd_pause },
+	{ "resume", "PARTNER | --integration ID | --scheduling", "ends that", 0, 1, options_resume,
+	  cmd_resume },
 };
 
 struct outcome {
