@@ -8,12 +8,12 @@ CREATE TABLE import_schedules (
 	every          text,
 	full_every     interval,
 	reason         text,
-	next_at        timestamptz,
+	next_at        timestamptz(3),
 	next_mode      text,
-	last_slot      timestamptz,
+	last_slot      timestamptz(3),
 	last_mode      text,
 	started_at     timestamptz,
-	full_slot      timestamptz,
+	full_slot      timestamptz(3),
 	missed         bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX import_schedules_next ON import_schedules (next_at, integration_id) WHERE next_at IS NOT NULL;
@@ -25,7 +25,7 @@ COMMENT ON COLUMN import_schedules.strategy IS 'none | webhook | incremental | f
 COMMENT ON COLUMN import_schedules.every IS 'Time between two starts, or five fields as in crontab.';
 COMMENT ON COLUMN import_schedules.full_every IS 'Longest time between two full imports, which see what was deleted; NULL: all are full, or none needs to be.';
 COMMENT ON COLUMN import_schedules.reason IS 'Why it is so: what the manifest can do, or that somebody set it; or what is wrong with the settings.';
-COMMENT ON COLUMN import_schedules.next_at IS 'The earliest start that was not made yet; in the past: it waits, or is owed. NULL: none by the clock.';
+COMMENT ON COLUMN import_schedules.next_at IS 'The earliest start that was not made yet; in the past: it waits, or is owed. NULL: none by the clock. To the millisecond: slots are compared.';
 COMMENT ON COLUMN import_schedules.next_mode IS 'full | incremental.';
 COMMENT ON COLUMN import_schedules.last_slot IS 'The newest start that was made, by its time in the schedule; with the integration its name: it is made once.';
 COMMENT ON COLUMN import_schedules.started_at IS 'When that was queued.';

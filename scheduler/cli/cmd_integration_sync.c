@@ -92,7 +92,7 @@ static int push(struct cli *c, const struct integration *i, const struct plan *p
 static int sync_one(struct cli *c, const struct integration *i)
 {
 	const struct driver *d = NULL, *own;
-	struct plan plan = { 0 };
+	static struct plan plan; /* too large for a stack; one command, one plan */
 	struct err err = { 0 };
 	int rc = cli_driver(c, i->partner, &d);
 
