@@ -287,6 +287,7 @@ static void tell_schedule(const struct driver *d, const cJSON *settings)
 	if (!company || !own || plan_make(own->manifest, settings, 0, &plan, NULL) < 0 ||
 	    plan.strategy == STRATEGY_NONE)
 		return;
+	plan_without_webhooks(&plan); /* nobody can have registered them yet */
 	buf_printf(&line, "Imports: %s, every %s", strategy_name(plan.strategy), plan.every);
 	if (plan.full_every_ms) {
 		buf_puts(&line, ", a full one every ");
