@@ -99,7 +99,8 @@ static void check_value(struct manifest_reader *r, const struct manifest_setting
 
 static void check_setting(struct manifest_reader *r, const struct manifest_setting *s)
 {
-	static const char *const own[] = { "in_flight", "adapter", "chaos" };
+	static const char *const own[] = { "in_flight", "adapter", "chaos", "deletes_brake",
+					   "deletes_few" };
 	const char *path = arena_printf(r->arena, "settings.%s", s->name);
 	struct manifest_setting type = { .type = s->type };
 	bool taken = plan_has_setting(s->name);

@@ -160,6 +160,7 @@ int cmd_job_cancel(struct cli *c);
 int cmd_job_retry(struct cli *c);
 int cmd_run_list(struct cli *c);
 int cmd_run_show(struct cli *c);
+int cmd_run_confirm_deletes(struct cli *c);
 int cmd_worker_list(struct cli *c);
 int cmd_worker_show(struct cli *c);
 int cmd_limit_list(struct cli *c);

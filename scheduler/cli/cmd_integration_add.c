@@ -98,6 +98,28 @@ static int set_chaos(const struct cli *c, cJSON *settings, const char *value)
 	return 0;
 }
 
+/* As the manifest's deletes.brake and .few, for all collections. */
+static int set_brake(const struct cli *c, cJSON *settings, const char *value)
+{
+	char *end;
+	double share = strtod(value, &end);
+
+	if (!*value || *end || !(share > 0 && share <= 1))
+		return cli_misused(
+			c, "--set deletes_brake: a share of the rows, over 0 to 1, not \"%s\"",
+			value);
+	json_add_text(settings, "deletes_brake", value);
+	return 0;
+}
+
+static int set_few(const struct cli *c, cJSON *settings, const char *value)
+{
+	if (!*value || value[strspn(value, "0123456789")] || strlen(value) > 9)
+		return cli_misused(c, "--set deletes_few: a number of rows, not \"%s\"", value);
+	json_add_text(settings, "deletes_few", value);
+	return 0;
+}
+
 /* Which adapters there are is the manifest's to say: settings_fit asks it. */
 static int set_adapter(const struct cli *c, cJSON *settings, const char *value)
 {
@@ -127,6 +149,8 @@ static const struct {
 	int (*set)(const struct cli *c, cJSON *settings, const char *value);
 } own_settings[] = { { "in_flight", set_in_flight },
 		     { "adapter", set_adapter },
+		     { "deletes_brake", set_brake },
+		     { "deletes_few", set_few },
 		     { CHAOS_SETTING, set_chaos } };
 
 static int unknown_setting(const struct cli *c, const struct manifest *m, const char *name)

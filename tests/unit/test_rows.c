@@ -157,6 +157,73 @@ static void deletion_body(struct pg *p)
 	CHECK(put(p, "gone", 9, 152, "One", 2) == ROW_UNCHANGED);
 }
 
+static enum row_outcome put_gone(struct pg *p, const char *id, int updated_s, int observed_s)
+{
+	struct row r = row(id, updated_s, observed_s, NULL, 0);
+	const struct row *one = &r;
+	enum row_outcome out = ROW_FAILED;
+
+	write_rows(p, ROW_RESOURCES, ROW_GONE, &one, 1, &out);
+	return out;
+}
+
+static void gone_body(struct pg *p)
+{
+	prepare(p);
+	CHECK(put(p, "a", 10, 100, "One", 2) == ROW_ADDED);
+	CHECK(put_gone(p, "a", 9, 150) == ROW_STALE);
+	CHECK(put_gone(p, "a", 10, 100) == ROW_STALE);
+	CHECK(put_gone(p, "a", 11, 90) == ROW_DELETED); /* newer at the partner */
+	CHECK(strcmp(ask(p,
+			 "SELECT (deleted_at = changed_at)::text || version || name || capacity FROM resources"),
+		     "true2One2") == 0);
+	CHECK(put_gone(p, "a", 11, 91) == ROW_UNCHANGED);
+	CHECK(put(p, "a", 12, 91, "One", 2) == ROW_STALE);
+	CHECK(put(p, "a", 12, 92, "One", 2) == ROW_UNDELETED);
+	CHECK(put_gone(p, "a", -1, 93) == ROW_DELETED);
+	/* News of it from before, that comes after. */
+	CHECK(put_gone(p, "b", 20, 200) == ROW_UNCHANGED);
+	CHECK(put(p, "b", 19, 199, "Late", 2) == ROW_STALE);
+	CHECK(strcmp(ask(p, "SELECT count(*) FROM resources WHERE deleted_at IS NULL"), "0") == 0);
+	CHECK(put(p, "b", 21, 201, "Back", 2) == ROW_UNDELETED);
+}
+
+static void test_what_the_partner_calls_deleted(void **state)
+{
+	assert_int_equal(in_coroutine(gone_body), 0);
+}
+
+static enum row_outcome put_forced(struct pg *p, const char *id, int updated_s, int observed_s,
+				   const char *name)
+{
+	struct row r = row(id, updated_s, observed_s, name, 2);
+	const struct row *one = &r;
+	enum row_outcome out = ROW_FAILED;
+
+	write_rows(p, ROW_RESOURCES, name_and_capacity() | ROW_FORCE, &one, 1, &out);
+	return out;
+}
+
+/* A partner whose clock ran a year ahead, and is right again. */
+static void force_body(struct pg *p)
+{
+	prepare(p);
+	CHECK(put(p, "a", 1000, 100, "Ahead", 2) == ROW_ADDED);
+	CHECK(put(p, "a", 11, 200, "Right", 2) == ROW_STALE);
+	CHECK(put_forced(p, "a", 11, 99, "Right") ==
+	      ROW_STALE); /* what was asked for before is not news */
+	CHECK(put_forced(p, "a", 11, 200, "Right") == ROW_UPDATED);
+	CHECK(put(p, "a", 12, 150, "Later", 2) == ROW_UPDATED);
+	CHECK(strcmp(ask(p,
+			 "SELECT name || version || (partner_updated_at = to_timestamp(1700000012)) FROM resources"),
+		     "Later3true") == 0);
+}
+
+static void test_a_forced_write_compares_observations(void **state)
+{
+	assert_int_equal(in_coroutine(force_body), 0);
+}
+
 static void test_deleted_rows_come_back(void **state)
 {
 	in_every_way(deletion_body);
@@ -449,6 +516,8 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_guard),
 		cmocka_unit_test(test_deleted_rows_come_back),
+		cmocka_unit_test(test_what_the_partner_calls_deleted),
+		cmocka_unit_test(test_a_forced_write_compares_observations),
 		cmocka_unit_test(test_outcomes_follow_the_order_given),
 		cmocka_unit_test(test_columns_outside_the_set),
 		cmocka_unit_test(test_every_column_of_every_table),
