@@ -104,6 +104,7 @@ static void stop(void *arg)
 	if ((http && httpd_drain(http, end) < 0) ||
 	    (public_http && httpd_drain(public_http, end) < 0))
 		log_event(LOG_WARN, "requests_cut_off");
+	webhooks_stop(end);
 	/* Each unwinds, so that nothing is cut off between two lines. */
 	while (spawned_alive() && loop_now_ms() < end)
 		if (co_sleep("stopping", 5) < 0)
@@ -200,7 +201,8 @@ static void start(void *arg)
 	    letters_start(s) < 0 || runs_start(s) < 0 || breakers_start(s) < 0 ||
 	    watch_start(s) < 0 || standing_start(s) < 0 || grants_start(s) < 0 ||
 	    contracts_start(s) < 0 || pauses_start(s) < 0 || recovery_start(s) < 0 ||
-	    emergency_start(s) < 0 || history_start(s) < 0 || events_start(s) < 0) {
+	    emergency_start(s) < 0 || history_start(s) < 0 || events_start(s) < 0 ||
+	    registrations_start(s) < 0) {
 		fail("out of memory for coroutines", EXIT_FAILED);
 		return;
 	}

@@ -85,8 +85,8 @@ int read_input(const struct cli *c, const char *flag, const char *file, size_t m
 	__attribute__((warn_unused_result)); /* "-": stdin */
 
 /* credentials.c: a JSON object of what the partner needs, from a file or "-"; file NULL is right
- * only where it needs nothing.  As parse.c. */
-int credentials_read(const struct cli *c, const struct manifest *m, const char *file,
+ * only where it needs nothing.  app: it is not held to what calls need.  As parse.c. */
+int credentials_read(const struct cli *c, const struct manifest *m, bool app, const char *file,
 		     struct secret *out) __attribute__((warn_unused_result));
 
 /* out.c */
@@ -177,6 +177,11 @@ int cmd_history_off(struct cli *c);
 int cmd_history_keep(struct cli *c);
 int cmd_secret_list(struct cli *c);
 int cmd_secret_rotate_key(struct cli *c);
+int cmd_webhook_register(struct cli *c);
+int cmd_webhook_list(struct cli *c);
+int cmd_webhook_verify(struct cli *c);
+int cmd_webhook_remove(struct cli *c);
+int cmd_webhook_replay(struct cli *c);
 int cmd_pause(struct cli *c);
 int cmd_resume(struct cli *c);
 
@@ -203,6 +208,9 @@ int options_run_list(struct config_option *out);
 int options_breaker_open(struct config_option *out);
 int options_limit_list(struct config_option *out);
 int options_doctor(struct config_option *out);
+int options_webhook(struct config_option *out);
+int options_webhook_list(struct config_option *out);
+int options_webhook_replay(struct config_option *out);
 int options_secret_rotate_key(struct config_option *out);
 
 #endif
