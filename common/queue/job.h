@@ -45,6 +45,8 @@ struct job_header {
 	size_t extra_len;
 };
 
+#define HEADER_ORIGIN " of=" /* of a job that was replayed: the header id it had at first */
+
 /* Splits a member.  -EBADMSG if it is none of ours (someone edited internal keys by hand). */
 int job_member_parse(const char *member, size_t len, struct job_header *h, int64_t *integration,
 		     const char **payload, size_t *payload_len) __attribute__((warn_unused_result));
