@@ -194,7 +194,7 @@ static void start(void *arg)
 	if (leader_start(s) < 0 || upkeep_start(s) < 0 || beat_start(s) < 0 ||
 	    letters_start(s) < 0 || runs_start(s) < 0 || breakers_start(s) < 0 ||
 	    watch_start(s) < 0 || standing_start(s) < 0 || grants_start(s) < 0 ||
-	    contracts_start(s) < 0) {
+	    contracts_start(s) < 0 || requests_start(s) < 0) {
 		fail("out of memory for coroutines", EXIT_FAILED);
 		return;
 	}

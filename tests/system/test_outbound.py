@@ -1,11 +1,12 @@
 """Outbound actions: steps done once, whatever happens half-way; the partners' own books say so."""
 
 import json
+import shutil
 
 import pytest
 
 from harness import wait_until
-from harness.process import SLOWER
+from harness.process import ROOT, SLOWER
 
 
 class Partners:
@@ -83,3 +84,209 @@ def test_donation(cluster, partners):
     assert len(partners.books("payments")) == 1 and len(partners.requests()) == 3
     partners.charge(args={"intent": "n-2"})
     wait_until(lambda: len(partners.books("payments")) == 2, 20 * SLOWER, "a second honest charge")
+
+
+# ---- half-way ----
+
+
+def quick(folder, partner, change=lambda manifest: None):
+    """The driver with shorter waits: what tests cannot wait for."""
+    shutil.copytree(ROOT / "drivers" / partner, folder / partner)
+    path = folder / partner / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["api"]["timeout"] = {"connect": "1s", "read": "1s", "total": "2s"}
+    manifest["breaker"] = {"failures": 1000}
+    for action in manifest["actions"].values():
+        for step in action["steps"]:
+            if "find_first" in step:
+                step["find_first"]["after"] = "2s"  # longer than the sandbox takes in any test
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def due(cluster, partner):
+    """What is delayed is due now."""
+    key = f"delayed:{{{partner}}}"
+    for member in cluster.redis.client.zrange(key, 0, -1):
+        cluster.redis.client.zadd(key, {member: 1}, xx=True)
+
+
+def wait_due(cluster, partner, condition, timeout, what):
+    """Until that holds, with every retry made due meanwhile."""
+    def look():
+        due(cluster, partner)
+        return condition()
+    wait_until(look, timeout * SLOWER, what, 0.1)
+
+
+def make_quick(cluster, tmp_path, partner, change=lambda manifest: None):
+    folder = tmp_path / "quick"
+    folder.mkdir(exist_ok=True)
+    quick(folder, partner, change)
+    if str(folder) not in cluster.drivers:
+        cluster.add_drivers(folder)
+    return Partners(cluster)
+
+
+def forget_find(manifest):
+    for action in manifest["actions"].values():
+        for step in action["steps"]:
+            step.pop("find_first", None)
+
+
+FAULTS = {"lost": {"abort": True}, "late": {"abort": True, "late": True}, "500 before": {"status": 500},
+          "500 after": {"status": 500, "late": True}, "slow": {"delay_ms": 1500}, "garbled": {"body": '{"ticket": {"id": '}, "429": {"status": 429, "retry_after": 1}}
+
+
+@pytest.mark.parametrize("step", ["POST /maintenance/v1/tickets", "PUT /maintenance"])
+def test_each_fault_at_each_step(cluster, tmp_path, step):
+    """One ticket a request, whatever became of which answer."""
+    p = make_quick(cluster, tmp_path, "maintenance")
+    cluster.worker(partners="maintenance").wait_for_log("event=started", 20 * SLOWER)
+    cluster.scheduler()
+    for name, fault in FAULTS.items():
+        p.sandbox.fault(match=step, times=1, **fault)
+        p.ticket(args={"title": name})
+        wait_due(cluster, "maintenance", lambda: p.requests()[-1:] and p.requests()[-1]["state"] == "done", 15,
+                 lambda: f"{name} at {step}: {p.requests()}")
+        p.sandbox.clear_faults()
+    tickets = [t["title"] for t in p.books("tickets")]
+    assert sorted(tickets) == sorted(FAULTS), "each ticket once"
+    assert all(t["status"] == "reported" for t in p.books("tickets"))
+
+
+def test_without_a_way_to_look_a_person_decides(cluster, tmp_path):
+    p = make_quick(cluster, tmp_path, "maintenance", forget_find)
+    cluster.worker(partners="maintenance").wait_for_log("event=started", 20 * SLOWER)
+    for title in ("made", "not made", "given up"):
+        late = title == "made"
+        p.sandbox.fault(match="POST /maintenance/v1/tickets", times=1, abort=True, late=late)
+        p.ticket(args={"title": title})
+        wait_until(lambda: len(p.requests()) and p.requests()[-1]["state"] == "unknown", 15 * SLOWER, lambda: str(p.requests()))
+        p.sandbox.clear_faults()
+    rows = p.requests()
+    alerts = cluster.sql("SELECT scope, severity FROM alerts WHERE kind = 'outbound_unknown' AND state = 'open' ORDER BY scope")
+    assert [a["scope"] for a in alerts] == [f"request:{r['id']}" for r in rows] and alerts[0]["severity"] == "critical"
+    assert "reset" in rows[0]["error"] or "lost" in rows[0]["error"] or "network" in rows[0]["rule"]
+    cluster.wait_idle(partners=("maintenance",))
+    made, not_made, given_up = (r["id"] for r in rows)
+    refused = cluster.longshore.run("request", "resolve", made, "done")
+    assert refused.code == 2 and "ticket_id" in refused.err
+    ticket = p.books("tickets")[0]["id"]
+    cluster.longshore("request", "resolve", made, "done", "--kept", json.dumps({"ticket_id": ticket}))
+    cluster.longshore("request", "resolve", not_made, "retry")
+    cluster.longshore("request", "resolve", given_up, "undo")
+    wait_until(lambda: [r["state"] for r in p.requests()] == ["done", "done", "undone"], 15 * SLOWER, lambda: str(p.requests()))
+    assert sorted(t["title"] for t in p.books("tickets")) == ["made", "not made"]
+    wait_until(lambda: not cluster.sql("SELECT 1 FROM alerts WHERE kind = 'outbound_unknown' AND state = 'open'"), 5, "no alert")
+    assert cluster.longshore.run("request", "resolve", made, "retry").code == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_around_the_call(cluster, tmp_path, when):
+    """kill -9 while the partner has the request, before and after it did the work."""
+    p = make_quick(cluster, tmp_path, "maintenance")
+    worker = cluster.worker(partners="maintenance")
+    worker.wait_for_log("event=started", 20 * SLOWER)
+    cluster.scheduler()
+    for n, step in enumerate(("POST /maintenance", "PUT /maintenance")):
+        p.sandbox.fault(match=step, times=1, **({"delay_ms": 1500} if when == "before" else {"abort": True, "late": True}))
+        if when == "before":
+            p.ticket(args={"title": f"killed {n}"})
+            wait_until(lambda: any(e["fault"] and not e["answered_us"] for e in p.sandbox.log(path="/maintenance")), 10 * SLOWER, "it is there")
+            worker.kill9_child()
+        else:
+            p.ticket(args={"title": f"killed {n}"})
+            wait_until(lambda: any(e["fault"] for e in p.sandbox.log(path="/maintenance")), 10 * SLOWER, "it was there")
+            worker.kill9_child()
+        wait_due(cluster, "maintenance", lambda: p.requests()[-1]["state"] == "done", 20, lambda: f"{p.requests()}{cluster.describe()}")
+        p.sandbox.clear_faults()
+        p.sandbox.reset("log")
+    assert sorted(t["title"] for t in p.books("tickets")) == ["killed 0", "killed 1"]
+
+
+def test_charges_under_faults(cluster, tmp_path):
+    p = make_quick(cluster, tmp_path, "stripe")
+    cluster.worker(partners="stripe").wait_for_log("event=started", 20 * SLOWER)
+    cluster.scheduler()
+    for name, fault in FAULTS.items():
+        p.sandbox.fault(match="POST /stripe/v1/payment_intents", times=1, **fault)
+        p.charge(args={"intent": name})
+        wait_due(cluster, "stripe", lambda: p.requests("charge")[-1:] and p.requests("charge")[-1]["state"] == "done", 15,
+                 lambda: f"{name}: {p.requests()}")
+        p.sandbox.clear_faults()
+    assert len(p.books("payments")) == len(FAULTS)
+    wait_due(cluster, "stripe", lambda: all(r["state"] == "done" for r in p.requests()), 10, lambda: str(p.requests()))
+
+
+def test_declined_is_final_until_someone_asks_again(cluster, partners):
+    cluster.worker(partners="stripe").wait_for_log("event=started", 20 * SLOWER)
+    partners.charge(args={"payment_method": "pm_card_chargeDeclined"})
+    (row,) = partners.wait_state("failed")
+    assert row["class"] == "client" and "declined" in row["error"] and row["letter_id"]
+    assert not partners.books("payments")
+    cluster.longshore("request", "resolve", row["id"], "retry")
+    wait_until(lambda: cluster.one("SELECT attempts FROM outbound_requests") == 2 and partners.requests()[0]["state"] == "failed", 10 * SLOWER,
+               "refused again")
+    keys = {e["key"] for e in cluster.sql("SELECT key FROM outbound_steps")}
+    assert len(keys) == 1 and cluster.one("SELECT round FROM outbound_steps") == 1, "another key: the old one is told the old refusal"
+
+
+def test_refund(cluster, partners):
+    cluster.worker(partners="stripe").wait_for_log("event=started", 20 * SLOWER)
+    partners.charge()
+    (row,) = partners.wait_state("done")
+    cluster.longshore("request", "undo", row["id"])
+    partners.wait_state("undone")
+    assert [r["payment_intent"] for r in partners.books("refunds")] == [partners.books("payments")[0]["id"]]
+    assert cluster.longshore.run("request", "undo", row["id"]).code == 1
+
+
+def test_amounts(cluster, partners):
+    cluster.worker(partners="stripe").wait_for_log("event=started", 20 * SLOWER)
+    wrong = [{"amount": 12.5}, {"amount": -5}, {"amount": 0}, {"amount": "12,50"}, {"amount": 1e15}, {"currency": "EURO"}, {"currency": "XXX"},
+             {"amont": 5}, {"customer": None}]
+    for args in wrong:
+        partners.charge(args=args)
+    partners.charge(args={"amount": 500, "currency": "jpy", "intent": "yen"})
+    wait_until(lambda: len(partners.requests()) == len(wrong) + 1 and not cluster.busy(("stripe",)), 20 * SLOWER, lambda: str(partners.requests()))
+    assert sorted(r["state"] for r in partners.requests()) == ["done"] + ["failed"] * len(wrong)
+    assert [(b["amount"], b["currency"]) for b in partners.books("payments")] == [(500, "jpy")]
+    errors = " ".join(r["error"] or "" for r in partners.requests())
+    assert "args.amount must be a whole number" in errors and 'did you mean "amount"' in errors and "ISO 4217" in errors
+
+
+CARDS = ["4111111111111111", "4111 1111 1111 1111", "5500-0000-0000-0004", "3400 000000 00009", "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1"]
+
+
+def test_card_numbers_come_nowhere(cluster, partners):
+    worker = cluster.worker(partners="stripe")
+    worker.wait_for_log("event=started", 20 * SLOWER)
+    cluster.scheduler()
+    for card in CARDS:
+        partners.charge(args={"payment_method": card})
+    partners.charge(args={"amount": int(CARDS[0])}, id=CARDS[0])
+    wait_until(lambda: cluster.one("SELECT count(*) FROM dead_letters") == len(CARDS) + 1, 20 * SLOWER, "refused, each")
+    assert not partners.requests() and not partners.books("payments")
+    told = worker.log_text() + json.dumps(cluster.sql("SELECT letter FROM dead_letters"), default=str)
+    for key in cluster.redis.client.scan_iter():
+        kind = cluster.redis.client.type(key).decode()
+        told += str({"zset": lambda: cluster.redis.client.zrange(key, 0, -1), "hash": lambda: cluster.redis.client.hgetall(key),
+                     "list": lambda: cluster.redis.client.lrange(key, 0, -1), "string": lambda: cluster.redis.client.get(key)}[kind]())
+    assert not [c for c in CARDS if c in told], told
+    letter = cluster.sql("SELECT letter FROM dead_letters")[0]["letter"]
+    assert "*" * 4 in letter["payload"] and letter["rule"] == "card number"
+
+
+def test_key_of_the_callers_own(cluster, partners):
+    cluster.worker(partners="maintenance").wait_for_log("event=started", 20 * SLOWER)
+    cluster.scheduler()
+    for _ in range(3):
+        partners.ticket(idempotency_key="k-1")
+    partners.wait_state("done")
+    cluster.wait_idle(partners=("maintenance",))
+    cluster.redis.client.flushall()  # our own record lasts
+    partners.ticket(idempotency_key="k-1")
+    partners.ticket(idempotency_key="k-1", args={"title": "another"})
+    wait_until(lambda: cluster.redis.client.zcard("dead:{maintenance}") == 1, 20 * SLOWER, "one key, one request")
+    assert len(partners.books("tickets")) == 1 and len(partners.requests()) == 1

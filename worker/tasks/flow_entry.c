@@ -6,6 +6,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "drivers/kit/outbound.h"
 #include "worker/outcome.h"
 #include "worker/settle.h"
 #include "worker/tasks/flow.h"
@@ -13,54 +14,6 @@
 #define BUSY_WAIT_MS 5000
 #define BUSY_SLACK_MS 30000 /* beyond the hard limit: then whoever had it is gone */
 #define OWN_PREFIX "req-"   /* of jobs that Longshore queues for a request: req-ID.TIMES */
-
-static void hash_text(const char *kind, const char *text, size_t len, struct buf *out)
-{
-	uint8_t digest[SHA256_BYTES];
-	char hex[2 * SHA256_BYTES + 1];
-
-	crypto_sha256(text, len, digest);
-	crypto_hex(digest, sizeof(digest), hex);
-	buf_printf(out, "%s:%s", kind, hex);
-}
-
-/* The same args whatever their order was in the text would be another matter: a caller repeats what it sent. */
-static void fingerprint_of(const cJSON *args, struct buf *out)
-{
-	struct buf text = BUF_INIT;
-
-	if (args)
-		json_print(args, &text);
-	hash_text("args", buf_str(&text), text.len, out);
-	buf_clear(&text);
-}
-
-/* What makes it one: "once" of the manifest, else the caller's key, else the job. */
-static int entry_of(struct flow *f, const char *origin, struct buf *out)
-{
-	struct attempt *a = f->a;
-	struct buf text = BUF_INIT;
-	int rc = 0;
-
-	buf_printf(&text, "%lld\n%s\n", (long long)a->integration->id, f->action->name);
-	if (f->in && f->action->once) {
-		rc = action_once(f->action, f->in, &text, &a->err);
-		if (rc == 0)
-			hash_text("once", text.data, text.len, out);
-	} else if (f->in && a->job.idempotency_key) {
-		buf_puts(&text, a->job.idempotency_key);
-		hash_text("key", text.data, text.len, out);
-	} else {
-		buf_printf(out, "job:%s", origin);
-	}
-	buf_clear(&text);
-	return rc;
-}
-
-static int64_t deadline_in_ms(const struct flow *f)
-{
-	return f->action->deadline_ms;
-}
 
 static int add(struct flow *f, const char *entry, const char *fingerprint, int64_t *id)
 {
@@ -75,7 +28,7 @@ static int add(struct flow *f, const char *entry, const char *fingerprint, int64
 				 .source = "job",
 				 .integration_id = a->integration->id,
 				 .steps = f->action->n_steps,
-				 .deadline_in_ms = deadline_in_ms(f),
+				 .deadline_in_ms = f->action->deadline_ms,
 				 .generation = a->lease.generation };
 	int rc;
 
@@ -111,8 +64,9 @@ static int find(struct flow *f, const char *origin)
 	int rc = 0;
 
 	if (!who.id) {
-		rc = entry_of(f, origin, &entry);
-		fingerprint_of(a->job.args, &print);
+		rc = outbound_entry(f->action, a->integration->id, f->in, a->job.idempotency_key,
+				    origin, &entry, &a->err);
+		outbound_fingerprint(a->job.args, &print);
 		if (rc == 0)
 			rc = add(f, buf_str(&entry), buf_str(&print), &id);
 		who = (struct request_who){ .partner = a->partner, .entry = buf_str(&entry) };
