@@ -17,6 +17,7 @@
 #include "common/io/co.h"
 #include "common/io/loop.h"
 #include "common/store/store.h"
+#include "scheduler/api.h"
 #include "scheduler/oauth.h"
 #include "scheduler/scheduler.h"
 
@@ -274,6 +275,7 @@ static int open_listeners(struct scheduler *s, struct err *err)
 	oauth_routes(s, http, false);
 	if (public_http)
 		oauth_routes(s, public_http, true);
+	api_routes(s, http);
 	return pages_start(s, http);
 }
 
@@ -329,12 +331,14 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 	int rest, rc;
 
 	config_common_options(&common, options);
-	own[0] = (struct config_option){ .name = "listen",
-					 .env = "LONGSHORE_LISTEN",
-					 .value_name = "HOST:PORT",
-					 .help = "where /metrics, /healthz and /readyz are served",
-					 .fallback = "127.0.0.1:8700",
-					 .out = &listen_at };
+	own[0] = (struct config_option){
+		.name = "listen",
+		.env = "LONGSHORE_LISTEN",
+		.value_name = "HOST:PORT",
+		.help = "where the API, /metrics, /healthz and /readyz are served",
+		.fallback = "127.0.0.1:8700",
+		.out = &listen_at
+	};
 	own[1] =
 		(struct config_option){ .name = "import-every",
 					.env = "LONGSHORE_IMPORT_EVERY",

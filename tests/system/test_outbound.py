@@ -288,5 +288,5 @@ def test_key_of_the_callers_own(cluster, partners):
     cluster.redis.client.flushall()  # our own record lasts
     partners.ticket(idempotency_key="k-1")
     partners.ticket(idempotency_key="k-1", args={"title": "another"})
-    wait_until(lambda: cluster.redis.client.zcard("dead:{maintenance}") == 1, 20 * SLOWER, "one key, one request")
+    wait_until(lambda: cluster.redis.client.zcard("dead:{maintenance}") == 1, 20 * SLOWER, lambda: f"one key, one request: {partners.requests()}{cluster.describe()}")
     assert len(partners.books("tickets")) == 1 and len(partners.requests()) == 1

@@ -11,7 +11,7 @@
 #include "worker/settle.h"
 #include "worker/tasks/flow.h"
 
-#define BUSY_WAIT_MS 5000
+#define BUSY_WAIT_MS 1000
 #define BUSY_SLACK_MS 30000 /* beyond the hard limit: then whoever had it is gone */
 #define OWN_PREFIX "req-"   /* of jobs that Longshore queues for a request: req-ID.TIMES */
 
