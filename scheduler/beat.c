@@ -72,7 +72,7 @@ static void look(struct scheduler *s)
 	int64_t now = redis_now_ms(s->redis), slot = now / s->import_every_ms, waiting = 0;
 	struct err err = { 0 };
 
-	if (slot == fired_slot)
+	if (slot == fired_slot || recovery_holds(s, LONGSHORE_PARTNER))
 		return;
 	if (queue_waiting(s->redis, LONGSHORE_PARTNER, LANE_NORMAL, &waiting, loop_now_ms() + 5000,
 			  &err) < 0) {

@@ -31,7 +31,7 @@ static int exit_code;
 static bool again; /* HUP: start anew */
 
 /* ---- coroutines that stop together ---- */
-#define SPAWNED_MAX (SCHEDULER_PARTNERS_MAX + 16)
+#define SPAWNED_MAX (SCHEDULER_PARTNERS_MAX + 32)
 static struct spawned {
 	struct co *co;
 	void (*fn)(void *);
@@ -97,6 +97,7 @@ static void stop(void *arg)
 			co_cancel(spawned[i].co);
 	if (leader_leave(s) < 0)
 		log_event(LOG_INFO, "lease_left_to_lapse");
+	emergency_leave(s);
 	if ((http && httpd_drain(http, end) < 0) ||
 	    (public_http && httpd_drain(public_http, end) < 0))
 		log_event(LOG_WARN, "requests_cut_off");
@@ -195,7 +196,8 @@ static void start(void *arg)
 	if (leader_start(s) < 0 || upkeep_start(s) < 0 || beat_start(s) < 0 ||
 	    letters_start(s) < 0 || runs_start(s) < 0 || breakers_start(s) < 0 ||
 	    watch_start(s) < 0 || standing_start(s) < 0 || grants_start(s) < 0 ||
-	    contracts_start(s) < 0 || requests_start(s) < 0) {
+	    contracts_start(s) < 0 || recovery_start(s) < 0 || emergency_start(s) < 0 ||
+	    history_start(s) < 0 || events_start(s) < 0 || requests_start(s) < 0) {
 		fail("out of memory for coroutines", EXIT_FAILED);
 		return;
 	}
@@ -321,15 +323,16 @@ static void close_all(struct scheduler *s)
 	loop_close();
 }
 
-#define OWN_OPTIONS 5
+#define OWN_OPTIONS_MAX 24
 /* 0, or an exit code after one clear line. */
 static int load_settings(struct scheduler *s, int argc, char **argv)
 {
-	struct config_option options[CONFIG_COMMON_COUNT + OWN_OPTIONS],
+	struct config_option options[CONFIG_COMMON_COUNT + OWN_OPTIONS_MAX],
 		*own = options + CONFIG_COMMON_COUNT;
 	enum log_level level;
-	int rest, rc;
+	int rest, rc, n = 5;
 
+	s->common = &common;
 	config_common_options(&common, options);
 	own[0] = (struct config_option){
 		.name = "listen",
@@ -368,10 +371,13 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 					 .value_name = "URL",
 					 .help = "its address as partners and their users see it",
 					 .out = &public_url };
+	n += recovery_options(s, own + n);
+	n += emergency_options(s, own + n);
+	n += events_options(s, own + n);
 	rc = config_load(
 		"longshore-scheduler",
 		"longshore-scheduler [flags]: starts what is due, promotes, reaps, watches",
-		options, CONFIG_COMMON_COUNT + OWN_OPTIONS, argc, argv, &common.config_file, &rest);
+		options, CONFIG_COMMON_COUNT + n, argc, argv, &common.config_file, &rest);
 	if (rc != 0)
 		return rc;
 	if (rest < argc) {

@@ -12,8 +12,12 @@
 
 #define SCHEDULER_PARTNERS_MAX 512
 
+struct config_common;
+struct config_option;
+
 struct scheduler {
 	char name[64]; /* host-pid-random: who leads, for people */
+	const struct config_common *common;
 	struct redis *redis;
 	struct pg *pg;
 	struct driver_set *drivers;
@@ -24,6 +28,12 @@ struct scheduler {
 	const char *public_url; /* as partners see it, without a slash at its end; NULL: not said */
 	int64_t import_every_ms; /* 0: no beat */
 	int64_t lane_bound;      /* Q13 */
+	int64_t recovery_over;   /* S6 */
+	struct {
+		const char *program; /* "off", or "": longshore-worker beside this very program */
+		int64_t over, age_ms, every_ms, jobs;
+	} emergency;              /* S7 */
+	int64_t keep_webhooks_ms; /* how long webhook_events are kept */
 	bool stopping;
 };
 
@@ -52,6 +62,22 @@ int grants_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* rights that die unused or lapse */
 int contracts_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* whether partners are what their drivers say */
+int events_start(struct scheduler *s) __attribute__((
+	warn_unused_result)); /* webhooks' events that wait, were lost, are old, fail */
+int history_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* partitions of the row tables' history */
+int recovery_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* lanes that an outage filled (recovery.c) */
+/* Nothing is to be started by the clock for this partner now (LONGSHORE_PARTNER: for all). */
+bool recovery_holds(struct scheduler *s, const char *partner);
+int emergency_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* queues that nobody serves (emergency.c) */
+/* Waits.  Ends the worker that was started, with its jobs handed back. */
+void emergency_leave(struct scheduler *s);
+/* Their settings; how many. */
+int recovery_options(struct scheduler *s, struct config_option *out);
+int emergency_options(struct scheduler *s, struct config_option *out);
+int events_options(struct scheduler *s, struct config_option *out);
 int pages_start(struct scheduler *s, struct httpd *h)
 	__attribute__((warn_unused_result)); /* /healthz /readyz /metrics */
 /* Waits ms, or less when the scheduler stops. 0 | -ECANCELED. */
@@ -66,5 +92,13 @@ struct queue_look {
 	int64_t at_ms;
 };
 const struct queue_look *upkeep_look(int i); /* by index in s->queues; at_ms 0: none yet */
+
+/* Who works now (serving.c).  A worker that ends after some jobs is alive, and serves nobody. */
+struct serving {
+	int alive;
+	bool by[SCHEDULER_PARTNERS_MAX]; /* by index in s->queues */
+};
+int serving_look(struct scheduler *s, struct serving *out, int64_t deadline_ms)
+	__attribute__((warn_unused_result)); /* waits */
 
 #endif

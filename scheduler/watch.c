@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "common/base/config.h"
-#include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
@@ -29,8 +28,7 @@
 
 struct watch {
 	struct scheduler *s;
-	int alive;
-	bool served[SCHEDULER_PARTNERS_MAX];
+	struct serving serving;
 	int64_t lonely_since_ms[SCHEDULER_PARTNERS_MAX]; /* has work and no worker; 0: not so */
 	int raised
 		[SCHEDULER_PARTNERS_MAX]; /* what this process last wrote of a queue's depth: -1 unknown, 0 fine, 1, 2 */
@@ -58,31 +56,12 @@ static void resolve_alert(struct watch *w, const char *kind, const char *scope)
 			  LS("reason", err.text));
 }
 
-/* A worker's info says which partners it serves: {"partners": ["guesty", …]}. */
-static void see_worker(const char *epoch, int64_t last_beat_ms, const char *info_json, void *arg)
-{
-	struct watch *w = arg;
-	cJSON *info = NULL;
-	const cJSON *p;
-
-	if (!info_json || json_parse(info_json, strlen(info_json), 1 << 20, &info, NULL) < 0)
-		return;
-	w->alive++;
-	cJSON_ArrayForEach (p, json_path(info, "partners")) {
-		for (int i = 0; i < w->s->n_queues; i++)
-			if (cJSON_IsString(p) &&
-			    !strcmp(p->valuestring, queue_partner(w->s->queues[i])))
-				w->served[i] = true;
-	}
-	cJSON_Delete(info);
-}
-
 static void look_lonely(struct watch *w, int i, int64_t ready)
 {
 	const char *p = queue_partner(w->s->queues[i]);
 	char what[200];
 
-	if (!ready || w->served[i]) {
+	if (!ready || w->serving.by[i]) {
 		if (w->lonely_raised[i] || w->raised[i] < 0)
 			resolve_alert(w, "no_worker", p);
 		w->lonely_raised[i] = false;
@@ -239,13 +218,11 @@ static void scan_lists(struct watch *w)
 
 static void look(struct watch *w)
 {
-	w->alive = 0;
-	memset(w->served, 0, sizeof(w->served));
-	if (fleet_each(w->s->redis, see_worker, w, loop_now_ms() + STEP_MS, NULL) < 0)
+	if (serving_look(w->s, &w->serving, loop_now_ms() + STEP_MS) < 0)
 		return;
 	metric_set(metrics_gauge("longshore_workers_alive", "Workers whose heartbeat stands.",
 				 NULL),
-		   w->alive);
+		   w->serving.alive);
 	for (int i = 0; i < w->s->n_queues; i++) {
 		const struct queue_look *l = upkeep_look(i);
 		int64_t could_run = -l->depth.held;

@@ -54,6 +54,8 @@ struct attempt {
 	const char *label;       /* its name, or the action's as the driver has it; for metrics */
 	struct attempt_request *request; /* that it works on (request.h); NULL: none */
 	bool card; /* a card number stands in it: its text is shown masked, and nowhere else */
+	/* Waits.  What Postgres is to know of a job that dies beside its letter, before it goes; as outcome_write.  NULL: nothing. */
+	int (*on_dead)(struct attempt *a);
 };
 
 /* Queues a child with the settlement, all or nothing with it; of an attempt that fails nothing is queued.  args is copied;

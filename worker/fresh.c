@@ -113,7 +113,7 @@ static int is_superseded(struct attempt *a, bool *out)
 
 static bool is_ours(const struct attempt *a)
 {
-	return a->job.parent || !strncmp(a->lease.header.id, "beat-", 5);
+	return a->job.parent || job_by_clock(&a->lease.header);
 }
 
 int fresh_waited_beyond(struct attempt *a, int64_t most_ms, bool *out)

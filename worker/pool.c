@@ -27,7 +27,8 @@ struct claimer {
 	bool rung;        /* may have work */
 	bool wants_slots; /* rung, and waits for slots */
 	bool reconcile;
-	int used; /* slots its jobs hold */
+	int used;    /* slots its jobs hold */
+	int claimed; /* all in all, where there is a bound */
 };
 
 struct slot { /* a running attempt */
@@ -46,7 +47,7 @@ static struct {
 	int n_asked; /* slots that claims under way may fill */
 	struct loop_timer *handful;
 	bool take_few; /* HANDFUL_MS are over */
-	bool stopping;
+	bool stopping, over;
 	int64_t touched_ms;
 	struct metric *in_flight;
 } pool;
@@ -92,7 +93,27 @@ static int share(const struct claimer *c)
 	int most = others_wait(c) ? (pool.o.concurrency + 1) / 2 - c->used : free_slots;
 	int want = most < free_slots ? most : free_slots;
 
+	if (pool.o.jobs && want > pool.o.jobs - c->claimed)
+		want = pool.o.jobs - c->claimed;
 	return want < CLAIM_MAX ? want : CLAIM_MAX;
+}
+
+static bool is_spent(const struct claimer *c)
+{
+	return pool.o.jobs && c->claimed >= pool.o.jobs;
+}
+
+/* With a bound: nothing runs, and nothing more is to be claimed. */
+static void end_when_over(void)
+{
+	bool over = pool.o.jobs && !pool.over && !pool.stopping && !pool.n_running && !pool.n_asked;
+
+	for (int i = 0; i < pool.o.n_queues && over; i++)
+		over = is_spent(&pool.claimers[i]) || !pool.claimers[i].rung;
+	if (!over)
+		return;
+	pool.over = true;
+	pool.o.on_over();
 }
 
 /* Claiming a handful at a time wastes scripts: wait until a quarter of the slots, or 100, are free; but not for
@@ -141,6 +162,7 @@ static void slot_end(struct slot *sl)
 	metric_set(pool.in_flight, pool.n_running);
 	free(sl);
 	offer_slots();
+	end_when_over();
 }
 
 static void slot_run(void *arg)
@@ -204,6 +226,7 @@ static bool take(struct claimer *c, struct claim_result *r)
 {
 	bool short_of_slots = false;
 
+	c->claimed += pool.o.jobs ? r->n : 0;
 	for (int i = 0; i < r->n; i++)
 		if (!slot_start(c, &r->leases[i]))
 			short_of_slots = true;
@@ -263,9 +286,10 @@ static void claimer_run(void *arg)
 	struct claimer *c = arg;
 
 	while (!pool.stopping) {
-		c->wants_slots = c->rung && redis_is_up(pool.o.worker->redis);
+		c->wants_slots = c->rung && !is_spent(c) && redis_is_up(pool.o.worker->redis);
 		if (!c->wants_slots || !enough_free() || share(c) <= 0) {
 			offer_slots();
+			end_when_over();
 			if (co_wait("work", CO_NO_DEADLINE) == -ECANCELED)
 				break;
 			continue;

@@ -10,7 +10,9 @@ struct pool_options {
 	struct queue **queues;
 	int n_queues; /* borrowed */
 	const char *redis_url;
-	int concurrency; /* slots: jobs in flight in this process */
+	int concurrency;       /* slots: jobs in flight in this process */
+	int jobs;              /* no more than so many of each queue are claimed; 0: no bound */
+	void (*on_over)(void); /* with a bound: it is reached, or there is nothing to do; once */
 };
 /* From a coroutine, Redis up.  -ENOMEM. */
 int pool_start(const struct pool_options *o) __attribute__((warn_unused_result));

@@ -56,6 +56,8 @@ static void print_info(struct buf *out)
 		buf_printf(out, "%s\"%s\"", i ? "," : "", keyring_id(self.w.keyring, i));
 	buf_puts(out, "],\"waits\":");
 	waits_print(out);
+	if (self.s->jobs) /* so that nobody takes it for one that stays */
+		buf_printf(out, ",\"ends_after\":%lld", (long long)self.s->jobs);
 	buf_puts(out, ",\"tasks\":");
 	run_print_tasks(out);
 	buf_puts(out, ",\"egress\":");
@@ -142,13 +144,21 @@ static int wait_for_servers(void)
 	return rc;
 }
 
+static void on_over(void)
+{
+	log_event(LOG_INFO, "jobs_over", LI("bound", self.s->jobs));
+	raise(SIGTERM);
+}
+
 static void start_run(void *arg)
 {
 	struct pool_options po = { .worker = &self.w,
 				   .queues = self.queues,
 				   .n_queues = self.s->n_names,
 				   .redis_url = self.s->common.redis_url,
-				   .concurrency = (int)self.s->concurrency };
+				   .concurrency = (int)self.s->concurrency,
+				   .jobs = (int)self.s->jobs,
+				   .on_over = on_over };
 
 	if (wait_for_servers() < 0)
 		goto out;

@@ -1,4 +1,4 @@
-/* Runs, rejected items and outcomes: small writes of many jobs, gathered (lot.h). */
+/* Runs, rejected items, outcomes and events of webhooks: small writes of many jobs, gathered (lot.h). */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,8 +182,50 @@ int sink_outcome(struct sink *s, const struct outcome *o, int64_t deadline_ms, s
 	return lot_add(s->outcomes, copy, deadline_ms, err);
 }
 
+static const size_t event_texts[] = {
+	offsetof(struct webhook_event, event_id),    offsetof(struct webhook_event, partner),
+	offsetof(struct webhook_event, event),       offsetof(struct webhook_event, action),
+	offsetof(struct webhook_event, collection),  offsetof(struct webhook_event, row_table),
+	offsetof(struct webhook_event, external_id), offsetof(struct webhook_event, job_id),
+	offsetof(struct webhook_event, reason),      offsetof(struct webhook_event, body)
+};
+
+static const char **event_text(struct webhook_event *e, size_t i)
+{
+	return (const char **)((char *)e + event_texts[i]);
+}
+
+static void event_free(void *item)
+{
+	for (size_t i = 0; i < ARRAY_LEN(event_texts); i++)
+		free((char *)*event_text(item, i));
+	free(item);
+}
+
+static void event_params(struct pg_params *out, const void *const *items, int n)
+{
+	struct webhook_event *v = mem_alloc(n * sizeof(*v));
+
+	for (int i = 0; i < n; i++)
+		v[i] = *(const struct webhook_event *)items[i];
+	webhook_upsert_params(out, v, n);
+	free(v);
+}
+
+int sink_webhook(struct sink *s, const struct webhook_event *e, int64_t deadline_ms,
+		 struct err *err)
+{
+	struct webhook_event *copy = mem_new(struct webhook_event);
+
+	*copy = *e;
+	for (size_t i = 0; i < ARRAY_LEN(event_texts); i++)
+		*event_text(copy, i) = dup(*event_text(copy, i));
+	return lot_add(s->webhooks, copy, deadline_ms, err);
+}
+
 void records_open(struct sink *s)
 {
+	static const struct lot_kind webhooks = { webhook_upsert_sql, event_params, event_free };
 	static const struct lot_kind roots = { run_root_sql, root_params, root_free };
 	static const struct lot_kind outcomes = { outcome_upsert_sql, outcome_params,
 						  outcome_free };
@@ -195,4 +237,5 @@ void records_open(struct sink *s)
 	s->rejected = lot_new(s->pg, &rejected);
 	s->roots = lot_new(s->pg, &roots);
 	s->outcomes = lot_new(s->pg, &outcomes);
+	s->webhooks = lot_new(s->pg, &webhooks);
 }

@@ -110,19 +110,22 @@ static void fill_options(struct settings *s, struct config_option *o)
 		{ "lane-bound", "LONGSHORE_LANE_BOUND", "N",
 		  "jobs in a lane at which fan-outs pause", CONFIG_INT, "10000", 1, 100000000,
 		  &s->lane_bound },
+		{ "jobs", NULL, "N",
+		  "end after N jobs of each partner, or when there are none; 0 for never",
+		  CONFIG_INT, "0", 0, 1000000, &s->jobs },
 	};
 	memcpy(o, own, sizeof(own));
 }
 
 int settings_load(struct settings *s, int argc, char **argv)
 {
-	struct config_option options[CONFIG_COMMON_COUNT + 10];
+	struct config_option options[CONFIG_COMMON_COUNT + 11];
 	enum log_level level;
 	int rest, rc;
 
 	config_common_options(&s->common, options);
 	fill_options(s, options + CONFIG_COMMON_COUNT);
-	rc = config_load("longshore-worker", USAGE, options, CONFIG_COMMON_COUNT + 10, argc, argv,
+	rc = config_load("longshore-worker", USAGE, options, CONFIG_COMMON_COUNT + 11, argc, argv,
 			 &s->common.config_file, &rest);
 	if (rc != 0)
 		return rc;

@@ -16,6 +16,7 @@ struct settings {
 	const char *metrics; /* HOST:PORT; "" = none */
 	int64_t soft_limit_ms, hard_limit_ms, grace_ms;
 	int64_t lane_bound, job_memory_mib;
+	int64_t jobs; /* a process ends after so many of each partner; 0: never */
 	const char *names
 		[WORKER_PARTNERS_MAX]; /* the partners served, borrowed from the drivers or `partners` */
 	char *list;                    /* what names were cut from */

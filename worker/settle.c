@@ -396,11 +396,12 @@ static void hold_for_store(struct attempt *a)
 static bool written(struct attempt *a, enum job_end end, const char *letter_id)
 {
 	struct err first = a->err;
-	int rc = end == JOB_DONE ? 0 : request_ends(a, letter_id);
+	int rc = end == JOB_DEAD && a->on_dead ? a->on_dead(a) : 0;
 
+	if (rc == 0 && end != JOB_DONE)
+		rc = request_ends(a, letter_id);
 	if (rc == 0)
 		rc = outcome_write(a, end);
-
 	if (rc == 0) {
 		a->err = first;
 		return true;

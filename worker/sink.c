@@ -8,6 +8,7 @@
 #include "common/base/mem.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
+#include "common/store/history.h"
 #include "worker/sink_impl.h"
 
 #define LINGER_MS 3
@@ -15,6 +16,7 @@
 #define BYTES_FLUSH (4 * 1024 * 1024) /* … as with so much text */
 #define ROWS_MAX 1000                 /* of one statement */
 #define AGAIN_MS 200
+#define HISTORY_MS 3000 /* between two looks at whether changes are kept */
 /* Partial batches wait while so many of their bucket are under way: when Postgres is the slower one they grow instead of
  * multiplying, for a commit costs a sync of the disk however few rows it has. */
 #define UNDER_WAY_MAX 2
@@ -27,6 +29,7 @@ struct request {
 	int pending; /* rows without an outcome */
 	int rc;
 	int n;
+	struct row_origin origin;
 	struct err *err;           /* NULL until there is one */
 	size_t bytes;              /* of strings */
 	char (*why)[SINK_WHY_MAX]; /* NULL until the first failure */
@@ -50,6 +53,7 @@ struct bucket { /* gathering, by table and set of columns: one or two a collecti
 	struct sink *sink;
 	enum row_table table;
 	uint64_t columns;
+	bool expecting; /* rows that name a version: they need one statement more */
 	struct place *places;
 	int n, cap;
 	size_t bytes;
@@ -103,15 +107,15 @@ static char *copy_row(struct row *to, const struct row *from, const struct row_c
 	return at;
 }
 
-static struct request *request_new(enum row_table t, uint64_t set, const struct row *const *rows,
-				   int n)
+static struct request *request_new(const struct row_set *set, const struct row *const *rows, int n)
 {
 	struct request *q = mem_zalloc(sizeof(*q) + n * sizeof(q->outcomes[0]));
 	int n_cols;
-	const struct row_column *cols = row_columns(t, &n_cols);
+	const struct row_column *cols = row_columns(set->table, &n_cols);
 
 	for (int i = 0; i < n; i++)
-		q->bytes += text_bytes(rows[i], cols, n_cols, set);
+		q->bytes += text_bytes(rows[i], cols, n_cols, set->columns);
+	q->origin = set->origin;
 	q->n = q->pending = n;
 	q->rows = rows;
 	return q;
@@ -184,6 +188,38 @@ static void row_error(const struct place *p, int rc, const struct err *err)
 	row_end(p, ROW_FAILED, err ? err->text : NULL);
 }
 
+/* ---- whether changes are kept ---- */
+struct history_look {      /* under way */
+	struct sink *sink; /* NULL: it is gone */
+};
+
+static void on_history(int rc, PGresult **results, int n, const struct err *err, void *arg)
+{
+	struct history_look *l = arg;
+
+	if (rc == 0 && l->sink)
+		history_read(results[0], l->sink->history);
+	if (rc == 0)
+		PQclear(results[0]);
+	if (l->sink)
+		l->sink->history_asking = NULL;
+	free(l);
+}
+
+/* Without waiting: what is sent meanwhile goes by the last answer.  One that did not come is asked for again. */
+static void history_look(struct sink *s)
+{
+	struct pg_statement st = { history_sql(), NULL };
+
+	if (s->history_asking ||
+	    (s->history_read_ms && loop_now_ms() - s->history_read_ms < HISTORY_MS))
+		return;
+	s->history_read_ms = loop_now_ms();
+	s->history_asking = mem_new(struct history_look);
+	s->history_asking->sink = s;
+	pg_send(s->pg, &st, 1, on_history, s->history_asking);
+}
+
 /* ---- batches ---- */
 static void batch_send(void *arg);
 
@@ -251,12 +287,12 @@ static const struct row **batch_rows(const struct batch *t)
 	return rows;
 }
 
-static void batch_done(struct batch *t, const PGresult *res)
+static void batch_done(struct batch *t, const PGresult *res, const PGresult *held)
 {
 	enum row_outcome *out = mem_alloc(t->n * sizeof(*out));
 	const struct row **rows = batch_rows(t);
 
-	row_upsert_outcomes(res, rows, t->n, out);
+	row_upsert_outcomes(res, held, rows, t->n, out);
 	free(rows);
 	for (int i = 0; i < t->n; i++) {
 		/* As old as what stands there: most likely it is what stands there, from the first sending. */
@@ -292,8 +328,9 @@ static void on_answer(int rc, PGresult **results, int n, const struct err *err, 
 	struct batch *t = arg;
 
 	if (rc == 0) {
-		batch_done(t, results[0]);
-		PQclear(results[0]);
+		batch_done(t, results[n - 1], n > 1 ? results[0] : NULL);
+		for (int i = 0; i < n; i++)
+			PQclear(results[i]);
 	} else if (!t->bucket || !wanted(t)) {
 		batch_fail(t, rc, err);
 	} else if (rc == -ECONNRESET || rc == -ETIMEDOUT || err->class == ERR_TRANSIENT) {
@@ -308,17 +345,37 @@ static void on_answer(int rc, PGresult **results, int n, const struct err *err, 
 	}
 }
 
+static struct row_origin *batch_origins(const struct batch *t)
+{
+	struct row_origin *v = mem_alloc(t->n * sizeof(*v));
+
+	for (int i = 0; i < t->n; i++)
+		v[i] = t->places[i].request->origin;
+	return v;
+}
+
 static void batch_send(void *arg)
 {
 	struct batch *t = arg;
+	struct bucket *b = t->bucket;
 	const struct row **rows = batch_rows(t);
-	struct pg_params params;
+	struct row_origin *origins = batch_origins(t);
+	unsigned how = (b->expecting ? ROW_EXPECTING : 0) |
+		       (b->sink->history[b->table] ? ROW_WITH_HISTORY : 0);
+	struct pg_params keys, params;
 
+	history_look(b->sink);
+	pg_params_init(&keys);
 	pg_params_init(&params);
-	row_upsert_params(t->bucket->table, t->bucket->columns, rows, t->n, &params);
+	if (b->expecting)
+		row_hold_params(rows, t->n, &keys);
+	row_upsert_params(b->table, b->columns, how, rows, origins, t->n, &params);
+	free(origins);
 	free(rows);
-	struct pg_statement st = { row_upsert_sql(t->bucket->table, t->bucket->columns), &params };
-	pg_send(t->bucket->sink->pg, &st, 1, on_answer, t);
+	struct pg_statement st[] = { { row_hold_sql(b->table), &keys },
+				     { row_upsert_sql(b->table, b->columns, how), &params } };
+	pg_send(b->sink->pg, b->expecting ? st : st + 1, b->expecting ? 2 : 1, on_answer, t);
+	pg_params_clear(&keys);
 	pg_params_clear(&params);
 }
 
@@ -372,17 +429,21 @@ static void on_linger(void *arg)
 		b->due = true;
 }
 
-static struct bucket *bucket_of(struct sink *s, enum row_table t, uint64_t columns)
+static struct bucket *bucket_of(struct sink *s, const struct row_set *set, bool expecting)
 {
 	struct bucket *b;
 
-	for (int i = 0; i < s->n_buckets; i++)
-		if (s->buckets[i]->table == t && s->buckets[i]->columns == columns)
-			return s->buckets[i];
+	for (int i = 0; i < s->n_buckets; i++) {
+		b = s->buckets[i];
+		if (b->table == set->table && b->columns == set->columns &&
+		    b->expecting == expecting)
+			return b;
+	}
 	b = mem_new(struct bucket);
 	b->sink = s;
-	b->table = t;
-	b->columns = columns;
+	b->table = set->table;
+	b->columns = set->columns;
+	b->expecting = expecting;
 	b->linger = loop_timer_new(on_linger, b);
 	s->buckets = mem_realloc(s->buckets, (s->n_buckets + 1) * sizeof(*s->buckets));
 	s->buckets[s->n_buckets++] = b;
@@ -395,8 +456,15 @@ static void bucket_add(struct bucket *b, struct request *q)
 		b->cap = b->n + q->n + ROWS_FLUSH;
 		b->places = mem_realloc(b->places, b->cap * sizeof(*b->places));
 	}
-	for (int i = 0; i < q->n; i++)
-		b->places[b->n++] = (struct place){ q, i };
+	for (int i = 0; i < q->n; i++) {
+		struct place p = { q, i };
+		char why[SINK_WHY_MAX];
+
+		if (row_check(b->table, b->columns, q->rows[i], why, sizeof(why)))
+			b->places[b->n++] = p;
+		else
+			row_end(&p, ROW_FAILED, why);
+	}
 	b->bytes += q->bytes;
 	if (b->n >= ROWS_FLUSH || b->bytes >= BYTES_FLUSH)
 		flush(b);
@@ -404,8 +472,16 @@ static void bucket_add(struct bucket *b, struct request *q)
 		loop_timer_set(b->linger, LINGER_MS);
 }
 
-int sink_rows(struct sink *s, enum row_table t, uint64_t columns, const struct row *const *rows,
-	      int n, enum row_outcome *outcomes, char (**why)[SINK_WHY_MAX], int64_t deadline_ms,
+static bool any_expects(const struct row *const *rows, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (rows[i]->expected_version)
+			return true;
+	return false;
+}
+
+int sink_rows(struct sink *s, const struct row_set *set, const struct row *const *rows, int n,
+	      enum row_outcome *outcomes, char (**why)[SINK_WHY_MAX], int64_t deadline_ms,
 	      struct err *err)
 {
 	struct request *q;
@@ -415,11 +491,11 @@ int sink_rows(struct sink *s, enum row_table t, uint64_t columns, const struct r
 		*why = NULL;
 	if (n == 0)
 		return 0;
-	q = request_new(t, columns, rows, n);
-	bucket_add(bucket_of(s, t, columns), q);
+	q = request_new(set, rows, n);
+	bucket_add(bucket_of(s, set, any_expects(rows, n)), q);
 	rc = completion_wait(&q->done, "rows", deadline_ms);
 	if (rc < 0 && !q->done.done) {
-		request_detach(q, t, columns);
+		request_detach(q, set->table, set->columns);
 		return rc;
 	}
 	rc = q->rc;
@@ -440,6 +516,7 @@ struct sink *sink_new(struct pg *p)
 	struct sink *s = mem_new(struct sink);
 
 	s->pg = p;
+	s->history[ROW_RESOURCES] = s->history[ROW_TRANSACTIONS] = true;
 	records_open(s);
 	return s;
 }
@@ -470,6 +547,8 @@ void sink_free(struct sink *s)
 {
 	if (!s)
 		return;
+	if (s->history_asking)
+		s->history_asking->sink = NULL;
 	batches_free(s);
 	for (int i = 0; i < s->n_buckets; i++)
 		bucket_free(s->buckets[i]);
@@ -478,5 +557,6 @@ void sink_free(struct sink *s)
 	lot_free(s->rejected);
 	lot_free(s->roots);
 	lot_free(s->outcomes);
+	lot_free(s->webhooks);
 	free(s);
 }

@@ -209,6 +209,12 @@ static void process_ended(struct process *p, int status)
 		raise(SIGTERM);
 		return;
 	}
+	/* With --jobs its end is the end, and another one would go beyond the bound. */
+	if (sup.s->jobs) {
+		sup.exit_code = crashed || code ? EXIT_FAILED : sup.exit_code;
+		sup.stopping = !running();
+		return;
+	}
 	p->backoff_ms = loop_now_ms() - p->started_ms > STEADY_MS || !p->backoff_ms ? BACKOFF_MIN_MS
 			: p->backoff_ms * 2 < BACKOFF_MAX_MS ? p->backoff_ms * 2
 							     : BACKOFF_MAX_MS;

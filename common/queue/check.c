@@ -103,7 +103,7 @@ static const struct known {
 	{ "token", true },  { "cred", true },    { "tokenlock", true }, { "tokenfail", true },
 	{ "grant", true },  { "mints", true },   { "breaker", true },   { "cache", true },
 	{ "unique", true }, { "result", true },  { "idem", true },      { "run", true },
-	{ "ended", false }, { "packed", false }, { "oauth", true },
+	{ "ended", false }, { "packed", false }, { "oauth", true },     { "turn", true },
 };
 
 static const struct known *known_find(const char *key, size_t n)

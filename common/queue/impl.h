@@ -38,6 +38,7 @@ void held_clear(struct held_set *h);
 struct settlement;
 struct settle_batch;
 struct relay;
+struct intake_delivery;
 
 struct queue {
 	struct redis *r; /* borrowed */
@@ -64,6 +65,9 @@ struct queue {
 	struct settle_batch *batches; /* sent, or waiting to be sent again */
 	bool settle_failing;          /* said once in the log */
 	struct relay *relay;          /* under way for this queue */
+
+	struct intake_delivery *intake, **intake_tail; /* to be sent at the end of this turn */
+	bool intake_due;
 };
 
 void queue_keys_init(struct queue_keys *k, const char *partner);
@@ -95,5 +99,6 @@ int reap_leases(struct queue *q, const char *worker, bool if_dead, const struct 
 void relay_soon(struct queue *q);
 void relay_detach(struct queue *q);
 void settle_free(struct queue *q);
+void intake_free(struct queue *q); /* what was not sent yet has failed */
 
 #endif

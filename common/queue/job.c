@@ -122,6 +122,11 @@ int job_member_parse(const char *member, size_t len, struct job_header *h, int64
 	return 0;
 }
 
+bool job_by_clock(const struct job_header *h)
+{
+	return !strncmp(h->id, JOB_CLOCK, strlen(JOB_CLOCK));
+}
+
 void job_header_print(const struct job_header *h, struct buf *out)
 {
 	buf_puts(out, h->id);

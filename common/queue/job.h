@@ -32,6 +32,7 @@
 
 #define JOB_MAX_BYTES (1024 * 1024)
 #define JOB_ID_MAX 64
+#define JOB_CLOCK "beat-" /* begins the header's id of what the clock queued, and of that alone */
 
 enum lane { LANE_HIGH = 1, LANE_NORMAL = 2, LANE_LOW = 3 };
 const char *lane_name(enum lane l); /* high normal low */
@@ -46,6 +47,8 @@ struct job_header {
 };
 
 #define HEADER_ORIGIN " of=" /* of a job that was replayed: the header id it had at first */
+/* Whether a scheduler's clock queued it, which will queue such a job again. */
+bool job_by_clock(const struct job_header *h);
 
 /* Splits a member.  -EBADMSG if it is none of ours (someone edited internal keys by hand). */
 int job_member_parse(const char *member, size_t len, struct job_header *h, int64_t *integration,

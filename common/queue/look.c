@@ -301,7 +301,10 @@ int queue_bury(struct queue *q, const struct burial *v, int n, bool *gone, struc
 	redis_arg_int(&a, v->lane);
 	for (int i = 0, key = 5; i < n; key += keys[i++].n) {
 		if (v[i].id)
-			run_entry_print(&entries[i], &v[i].run, v[i].run.root ? "left" : "dead",
+			run_entry_print(&entries[i], &v[i].run,
+					v[i].run.root  ? "left"
+					: v[i].dropped ? "dropped"
+						       : "dead",
 					v[i].id);
 		/* Opened for the first of its jobs; the others stand alone then. */
 		bool same = i > 0 && v[i].pack && v[i - 1].pack &&

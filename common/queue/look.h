@@ -74,9 +74,20 @@ struct burial {
 	int64_t failed_at_ms;
 	const char *id;     /* the header's, and its run: the run is told; id NULL: it has none */
 	struct run_ref run; /* its strings borrowed */
+	bool dropped;       /* the run is told that it was dropped, not that it died */
 };
 int queue_bury(struct queue *q, const struct burial *v, int n, bool *gone, struct err *err)
 	__attribute__((warn_unused_result)); /* all of one place and lane */
+/* ready -> gone, without a letter each: jobs whose work another one does.  Gathered, and taken out a hundred at a time;
+ * their keys are free, their runs are told that they were dropped. */
+struct shedder;
+struct shedder *shedder_new(struct queue *q);
+void shedder_free(struct shedder *s);
+/* Waits where a hundred are together; of shedder_flush: takes out the rest.  *gone grows by those that were still there. */
+int shedder_add(struct shedder *s, const struct job_seen *j, int64_t *gone, struct err *err)
+	__attribute__((warn_unused_result));
+int shedder_flush(struct shedder *s, int64_t *gone, struct err *err)
+	__attribute__((warn_unused_result));
 /* delayed -> due now, and promoted.  0 | -ENOENT: it is not there any more. */
 int queue_hasten(struct queue *q, const struct job_seen *j, struct err *err)
 	__attribute__((warn_unused_result));

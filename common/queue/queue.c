@@ -80,6 +80,7 @@ struct queue *queue_new(struct redis *r, const char *partner, const char *epoch)
 	q->next_number = 1;
 	q->partner_cap = -1;
 	q->pending_tail = &q->pending;
+	q->intake_tail = &q->intake;
 	return q;
 }
 
@@ -88,6 +89,7 @@ void queue_free(struct queue *q)
 	if (!q)
 		return;
 	settle_free(q);
+	intake_free(q);
 	relay_detach(q);
 	held_clear(&q->held);
 	free(q);

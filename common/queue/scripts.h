@@ -36,6 +36,7 @@ extern struct redis_script lua_settle;
 extern struct redis_script lua_shelve;
 extern struct redis_script lua_spawn;
 extern struct redis_script lua_stranded;
+extern struct redis_script lua_take_in;
 extern struct redis_script lua_unique;
 extern struct redis_script lua_unlock;
 extern struct redis_script lua_usage;

@@ -12,10 +12,10 @@ int row_look(struct pg *p, enum row_table table, int64_t integration_id, const c
 {
 	struct pg_params params;
 	PGresult *res = NULL;
-	char *sql =
-		mem_printf("SELECT to_jsonb(r) - 'extra' FROM %s r WHERE integration_id = $1 AND"
-			   " external_id = $2 AND deleted_at IS NULL",
-			   row_table_name(table));
+	char *sql = mem_printf(
+		"SELECT to_jsonb(r) - '{extra,change,written}'::text[] FROM %s r WHERE integration_id = $1 AND"
+		" external_id = $2 AND deleted_at IS NULL",
+		row_table_name(table));
 	int rc;
 
 	pg_params_init(&params);

@@ -2,9 +2,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "common/base/json.h"
 #include "common/base/mem.h"
+#include "common/base/secret.h"
 #include "common/io/loop.h"
+
+#define JSON_MAX_BYTES (64 * 1024 * 1024) /* no answer is longer */
 
 int64_t query_deadline(void)
 {
@@ -56,4 +61,43 @@ void query_id(struct pg_params *p, int64_t id)
 		pg_int(p, id);
 	else
 		pg_null(p);
+}
+
+void query_add_text(struct pg_array *a, const char *s)
+{
+	struct buf safe = BUF_INIT;
+
+	if (!s) {
+		pg_array_null(a);
+		return;
+	}
+	if (secret_in(s, strlen(s))) {
+		buf_puts(&safe, s);
+		secret_redact(&safe);
+		s = buf_str(&safe);
+	}
+	pg_array_text(a, s, strlen(s));
+	buf_clear(&safe);
+}
+
+/* A secret that was a number leaves no JSON behind: then all of it is kept as a text. */
+void query_add_json(struct pg_array *a, const char *s)
+{
+	struct buf safe = BUF_INIT, text = BUF_INIT;
+	cJSON *tree = NULL;
+
+	if (!s || !secret_in(s, strlen(s))) {
+		query_add_text(a, s);
+		return;
+	}
+	buf_puts(&safe, s);
+	secret_redact(&safe);
+	if (json_parse(buf_str(&safe), safe.len, JSON_MAX_BYTES, &tree, NULL) < 0)
+		json_quote(&text, buf_str(&safe), safe.len);
+	else
+		buf_append(&text, safe.data, safe.len);
+	pg_array_text(a, buf_str(&text), text.len);
+	cJSON_Delete(tree);
+	buf_clear(&safe);
+	buf_clear(&text);
 }

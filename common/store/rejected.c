@@ -1,10 +1,7 @@
 #include <string.h>
 
-#include "common/base/secret.h"
 #include "common/store/query.h"
 #include "common/store/store.h"
-
-#define ITEM_MAX_BYTES (64 * 1024 * 1024) /* no answer is longer */
 
 static const char insert_sql[] =
 	"INSERT INTO rejected_items (integration_id, run_id, job_id, collection, page,"
@@ -22,46 +19,6 @@ static const char insert_sql[] =
 const char *rejected_insert_sql(void)
 {
 	return insert_sql;
-}
-
-/* Partners say our own secrets back to us, in items too. */
-static void add_text(struct pg_array *a, const char *s)
-{
-	struct buf safe = BUF_INIT;
-
-	if (!s) {
-		pg_array_null(a);
-		return;
-	}
-	if (secret_in(s, strlen(s))) {
-		buf_puts(&safe, s);
-		secret_redact(&safe);
-		s = buf_str(&safe);
-	}
-	pg_array_text(a, s, strlen(s));
-	buf_clear(&safe);
-}
-
-/* One that was a number leaves no JSON behind: then the item is kept as a text. */
-static void add_item(struct pg_array *a, const char *s)
-{
-	struct buf safe = BUF_INIT, text = BUF_INIT;
-	cJSON *tree = NULL;
-
-	if (!s || !secret_in(s, strlen(s))) {
-		add_text(a, s);
-		return;
-	}
-	buf_puts(&safe, s);
-	secret_redact(&safe);
-	if (json_parse(buf_str(&safe), safe.len, ITEM_MAX_BYTES, &tree, NULL) < 0)
-		json_quote(&text, buf_str(&safe), safe.len);
-	else
-		buf_append(&text, safe.data, safe.len);
-	pg_array_text(a, buf_str(&text), text.len);
-	cJSON_Delete(tree);
-	buf_clear(&safe);
-	buf_clear(&text);
 }
 
 static void add_number(struct pg_array *a, int64_t n)
@@ -95,15 +52,15 @@ void rejected_insert_params(struct pg_params *out, const struct rejected *v, int
 	for (int i = 0; i < n; i++) {
 		pg_array_int8(&a[INTEGRATION], v[i].integration_id);
 		add_number(&a[RUN], v[i].run_id);
-		add_text(&a[JOB], v[i].job_id);
-		add_text(&a[COLLECTION], v[i].collection);
+		query_add_text(&a[JOB], v[i].job_id);
+		query_add_text(&a[COLLECTION], v[i].collection);
 		pg_array_int8(&a[PAGE], v[i].page);
-		add_text(&a[EXTERNAL_ID], v[i].external_id);
-		add_text(&a[PARENT_ID], v[i].parent_id);
-		add_text(&a[FIELD], v[i].field);
-		add_text(&a[REASON], v[i].reason);
-		add_item(&a[ITEM], v[i].item_json);
-		add_text(&a[IMPORT_ID], v[i].import_id);
+		query_add_text(&a[EXTERNAL_ID], v[i].external_id);
+		query_add_text(&a[PARENT_ID], v[i].parent_id);
+		query_add_text(&a[FIELD], v[i].field);
+		query_add_text(&a[REASON], v[i].reason);
+		query_add_json(&a[ITEM], v[i].item_json);
+		query_add_text(&a[IMPORT_ID], v[i].import_id);
 	}
 	for (int c = 0; c < COUNT; c++)
 		pg_array_param(out, &a[c]);

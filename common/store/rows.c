@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "common/base/buf.h"
 #include "common/base/mem.h"
 
 /* Order is the column's number, known to manifests and to sets; sql/0002_rows.sql has the same
@@ -68,14 +67,22 @@ static const struct row_column media_columns[] = {
 };
 
 static const struct {
-	const char *name;
+	const char *name, *changes;
 	const struct row_column *columns;
 	int n;
 } tables[ROW_TABLES] = {
-	[ROW_RESOURCES] = { "resources", resources_columns, ARRAY_LEN(resources_columns) },
-	[ROW_TRANSACTIONS] = { "transactions", transactions_columns,
+	[ROW_RESOURCES] = { "resources", "resource_changes", resources_columns,
+			    ARRAY_LEN(resources_columns) },
+	[ROW_TRANSACTIONS] = { "transactions", "transaction_changes", transactions_columns,
 			       ARRAY_LEN(transactions_columns) },
-	[ROW_MEDIA] = { "media", media_columns, ARRAY_LEN(media_columns) },
+	[ROW_MEDIA] = { "media", "media_changes", media_columns, ARRAY_LEN(media_columns) },
+};
+
+/* Known to the history: as they stand in its column `source`. */
+static const char *const source_names[ROW_SOURCES] = {
+	[ROW_FULL] = "full",       [ROW_INCREMENTAL] = "incremental", [ROW_SINGLE] = "single",
+	[ROW_WEBHOOK] = "webhook", [ROW_ACTION] = "action",           [ROW_DELETION] = "deletion",
+	[ROW_LINK] = "link",
 };
 
 const struct row_column *row_columns(enum row_table t, int *n)
@@ -87,6 +94,16 @@ const struct row_column *row_columns(enum row_table t, int *n)
 const char *row_table_name(enum row_table t)
 {
 	return tables[t].name;
+}
+
+const char *row_changes_name(enum row_table t)
+{
+	return tables[t].changes;
+}
+
+const char *row_source_name(enum row_source s)
+{
+	return source_names[s];
 }
 
 int row_table_parse(const char *name, enum row_table *out)
@@ -107,258 +124,6 @@ int row_column_find(enum row_table t, const char *name)
 			return i;
 	}
 	return -1;
-}
-
-/* A date travels as days since 1970 in an int8 array: pg.h has no arrays of dates. */
-static const struct {
-	const char *array;
-	Oid element;
-} wire[] = {
-	[ROW_TEXT] = { "text[]", PG_TEXT },
-	[ROW_INT] = { "int8[]", PG_INT8 },
-	[ROW_NUMBER] = { "float8[]", PG_FLOAT8 },
-	[ROW_BOOL] = { "bool[]", PG_BOOL },
-	[ROW_TIME] = { "timestamptz[]", PG_TIMESTAMPTZ },
-	[ROW_DATE] = { "int8[]", PG_INT8 },
-	[ROW_JSON] = { "jsonb[]", PG_JSONB },
-};
-
-static bool in_set(uint64_t columns, int i)
-{
-	return columns >> i & 1;
-}
-
-static void list_columns(struct buf *b, enum row_table t, uint64_t columns, const char *prefix)
-{
-	for (int i = 0; i < tables[t].n; i++) {
-		if (in_set(columns, i))
-			buf_printf(b, ", %s%s", prefix, tables[t].columns[i].name);
-	}
-}
-
-/* Each array in the select list, not all in one unnest() of FROM: that one is kept in a tuple store
- * an array first, which is a fifth of an insert. */
-static void list_arrays(struct buf *b, enum row_table t, uint64_t columns)
-{
-	int param = 4;
-
-	buf_puts(b,
-		 "(SELECT unnest($1::int8[]) AS integration_id, unnest($2::text[]) AS external_id,"
-		 " unnest($3::timestamptz[]) AS partner_updated_at,"
-		 " unnest($4::timestamptz[]) AS observed_at");
-	for (int i = 0; i < tables[t].n; i++) {
-		const struct row_column *c = &tables[t].columns[i];
-
-		if (in_set(columns, i))
-			buf_printf(b, ", unnest($%d::%s) AS %s", ++param, wire[c->type].array,
-				   c->name);
-	}
-	buf_puts(b, ") AS f");
-}
-
-static void list_values(struct buf *b, enum row_table t, uint64_t columns)
-{
-	for (int i = 0; i < tables[t].n; i++) {
-		const struct row_column *c = &tables[t].columns[i];
-
-		if (!in_set(columns, i))
-			continue;
-		if (c->type == ROW_DATE)
-			buf_printf(b, ", date '1970-01-01' + f.%s::int4", c->name);
-		else
-			buf_printf(b, ", f.%s", c->name);
-	}
-}
-
-/* True where the content differs from what is held, or the row comes back from deletion. */
-static void put_changed(struct buf *b, enum row_table t, uint64_t columns)
-{
-	buf_puts(b, "(r.deleted_at IS NOT NULL");
-	for (int i = 0; i < tables[t].n; i++) {
-		const char *name = tables[t].columns[i].name;
-
-		if (in_set(columns, i))
-			buf_printf(b, " OR r.%s IS DISTINCT FROM excluded.%s", name, name);
-	}
-	buf_puts(b, ")");
-}
-
-static void put_set(struct buf *b, enum row_table t, uint64_t columns)
-{
-	/* Content is assigned also where it is equal: Postgres compares indexed columns by
-	 * value, so the update stays HOT. */
-	buf_puts(b, "partner_updated_at = excluded.partner_updated_at, observed_at ="
-		    " excluded.observed_at, deleted_at = NULL");
-	for (int i = 0; i < tables[t].n; i++) {
-		const char *name = tables[t].columns[i].name;
-
-		if (in_set(columns, i))
-			buf_printf(b, ", %s = excluded.%s", name, name);
-	}
-	buf_puts(b, ", version = CASE WHEN ");
-	put_changed(b, t, columns);
-	buf_puts(b, " THEN r.version + 1 ELSE r.version END, changed_at = CASE WHEN ");
-	put_changed(b, t, columns);
-	buf_puts(b, " THEN now() ELSE r.changed_at END");
-}
-
-/* A row that was marked deleted comes back only for a later observation, whatever its
- * partner_updated_at. */
-static const char guard[] =
-	"CASE WHEN r.deleted_at IS NULL AND excluded.partner_updated_at <> r.partner_updated_at"
-	" THEN excluded.partner_updated_at > r.partner_updated_at"
-	" ELSE excluded.observed_at > r.observed_at END";
-
-/* xmax is 0 on a fresh row only; a changed one has this transaction's time.  The subselect runs
- * for changed rows alone, sees the row as it was when the statement began, and looks into the small
- * index of deleted rows only. */
-static void put_outcome(struct buf *b, enum row_table t)
-{
-	buf_printf(
-		b,
-		"CASE WHEN r.xmax = 0 THEN %d WHEN r.changed_at <> now() THEN %d"
-		" WHEN (SELECT true FROM %s o WHERE o.integration_id = r.integration_id"
-		" AND o.external_id = r.external_id AND o.deleted_at IS NOT NULL) THEN %d ELSE %d END",
-		ROW_ADDED, ROW_UNCHANGED, tables[t].name, ROW_UNDELETED, ROW_UPDATED);
-}
-
-static char *build_upsert(enum row_table t, uint64_t columns)
-{
-	struct buf b = BUF_INIT;
-
-	buf_printf(
-		&b,
-		"INSERT INTO %s AS r (integration_id, external_id, partner_updated_at, observed_at",
-		tables[t].name);
-	list_columns(&b, t, columns, "");
-	buf_puts(&b,
-		 ") SELECT f.integration_id, f.external_id, f.partner_updated_at, f.observed_at");
-	list_values(&b, t, columns);
-	buf_puts(&b, " FROM ");
-	list_arrays(&b, t, columns);
-	buf_puts(&b, " ON CONFLICT (integration_id, external_id) DO UPDATE SET ");
-	put_set(&b, t, columns);
-	buf_printf(&b, " WHERE %s RETURNING r.integration_id, r.external_id, ", guard);
-	put_outcome(&b, t);
-	return buf_detach(&b);
-}
-
-const char *row_upsert_sql(enum row_table t, uint64_t columns)
-{
-	static struct cached {
-		struct cached *next;
-		uint64_t columns;
-		char *sql;
-	} * cache[ROW_TABLES];
-	struct cached *c;
-
-	columns &= ((uint64_t)1 << tables[t].n) - 1;
-	for (c = cache[t]; c; c = c->next) {
-		if (c->columns == columns)
-			return c->sql;
-	}
-	c = mem_new(struct cached);
-	c->columns = columns;
-	c->sql = build_upsert(t, columns);
-	c->next = cache[t];
-	cache[t] = c;
-	return c->sql;
-}
-
-static void add_keys(const struct row *const *rows, int n, struct pg_params *out)
-{
-	struct pg_array id, key;
-
-	pg_array_init(&id, PG_INT8);
-	pg_array_init(&key, PG_TEXT);
-	for (int i = 0; i < n; i++) {
-		pg_array_int8(&id, rows[i]->integration_id);
-		pg_array_text(&key, rows[i]->external_id, strlen(rows[i]->external_id));
-	}
-	pg_array_param(out, &id);
-	pg_array_param(out, &key);
-}
-
-static void add_times(const struct row *const *rows, int n, struct pg_params *out)
-{
-	struct pg_array updated, observed;
-
-	pg_array_init(&updated, PG_TIMESTAMPTZ);
-	pg_array_init(&observed, PG_TIMESTAMPTZ);
-	for (int i = 0; i < n; i++) {
-		if (rows[i]->has_partner_updated)
-			pg_array_time_us(&updated, rows[i]->partner_updated_us);
-		else
-			pg_array_null(&updated);
-		pg_array_time_us(&observed, rows[i]->observed_us);
-	}
-	pg_array_param(out, &updated);
-	pg_array_param(out, &observed);
-}
-
-static void add_value(struct pg_array *a, enum row_type type, const struct row_value *v)
-{
-	if (!v->set) {
-		pg_array_null(a);
-		return;
-	}
-	switch (type) {
-	case ROW_TEXT:
-	case ROW_JSON:
-		pg_array_text(a, v->v.s.p, v->v.s.n);
-		break;
-	case ROW_INT:
-	case ROW_DATE:
-		pg_array_int8(a, v->v.i);
-		break;
-	case ROW_NUMBER:
-		pg_array_float8(a, v->v.d);
-		break;
-	case ROW_BOOL:
-		pg_array_bool(a, v->v.b);
-		break;
-	case ROW_TIME:
-		pg_array_time_us(a, v->v.i);
-		break;
-	}
-}
-
-void row_upsert_params(enum row_table t, uint64_t columns, const struct row *const *rows, int n,
-		       struct pg_params *out)
-{
-	add_keys(rows, n, out);
-	add_times(rows, n, out);
-	for (int c = 0; c < tables[t].n; c++) {
-		enum row_type type = tables[t].columns[c].type;
-		struct pg_array a;
-
-		if (!in_set(columns, c))
-			continue;
-		pg_array_init(&a, wire[type].element);
-		for (int i = 0; i < n; i++)
-			add_value(&a, type, &rows[i]->values[c]);
-		pg_array_param(out, &a);
-	}
-}
-
-static bool is_row(const PGresult *res, int at, const struct row *r)
-{
-	return pg_get_int(res, at, 0) == r->integration_id &&
-	       strcmp(pg_get(res, at, 1), r->external_id) == 0;
-}
-
-/* Postgres answers in the order it was given, without those that are stale: one walk along both. */
-void row_upsert_outcomes(const PGresult *res, const struct row *const *rows, int n,
-			 enum row_outcome *out)
-{
-	int answers = PQntuples(res), at = 0;
-
-	for (int i = 0; i < n; i++) {
-		if (at < answers && is_row(res, at, rows[i]))
-			out[i] = (enum row_outcome)pg_get_int(res, at++, 2);
-		else
-			out[i] = ROW_STALE;
-	}
 }
 
 static int compare_int(int64_t a, int64_t b)

@@ -303,6 +303,28 @@ void catchup_free(struct catchup *v, int n);
 /* ---- poison.c: raises and resolves the alerts of kind poison, by the letters that are dead ---- */
 int alert_poison(struct pg *p, struct err *err) __attribute__((warn_unused_result));
 
+/* ---- recovery.c: lanes that an outage filled ---- */
+struct recovery {
+	const char *partner, *lane; /* borrowed */
+	const char *strategy; /* purge | drain | pause | off, set by hand; NULL: the usual one */
+	int64_t over;         /* set by hand; 0: the usual one */
+	bool under_way;
+	int64_t since_ms, ended_ms;   /* 0: never */
+	int64_t deepest, shed, fresh; /* of the present one, or the last */
+};
+typedef void (*recovery_fn)(const struct recovery *r, void *arg);
+int recovery_each(struct pg *p, recovery_fn fn, void *arg, struct err *err)
+	__attribute__((warn_unused_result));
+int recovery_set(struct pg *p, const char *partner, const char *lane, const char *strategy,
+		 int64_t over, struct err *err) __attribute__((warn_unused_result));
+/* One that is under way goes on with its counts. */
+int recovery_begin(struct pg *p, const char *partner, const char *lane, int64_t depth,
+		   struct err *err) __attribute__((warn_unused_result));
+int recovery_add(struct pg *p, const char *partner, const char *lane, int64_t depth, int64_t shed,
+		 int64_t fresh, struct err *err) __attribute__((warn_unused_result));
+int recovery_end(struct pg *p, const char *partner, const char *lane, struct err *err)
+	__attribute__((warn_unused_result));
+
 /* ---- health.c: the view integration_health ---- */
 typedef void (*health_fn)(const char *health /* healthy | degraded | down | paused | new */,
 			  int64_t integrations, void *arg);

@@ -32,6 +32,8 @@ cJSON *cassette_make(const struct caller *c, const char *name, const struct scen
  * there still (bytes that are no text, a text written in a way of its own). */
 bool cassette_mask(const struct driver *d, const struct manifest_collection *coll,
 		   const cJSON *exchanges) __attribute__((warn_unused_result));
+/* One item, and what is embedded in it, in place. */
+void item_mask(const struct manifest *m, const struct manifest_collection *coll, const cJSON *item);
 /* The items in a recorded answer, through decode_body where the driver has it; borrowed for the call. */
 void cassette_items(const struct driver *d, const struct manifest_collection *coll,
 		    const cJSON *exchange, json_each_fn fn, void *arg);

@@ -61,8 +61,7 @@ static void blank_path(const cJSON *item, const char *path)
 		blank((cJSON *)v);
 }
 
-static void mask_item(const struct manifest *m, const struct manifest_collection *coll,
-		      const cJSON *item)
+void item_mask(const struct manifest *m, const struct manifest_collection *coll, const cJSON *item)
 {
 	for (int i = 0; i < coll->n_personal; i++)
 		blank_path(item, coll->personal[i]);
@@ -73,7 +72,7 @@ static void mask_item(const struct manifest *m, const struct manifest_collection
 		if (!e->embedded || !e->n_personal || strcmp(e->each, coll->name) != 0)
 			continue;
 		cJSON_ArrayForEach (child, json_path(item, e->embedded))
-			mask_item(m, e, child);
+			item_mask(m, e, child);
 	}
 }
 
@@ -148,7 +147,7 @@ static int mask_record(const cJSON *item, const char *key, int index, void *arg)
 {
 	const struct masking *k = arg;
 
-	mask_item(k->m, k->coll, item);
+	item_mask(k->m, k->coll, item);
 	return 0;
 }
 

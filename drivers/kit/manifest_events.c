@@ -125,6 +125,69 @@ static void check_whom(struct manifest_reader *r, const struct manifest_event *e
 			c->name);
 }
 
+static bool holds_item(const struct manifest_event *e, const struct manifest_collection *c)
+{
+	const char *tail = c->id && !strchr(c->id, '|') ? c->id : NULL;
+	size_t len = tail ? strlen(tail) : 0;
+
+	if (e->item)
+		return true;
+	for (const char *p = e->id; tail && *p;) {
+		size_t n = strcspn(p, "|");
+
+		if (n >= len && strncmp(p + n - len, tail, len) == 0 &&
+		    (n == len || (n > len + 1 && p[n - len - 1] == '.')))
+			return true;
+		p += n + (p[n] == '|');
+	}
+	return false;
+}
+
+static void check_upsert(struct manifest_reader *r, const struct manifest_event *e,
+			 const char *path)
+{
+	const struct manifest_collection *c =
+		e->collection ? manifest_collection(&r->owner->m, e->collection) : NULL;
+
+	if (!c || !e->id)
+		return;
+	if (c->each)
+		reader_problem_at(
+			r, path,
+			"\"upsert\" has no parent to write an item of \"%s\" under: let the event fetch",
+			c->name);
+	else if (!holds_item(e, c))
+		reader_problem_at(
+			r, path,
+			"\"upsert\" needs \"item\", the path of what holds the item: \"id\" does not end with the collection's \"%s\"",
+			c->id ? c->id : "");
+}
+
+static void check_new_credentials(struct manifest_reader *r, const struct manifest_event *e,
+				  const char *path)
+{
+	const char *at = arena_printf(r->arena, "%s.credentials", path);
+
+	if (e->act != EVENT_CREDENTIALS_ROTATED) {
+		if (e->credentials.n)
+			reader_problem_at(r, at, "is for \"do\": \"credentials_rotated\" alone");
+		return;
+	}
+	if (!e->credentials.n)
+		reader_problem_at(
+			r, at,
+			"missing: which credential stands where in the event, such as {\"client_secret\": \"data.secret\"}");
+	for (int i = 0; i < e->credentials.n; i++) {
+		const struct manifest_pair *p = &e->credentials.v[i];
+		const char *wrong = path_problem(p->value, 0);
+
+		if (!manifest_name_is_valid(p->name))
+			reader_problem_at(r, at, "a name is 1 to 40 of a-z, 0-9 and _");
+		if (wrong)
+			reader_problem_at(r, at, "\"%s\" is no path: %s", p->value, wrong);
+	}
+}
+
 static void check_event(struct manifest_reader *r, const struct manifest_event *e)
 {
 	const struct manifest_verify *v = &r->owner->m.webhooks.verify;
@@ -132,8 +195,11 @@ static void check_event(struct manifest_reader *r, const struct manifest_event *
 
 	if (e->act <= EVENT_DELETE)
 		check_whom(r, e, path);
-	else if (e->collection || e->id)
-		reader_problem_at(r, path, "\"collection\" and \"id\" mean nothing here");
+	else if (e->collection || e->id || e->item)
+		reader_problem_at(r, path, "\"collection\", \"id\" and \"item\" mean nothing here");
+	if (e->act == EVENT_UPSERT)
+		check_upsert(r, e, path);
+	check_new_credentials(r, e, path);
 	if ((schemes[v->scheme].is & IS_UNSIGNED) && e->act != EVENT_FETCH &&
 	    e->act != EVENT_IGNORE)
 		reader_problem_at(
@@ -142,10 +208,28 @@ static void check_event(struct manifest_reader *r, const struct manifest_event *
 			schemes[v->scheme].name);
 }
 
+/* By the manifest or by the folder's C: one of them. */
+static void check_who_verifies(struct manifest_reader *r, const struct manifest_webhooks *w)
+{
+	bool hook = r->owner->m.hooks.verify_webhook;
+
+	if (w->event && w->verify.scheme == VERIFY_NO_WEBHOOKS && !hook)
+		reader_problem_at(
+			r, "webhooks",
+			"\"verify\" is missing: how it is known that a webhook is the partner's");
+	if (w->verify.scheme != VERIFY_NO_WEBHOOKS && hook)
+		reader_problem_at(r, VERIFY_AT, "hooks.verify_webhook does it already");
+	if (w->whose && w->verify.scheme == VERIFY_URL_SECRET)
+		reader_problem_at(
+			r, "webhooks.integration",
+			"with the scheme \"url_secret\" each integration has an address of its own");
+}
+
 static void check_webhooks(struct manifest_reader *r)
 {
 	const struct manifest_webhooks *w = &r->owner->m.webhooks;
 
+	check_who_verifies(r, w);
 	check_verify(r, &w->verify);
 	for (int i = 0; i < w->n_hash; i++) {
 		const char *wrong = path_problem(w->hash[i], 0);

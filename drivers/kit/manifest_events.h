@@ -67,15 +67,23 @@ enum event_do {
 struct manifest_event {
 	const char *name;
 	const char *collection, *id; /* NULL where `act` needs none */
+	const char
+		*item; /* path of the item; NULL: what holds the id at the collection's own path */
+	struct manifest_pairs credentials; /* of credentials_rotated: name -> path */
 	enum event_do act;
 };
 
 struct manifest_webhooks {
 	struct manifest_verify verify;
-	const char *event, *happened_at; /* paths, or header:NAME */
+	const char *
+		records; /* path of the events in a delivery of many; NULL: a delivery is one event */
+	const char *event, *happened_at; /* paths in an event, or header:NAME */
 	const char *event_id;            /* the same; NULL: a hash */
 	const char *const *hash;         /* paths of what is hashed; none: the body */
 	int n_hash;
+	/* One address for all customers: whose an event is.  Path in the event, and the setting of integrations
+	 * that has the same value.  NULL: each integration has an address of its own. */
+	const char *whose, *whose_setting;
 	struct manifest_request enrol, list, unenrol; /* register, register.list, register.remove */
 	const char *enrol_id;
 	const struct manifest_event *events;

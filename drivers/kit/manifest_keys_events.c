@@ -160,6 +160,8 @@ static const struct key_word do_words[] = {
 static const struct manifest_key event_keys[] = {
 	{ "collection", KEY_TEXT, .at = offsetof(struct manifest_event, collection) },
 	{ "id", KEY_PATH, .at = offsetof(struct manifest_event, id), .flags = KEY_ANSWER },
+	{ "item", KEY_PATH, .at = offsetof(struct manifest_event, item) },
+	{ "credentials", KEY_PAIRS, .at = offsetof(struct manifest_event, credentials) },
 	{ "do", KEY_WORD, .at = offsetof(struct manifest_event, act), .fallback = "\"fetch\"",
 	  .words = do_words },
 };
@@ -180,11 +182,23 @@ static bool event_id_present(const void *base)
 static const struct key_table event_id_table = { TABLE(event_id_keys), .shorthand = "path",
 						 .present = event_id_present };
 
+static const struct manifest_key whose_keys[] = {
+	{ "path", KEY_PATH, AT(whose), .flags = KEY_REQUIRED | KEY_ANSWER },
+	{ "setting", KEY_TEXT, AT(whose_setting), .flags = KEY_REQUIRED },
+};
+static bool whose_present(const void *base)
+{
+	return ((const struct manifest_webhooks *)base)->whose != NULL;
+}
+static const struct key_table whose_table = { TABLE(whose_keys), .present = whose_present };
+
 static const struct manifest_key webhooks_keys[] = {
 	{ "verify", KEY_OBJECT, AT(verify), .of = &verify_table },
+	{ "records", KEY_PATH, AT(records), .flags = KEY_WILD },
 	{ "event", KEY_PATH, AT(event), .flags = KEY_REQUIRED | KEY_ANSWER },
 	{ "event_id", KEY_OBJECT, .of = &event_id_table },
 	{ "happened_at", KEY_PATH, AT(happened_at), .flags = KEY_ANSWER },
+	{ "integration", KEY_OBJECT, .of = &whose_table },
 	{ "register", KEY_OBJECT, .of = &enrol_table },
 	{ "events", KEY_NAMED, AT(events), COUNT(n_events), .of = &event_table,
 	  .flags = KEY_REQUIRED },
@@ -197,10 +211,6 @@ static void webhooks_finish(struct manifest_reader *r, void *base)
 {
 	const struct manifest_webhooks *w = base;
 
-	if (w->verify.scheme == VERIFY_NO_WEBHOOKS)
-		reader_problem(
-			r,
-			"\"verify\" is missing: how it is known that a webhook is the partner's");
 	if (w->event_id && w->n_hash)
 		reader_problem(r, "\"event_id\" is a path or a hash, not both");
 }

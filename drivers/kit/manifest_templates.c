@@ -449,6 +449,9 @@ void manifest_check_templates(struct manifest_reader *r)
 			    &(struct template_place){ .path = arena_printf(r->arena, "settings.%s",
 									   m->typed[i].name) },
 			    m->typed[i].name);
+	if (m->webhooks.whose_setting)
+		add_setting(r, &(struct template_place){ .path = "webhooks.integration.setting" },
+			    m->webhooks.whose_setting);
 	check_template(r, &(struct template_place){ .path = "api.base.production" },
 		       m->base_production);
 	check_template(r, &(struct template_place){ .path = "api.base.sandbox" }, m->base_sandbox);

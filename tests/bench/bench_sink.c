@@ -131,8 +131,8 @@ static void store_page(struct row *rows, const struct row **ptrs, struct texts *
 		row_make(&rows[i], &texts[i], first + i, run.pass);
 		ptrs[i] = &rows[i];
 	}
-	if (sink_rows(run.sink, ROW_RESOURCES, columns, ptrs, n, outcomes, NULL, CO_NO_DEADLINE,
-		      &err) < 0)
+	const struct row_set set = { .table = ROW_RESOURCES, .columns = columns };
+	if (sink_rows(run.sink, &set, ptrs, n, outcomes, NULL, CO_NO_DEADLINE, &err) < 0)
 		bench_die("sink: %s", err.text);
 	for (int i = 0; i < n; i++)
 		if (outcomes[i] != expected(run.pass))
@@ -234,14 +234,14 @@ static void lane_send(struct lane *l)
 		raw.ptrs[i] = &raw.batch[i];
 	}
 	pg_params_init(&p);
-	row_upsert_params(ROW_RESOURCES, columns, raw.ptrs, n, &p);
+	row_upsert_params(ROW_RESOURCES, columns, 0, raw.ptrs, NULL, n, &p);
 	for (int i = 0; i < p.n; i++) {
 		values[i] = p.v[i].bytes;
 		lengths[i] = p.v[i].len;
 		formats[i] = p.v[i].format;
 		types[i] = p.v[i].type;
 	}
-	if (!PQsendQueryParams(l->c, row_upsert_sql(ROW_RESOURCES, columns), p.n, types, values,
+	if (!PQsendQueryParams(l->c, row_upsert_sql(ROW_RESOURCES, columns, 0), p.n, types, values,
 			       lengths, formats, 0) ||
 	    !PQpipelineSync(l->c))
 		bench_die("postgres: %s", PQerrorMessage(l->c));

@@ -32,7 +32,7 @@ from torture import job_ends
 
 FAIL_BIN = BIN.parent.parent / "fail" / "bin"
 LISTINGS, PAGE, RESERVATIONS = 24, 10, 12
-TABLES = "resources, transactions, media, runs, dead_letters, rejected_items, checkpoints, alerts, token_mints, outcomes"
+TABLES = "resources, transactions, media, runs, dead_letters, rejected_items, checkpoints, alerts, token_mints, outcomes, webhook_events"
 # Where: "worker" is the process that runs the jobs, "supervisor" its parent, which has something to do only when one died.
 Point = namedtuple("Point", "role name when nth")
 

@@ -16,7 +16,7 @@ from harness import Redis, lease_port, wait_until
 from harness.partners import by_listing, guesty_as
 from harness.process import ROOT, SLOWER
 
-SCRIPTS = sorted((ROOT / "common" / "queue" / "lua").glob("*.lua"))
+SCRIPTS = [s for s in sorted((ROOT / "common" / "queue" / "lua").glob("*.lua")) if s.stem != "take_in"]  # until webhooks come in
 
 
 def owns(node, key):

@@ -158,6 +158,9 @@ static void printed(void **state)
 #define EVENT(event)                                                                                \
 	", \"webhooks\": {\"verify\": \"url_secret\", \"event\": \"e\", \"events\": {\"x\": " event \
 	"}}" COLLECTION
+#define SIGNED(event)                                                                           \
+	", \"webhooks\": {\"verify\": \"github\", \"event\": \"e\", \"events\": {\"x\": " event \
+	"}}" COLLECTION
 #define STEP(step) ", \"actions\": {\"a\": {\"steps\": [{\"name\": \"s\", " step "}]}}"
 
 static const char *const accepted[] = {
@@ -177,6 +180,9 @@ static const char *const accepted[] = {
 	VERIFIED(
 		"{\"signed\": \"{ts}.{body}\", \"header\": \"X-S\", \"split\": \"t=,v1=\", \"encoding\": \"base64\"}"),
 	EVENT("{\"do\": \"ignore\"}"),
+	SIGNED("{\"do\": \"upsert\", \"collection\": \"c\", \"id\": \"data.id\"}"),
+	SIGNED("{\"do\": \"upsert\", \"collection\": \"c\", \"id\": \"ref\", \"item\": \"data\"}"),
+	SIGNED("{\"do\": \"credentials_rotated\", \"credentials\": {\"api_key\": \"data.key\"}}"),
 	STEP("\"post\": \"/x\", \"json\": {\"a\": \"{key} {now} {cfg.b}\", \"//\": \"{for people}\"}"),
 };
 
@@ -210,6 +216,14 @@ static const char *const refused[][2] = {
 	{ EVENT("{}"), "webhooks.events.x: needs \"collection\" and \"id\"" },
 	{ EVENT("{\"collection\": \"cc\", \"id\": \"i\"}"), "there is no collection \"cc\"" },
 	{ EVENT("{\"do\": \"ignore\", \"id\": \"i\"}"), "mean nothing here" },
+	{ SIGNED("{\"do\": \"upsert\", \"collection\": \"c\", \"id\": \"ref\"}"),
+	  "webhooks.events.x: \"upsert\" needs \"item\"" },
+	{ SIGNED("{\"do\": \"auth_revoked\", \"item\": \"data\"}"), "mean nothing here" },
+	{ SIGNED("{\"do\": \"credentials_rotated\"}"), "webhooks.events.x.credentials: missing" },
+	{ SIGNED("{\"do\": \"credentials_rotated\", \"credentials\": {\"api_key\": \"a..b\"}}"),
+	  "\"a..b\" is no path" },
+	{ SIGNED("{\"do\": \"ignore\", \"credentials\": {\"api_key\": \"a\"}}"),
+	  "is for \"do\": \"credentials_rotated\" alone" },
 	{ EVENT("{\"do\": \"fech\"}"), "did you mean \"fetch\"?" },
 	{ ", \"actions\": {\"a\": {\"steps\": []}}", "actions.a: has no step" },
 	{ ", \"actions\": {\"A b\": {\"steps\": []}}", "actions.A b: a name is 1 to 40" },

@@ -53,11 +53,12 @@ static int put_all(const struct row *v, int n, enum row_outcome *out, char (**wh
 		   struct err *err)
 {
 	const struct row **p = mem_alloc((n + 1) * sizeof(*p));
+	const struct row_set names = { .table = ROW_RESOURCES, .columns = only_name() };
 	int rc;
 
 	for (int i = 0; i < n; i++)
 		p[i] = &v[i];
-	rc = sink_rows(sink, ROW_RESOURCES, only_name(), p, n, out, why, soon(), err);
+	rc = sink_rows(sink, &names, p, n, out, why, soon(), err);
 	free(p);
 	return rc;
 }
@@ -197,8 +198,8 @@ static void too_large_body(struct pg *p)
 		v[i].values[c] = (struct row_value){ .set = true, .v.s = { s, strlen(s) } };
 	}
 	const struct row *ptr[] = { &v[0], &v[1], &v[2] };
-	CHECK(sink_rows(sink, ROW_TRANSACTIONS, (uint64_t)1 << c, ptr, 3, out, &why, soon(),
-			NULL) == 0);
+	const struct row_set set = { .table = ROW_TRANSACTIONS, .columns = (uint64_t)1 << c };
+	CHECK(sink_rows(sink, &set, ptr, 3, out, &why, soon(), NULL) == 0);
 	CHECK(out[0] == ROW_ADDED && out[1] == ROW_FAILED && out[2] == ROW_ADDED);
 	CHECK(strstr(why[1], "index") != NULL);
 	free(why);
@@ -338,8 +339,8 @@ static void deadline_body(struct pg *p)
 	enum row_outcome out = ROW_FAILED;
 
 	hold("resources");
-	CHECK(sink_rows(sink, ROW_RESOURCES, only_name(), &ptr, 1, &out, NULL, loop_now_ms() + 50,
-			NULL) == -ETIMEDOUT);
+	const struct row_set set = { .table = ROW_RESOURCES, .columns = only_name() };
+	CHECK(sink_rows(sink, &set, &ptr, 1, &out, NULL, loop_now_ms() + 50, NULL) == -ETIMEDOUT);
 	release();
 	wait_for_rows(1);
 }

@@ -26,12 +26,15 @@ struct import {
 	struct attempt *a;
 	const struct manifest_collection *collection;
 	const char *mode;
-	struct run run; /* counts of the whole job; written at its end, and once a second */
+	enum row_source source; /* ROW_UNTOLD: as the mode says */
+	struct run run;         /* counts of the whole job; written at its end, and once a second */
 	int64_t run_written_ms;
 	int64_t calls_before; /* of earlier attempts */
 	struct place place;   /* in the collection */
-	bool redo;            /* this page may be stored already, and what hangs on it not queued */
-	bool yielded;         /* the soft limit: the job goes on in another attempt */
+	/* Of an event that brought the item itself: its own time, which stands for that of an item that has none; 0: there is none. */
+	int64_t happened_us;
+	bool redo;    /* this page may be stored already, and what hangs on it not queued */
+	bool yielded; /* the soft limit: the job goes on in another attempt */
 	bool incomplete;
 	bool resumed;                 /* it began in an earlier attempt */
 	struct schema_faults *faults; /* of the page that is mapped now; NULL: none (schema.h) */

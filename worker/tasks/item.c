@@ -145,7 +145,7 @@ int task_import_resource(struct attempt *a)
 {
 	const char *id = a->job.args ? json_str(a->job.args, "external_id") : NULL;
 	const cJSON *ids = a->job.args ? json_path(a->job.args, "external_ids") : NULL;
-	struct import im = { 0 };
+	struct import im = { .source = ROW_SINGLE };
 	int rc;
 
 	if (ids ? !are_ids(ids) || id : !id || !*id)

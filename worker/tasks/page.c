@@ -140,6 +140,11 @@ static int map_one(struct import *im, struct rows *r, const struct page *p, cons
 	if (rc < 0)
 		return rc;
 	rc = map_item(&m, item, &r->v[r->n], &err);
+	if (rc == 0 && im->happened_us && r->c == im->collection &&
+	    !r->v[r->n].has_partner_updated) {
+		r->v[r->n].has_partner_updated = true;
+		r->v[r->n].partner_updated_us = im->happened_us;
+	}
 	if (rc == 0) {
 		r->items[r->n++] = item;
 		return 0;
@@ -177,20 +182,23 @@ static void count(struct import *im, enum row_outcome o)
 		c->undeleted++;
 		break;
 	case ROW_FAILED:
+	case ROW_MISMATCH: /* imports expect no version */
+	case ROW_OUTCOMES:
 		break; /* counted where it is set aside */
 	}
 }
 
 static void measure(struct import *im, const struct rows *r)
 {
-	static const char *const names[] = { "failed",    "added", "updated",
-					     "unchanged", "stale", "undeleted" };
+	static const char *const names[ROW_OUTCOMES] = { "failed",    "added", "updated",
+							 "unchanged", "stale", "undeleted",
+							 "mismatch" };
 	static struct metrics_kept kept;
-	int n[6] = { 0 };
+	int n[ROW_OUTCOMES] = { 0 };
 
 	for (int i = 0; i < r->n; i++)
 		n[r->outcomes[i]]++;
-	for (int o = 0; o < 6; o++) {
+	for (int o = 0; o < ROW_OUTCOMES; o++) {
 		struct metric **m;
 
 		if (!n[o])
@@ -205,9 +213,17 @@ static void measure(struct import *im, const struct rows *r)
 	}
 }
 
+static enum row_source source_of(const struct import *im)
+{
+	if (im->source)
+		return im->source;
+	return strcmp(im->mode, "incremental") == 0 ? ROW_INCREMENTAL : ROW_FULL;
+}
+
 static int store(struct import *im, struct rows *r, const struct page *p)
 {
 	struct attempt *a = im->a;
+	const struct row_set set = { r->c->table, r->c->columns, { source_of(im), im->run.id } };
 	const struct row **ptrs = mem_alloc((r->n + 1) * sizeof(*ptrs));
 	char(*why)[SINK_WHY_MAX] = NULL;
 	int rc;
@@ -215,8 +231,8 @@ static int store(struct import *im, struct rows *r, const struct page *p)
 	r->outcomes = mem_zalloc((r->n + 1) * sizeof(*r->outcomes));
 	for (int i = 0; i < r->n; i++)
 		ptrs[i] = &r->v[i];
-	rc = sink_rows(a->worker->sink, r->c->table, r->c->columns, ptrs, r->n, r->outcomes, &why,
-		       attempt_deadline_ms(a), &a->err);
+	rc = sink_rows(a->worker->sink, &set, ptrs, r->n, r->outcomes, &why, attempt_deadline_ms(a),
+		       &a->err);
 	for (int i = 0; rc == 0 && i < r->n; i++) {
 		struct fault f = { r->items[i], r->v[i].external_id, NULL, "row",
 				   why ? why[i] : "" };

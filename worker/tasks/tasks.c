@@ -13,6 +13,7 @@ static const struct task tasks[] = {
 	{ "import_transactions", task_import_transactions, true, false, false },
 	{ "import_media", task_import_media, true, false, false },
 	{ "lookup", task_lookup, true, false, true },
+	{ "process_webhook", task_process_webhook, true, false, false },
 	{ "noop", task_noop, false, false, false },
 };
 

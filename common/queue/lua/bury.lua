@@ -1,7 +1,8 @@
 -- bury: ready or delayed -> dead, by hand: a purge, a cancelled job.  Its keys are free, as if it had died.
 -- KEYS 1 ready or delayed  2 dead  3 outbox  4 packed  5… unique, idem
 -- ARGV 1 lane, then (member, pack, failed_at ms, letter, entry, the job's id, first of its keys in KEYS, how many)*
---      pack: "" or the pack that it may stand in, which is opened (job.h); entry: what its run is told (run.lua), "" = it has none
+--      pack: "" or the pack that it may stand in, which is opened (job.h); entry: what its run is told (run.lua), "" = it has none;
+--      letter: "" = none is kept, for something else does the job's work
 -- -> 1 or 0 for each: 0 = it is not there (any more), nothing was done with it
 -- What stays in the ring for no job costs one visit.
 
@@ -49,7 +50,7 @@ for at = 2, #ARGV, 8 do
 	open(pack)
 	local gone = redis.call('ZREM', KEYS[1], member)
 	if gone == 1 then
-		redis.call('ZADD', KEYS[2], failed_at, letter)
+		if letter ~= '' then redis.call('ZADD', KEYS[2], failed_at, letter) end
 		if entry ~= '' then redis.call('LPUSH', KEYS[3], entry) end
 		for k = tonumber(first), first + n - 1 do free(KEYS[k], id) end
 	end

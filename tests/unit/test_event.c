@@ -1,0 +1,137 @@
+/* What an event of a webhook says: whom it is about, where its item stands, what of it may be kept. */
+#include "drivers/kit/event.h"
+
+#include "tests/unit/manifests.h"
+
+static const char text[] =
+	"{\"partner\": \"p\", \"manifest\": 1, \"api\": {\"base\": {\"production\": \"https://h.example\"}},"
+	"\"collections\": {\"guests\": {\"get\": \"/g\", \"id\": \"_id\", \"id_prefix\": \"g-\", \"table\": \"resources\","
+	" \"map\": {\"name\": \"name\"}, \"personal\": [\"name\", \"contact\"], \"detail\": {\"get\": \"/g/{id}\"}}},"
+	"\"webhooks\": {\"verify\": \"github\", \"event\": \"type\", \"events\": {"
+	"\"deep\": {\"collection\": \"guests\", \"id\": \"data.guest._id|guestId\", \"do\": \"upsert\"},"
+	"\"flat\": {\"collection\": \"guests\", \"id\": \"_id\"},"
+	"\"said\": {\"collection\": \"guests\", \"id\": \"ref\", \"item\": \"new\", \"do\": \"upsert\"},"
+	"\"keys\": {\"do\": \"credentials_rotated\", \"credentials\": {\"api_key\": \"k.v\", \"api_user\": \"k.u\"}}}}}";
+
+static cJSON *json(const char *s)
+{
+	cJSON *tree = NULL;
+
+	assert_int_equal(json_parse(s, strlen(s), 1 << 20, &tree, NULL), 0);
+	return tree;
+}
+
+static struct manifest *whole(void)
+{
+	struct buf problems = BUF_INIT;
+	struct manifest *m = parse(text, &problems);
+
+	if (!m)
+		fail_msg("%s", buf_str(&problems));
+	buf_clear(&problems);
+	return m;
+}
+
+static void whom_and_where(void **state)
+{
+	static const struct {
+		const char *event, *body, *id, *item; /* item: its name; NULL: none is found */
+	} cases[] = {
+		{ "deep", "{\"data\": {\"guest\": {\"_id\": 7, \"name\": \"A\"}}}", "7", "A" },
+		{ "deep", "{\"guestId\": \"x\"}", "x", NULL },
+		{ "deep", "{\"data\": {\"guest\": \"x\"}}", NULL, NULL },
+		{ "flat", "{\"_id\": \"f\", \"name\": \"B\"}", "f", "B" },
+		{ "said", "{\"ref\": \"s\", \"new\": {\"name\": \"C\"}}", "s", "C" },
+		{ "said", "{\"ref\": {\"a\": 1}, \"new\": [1]}", NULL, NULL },
+		{ "flat", "[1]", NULL, NULL },
+		{ "flat", "{\"_id\": \"\"}", NULL, NULL },
+	};
+	struct manifest *m = whole();
+
+	assert_null(event_find(m, "other"));
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		const struct manifest_event *e = event_find(m, cases[i].event);
+		cJSON *body = json(cases[i].body);
+		struct buf id = BUF_INIT;
+		const cJSON *item;
+
+		assert_int_equal(event_id(e, body, &id), cases[i].id != NULL);
+		if (cases[i].id)
+			assert_string_equal(buf_str(&id), cases[i].id);
+		item = event_item(e, m->collections, body);
+		if (cases[i].item)
+			assert_string_equal(json_str(item, "name"), cases[i].item);
+		else
+			assert_true(!item || !json_str(item, "name"));
+		buf_clear(&id);
+		cJSON_Delete(body);
+	}
+	manifest_free(m);
+}
+
+static void nothing_personal_is_kept(void **state)
+{
+	static const char *const bodies[][2] = {
+		{ "deep",
+		  "{\"data\": {\"guest\": {\"_id\": \"7\", \"name\": \"Ada\", \"contact\": {\"mail\": \"ada@x.example\"}}}}" },
+		{ NULL,
+		  "{\"type\": \"new\", \"name\": \"Ada\", \"thing\": {\"contact\": [\"ada@x.example\"], \"name\": \"Ada\"}}" },
+	};
+	struct manifest *m = whole();
+
+	for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+		const struct manifest_event *e = bodies[i][0] ? event_find(m, bodies[i][0]) : NULL;
+		cJSON *body = json(bodies[i][1]), *masked = event_masked(m, e, body);
+		struct buf out = BUF_INIT;
+
+		json_print(masked, &out);
+		assert_null(strstr(out.data, "Ada"));
+		assert_null(strstr(out.data, "ada@"));
+		assert_non_null(strstr(out.data, "Xxx"));
+		buf_reset(&out);
+		json_print(body, &out);
+		assert_non_null(strstr(out.data, "Ada")); /* which is what is worked with */
+		buf_clear(&out);
+		cJSON_Delete(masked);
+		cJSON_Delete(body);
+	}
+	manifest_free(m);
+}
+
+static void credentials_are_put_together(void **state)
+{
+	struct manifest *m = whole();
+	const struct manifest_event *e = event_find(m, "keys");
+	cJSON *body = json("{\"k\": {\"v\": \"new-key-1\", \"u\": 12}}"),
+	      *lacking = json("{\"k\": {\"v\": \"new-key-1\"}}"), *made;
+	struct secret old = SECRET_INIT, out = SECRET_INIT;
+	struct err err = { 0 };
+
+	secret_set(&old, "{\"api_key\":\"old-key-1\",\"host\":\"h\"}", 34);
+	assert_int_equal(event_credentials(e, body, &old, &out, &err), 0);
+	made = json(secret_reveal(&out));
+	assert_string_equal(json_str(made, "api_key"), "new-key-1");
+	assert_string_equal(json_str(made, "api_user"), "12");
+	assert_string_equal(json_str(made, "host"), "h");
+	cJSON_Delete(made);
+	secret_clear(&out);
+	assert_int_equal(event_credentials(e, lacking, &old, &out, &err), -EBADMSG);
+	assert_non_null(strstr(err.text, "no \"api_user\" at k.u"));
+	assert_null(strstr(err.text, "new-key"));
+	assert_int_equal(out.len, 0);
+	secret_clear(&old);
+	cJSON_Delete(body);
+	cJSON_Delete(lacking);
+	manifest_free(m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(whom_and_where),
+		cmocka_unit_test(nothing_personal_is_kept),
+		cmocka_unit_test(credentials_are_put_together),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
