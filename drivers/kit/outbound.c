@@ -39,7 +39,8 @@ void outbound_fingerprint(const cJSON *args, struct buf *out)
 }
 
 int outbound_entry(const struct manifest_action *a, int64_t integration_id, const cJSON *in,
-		   const char *idempotency_key, const char *origin, struct buf *out, struct err *err)
+		   const char *idempotency_key, const char *origin, struct buf *out,
+		   struct err *err)
 {
 	struct buf text = BUF_INIT;
 	char id[ID_LEN + 1];
@@ -131,7 +132,8 @@ static int no_action(const struct manifest *m, const char *action, struct err *e
 		err_set(err, 0, ERR_BAD_JOB, "action", "%s has no actions", m->partner);
 	else if (near)
 		err_set(err, 0, ERR_BAD_JOB, "action",
-			"%s has no action \"%.60s\"; did you mean \"%s\"?", m->partner, action, near);
+			"%s has no action \"%.60s\"; did you mean \"%s\"?", m->partner, action,
+			near);
 	else
 		err_set(err, 0, ERR_BAD_JOB, "action", "%s has no action \"%.60s\": there are %s",
 			m->partner, action, buf_str(&all));
@@ -207,9 +209,10 @@ static int write_row(struct pg *p, const struct manifest_action *a, const struct
 		rc = request_find(p, &who, &found, err);
 		*id = found.id;
 		if (rc == 0 && strcmp(found.fingerprint, n.fingerprint) != 0)
-			rc = err_set(err, -EEXIST, ERR_BAD_JOB, "idempotency_key",
-				     "request %lld has this key and other args: a key is for one request",
-				     (long long)found.id);
+			rc = err_set(
+				err, -EEXIST, ERR_BAD_JOB, "idempotency_key",
+				"request %lld has this key and other args: a key is for one request",
+				(long long)found.id);
 	}
 	request_clear(&found);
 	buf_clear(&entry);
@@ -227,8 +230,9 @@ int outbound_add(struct pg *p, const struct driver_set *drivers, const struct ou
 	int rc;
 
 	if (holds_card(ask))
-		return err_set(err, -EKEYREJECTED, ERR_BAD_JOB, "card number",
-			       "a card number stands in it: have the partner make a token of the card, and send that");
+		return err_set(
+			err, -EKEYREJECTED, ERR_BAD_JOB, "card number",
+			"a card number stands in it: have the partner make a token of the card, and send that");
 	rc = integration_get(p, ask->integration_id, &i, err);
 	if (rc == -ENOENT)
 		return err_set(err, rc, ERR_BAD_JOB, "integration_id",
@@ -281,8 +285,8 @@ static int check_undo(const struct manifest_action *a, struct err *err)
 	for (int i = 0; i < a->n_steps; i++)
 		if (request_path(&a->steps[i].undo, NULL))
 			return 0;
-	return err_set(err, -EINVAL, ERR_BAD_JOB, "undo",
-		       "no step of %s says how it is undone", a->name);
+	return err_set(err, -EINVAL, ERR_BAD_JOB, "undo", "no step of %s says how it is undone",
+		       a->name);
 }
 
 static int check_decision(struct pg *p, const struct driver_set *drivers, const struct request *row,

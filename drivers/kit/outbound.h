@@ -37,7 +37,7 @@ int outbound_resolve(struct redis *r, struct pg *p, const struct driver_set *dri
 void outbound_fingerprint(const cJSON *args, struct buf *out);
 /* in: what action_in made.  origin: the job's header id, or NULL: a new one is made.  -EINVAL. */
 int outbound_entry(const struct manifest_action *a, int64_t integration_id, const cJSON *in,
-		   const char *idempotency_key, const char *origin, struct buf *out, struct err *err)
-	__attribute__((warn_unused_result));
+		   const char *idempotency_key, const char *origin, struct buf *out,
+		   struct err *err) __attribute__((warn_unused_result));
 
 #endif

@@ -12,14 +12,12 @@ static int64_t limit;
 
 int options_request_list(struct config_option *out)
 {
-	out[0] = (struct config_option){ .name = "partner",
-					 .value_name = "P",
-					 .help = "of one partner",
-					 .out = &list_partner };
-	out[1] = (struct config_option){ .name = "action",
-					 .value_name = "A",
-					 .help = "of one action",
-					 .out = &list_action };
+	out[0] = (struct config_option){
+		.name = "partner", .value_name = "P", .help = "of one partner", .out = &list_partner
+	};
+	out[1] = (struct config_option){
+		.name = "action", .value_name = "A", .help = "of one action", .out = &list_action
+	};
 	out[2] = (struct config_option){
 		.name = "state",
 		.value_name = "S",
@@ -82,7 +80,8 @@ static int check_state(const struct cli *c)
 	    strcmp(list_state, "open") == 0 || strcmp(list_state, "late") == 0)
 		return 0;
 	return cli_misused(
-		c, "--state: pending, running, done, failed, unknown, undone, open or late, not \"%s\"",
+		c,
+		"--state: pending, running, done, failed, unknown, undone, open or late, not \"%s\"",
 		list_state);
 }
 
@@ -173,8 +172,7 @@ int cmd_request_resolve(struct cli *c)
 		return cli_misused(c, "\"%s\": done, retry or undo is expected", as);
 	if (kept_text && strcmp(as, "done") != 0)
 		return cli_misused(c, "--kept goes with done");
-	if (kept_text &&
-	    json_parse(kept_text, strlen(kept_text), KEPT_MAX_BYTES, &kept, &why) < 0)
+	if (kept_text && json_parse(kept_text, strlen(kept_text), KEPT_MAX_BYTES, &kept, &why) < 0)
 		return cli_misused(c, "--kept: not JSON: %s at column %d", why.text, why.column);
 	if (kept && !cJSON_IsObject(kept))
 		rc = cli_misused(c, "--kept: an object is expected");
