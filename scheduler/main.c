@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/base/config.h"
@@ -20,6 +21,7 @@
 #include "scheduler/api.h"
 #include "scheduler/oauth.h"
 #include "scheduler/scheduler.h"
+#include "scheduler/webhooks.h"
 
 #define STOP_MS 10000
 
@@ -275,8 +277,11 @@ static int open_listeners(struct scheduler *s, struct err *err)
 	if (rc < 0)
 		return rc;
 	oauth_routes(s, http, false);
-	if (public_http)
+	webhooks_routes(s, http);
+	if (public_http) {
 		oauth_routes(s, public_http, true);
+		webhooks_routes(s, public_http);
+	}
 	api_routes(s, http);
 	return pages_start(s, http);
 }
@@ -319,6 +324,7 @@ static void close_all(struct scheduler *s)
 		queue_free(s->queues[i]);
 	pg_free(s->pg);
 	redis_free(s->redis);
+	webhooks_free();
 	driver_set_free(s->drivers);
 	loop_close();
 }
@@ -334,14 +340,13 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 
 	s->common = &common;
 	config_common_options(&common, options);
-	own[0] = (struct config_option){
-		.name = "listen",
-		.env = "LONGSHORE_LISTEN",
-		.value_name = "HOST:PORT",
-		.help = "where the API, /metrics, /healthz and /readyz are served",
-		.fallback = "127.0.0.1:8700",
-		.out = &listen_at
-	};
+	own[0] = (struct config_option){ .name = "listen",
+					 .env = "LONGSHORE_LISTEN",
+					 .value_name = "HOST:PORT",
+					 .help = "where webhooks, the API, /metrics, /healthz and"
+						 " /readyz are served",
+					 .fallback = "127.0.0.1:8700",
+					 .out = &listen_at };
 	own[1] =
 		(struct config_option){ .name = "import-every",
 					.env = "LONGSHORE_IMPORT_EVERY",
@@ -360,12 +365,14 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 					 .min = 1,
 					 .max = 100000000,
 					 .out = &s->lane_bound };
-	own[3] = (struct config_option){ .name = "public-listen",
-					 .env = "LONGSHORE_PUBLIC_LISTEN",
-					 .value_name = "HOST:PORT",
-					 .help = "where signing in at partners alone is served, for"
-						 " the outside",
-					 .out = &public_listen_at };
+	own[3] = (struct config_option){
+		.name = "public-listen",
+		.env = "LONGSHORE_PUBLIC_LISTEN",
+		.value_name = "HOST:PORT",
+		.help = "where webhooks and signing in at partners alone are"
+			" served, for the outside",
+		.out = &public_listen_at
+	};
 	own[4] = (struct config_option){ .name = "public-url",
 					 .env = "LONGSHORE_PUBLIC_URL",
 					 .value_name = "URL",
@@ -396,6 +403,17 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 	return read_public_url(s);
 }
 
+/* A partner's connection each. */
+static void raise_limits(void)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < rl.rlim_max) {
+		rl.rlim_cur = rl.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &rl);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct scheduler *s = &scheduler;
@@ -403,6 +421,7 @@ int main(int argc, char **argv)
 	int rc;
 
 	secret_harden_process();
+	raise_limits();
 	prctl(PR_SET_NAME, program_invocation_short_name); /* not "exe", after a HUP */
 	rc = load_settings(s, argc, argv);
 	if (rc != 0)
@@ -421,7 +440,7 @@ int main(int argc, char **argv)
 		return EXIT_MISUSED;
 	if (loop_on_signal(SIGTERM, on_signal, s) < 0 || loop_on_signal(SIGINT, on_signal, s) < 0 ||
 	    loop_on_signal(SIGUSR1, on_usr1, s) < 0 || loop_on_signal(SIGHUP, on_hup, s) < 0 ||
-	    scheduler_spawn(s, "start", start, s) < 0)
+	    webhooks_start(s) < 0 || scheduler_spawn(s, "start", start, s) < 0)
 		return EXIT_FAILED;
 	loop_run();
 	close_all(s);

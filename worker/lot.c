@@ -11,6 +11,7 @@
 #define LINGER_MS 3
 #define ITEMS_MAX 500
 #define AGAIN_MS 200
+#define AGAIN_MAX_MS 2000
 #define UNDER_WAY_MAX 1 /* a partial batch waits for it, and grows meanwhile (as in sink.c) */
 
 /* On the heap: its waiter may be cancelled while the statement is under way. */
@@ -25,7 +26,7 @@ struct entry {
 struct batch {
 	struct lot *lot; /* NULL: it is gone, and this only waits for its answer */
 	const struct lot_kind *kind;
-	int n;
+	int n, tries;
 	struct loop_timer *again;
 	struct batch *next, **back; /* of lot->batches */
 	struct entry *v[ITEMS_MAX];
@@ -47,11 +48,13 @@ static void entry_end(const struct lot_kind *kind, struct entry *e, int rc, cons
 	e->item = NULL;
 	e->rc = rc;
 	if (e->orphan) {
+		free(e->err);
 		free(e);
 		return;
 	}
 	if (err) {
-		e->err = mem_new(struct err);
+		if (!e->err)
+			e->err = mem_new(struct err);
 		*e->err = *err;
 	}
 	completion_done(&e->done);
@@ -61,6 +64,21 @@ static void entry_end(const struct lot_kind *kind, struct entry *e, int rc, cons
 bool lot_is_poison(int rc, const struct err *err)
 {
 	return rc == -EPROTO && (err->class == ERR_DATA || !strncmp(err->rule, "54", 2));
+}
+
+int64_t lot_again_ms(int tries)
+{
+	int64_t ms = (int64_t)AGAIN_MS << (tries < 8 ? tries : 8);
+
+	return tries && ms > AGAIN_MAX_MS ? AGAIN_MAX_MS : tries ? ms / 2 : AGAIN_MS;
+}
+
+int lot_gave_up(int rc, const struct err *refused, struct err *err)
+{
+	if (rc != -ETIMEDOUT)
+		return rc;
+	return err_set(err, rc, ERR_TRANSIENT, LOT_WAITED, "Postgres has not stored it in time: %s",
+		       refused ? refused->text : "no answer yet");
 }
 
 /* ---- batches ---- */
@@ -119,6 +137,18 @@ static bool wanted(const struct batch *b)
 
 static void batch_send(void *arg);
 
+/* For whoever gives up waiting. */
+static void note_refusal(struct batch *b, const struct err *err)
+{
+	for (int i = 0; i < b->n; i++) {
+		struct entry *e = b->v[i];
+
+		if (!e->err)
+			e->err = mem_new(struct err);
+		*e->err = *err;
+	}
+}
+
 /* One item that Postgres refuses must not harm those of other jobs: halve until it stands alone. */
 static void batch_split(struct batch *b)
 {
@@ -142,7 +172,9 @@ static void on_answer(int rc, PGresult **results, int n, const struct err *err, 
 		/* Unknown outcome, or the server is away: these writes may run twice. */
 		if (!b->again)
 			b->again = loop_timer_new(batch_send, b);
-		loop_timer_set(b->again, AGAIN_MS);
+		b->tries = rc == -EPROTO ? b->tries + 1 : 0;
+		note_refusal(b, err);
+		loop_timer_set(b->again, lot_again_ms(b->tries));
 	} else if (lot_is_poison(rc, err) && b->n > 1) {
 		batch_split(b);
 	} else {
@@ -231,7 +263,7 @@ int lot_add(struct lot *l, void *item, int64_t deadline_ms, struct err *err)
 	rc = completion_wait(&e->done, "write", deadline_ms);
 	if (rc < 0 && !e->done.done) {
 		e->orphan = true;
-		return rc;
+		return lot_gave_up(rc, e->err, err);
 	}
 	rc = e->rc;
 	if (rc < 0 && err && e->err)

@@ -14,6 +14,7 @@
 #include "common/io/loop.h"
 #include "common/store/store.h"
 #include "worker/integrations.h"
+#include "worker/lot.h"
 #include "worker/outcome.h"
 #include "worker/pool.h"
 #include "worker/request.h"
@@ -422,10 +423,16 @@ static bool written(struct attempt *a, enum job_end end, const char *letter_id)
 static void over_the_limit(struct attempt *a)
 {
 	bool away = !redis_is_up(a->worker->redis) || !pg_is_up(a->worker->pg);
+	/* Up, but it refuses for now (a full disk, read-only, a lock): what it says goes on. */
+	bool refused = a->err.class == ERR_TRANSIENT &&
+		       (!strcmp(a->err.rule, LOT_WAITED) || !strcmp(a->err.rule, "deadline"));
+	struct err said = a->err;
 
-	err_set(&a->err, 0, ERR_LIMIT, "hard limit", "ran over its hard limit of %lld s%s",
+	away = away || refused;
+	err_set(&a->err, 0, ERR_LIMIT, "hard limit", "ran over its hard limit of %lld s%s%s%s",
 		(long long)a->worker->hard_limit_ms / 1000,
-		away ? ", waiting for Redis or Postgres" : "");
+		away ? ", waiting for Redis or Postgres" : "", refused ? ": " : "",
+		refused ? said.text : "");
 	if (away)
 		hold_for_store(a);
 }

@@ -15,7 +15,7 @@
 #define ROWS_FLUSH 500                /* gathered: sent at once … */
 #define BYTES_FLUSH (4 * 1024 * 1024) /* … as with so much text */
 #define ROWS_MAX 1000                 /* of one statement */
-#define AGAIN_MS 200
+#define SLOW_ROWS 25    /* a batch that takes Postgres too long is not halved below that */
 #define HISTORY_MS 3000 /* between two looks at whether changes are kept */
 /* Partial batches wait while so many of their bucket are under way: when Postgres is the slower one they grow instead of
  * multiplying, for a commit costs a sync of the disk however few rows it has. */
@@ -67,6 +67,7 @@ struct batch {                 /* under way */
 	struct place *places;
 	int n;
 	bool again_sent; /* an earlier sending may have been carried out */
+	int tries;       /* refusals in a row */
 	struct loop_timer *again;
 	struct batch *next, **back; /* of sink->batches */
 };
@@ -181,10 +182,11 @@ static void row_error(const struct place *p, int rc, const struct err *err)
 	struct request *q = p->request;
 
 	q->rc = rc;
-	if (err && !q->err)
-		q->err = mem_new(struct err);
-	if (err)
+	if (err) {
+		if (!q->err)
+			q->err = mem_new(struct err);
 		*q->err = *err;
+	}
 	row_end(p, ROW_FAILED, err ? err->text : NULL);
 }
 
@@ -323,6 +325,26 @@ static void batch_split(struct batch *t, const struct err *err)
 	batch_free(t);
 }
 
+/* For whoever gives up waiting. */
+static void note_refusal(struct batch *t, const struct err *err)
+{
+	for (int i = 0; i < t->n; i++) {
+		struct request *q = t->places[i].request;
+
+		if (q->orphan || (i && t->places[i - 1].request == q))
+			continue;
+		if (!q->err)
+			q->err = mem_new(struct err);
+		*q->err = *err;
+	}
+}
+
+/* Over somebody's statement_timeout: all at once it would be so for ever. */
+static bool is_too_slow(int rc, const struct err *err)
+{
+	return rc == -EPROTO && !strcmp(err->rule, "57014");
+}
+
 static void on_answer(int rc, PGresult **results, int n, const struct err *err, void *arg)
 {
 	struct batch *t = arg;
@@ -333,11 +355,15 @@ static void on_answer(int rc, PGresult **results, int n, const struct err *err, 
 			PQclear(results[i]);
 	} else if (!t->bucket || !wanted(t)) {
 		batch_fail(t, rc, err);
+	} else if (is_too_slow(rc, err) && t->n > SLOW_ROWS) {
+		batch_split(t, err);
 	} else if (rc == -ECONNRESET || rc == -ETIMEDOUT || err->class == ERR_TRANSIENT) {
 		t->again_sent = t->again_sent || rc == -ECONNRESET;
+		t->tries = rc == -EPROTO ? t->tries + 1 : 0;
+		note_refusal(t, err);
 		if (!t->again)
 			t->again = loop_timer_new(batch_send, t);
-		loop_timer_set(t->again, AGAIN_MS);
+		loop_timer_set(t->again, lot_again_ms(t->tries));
 	} else if (lot_is_poison(rc, err)) {
 		batch_split(t, err);
 	} else {
@@ -495,6 +521,7 @@ int sink_rows(struct sink *s, const struct row_set *set, const struct row *const
 	bucket_add(bucket_of(s, set, any_expects(rows, n)), q);
 	rc = completion_wait(&q->done, "rows", deadline_ms);
 	if (rc < 0 && !q->done.done) {
+		rc = lot_gave_up(rc, q->err, err);
 		request_detach(q, set->table, set->columns);
 		return rc;
 	}

@@ -54,6 +54,9 @@ void json_print(const cJSON *v, struct buf *out);
 /* Appends s as a JSON string with quotes; invalid UTF-8 becomes U+FFFD. */
 void json_quote(struct buf *out, const char *s, size_t len);
 
+/* Overwrites every text in the tree, which is about to be freed: it holds secrets. */
+void json_zero(cJSON *v);
+
 /* The line (1-based) where the value at `path` (a.b[0].c, exactly as given by the walker) starts in
  * `text`, which is known to be valid JSON; 0 if not there.  For error messages that say where. */
 int json_line_of(const char *text, size_t len, const char *path);

@@ -5,6 +5,7 @@
 
 #include "common/base/json.h"
 #include "common/base/mem.h"
+#include "common/base/secret.h"
 
 #define JSON_INT_MAX 9007199254740992.0 /* 2^53 */
 #define PLAIN_INT_MAX 1e21 /* JavaScript, too, writes integers below without exponent */
@@ -170,4 +171,13 @@ void json_print(const cJSON *v, struct buf *out)
 		buf_puts(out, v->valuestring);
 	else if (!json_scalar_text(v, out))
 		buf_puts(out, "null");
+}
+
+void json_zero(cJSON *v)
+{
+	for (; v; v = v->next) {
+		if (v->valuestring)
+			secret_zero(v->valuestring, strlen(v->valuestring));
+		json_zero(v->child);
+	}
 }

@@ -6,14 +6,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
-#include <search.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -28,6 +28,9 @@ enum {
 	READ_TIMEOUT_MS = 10000,
 	MAX_REQUESTS = 10000,
 	ACCEPT_PAUSE_MS = 100, /* after "too many open files" */
+	FILES_LEFT = 64,       /* to Redis, Postgres, partners, logs */
+	BUFFERED_BYTES = 256 * 1024 * 1024,
+	DRAIN_LOOK_MS = 20,
 };
 
 struct route {
@@ -36,83 +39,27 @@ struct route {
 	size_t len;
 	httpd_handler fn;
 	void *arg;
-};
-
-/* Of a connection: when the request that is coming in began.  Found by the bufferevent's
- * address, and used again by the next connection that gets the same, for evhttp does not tell
- * when it frees one without a request. */
-struct intake {
-	struct bufferevent *bev; /* first: the tree's key */
-	int64_t began_ms;        /* 0: between requests */
-	struct httpd *server;
-};
-
-struct httpd {
-	struct httpd *next_server;
-	struct evhttp *http;
-	struct evconnlistener *listener;
-	struct evhttp_bound_socket *bound;
-	struct loop_timer *accept_again;
-	struct route *routes; /* longest path first */
-	void *intakes;
-	struct httpd_request *first; /* under way */
-	int n, max, port;
-	int64_t read_timeout_ms;
-	bool draining;
-	struct co *drainer;
+	bool direct;
 };
 
 static struct httpd *servers; /* of the process */
 
-static int by_address(const void *a, const void *b)
+static void pause_accepting(struct httpd *h, const char *why)
 {
-	const struct intake *x = a, *y = b;
-
-	return x->bev < y->bev ? -1 : x->bev > y->bev;
+	log_event(LOG_WARN, "accept_failed", LS("why", why), LI("port", h->port));
+	evconnlistener_disable(h->listener);
+	loop_timer_set(h->accept_again, ACCEPT_PAUSE_MS);
 }
 
-/* A client that sends a byte now and then never runs into evhttp's timeout, which is one of
- * silence.  So the whole request has the same time, looked at as its bytes come. */
-static void on_input(struct evbuffer *b, const struct evbuffer_cb_info *info, void *arg)
+/* Descriptors are given out from the lowest on: one that is high says that there are few left. */
+void httpd_mind_files(struct httpd *h)
 {
-	struct intake *in = arg;
+	int fd = dup(STDERR_FILENO);
 
-	if (!info->n_added)
-		return;
-	if (!in->began_ms)
-		in->began_ms = loop_now_ms();
-	else if (loop_now_ms() - in->began_ms > in->server->read_timeout_ms)
-		shutdown(bufferevent_getfd(in->bev), SHUT_RDWR);
-}
-
-static struct bufferevent *on_connection(struct event_base *base, void *arg)
-{
-	struct httpd *h = arg;
-	struct bufferevent *bev = bufferevent_socket_new(base, -1, 0);
-	struct intake *fresh, **found;
-
-	if (!bev)
-		return NULL;
-	fresh = mem_new(struct intake);
-	fresh->bev = bev;
-	found = tsearch(fresh, &h->intakes, by_address);
-	if (!found)
-		abort(); /* out of memory */
-	if (*found != fresh)
-		free(fresh);
-	(*found)->began_ms = 0;
-	(*found)->server = h;
-	evbuffer_add_cb(bufferevent_get_input(bev), on_input, *found);
-	return bev;
-}
-
-static void intake_done(struct httpd *h, struct evhttp_connection *c)
-{
-	struct intake key = { .bev = evhttp_connection_get_bufferevent(c) };
-	struct intake **found = tfind(&key, &h->intakes, by_address);
-
-	if (found)
-		(*found)->began_ms = 0;
+	if (fd >= 0)
+		close(fd);
+	if (h->listener && (fd < 0 || fd >= h->files_max))
+		pause_accepting(h, "few open files are left");
 }
 
 static bool fits(const struct route *r, const char *path)
@@ -138,8 +85,7 @@ static const struct route *find_route(const struct httpd *h, const char *method,
 	return NULL;
 }
 
-/* Once by the handler's end, once by the connection's or the answer's. */
-static void request_put(struct httpd_request *q)
+void httpd_request_put(struct httpd_request *q)
 {
 	if (--q->holders > 0)
 		return;
@@ -157,6 +103,7 @@ static void under_way_end(struct httpd_request *q)
 	if (q->next)
 		q->next->at = q->at;
 	h->n--;
+	h->buffered -= q->bytes;
 	if (h->n == 0 && h->drainer)
 		co_wake(h->drainer);
 }
@@ -168,7 +115,7 @@ static void on_answered(struct evhttp_request *req, void *arg)
 	evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
 	q->req = NULL;
 	under_way_end(q);
-	request_put(q);
+	httpd_request_put(q);
 }
 
 /* The handler may go on reading the request, so it is taken from evhttp, which would free it
@@ -183,7 +130,7 @@ static void on_gone(struct evhttp_connection *c, void *arg)
 	}
 	q->req = NULL;
 	under_way_end(q);
-	request_put(q);
+	httpd_request_put(q);
 }
 
 static void handle(void *arg)
@@ -194,7 +141,7 @@ static void handle(void *arg)
 	if (!q->answered)
 		httpd_reply_text(q, 500, "the handler gave no answer");
 	q->handling = false;
-	request_put(q);
+	httpd_request_put(q);
 }
 
 static void begin(struct httpd *h, struct evhttp_request *req, struct httpd_request *q)
@@ -210,8 +157,32 @@ static void begin(struct httpd *h, struct evhttp_request *req, struct httpd_requ
 		h->first->at = &q->next;
 	h->first = q;
 	h->n++;
+	q->bytes = evbuffer_get_length(evhttp_request_get_input_buffer(req));
+	h->buffered += q->bytes;
 	evhttp_connection_set_closecb(c, on_gone, q);
 	evhttp_request_set_on_complete_cb(req, on_answered, q);
+}
+
+/* The route's handler; what can't be handled is answered here. */
+static void dispatch(struct httpd_request *q, const struct route *r, int status)
+{
+	if (r) {
+		q->fn = r->fn;
+		q->arg = r->arg;
+		q->direct = r->direct;
+		if (r->direct) {
+			q->fn(q, q->arg);
+			return;
+		}
+		if (co_spawn("httpd", handle, q))
+			return;
+		status = 503;
+	}
+	if (status == 503)
+		httpd_add_header(q, "Retry-After", "1");
+	httpd_reply_text(q, status, httpd_reason(status));
+	q->handling = false;
+	httpd_request_put(q);
 }
 
 static void on_request(struct evhttp_request *req, void *arg)
@@ -221,27 +192,18 @@ static void on_request(struct evhttp_request *req, void *arg)
 	const struct route *r = NULL;
 	int status = 400;
 
-	intake_done(h, evhttp_request_get_connection(req));
+	httpd_intake_done(h, evhttp_request_get_connection(req));
 	begin(h, req, q);
 	q->closing = h->draining;
-	if (q->path)
+	if (httpd_is_ambiguous(q))
+		q->closing = true;
+	else if (q->path)
 		r = find_route(h, httpd_method(q), q->path, &status);
 	if (r && h->n > h->max) {
 		r = NULL;
 		status = 503;
 	}
-	if (r) {
-		q->fn = r->fn;
-		q->arg = r->arg;
-		if (co_spawn("httpd", handle, q))
-			return;
-		status = 503;
-	}
-	if (status == 503)
-		httpd_add_header(q, "Retry-After", "1");
-	httpd_reply_text(q, status, httpd_reason(status));
-	q->handling = false;
-	request_put(q);
+	dispatch(q, r, status);
 }
 
 static void on_accept_again(void *arg)
@@ -262,9 +224,7 @@ static void on_accept_error(struct evconnlistener *l, void *arg)
 		h = h->next_server;
 	if (!h)
 		return;
-	log_event(LOG_WARN, "accept_failed", LS("why", strerror(e)), LI("port", h->port));
-	evconnlistener_disable(l);
-	loop_timer_set(h->accept_again, ACCEPT_PAUSE_MS);
+	pause_accepting(h, strerror(e));
 }
 
 static int listen_on(struct httpd *h, const char *where, struct err *err)
@@ -290,6 +250,15 @@ static int listen_on(struct httpd *h, const char *where, struct err *err)
 	return 0;
 }
 
+static int files_max(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur > INT_MAX)
+		return INT_MAX;
+	return r.rlim_cur > 2 * FILES_LEFT ? (int)r.rlim_cur - FILES_LEFT : (int)r.rlim_cur;
+}
+
 static void configure(struct httpd *h, const struct httpd_options *o)
 {
 	struct timeval silence = { .tv_sec = h->read_timeout_ms / 1000,
@@ -304,7 +273,7 @@ static void configure(struct httpd *h, const struct httpd_options *o)
 						    EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
 						    EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
 	evhttp_set_default_content_type(h->http, NULL);
-	evhttp_set_bevcb(h->http, on_connection, h);
+	evhttp_set_bevcb(h->http, httpd_on_connection, h);
 	evhttp_set_gencb(h->http, on_request, h);
 }
 
@@ -318,6 +287,8 @@ int httpd_new(const struct httpd_options *o, struct httpd **out, struct err *err
 		abort(); /* out of memory */
 	h->read_timeout_ms = o->read_timeout_ms > 0 ? o->read_timeout_ms : READ_TIMEOUT_MS;
 	h->max = o->max_requests > 0 ? o->max_requests : MAX_REQUESTS;
+	h->max_buffered = o->max_buffered_bytes ? o->max_buffered_bytes : BUFFERED_BYTES;
+	h->files_max = files_max();
 	configure(h, o);
 	rc = listen_on(h, o->listen, err);
 	if (rc < 0) {
@@ -361,7 +332,7 @@ void httpd_free(struct httpd *h)
 		free(r->path);
 		free(r);
 	}
-	tdestroy(h->intakes, free);
+	httpd_intakes_free(h);
 	loop_timer_free(h->accept_again);
 	free(h);
 }
@@ -375,8 +346,14 @@ int httpd_drain(struct httpd *h, int64_t deadline_ms)
 	h->drainer = co_self();
 	for (struct httpd_request *q = h->first; q; q = q->next)
 		q->closing = true;
-	while (h->n > 0 && rc == 0)
-		rc = co_wait("drain", deadline_ms);
+	/* What stands in sockets already comes with the next turns: there is at least one look. */
+	do {
+		int64_t look = loop_now_ms() + DRAIN_LOOK_MS;
+
+		rc = co_wait("drain", look < deadline_ms ? look : deadline_ms);
+		if (rc == -ETIMEDOUT && loop_now_ms() < deadline_ms)
+			rc = 0;
+	} while (rc == 0 && (h->n > 0 || httpd_coming_in(h) > 0));
 	h->drainer = NULL;
 	return h->n == 0 ? 0 : rc;
 }
@@ -386,7 +363,8 @@ int httpd_port(const struct httpd *h)
 	return h->port;
 }
 
-void httpd_route(struct httpd *h, const char *method, const char *path, httpd_handler fn, void *arg)
+static void add_route(struct httpd *h, const char *method, const char *path, httpd_handler fn,
+		      void *arg, bool direct)
 {
 	struct route *r = mem_new(struct route), **at = &h->routes;
 
@@ -395,8 +373,20 @@ void httpd_route(struct httpd *h, const char *method, const char *path, httpd_ha
 	r->len = strlen(path);
 	r->fn = fn;
 	r->arg = arg;
+	r->direct = direct;
 	while (*at && (*at)->len >= r->len)
 		at = &(*at)->next;
 	r->next = *at;
 	*at = r;
+}
+
+void httpd_route(struct httpd *h, const char *method, const char *path, httpd_handler fn, void *arg)
+{
+	add_route(h, method, path, fn, arg, false);
+}
+
+void httpd_route_direct(struct httpd *h, const char *method, const char *path, httpd_handler fn,
+			void *arg)
+{
+	add_route(h, method, path, fn, arg, true);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/base/mem.h"
 
@@ -63,6 +64,15 @@ const char *httpd_path(const struct httpd_request *q)
 	return q->path ? q->path : "";
 }
 
+const char *httpd_raw_path(const struct httpd_request *q)
+{
+	const struct evhttp_uri *uri =
+		request_of(q) ? evhttp_request_get_evhttp_uri(request_of(q)) : NULL;
+	const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
+
+	return path ? path : "";
+}
+
 const char *httpd_raw_query(const struct httpd_request *q)
 {
 	const struct evhttp_uri *uri =
@@ -88,6 +98,35 @@ const char *httpd_header(const struct httpd_request *q, const char *name)
 	struct evhttp_request *req = request_of(q);
 
 	return req ? evhttp_find_header(evhttp_request_get_input_headers(req), name) : NULL;
+}
+
+int httpd_header_count(const struct httpd_request *q, const char *name)
+{
+	struct evhttp_request *req = request_of(q);
+	const struct evkeyval *h;
+	int n = 0;
+
+	if (req)
+		TAILQ_FOREACH(h, evhttp_request_get_input_headers(req), next)
+	n += strcasecmp(h->key, name) == 0;
+	return n;
+}
+
+bool httpd_is_ambiguous(const struct httpd_request *q)
+{
+	const char *coding = httpd_header(q, "Transfer-Encoding"),
+		   *length = httpd_header(q, "Content-Length");
+	const char *method = httpd_method(q);
+	bool bodiless = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+
+	if (!coding && !length)
+		return false;
+	if (coding && (length || bodiless || strcasecmp(coding, "chunked") != 0))
+		return true;
+	return httpd_header_count(q, "Content-Length") > 1 ||
+	       httpd_header_count(q, "Transfer-Encoding") > 1 ||
+	       (length && (!*length || length[strspn(length, "0123456789")])) ||
+	       (bodiless && length && length[strspn(length, "0")]);
 }
 
 const char *httpd_peer(const struct httpd_request *q)
@@ -165,6 +204,15 @@ static void put_body(struct httpd_request *q, int status, const void *body, size
 	httpd_add_header(q, "Content-Length", number);
 }
 
+/* With its answer a direct handler is through. */
+static void direct_end(struct httpd_request *q)
+{
+	if (!q->direct)
+		return;
+	q->handling = false;
+	httpd_request_put(q);
+}
+
 void httpd_reply(struct httpd_request *q, int status, const char *content_type, const void *body,
 		 size_t len)
 {
@@ -182,6 +230,7 @@ void httpd_reply(struct httpd_request *q, int status, const char *content_type, 
 	q->answered = true;
 	if (req)
 		evhttp_send_reply(req, status, httpd_reason(status), NULL);
+	direct_end(q);
 }
 
 void httpd_reply_text(struct httpd_request *q, int status, const char *text)
@@ -196,4 +245,5 @@ void httpd_abort(struct httpd_request *q)
 	q->answered = true;
 	if (q->req)
 		evhttp_connection_free(evhttp_request_get_connection(q->req));
+	direct_end(q);
 }

@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/metrics.h"
 #include "common/io/co.h"
 #include "common/io/pg_conn.h"
 
@@ -80,6 +81,7 @@ static void send_queued(struct pg *p)
 		struct pg_request *r = pg_queue_pop(&p->queue);
 
 		failpoint_before(r, failpoint_sql(r->kept[r->n - 1].sql));
+		pg_conn_bound(c, r);
 		for (int i = 0; i < r->n; i++)
 			pg_conn_statement(c, r->kept[i].sql, r->kept[i].n, r->kept[i].v);
 		pg_request_unkeep(r);
@@ -113,8 +115,10 @@ void pg_pool_down(struct pg *p, const char *why)
 
 	if (p->closing)
 		return;
+	/* Lost for one reason, not to be had for another: both are told. */
+	bool news = !p->told_down || strcmp(p->last_error, why) != 0;
 	snprintf(p->last_error, sizeof(p->last_error), "%s", why);
-	if (!p->told_down && !p->n_up) {
+	if (news && !p->n_up) {
 		log_event(LOG_WARN, "postgres_down", LS("url", p->shown), LS("why", why));
 		p->told_down = true;
 	}
@@ -124,9 +128,46 @@ void pg_pool_down(struct pg *p, const char *why)
 		loop_timer_set(p->retry, p->backoff_ms / 2 + clock_mono_us() % (p->backoff_ms / 2));
 }
 
+/* A line now and then says what it is, with the count of those since the last. */
+void pg_pool_refused(struct pg *p, const struct err *err)
+{
+	int64_t now = loop_now_ms();
+
+	metric_add(metrics_counter(
+			   "longshore_postgres_refused_total",
+			   "Statements that Postgres refused for now, and that are sent again.",
+			   "sqlstate", err->rule, NULL),
+		   1);
+	p->refused_ms = now;
+	p->n_refused++;
+	if (p->told_ms && now - p->told_ms < PG_TELL_MS && !strncmp(p->told_state, err->rule, 7))
+		return;
+	snprintf(p->told_state, sizeof(p->told_state), "%.7s", err->rule);
+	log_event(LOG_WARN, "postgres_refuses", LS("sqlstate", err->rule), LS("reason", err->text),
+		  LI("times", p->n_refused));
+	p->told_ms = now;
+	p->n_refused = 0;
+}
+
+/* Others may be refused still (a lock is on one table): it is over when there was none for a while. */
+void pg_pool_accepted(struct pg *p)
+{
+	if (!p->told_ms || loop_now_ms() - p->refused_ms < PG_TELL_MS / 2)
+		return;
+	log_event(LOG_INFO, "postgres_accepts", LI("times", p->n_refused));
+	p->told_ms = p->n_refused = 0;
+}
+
 static void on_retry(void *arg)
 {
 	pg_pool_room(arg);
+}
+
+static int connect_ms(const struct pg *p)
+{
+	int most = p->timeout_ms < PG_CONNECT_MS ? (int)p->timeout_ms : PG_CONNECT_MS;
+
+	return most / (p->n_hosts > 1 ? p->n_hosts : 1);
 }
 
 static void check_conn(struct pg_conn *c, int64_t now)
@@ -137,9 +178,12 @@ static void check_conn(struct pg_conn *c, int64_t now)
 	if (c->state == PG_UP && c->sent.head && now - c->busy_since_ms > p->timeout_ms) {
 		snprintf(why, sizeof(why), "nothing heard for %lld ms", (long long)p->timeout_ms);
 		pg_conn_close(c, why);
-	} else if ((c->state == PG_RESOLVING || c->state == PG_CONNECTING) &&
-		   now - c->attempt_ms > PG_CONNECT_MS) {
-		pg_conn_close(c, "no connection within 10 s");
+	} else if (is_dialling(c) && now - c->attempt_ms > connect_ms(p)) {
+		/* One that takes connections and says nothing would keep libpq from the others. */
+		if (p->n_hosts)
+			p->first_host = (p->first_host + 1) % p->n_hosts;
+		snprintf(why, sizeof(why), "no connection within %d ms", connect_ms(p));
+		pg_conn_close(c, why);
 	} else if (c->state == PG_UP && !c->sent.head && c != p->conns &&
 		   now - c->used_ms > PG_IDLE_MS) {
 		pg_conn_retire(c);
@@ -173,6 +217,20 @@ static void start(struct pg *p)
 	p->started = true;
 }
 
+/* What waits for a lock (somebody's migration) is refused by the server before the watchdog gives the connection up: it would
+ * wait on there, and every new try beside it.  For the transaction alone, as PgBouncer needs it, and only where nobody has set
+ * it for the role or the database. */
+static char *bounds(int64_t timeout_ms)
+{
+	if (timeout_ms < PG_BOUNDED_MS)
+		return NULL;
+	return mem_printf("SELECT CASE current_setting('lock_timeout') WHEN '0' THEN"
+			  " set_config('lock_timeout', '%lld', true) END,"
+			  " CASE current_setting('statement_timeout') WHEN '0' THEN"
+			  " set_config('statement_timeout', '%lld', true) END",
+			  (long long)timeout_ms / 3, (long long)timeout_ms * 11 / 12);
+}
+
 int pg_new(const struct pg_options *o, struct pg **out, struct err *err)
 {
 	int n = o->max_connections > 0 ? o->max_connections : 4;
@@ -190,6 +248,7 @@ int pg_new(const struct pg_options *o, struct pg **out, struct err *err)
 	}
 	p->application_name = mem_strdup(o->application_name ? o->application_name : "longshore");
 	p->timeout_ms = o->timeout_ms > 0 ? o->timeout_ms : 60000;
+	p->bounds = bounds(p->timeout_ms);
 	p->n_conns = n;
 	p->retry = loop_timer_new(on_retry, p);
 	p->tick = loop_timer_new(on_tick, p);
@@ -222,6 +281,7 @@ void pg_free(struct pg *p)
 	loop_timer_free(p->tick);
 	pg_dial_clear(p);
 	free(p->application_name);
+	free(p->bounds);
 	free(p);
 }
 
@@ -281,6 +341,7 @@ void pg_send(struct pg *p, const struct pg_statement *st, int n, pg_cb cb, void 
 	c = p->queue.n ? NULL : least_loaded(p);
 	if (c) {
 		failpoint_before(r, failpoint_sql(st[n - 1].sql));
+		pg_conn_bound(c, r);
 		for (int i = 0; i < n; i++)
 			pg_conn_statement(c, st[i].sql, st[i].params ? st[i].params->n : 0,
 					  st[i].params ? st[i].params->v : NULL);

@@ -72,13 +72,43 @@ static bool is_end_of_connection(const PGresult *res)
 	       (severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0));
 }
 
+/* One that became a standby, or whose database was made read-only, stays so for this connection: the next one may find the
+ * primary (target_session_attrs), or the setting changed back. */
+static void leave_if_read_only(struct pg_conn *c, const struct err *err)
+{
+	struct pg *p = c->pool;
+	int64_t now = loop_now_ms();
+
+	if (strcmp(err->rule, "25006") != 0 || (p->left_ms && now - p->left_ms < PG_LEAVE_MS))
+		return;
+	p->left_ms = now;
+	doom(c, "the server is read-only");
+}
+
 static void take_sync(struct pg_conn *c)
 {
 	struct pg_request *r = pg_queue_pop(&c->sent);
+	struct err err = { 0 };
 
 	c->used_ms = c->pool->last_ok_ms = loop_now_ms();
 	failpoint_after(r);
+	if (pg_request_verdict(r, &err) == 0) {
+		pg_pool_accepted(c->pool);
+	} else if (err.class == ERR_TRANSIENT) {
+		pg_pool_refused(c->pool, &err);
+		leave_if_read_only(c, &err);
+	}
 	pg_request_end(r, 0, NULL);
+}
+
+/* Of pg->bounds: nobody wants it, unless it says why the rest is refused. */
+static void take_bounds(struct pg_request *r, PGresult *res)
+{
+	r->bounded = false;
+	if (PQresultStatus(res) == PGRES_FATAL_ERROR)
+		r->unbounded = res;
+	else
+		PQclear(res);
 }
 
 static void take(struct pg_conn *c, PGresult *res)
@@ -102,6 +132,10 @@ static void take(struct pg_conn *c, PGresult *res)
 		}
 		/* fallthrough */
 	default:
+		if (r->bounded) {
+			take_bounds(r, res);
+			return;
+		}
 		if (r->got < r->n) {
 			r->results[r->got++] = res;
 			return;
@@ -187,6 +221,14 @@ void pg_conn_statement(struct pg_conn *c, const char *sql, int n, const struct p
 	if (c->state == PG_UP &&
 	    !PQsendQueryParams(c->db, sql, n, types, values, lengths, formats, 0))
 		doom(c, PQerrorMessage(c->db));
+}
+
+void pg_conn_bound(struct pg_conn *c, struct pg_request *r)
+{
+	if (!c->pool->bounds)
+		return;
+	r->bounded = true;
+	pg_conn_statement(c, c->pool->bounds, 0, NULL);
 }
 
 void pg_conn_sync(struct pg_conn *c, struct pg_request *r)

@@ -22,11 +22,16 @@ enum {
 	/* The same while another connection is being dialled that could take its share. */
 	PG_DEPTH_GROWING = 4,
 	PG_AGE_MS = 20,        /* so long at its oldest request weighs like one request more */
-	PG_CONNECT_MS = 10000, /* one attempt, names included */
+	PG_CONNECT_MS = 10000, /* one attempt, names included; several hosts share it */
 	PG_BACKOFF_MIN_MS = 50,
 	PG_BACKOFF_MAX_MS = 2000,
 	/* A connection beyond the first that nobody used for so long is closed. */
 	PG_IDLE_MS = 60000,
+	/* A pool with less patience is left to its watchdog alone. */
+	PG_BOUNDED_MS = 10000,
+	/* A server that has become read-only is left for another so often at most. */
+	PG_LEAVE_MS = 2000,
+	PG_TELL_MS = 10000, /* between two lines about refusals */
 	PG_CONNECTIONS_MAX = 64
 };
 
@@ -40,6 +45,8 @@ struct pg_kept {
 struct pg_request {
 	struct pg_request *next;
 	int n, got;           /* statements, results that came */
+	bool bounded;         /* the result of pg->bounds is still to come */
+	PGresult *unbounded;  /* its refusal; NULL: none */
 	struct pg_kept *kept; /* n of them while it waits unsent, else NULL */
 	int64_t since_ms;     /* when it was queued */
 	pg_cb cb;
@@ -86,16 +93,20 @@ struct pg {
 	PQconninfoOption *parsed; /* of the URL, with the defaults of the environment */
 	struct secret password;   /* registered, so that no log shows it */
 	char *application_name, *shown;
+	char *bounds; /* a statement before those of each request: how long they may wait; NULL: none */
 	int64_t timeout_ms;
 	char *host[PG_HOSTS_MAX], *port[PG_HOSTS_MAX];
-	int n_hosts;
+	int n_hosts, first_host; /* where an attempt begins: not at one that does not answer */
 	int n_conns, n_up;
 	bool started, closing, told_down;
 	int64_t backoff_ms, last_ok_ms;
+	int64_t refused_ms, told_ms,
+		left_ms; /* last refusal that passes, when it was told, when one read-only was left */
+	int64_t n_refused; /* since it was told */
 	struct loop_timer *retry, *tick;
 	struct pg_queue queue; /* unsent */
 	struct pg_waiter *waiters;
-	char last_error[256];
+	char last_error[256], told_state[8];
 	struct pg_conn conns[];
 };
 
@@ -107,6 +118,8 @@ struct pg_request *pg_request_new(int n, pg_cb cb, void *arg);
 void pg_request_keep(struct pg_request *r, const struct pg_statement *st); /* copies them */
 void pg_request_unkeep(struct pg_request *r);
 void pg_request_free(struct pg_request *r);
+/* 0, or the first refusal among its results. */
+int pg_request_verdict(const struct pg_request *r, struct err *err);
 /* Calls back and frees.  rc 0: the results are handed over, unless one is a refusal. */
 void pg_request_end(struct pg_request *r, int rc, const struct err *err);
 
@@ -117,12 +130,18 @@ void pg_pool_room(struct pg *p); /* one has room again: sends what is queued, gr
 bool pg_unsend(struct pg *p, void *arg);
 void pg_pool_down(struct pg *p, const char *why); /* one was lost, or could not be had */
 
+/* The server refuses for now: told, and counted. */
+void pg_pool_refused(struct pg *p, const struct err *err);
+void pg_pool_accepted(struct pg *p);
+
 /* pg_conn.c */
 void pg_conn_init(struct pg_conn *c, struct pg *p);
 void pg_conn_clear(struct pg_conn *c);  /* its requests end with -ECONNRESET */
 void pg_conn_retire(struct pg_conn *c); /* closes one that is idle */
 void pg_conn_ready(struct pg_conn *c);  /* connected: pipeline mode, events */
 void pg_conn_statement(struct pg_conn *c, const char *sql, int n, const struct pg_param *v);
+/* Before the statements of r. */
+void pg_conn_bound(struct pg_conn *c, struct pg_request *r);
 /* Ends the statements of r, and takes it. */
 void pg_conn_sync(struct pg_conn *c, struct pg_request *r);
 /* From the loop alone; its requests end with -ECONNRESET. */

@@ -200,7 +200,9 @@ static int join_hosts(const struct pg_conn *c, struct buf *host, struct buf *add
 	const struct pg *p = c->pool;
 	int n = 0;
 
-	for (int i = 0; i < p->n_hosts; i++) {
+	for (int k = 0; k < p->n_hosts; k++) {
+		int i = (p->first_host + k) % p->n_hosts;
+
 		if (!is_path(p->host[i]) && !c->address[i][0])
 			continue;
 		buf_printf(host, "%s%s", n ? "," : "", p->host[i]);

@@ -82,12 +82,15 @@ struct pg_request *pg_request_new(int n, pg_cb cb, void *arg)
 void pg_request_free(struct pg_request *r)
 {
 	pg_request_unkeep(r);
+	PQclear(r->unbounded);
 	free(r);
 }
 
 /* The first refusal among the results; those after it are only "pipeline aborted". */
-static int verdict(const struct pg_request *r, struct err *err)
+int pg_request_verdict(const struct pg_request *r, struct err *err)
 {
+	if (r->unbounded)
+		return pg_refused(r->unbounded, err);
 	for (int i = 0; i < r->got; i++)
 		if (PQresultStatus(r->results[i]) == PGRES_FATAL_ERROR)
 			return pg_refused(r->results[i], err);
@@ -102,7 +105,7 @@ void pg_request_end(struct pg_request *r, int rc, const struct err *err)
 	struct err refused;
 
 	if (rc == 0) {
-		rc = verdict(r, &refused);
+		rc = pg_request_verdict(r, &refused);
 		err = &refused;
 	}
 	if (rc == 0) {

@@ -7,6 +7,7 @@
  *      "event":"reservation.updated.v2",  the partner's own name for it, "" where it says none; which of the manifest's
  *                                         `webhooks.events` that is the worker decides
  *      "event_id":"msg_2LJC7S5QxN",       the partner's, or "hash:…" of what `webhooks.event_id` says is hashed
+ *      "external_id":"64fa…",             only where the driver's C (verify_webhook) says which item it is of
  *      "received_us":1763711730123456,    when it came in, on Redis' clock
  *      "happened_us":1763711729000000,    the event's own time (`webhooks.happened_at`); left out where it says none
  *      "believed":true,                   false: anybody could have sent it (url_secret, none), so nothing but what to look at

@@ -55,15 +55,6 @@ static void field_add(struct credential *c, const cJSON *v)
 	secret_free_buf(&text);
 }
 
-static void json_zero(cJSON *v)
-{
-	for (; v; v = v->next) {
-		if (v->valuestring)
-			secret_zero(v->valuestring, strlen(v->valuestring));
-		json_zero(v->child);
-	}
-}
-
 int credential_parse(const struct manifest *m, const struct secret *json, struct credential *out,
 		     struct err *err)
 {
@@ -84,8 +75,7 @@ int credential_parse(const struct manifest *m, const struct secret *json, struct
 		cJSON_ArrayForEach (v, root)
 			field_add(out, v);
 	}
-	if (root)
-		json_zero(root->child);
+	json_zero(root);
 	cJSON_Delete(root);
 	return rc;
 }

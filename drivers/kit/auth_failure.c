@@ -112,7 +112,8 @@ void failure_note(struct auth_store *a, struct caller *c, struct auth_entry *e, 
 	int64_t in_a_row = 0, for_ms = FAILURE_KEPT_MS;
 	cJSON *seen;
 
-	if (rc == -ECANCELED || rc == -ETIMEDOUT || rc == -ECONNRESET)
+	if (rc == -ECANCELED || rc == -ETIMEDOUT || rc == -ECONNRESET ||
+	    (rc == -EPROTO && err->class == ERR_TRANSIENT)) /* Postgres refuses for now */
 		return;
 	if (err->class ==
 	    ERR_HOLD) { /* the mint limit: as long as it says, but asked again now and then */

@@ -32,8 +32,10 @@ struct verify_secrets {
 	int n;
 };
 void verify_secrets_clear(struct verify_secrets *s);
-/* Out of an integration's credentials (a JSON object).  Those beyond the bound, and what is no text, are left out. */
-void verify_secrets_read(struct verify_secrets *out, const char *key, const cJSON *credentials);
+/* Adds those of an integration's credentials, which are JSON.  Those beyond the bound, and what is no text, are left out.
+ * -EINVAL: they are no JSON object. */
+int verify_secrets_read(struct verify_secrets *out, const char *key, const struct secret *json)
+	__attribute__((warn_unused_result));
 
 struct verify_request {
 	const char *method;         /* "POST" */

@@ -15,8 +15,9 @@ import redis
 from harness import Redis, lease_port, wait_until
 from harness.partners import by_listing, guesty_as
 from harness.process import ROOT, SLOWER
+from harness.webhooks import post
 
-SCRIPTS = [s for s in sorted((ROOT / "common" / "queue" / "lua").glob("*.lua")) if s.stem != "take_in"]  # until webhooks come in
+SCRIPTS = sorted((ROOT / "common" / "queue" / "lua").glob("*.lua"))
 
 
 def owns(node, key):
@@ -54,6 +55,8 @@ def partner(cluster, three_nodes):
     """Guesty by a name whose slot is on the same node; one can ask it for a listing."""
     def asked(manifest):
         manifest["lookups"] = {"listing": {"get": "/listings/{in.id}", "params": {"id": {}}, "ttl": "1h"}}
+        manifest["webhooks"]["verify"] = {"scheme": "none", "i_know": True}
+        manifest["webhooks"]["events"].pop("listing.removed")
 
     name = next(f"guesty{n}" for n in range(100) if owns(three_nodes, f"queue:{{guesty{n}}}"))
     folder = cluster.folder / "drivers"
@@ -89,7 +92,7 @@ def test_every_script_runs_on_a_cluster(cluster, three_nodes, partner, fanned):
     queue = f"queue:{{{partner}}}"
     # One worker a partner: a doorbell listens in one slot (common/README.md).
     workers = {p: cluster.worker(partners=p) for p in (partner, fanned, "longshore")}
-    cluster.scheduler(import_every="1s")  # enqueue with a seen key, role, relay, children
+    scheduler = cluster.scheduler(import_every="1s")  # enqueue with a seen key, role, relay, children
     for worker in workers.values():
         worker.wait_for_log("event=started", 20 * SLOWER)
     wait_until(lambda: cluster.one("SELECT count(*) FROM transactions WHERE integration_id = %s", integration) == 10,
@@ -138,6 +141,7 @@ def test_every_script_runs_on_a_cluster(cluster, three_nodes, partner, fanned):
     sandbox.settings(latency_ms=10)
     worker.wait_for_log(r"event=job_done job=reaped\b", 30 * SLOWER)
 
+    assert post(scheduler, f"/webhooks/{partner}/{integration}", {"event": "unheard of"}).status_code == 202  # take_in
     cluster.longshore("limit", "show", integration)  # usage
     key = f"new {base64.b64encode(bytes(range(32))).decode()}\n"
     cluster.key_file.write_text(key + cluster.key_file.read_text())

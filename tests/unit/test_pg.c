@@ -381,16 +381,22 @@ static void test_exec_all(void)
 /* What a session would keep must not be relied on, nor left behind. */
 static void test_no_session(void)
 {
-	do_sql("discard all");
-	do_sql("select set_config('longshore.x', 'y', true)");
-	assert_int_equal(number(pg, "select count(*) from pg_prepared_statements"), 0);
+	/* of little patience: no statement before each, so that it may discard all */
+	struct pg *p = pool(server.url, 1, 5000);
+
+	assert_int_equal(pg_exec(p, "discard all", NULL, NULL, in(5000), NULL), 0);
+	assert_int_equal(pg_exec(p, "select set_config('longshore.x', 'y', true)", NULL, NULL,
+				 in(5000), NULL),
+			 0);
+	assert_int_equal(number(p, "select count(*) from pg_prepared_statements"), 0);
 	assert_int_equal(
-		number(pg, "select (coalesce(current_setting('longshore.x', true), '') = '')::int"),
+		number(p, "select (coalesce(current_setting('longshore.x', true), '') = '')::int"),
 		1);
 	for (int i = 0; i < 50; i++) {
-		do_sql("select 1");
-		do_sql("discard all");
+		assert_int_equal(number(p, "select 1"), 1);
+		assert_int_equal(pg_exec(p, "discard all", NULL, NULL, in(5000), NULL), 0);
 	}
+	pg_free(p);
 }
 
 struct many {
@@ -743,6 +749,91 @@ static void test_tcp_and_hosts(void)
 	pg_free(p);
 }
 
+/* What waits is refused by the server, not left waiting there; who has set it otherwise is obeyed. */
+static void test_bounds(void)
+{
+	struct err err = { 0 };
+	PGresult *res = NULL;
+	struct pg *p, *holder = pool(server.url, 1, 20000);
+
+	assert_int_equal(pg_execv(pg, &res, in(5000), &err,
+				  "select current_setting('lock_timeout'),"
+				  " current_setting('statement_timeout')",
+				  NULL),
+			 0);
+	assert_string_equal(pg_get(res, 0, 0), "20s");
+	assert_string_equal(pg_get(res, 0, 1), "55s");
+	PQclear(res);
+	do_sql("alter role tester set lock_timeout = '30ms'");
+	do_sql("create table held (x int)");
+	p = pool(server.url, 2, 20000);
+	struct pg_statement st[] = { { "select 1", NULL },
+				     { "truncate held", NULL },
+				     { "select pg_sleep(0.5)", NULL } };
+	struct many held = { .n = 1 };
+	pg_send(holder, st, 3, on_many, &held);
+	WAIT_UNTIL(number(pg, "select count(*) from pg_locks where mode = 'AccessExclusiveLock'"
+			      " and granted and relation = 'held'::regclass") == 1);
+	assert_int_equal(pg_execv(p, NULL, in(5000), &err, "insert into held values (1)", NULL),
+			 -EPROTO);
+	assert_string_equal(err.rule, "55P03");
+	assert_int_equal(err.class, ERR_TRANSIENT);
+	WAIT_UNTIL(held.n == 0);
+	pg_free(holder);
+	pg_free(p);
+	do_sql("alter role tester reset lock_timeout");
+	p = pool(server.url, 1, 5000); /* little patience: the watchdog alone */
+	assert_int_equal(pg_execv(p, &res, in(5000), &err, "select current_setting('lock_timeout')",
+				  NULL),
+			 0);
+	assert_string_equal(pg_get(res, 0, 0), "0");
+	PQclear(res);
+	pg_free(p);
+	do_sql("drop table held");
+}
+
+/* One that was made read-only while we were connected is left: a new connection finds it changed back. */
+static void test_read_only(void)
+{
+	struct err err = { 0 };
+	struct pg *p;
+
+	do_sql("alter role tester set default_transaction_read_only = on");
+	p = pool(server.url, 1, 0);
+	assert_int_equal(number(p, "select 1"), 1);
+	do_sql("alter role tester reset default_transaction_read_only");
+	assert_int_equal(pg_execv(p, NULL, in(5000), &err, "create table w (x int)", NULL),
+			 -EPROTO);
+	assert_string_equal(err.rule, "25006");
+	assert_int_equal(err.class, ERR_TRANSIENT);
+	assert_int_equal(pg_execv(p, NULL, in(5000), &err, "create table w (x int)", NULL), 0);
+	do_sql("drop table w");
+	pg_free(p);
+}
+
+/* The first of two hosts takes connections and says nothing. */
+static void test_silent_host(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char url[200];
+	struct pg *p;
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(fd, 5), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	snprintf(url, sizeof(url),
+		 "postgresql://tester@127.0.0.1:%d,127.0.0.1:%s/postgres?target_session_attrs=any",
+		 ntohs(a.sin_port), server.port);
+	p = pool(url, 1, 2000);
+	assert_int_equal(pg_wait_up(p, in(5000), NULL), 0);
+	assert_int_equal(number(p, "select 7"), 7);
+	pg_free(p);
+	close(fd);
+}
+
 static void test_script(void)
 {
 	struct err err = { 0 };
@@ -810,6 +901,9 @@ int main(void)
 		T(test_growth),
 		T(test_unreachable),
 		T(test_tcp_and_hosts),
+		T(test_bounds),
+		T(test_read_only),
+		T(test_silent_host),
 		T(test_script),
 	};
 
