@@ -163,12 +163,15 @@ static void alerts(void)
 
 /* ---- catching up ---- */
 
-static bool is_open(int queue, const struct driver *d, const struct catchup *c)
+bool breakers_hold(int queue, const char *environment, const char *base_url)
 {
-	struct integration i = { .environment = c->environment, .base_url = c->base_url };
+	const struct driver *d = driver_find(self.s->drivers, queue_partner(self.s->queues[queue]));
+	struct integration i = { .environment = (char *)environment, .base_url = (char *)base_url };
 	const struct breaker_seen *b;
 	struct buf host = BUF_INIT;
 
+	if (!d || !self.parts[queue].known)
+		return true;
 	call_host(d, &i, &host);
 	b = breaker_find(&self.parts[queue].now, buf_str(&host));
 	buf_clear(&host);
@@ -221,10 +224,9 @@ static void catch_up_all(void)
 	self.caught_up_ms = loop_now_ms();
 	rc = catchup_due(self.s->pg, &v, &n, &err);
 	for (int i = 0; i < n && rc == 0; i++) {
-		const struct driver *d = driver_find(self.s->drivers, v[i].partner);
 		int q = queue_index(v[i].partner);
 
-		if (d && q >= 0 && self.parts[q].known && !is_open(q, d, &v[i]))
+		if (q >= 0 && !breakers_hold(q, v[i].environment, v[i].base_url))
 			rc = catch_up(&v[i], self.s->queues[q], &err);
 	}
 	catchup_free(v, n);

@@ -198,19 +198,21 @@ static bool is_due(int64_t *last_ms, int64_t every_ms)
 
 static void run(void *arg)
 {
-	struct events e = { .s = arg };
+	struct events *e = mem_new(struct events); /* too large for a stack under the sanitizers */
 
-	while (scheduler_sleep(e.s, LOOK_MS) == 0) {
-		if (!leader_is_me(e.s) || !redis_is_up(e.s->redis) || !pg_is_up(e.s->pg))
+	e->s = arg;
+	while (scheduler_sleep(e->s, LOOK_MS) == 0) {
+		if (!leader_is_me(e->s) || !redis_is_up(e->s->redis) || !pg_is_up(e->s->pg))
 			continue;
-		look_for_matched(&e);
-		if (is_due(&e.lost_ms, LOST_MS))
-			look_for_lost(&e);
-		if (is_due(&e.rates_ms, RATES_MS))
-			look_at_rates(&e);
-		if (is_due(&e.expire_ms, EXPIRE_MS))
-			expire(&e);
+		look_for_matched(e);
+		if (is_due(&e->lost_ms, LOST_MS))
+			look_for_lost(e);
+		if (is_due(&e->rates_ms, RATES_MS))
+			look_at_rates(e);
+		if (is_due(&e->expire_ms, EXPIRE_MS))
+			expire(e);
 	}
+	free(e);
 }
 
 int events_options(struct scheduler *s, struct config_option *out)

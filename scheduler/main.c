@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/config.h"
 #include "common/base/id.h"
 #include "common/base/log.h"
@@ -27,7 +28,7 @@
 
 static struct scheduler scheduler;
 static struct config_common common;
-static const char *listen_at, *public_listen_at, *public_url;
+static const char *listen_at, *public_listen_at, *public_url, *import_every;
 static struct httpd *http, *public_http; /* public_http NULL: not asked for */
 static int exit_code;
 static bool again; /* HUP: start anew */
@@ -103,6 +104,7 @@ static void stop(void *arg)
 	if ((http && httpd_drain(http, end) < 0) ||
 	    (public_http && httpd_drain(public_http, end) < 0))
 		log_event(LOG_WARN, "requests_cut_off");
+	webhooks_stop(end);
 	/* Each unwinds, so that nothing is cut off between two lines. */
 	while (spawned_alive() && loop_now_ms() < end)
 		if (co_sleep("stopping", 5) < 0)
@@ -198,8 +200,9 @@ static void start(void *arg)
 	if (leader_start(s) < 0 || upkeep_start(s) < 0 || beat_start(s) < 0 ||
 	    letters_start(s) < 0 || runs_start(s) < 0 || breakers_start(s) < 0 ||
 	    watch_start(s) < 0 || standing_start(s) < 0 || grants_start(s) < 0 ||
-	    contracts_start(s) < 0 || recovery_start(s) < 0 || emergency_start(s) < 0 ||
-	    history_start(s) < 0 || events_start(s) < 0 || requests_start(s) < 0) {
+	    contracts_start(s) < 0 || pauses_start(s) < 0 || recovery_start(s) < 0 ||
+	    emergency_start(s) < 0 || history_start(s) < 0 || events_start(s) < 0 ||
+	    requests_start(s) < 0) {
 		fail("out of memory for coroutines", EXIT_FAILED);
 		return;
 	}
@@ -305,6 +308,18 @@ static int read_public_url(struct scheduler *s)
 	return 0;
 }
 
+static int read_import_every(struct scheduler *s)
+{
+	s->import_every_ms = -1;
+	if (strcmp(import_every, "auto") == 0 ||
+	    clock_parse_duration(import_every, &s->import_every_ms) == 0)
+		return 0;
+	fprintf(stderr,
+		"longshore-scheduler: --import-every \"%s\": a duration (15m, 4h), auto or 0\n",
+		import_every);
+	return EXIT_MISUSED;
+}
+
 static void name_self(struct scheduler *s)
 {
 	char host[32] = "host", id[ID_LEN + 1];
@@ -333,8 +348,9 @@ static void close_all(struct scheduler *s)
 /* 0, or an exit code after one clear line. */
 static int load_settings(struct scheduler *s, int argc, char **argv)
 {
-	struct config_option options[CONFIG_COMMON_COUNT + OWN_OPTIONS_MAX],
-		*own = options + CONFIG_COMMON_COUNT;
+	/* too large for a stack under the sanitizers; filled once */
+	static struct config_option options[CONFIG_COMMON_COUNT + OWN_OPTIONS_MAX];
+	struct config_option *own = options + CONFIG_COMMON_COUNT;
 	enum log_level level;
 	int rest, rc, n = 5;
 
@@ -351,10 +367,11 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 		(struct config_option){ .name = "import-every",
 					.env = "LONGSHORE_IMPORT_EVERY",
 					.value_name = "DURATION",
-					.help = "time between two import_all_resources; 0 for none",
-					.type = CONFIG_DURATION_MS,
-					.fallback = "4h",
-					.out = &s->import_every_ms };
+					.help = "time between two imports of integrations that have"
+						" no `every` of their own; auto: what fits their"
+						" partner; 0: none by the clock",
+					.fallback = "auto",
+					.out = &import_every };
 	own[2] = (struct config_option){ .name = "lane-bound",
 					 .env = "LONGSHORE_LANE_BOUND",
 					 .value_name = "N",
@@ -400,7 +417,8 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 		return EXIT_MISUSED;
 	}
 	log_init("longshore-scheduler", level, !strcmp(common.log_format, "json"));
-	return read_public_url(s);
+	rc = read_import_every(s);
+	return rc == 0 ? read_public_url(s) : rc;
 }
 
 /* A partner's connection each. */

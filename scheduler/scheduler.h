@@ -26,9 +26,9 @@ struct scheduler {
 	struct keyring *keyring; /* NULL: none was given; nobody can sign in, no right is used */
 	struct door *door;
 	const char *public_url; /* as partners see it, without a slash at its end; NULL: not said */
-	int64_t import_every_ms; /* 0: no beat */
-	int64_t lane_bound;      /* Q13 */
-	int64_t recovery_over;   /* S6 */
+	int64_t import_every_ms; /* of integrations that have none of their own; -1: by strategy; 0: no beat */
+	int64_t lane_bound;    /* Q13 */
+	int64_t recovery_over; /* S6 */
 	struct {
 		const char *program; /* "off", or "": longshore-worker beside this very program */
 		int64_t over, age_ms, every_ms, jobs;
@@ -55,6 +55,10 @@ int requests_start(struct scheduler *s)
 int runs_start(struct scheduler *s) __attribute__((warn_unused_result)); /* the end of runs */
 int breakers_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* breakers by time, their alerts, catching up */
+/* Whether the API host of such an integration may not be called now, or is not known yet.  queue: index in s->queues. */
+bool breakers_hold(int queue, const char *environment, const char *base_url);
+int pauses_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* ends pauses whose time is over */
 int watch_start(struct scheduler *s) __attribute__((warn_unused_result)); /* alerts */
 int standing_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* alerts that last as long as their cause */

@@ -103,6 +103,10 @@ static int is_superseded(struct attempt *a, bool *out)
 	const char *mode;
 	int rc = task_mode(a, &mode);
 
+	/* What is forced is done: what succeeded meanwhile may have left things as they are. */
+	*out = false;
+	if (rc == 0 && a->job.args && json_bool(a->job.args, "force", false))
+		return 0;
 	*out = rc == 0 && remembered(a, mode) > born;
 	/* The integration's row is at hand anyway, and says nearly always that nothing newer succeeded. */
 	if (rc < 0 || *out || a->integration->last_success_ms <= born)

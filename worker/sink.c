@@ -416,12 +416,27 @@ static bool same_key(const struct row *a, const struct row *b)
 	return a->integration_id == b->integration_id && !strcmp(a->external_id, b->external_id);
 }
 
+/* Not to be written with the others of their batch, whose keys they have.  Among rows that name a version an older one may be
+ * the one that is heeded: they go next. */
+static void flush_rest(struct bucket *b, const struct place *rest, int n)
+{
+	if (!b->expecting) {
+		for (int i = 0; i < n; i++)
+			row_end(&rest[i], ROW_STALE, NULL);
+		return;
+	}
+	memcpy(b->places, rest, n * sizeof(*rest));
+	b->n = n;
+	if (n)
+		loop_timer_set(b->linger, 0);
+}
+
 /* Sorted by key (no deadlocks between workers), newest first; each key once: an older one of the same batch is stale. */
 static void flush(struct bucket *b)
 {
 	int kept = 0, total = b->n;
-	struct place *stale;
-	int n_stale = 0;
+	struct place *rest;
+	int n_rest = 0;
 
 	loop_timer_stop(b->linger);
 	b->due = false;
@@ -429,20 +444,19 @@ static void flush(struct bucket *b)
 		return;
 	b->n = 0;
 	b->bytes = 0;
-	stale = mem_alloc(total * sizeof(*stale));
+	rest = mem_alloc(total * sizeof(*rest));
 	qsort(b->places, total, sizeof(*b->places), by_key);
 	for (int i = 0; i < total; i++) {
 		if (kept && same_key(row_of(&b->places[kept - 1]), row_of(&b->places[i])))
-			stale[n_stale++] = b->places[i];
+			rest[n_rest++] = b->places[i];
 		else
 			b->places[kept++] = b->places[i];
 	}
 	for (int at = 0; at < kept; at += ROWS_MAX)
 		batch_send(
 			batch_new(b, b->places + at, kept - at < ROWS_MAX ? kept - at : ROWS_MAX));
-	for (int i = 0; i < n_stale; i++)
-		row_end(&stale[i], ROW_STALE, NULL);
-	free(stale);
+	flush_rest(b, rest, n_rest);
+	free(rest);
 }
 
 static void on_linger(void *arg)

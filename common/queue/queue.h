@@ -50,6 +50,22 @@ int queue_enqueue(struct queue *q, const struct queue_push *v, int n, int64_t de
 int queue_enqueue_once(struct queue *q, const struct queue_push *v, int64_t ttl_ms, bool *fresh,
 		       int64_t deadline_ms, struct err *err) __attribute__((warn_unused_result));
 
+/* ---- starts by the clock (fire.c) ---- */
+struct queue_start {
+	int64_t integration, slot_ms;
+	const char *id, *payload;
+	size_t len;
+	bool fresh; /* out: queued now; false: it had been before */
+};
+/* Waits.  Into the normal lane: each slot of an integration at most once, whoever asks however often, and none after a later one,
+ * for as long as Redis remembers.  At most 200; starts of one slot stand together.  token: the leader's (role_hold).
+ * -ESTALE: one with a greater token has been here, nothing was queued.  n 0: only that token is left. */
+int queue_fire(struct queue *q, int64_t token, struct queue_start *v, int n, int64_t deadline_ms,
+	       struct err *err) __attribute__((warn_unused_result));
+/* Waits.  *known false: no leader has been here since Redis was emptied: what was queued before is gone. */
+int queue_fired_known(struct queue *q, bool *known, int64_t deadline_ms, struct err *err)
+	__attribute__((warn_unused_result));
+
 /* ---- claiming ---- */
 struct lease {
 	char id[96]; /* epoch:seq:lane:integration, the field of flight:{p} */

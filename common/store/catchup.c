@@ -48,7 +48,8 @@ int catchup_due(struct pg *p, struct catchup **out, int *n, struct err *err)
 		p,
 		"SELECT id, partner, environment, base_url,"
 		" (extract(epoch FROM catch_up_since) * 1000000)::int8 FROM integrations"
-		" WHERE catch_up_since IS NOT NULL AND status = 'active' ORDER BY id LIMIT 1000",
+		" WHERE catch_up_since IS NOT NULL AND status = 'active' AND NOT EXISTS (SELECT FROM"
+		" scheduling WHERE paused) ORDER BY id LIMIT 1000",
 		NULL, &res, err);
 	struct catchup *v;
 

@@ -48,12 +48,15 @@ int checkpoint_get(struct pg *p, int64_t integration_id, const char *collection,
 	return 0;
 }
 
-/* Without a state the page is forgotten, while "since" stays as it was. */
+/* Without a state the page is forgotten, while "since" stays as it was.  What is covered already is not given up: of two scans
+ * that both began with the older one's, the one that covers less may end last. */
 static const char put_sql[] =
 	"INSERT INTO checkpoints AS c (integration_id, collection, job_id, state, generation,"
 	" fence) VALUES ($1, $2, $3, $4, $5, $6)"
 	" ON CONFLICT (integration_id, collection) DO UPDATE SET job_id = excluded.job_id,"
-	" state = coalesce(excluded.state, CASE WHEN c.state ? 'since' THEN"
+	" state = coalesce(excluded.state || CASE WHEN (c.state->>'since_us')::numeric >"
+	" coalesce((excluded.state->>'since_us')::numeric, 0) THEN jsonb_build_object('since_us',"
+	" c.state->'since_us') ELSE '{}'::jsonb END, CASE WHEN c.state ? 'since' THEN"
 	" jsonb_build_object('since', c.state->'since') END),"
 	" generation = excluded.generation, fence = excluded.fence, updated_at = now()"
 	" WHERE (c.generation, c.fence) <= (excluded.generation, excluded.fence)";

@@ -195,7 +195,7 @@ int integration_set_status(struct pg *p, int64_t id, const char *status, const c
 		p,
 		"UPDATE integrations SET status_since = CASE WHEN status = $2 THEN status_since"
 		" ELSE now() END,"
-		" status = $2, status_reason = $3 WHERE id = $1",
+		" status = $2, status_reason = $3, paused_by = NULL, paused_until = NULL WHERE id = $1",
 		&params, NULL, err);
 	if (rc == -ENOENT)
 		return err_set(err, rc, ERR_BAD_JOB, "integration", "no integration %lld",
@@ -222,7 +222,7 @@ int integration_change(struct pg *p, int64_t id, const struct integration_change
 		p,
 		"UPDATE integrations SET"
 		" base_url = CASE WHEN $2::text IS NULL THEN base_url ELSE nullif($2, '') END,"
-		" settings = settings || coalesce($3::jsonb, '{}'),"
+		" settings = jsonb_strip_nulls(settings || coalesce($3::jsonb, '{}')),"
 		" overrides = coalesce($4::jsonb, overrides) WHERE id = $1",
 		&params, NULL, err);
 	if (rc == -ENOENT)

@@ -3,6 +3,7 @@
 
 #include "common/base/mem.h"
 #include "common/store/query.h"
+#include "common/store/schedule.h"
 #include "common/store/store.h"
 
 void partner_state_clear(struct partner_state *s)
@@ -123,16 +124,7 @@ int partner_bump_generation(struct pg *p, const char *partner, int64_t *generati
 int partner_set_paused(struct pg *p, const char *partner, bool paused, const char *reason,
 		       struct err *err)
 {
-	struct pg_params params;
+	struct pause pause = { .reason = reason };
 
-	pg_params_init(&params);
-	pg_text(&params, partner);
-	pg_bool(&params, paused);
-	pg_text(&params, paused ? reason : NULL);
-	return query(p,
-		     "INSERT INTO partner_states AS s (partner, paused, pause_reason, paused_at)"
-		     " VALUES ($1, $2, $3, CASE WHEN $2 THEN now() END)"
-		     " ON CONFLICT (partner) DO UPDATE SET paused = $2, pause_reason = $3,"
-		     " paused_at = CASE WHEN s.paused = $2 THEN s.paused_at ELSE now() END",
-		     &params, NULL, err);
+	return partner_pause(p, partner, paused ? &pause : NULL, err);
 }

@@ -157,6 +157,13 @@ static const char guard[] =
 	" THEN excluded.partner_updated_at > r.partner_updated_at"
 	" ELSE excluded.observed_at > r.observed_at END";
 
+static const char guard_forced[] = "excluded.observed_at > r.observed_at";
+
+static bool is_forced(uint64_t columns)
+{
+	return (columns & (ROW_FORCE | ROW_GONE)) == ROW_FORCE;
+}
+
 /* A version that is expected comes to the guard as a negative one.  Only a row that is there may get so
  * far; rows are never removed. */
 static void put_expected(struct buf *b, const struct set *s)
@@ -194,7 +201,7 @@ static void put_insert(struct buf *b, const struct set *s, int *param)
 		put_expected(b, s);
 	buf_puts(b, " ON CONFLICT (integration_id, external_id) DO UPDATE SET ");
 	put_set(b, s);
-	buf_printf(b, " WHERE %s%s", guard,
+	buf_printf(b, " WHERE %s%s", is_forced(s->columns) ? guard_forced : guard,
 		   expecting ? " AND (excluded.version > 0 OR r.version = - excluded.version)"
 			     : "");
 }
@@ -241,9 +248,9 @@ static void put_history(struct buf *b, const struct set *s, int param)
 	char *from, *what, *source, *run;
 
 	from = mem_printf("w WHERE written & %d <> %d", OUTCOME_MASK, ROW_UNCHANGED);
-	what = mem_printf("CASE written & %d WHEN %d THEN 'added' WHEN %d THEN 'undeleted' ELSE"
-			  " 'updated' END",
-			  OUTCOME_MASK, ROW_ADDED, ROW_UNDELETED);
+	what = mem_printf("CASE written & %d WHEN %d THEN 'added' WHEN %d THEN 'undeleted'"
+			  " WHEN %d THEN 'deleted' ELSE 'updated' END",
+			  OUTCOME_MASK, ROW_ADDED, ROW_UNDELETED, ROW_DELETED);
 	source = source_sql(param + 1);
 	run = mem_printf("NULLIF(($%d::int8[])[written >> %d], 0)", param + 2, OUTCOME_BITS);
 	row_history_put(b, s->t, from, what, source, run);
@@ -251,6 +258,36 @@ static void put_history(struct buf *b, const struct set *s, int param)
 	free(what);
 	free(source);
 	free(run);
+}
+
+/* A row that is made here was never there: no change that anybody saw. */
+static void put_gone(struct buf *b, const struct set *s, int *param)
+{
+	bool place = s->how & ROW_WITH_HISTORY; /* excluded.written: place and ROW_UNCHANGED */
+
+	buf_printf(
+		b,
+		"INSERT INTO %s AS r (integration_id, external_id, partner_updated_at, observed_at,"
+		" deleted_at, written) SELECT f.integration_id, f.external_id,"
+		" f.partner_updated_at, f.observed_at, now(), ",
+		row_table_name(s->t));
+	if (place)
+		buf_printf(b, "f.place * %d + %d", 1 << OUTCOME_BITS, ROW_UNCHANGED);
+	else
+		buf_printf(b, "%d", ROW_UNCHANGED);
+	buf_puts(b, " FROM ");
+	put_arrays(b, s, param);
+	buf_printf(
+		b,
+		" ON CONFLICT (integration_id, external_id) DO UPDATE SET partner_updated_at ="
+		" excluded.partner_updated_at, observed_at = excluded.observed_at,"
+		" deleted_at = coalesce(r.deleted_at, now()),"
+		" version = r.version + (r.deleted_at IS NULL)::int,"
+		" changed_at = CASE WHEN r.deleted_at IS NULL THEN now() ELSE r.changed_at END,"
+		" written = excluded.written + CASE WHEN r.deleted_at IS NULL THEN %d ELSE 0 END,"
+		" change = CASE WHEN r.deleted_at IS NULL THEN jsonb_build_object('deleted_at',"
+		" jsonb_build_array(NULL, now())) END WHERE %s",
+		ROW_DELETED - ROW_UNCHANGED, guard);
 }
 
 static char *build_upsert(const struct set *s)
@@ -261,7 +298,10 @@ static char *build_upsert(const struct set *s)
 
 	if (history)
 		buf_puts(&b, "WITH w AS (");
-	put_insert(&b, s, &param);
+	if (s->columns == ROW_GONE)
+		put_gone(&b, s, &param);
+	else
+		put_insert(&b, s, &param);
 	buf_puts(&b, " RETURNING r.integration_id, r.external_id, r.written");
 	if (history) {
 		buf_puts(&b, ", r.version, r.changed_at, r.change, r.partner_updated_at,"
@@ -284,7 +324,8 @@ const char *row_upsert_sql(enum row_table t, uint64_t columns, unsigned how)
 	struct set s = set_of(t, columns, how);
 	struct cached *c;
 
-	s.columns &= ((uint64_t)1 << s.n) - 1;
+	if (columns != ROW_GONE)
+		s.columns &= (((uint64_t)1 << s.n) - 1) | (is_forced(columns) ? ROW_FORCE : 0);
 	for (c = cache[t]; c; c = c->next) {
 		if (c->columns == s.columns && c->how == how)
 			return c->sql;

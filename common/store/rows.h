@@ -56,6 +56,7 @@ struct row {
 	int64_t integration_id;
 	const char *external_id;
 	bool has_partner_updated;
+	bool gone; /* the partner says that it is deleted: of its columns nothing is known */
 	int64_t partner_updated_us;
 	int64_t observed_us;
 	/* P3: the version that the writer saw; with any other one (or no row) it is refused, as
@@ -92,8 +93,15 @@ enum row_outcome {
 	ROW_STALE,
 	ROW_UNDELETED,
 	ROW_MISMATCH,
+	ROW_DELETED,
 	ROW_OUTCOMES
 };
+
+/* In the place of a set of columns: the rows are marked deleted, under the same guard, and keep what they hold.  One that is not
+ * there is made, marked, so that older news of it finds that.  They expect no version. */
+#define ROW_GONE (UINT64_C(1) << 62)
+/* Beside a set: only observed_at is compared, for a partner whose clock ran ahead. */
+#define ROW_FORCE (UINT64_C(1) << 63)
 
 #define ROW_BATCH_MAX 4000 /* rows of one statement */
 #define ROW_WITH_HISTORY 1 /* changes go into the table's history */

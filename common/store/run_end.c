@@ -185,7 +185,8 @@ static const char list_sql[] =
 			    " r.finished_at END, now()) - r.started_at)::numeric, 3), 'descendants_done',"
 			    " r.descendants_done, 'descendants_dead', r.descendants_dead, 'descendants_dropped',"
 			    " r.descendants_dropped, 'on_done', r.on_done, 'on_done_at', " ISO(
-				    "on_done_at") ", 'collection', r.collection, 'job', r.job_id, 'worker', r.worker, 'note', r.note))::text"
+				    "on_done_at") ", 'collection', r.collection, 'job', r.job_id, 'worker', r.worker, 'note', r.note,"
+						  " 'deletes_held', (SELECT sum(h.unseen) FROM held_deletions h WHERE h.run_id = r.id AND h.state = 'held')))::text"
 						  " FROM runs r LEFT JOIN integrations i ON i.id = r.integration_id"
 						  " WHERE ($1::int8 IS NULL OR r.id = $1) AND ($2::int8 IS NULL OR r.root_id = $2)"
 						  " AND ($3::int8 IS NULL OR r.integration_id = $3) AND ($4::text IS NULL OR r.state = $4)"

@@ -57,7 +57,7 @@ int integration_each(struct pg *p, int64_t company_id, const char *partner, cons
 	__attribute__((warn_unused_result));
 int integration_set_status(struct pg *p, int64_t id, const char *status, const char *reason,
 			   struct err *err) __attribute__((warn_unused_result));
-/* NULL: left as it is.  base_url "": the manifest's again.  settings: those named, beside what is there.  -ENOENT. */
+/* NULL: left as it is.  base_url "": the manifest's again.  settings: those named, beside what is there; null: none any more.  -ENOENT. */
 struct integration_change {
 	const char *base_url, *overrides;
 	const cJSON *settings;

@@ -195,6 +195,17 @@ struct manifest_batch {
 	int max;          /* ids a call: 50 */
 };
 
+/* How it is known that an item is there no more. */
+enum deletes_by { DELETES_NEVER, DELETES_FULL_SCAN, DELETES_SCAN_OF_PARENT, DELETES_WEBHOOK };
+struct manifest_deletes {
+	enum deletes_by by;
+	const char *
+		tombstone; /* path in an item that says itself that it is deleted; NULL: none does */
+	const cJSON *value; /* what stands there then; NULL: true */
+	double brake;       /* a scan that would mark more than this share asks first … */
+	int few;            /* … but for so many rows */
+};
+
 struct manifest_collection {
 	const char *name;
 	const char *get;   /* path template; NULL: embedded, or post */
@@ -215,6 +226,7 @@ struct manifest_collection {
 		upcoming; /* the parent's column of time or date, or NULL: called only for what is not over */
 	struct manifest_batch batch;
 	int lane; /* enum lane of its jobs */
+	struct manifest_deletes deletes;
 	enum row_table table;
 	uint64_t columns; /* the set of rows.h */
 	const struct manifest_column *map;

@@ -187,6 +187,38 @@ static void check_prefix(struct manifest_reader *r, int i, const char *path)
 	}
 }
 
+/* What a scan proves, and of whom. */
+static void check_deletes(struct manifest_reader *r, const struct manifest_collection *c,
+			  const char *path)
+{
+	const struct manifest_collection *parent =
+		c->each ? manifest_collection(&r->owner->m, c->each) : NULL;
+	const char *at = sub(r, path, "deletes");
+
+	if (c->deletes.by == DELETES_FULL_SCAN && c->each)
+		reader_problem_at(
+			r, at,
+			"\"full_scan\" is for what is listed as a whole; what is of each of"
+			" \"%s\" goes by \"scan_of_parent\"",
+			c->each);
+	if (c->deletes.by == DELETES_FULL_SCAN && c->paging.kind == PAGING_ACK_QUEUE)
+		reader_problem_at(r, at,
+				  "\"full_scan\" means nothing for a queue, which never holds all");
+	if (c->deletes.by == DELETES_SCAN_OF_PARENT && !c->each)
+		reader_problem_at(r, at, "\"scan_of_parent\" needs \"each\", the parent");
+	if (c->deletes.by == DELETES_SCAN_OF_PARENT && parent &&
+	    (parent->table != ROW_RESOURCES ||
+	     row_column_find(c->table, "resource_external_id") < 0))
+		reader_problem_at(
+			r, at,
+			"\"scan_of_parent\" is for rows that name their parent: of the tables transactions"
+			" and media, with a parent in resources");
+	if (c->deletes.value &&
+	    (cJSON_IsArray(c->deletes.value) || cJSON_IsObject(c->deletes.value)))
+		reader_problem_at(r, sub(r, at, "tombstone.value"),
+				  "expected a text, a number, true, false or null");
+}
+
 /* A collection without paging of its own has the manifest's, which was checked. */
 static bool has_own_paging(const struct manifest_reader *r, const struct manifest_collection *c)
 {
@@ -220,6 +252,7 @@ static void check_collection(struct manifest_reader *r, int i)
 		return;
 	check_belongs(r, c, path);
 	check_prefix(r, i, path);
+	check_deletes(r, c, path);
 	manifest_check_map(r, c, path);
 }
 

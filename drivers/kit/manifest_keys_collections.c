@@ -41,13 +41,29 @@ static const struct key_word lane_words[] = {
 	{ "high", LANE_HIGH }, { "normal", LANE_NORMAL }, { "low", LANE_LOW }, { NULL, 0 }
 };
 static const struct key_word deletes_words[] = {
-	{ "none", 0 },
-	{ "full_scan", KEY_WORD_LATER },
-	{ "scan_of_parent", KEY_WORD_LATER },
-	{ "webhook", KEY_WORD_LATER },
-	{ "tombstone:", KEY_WORD_LATER },
-	{ NULL, 0 },
+	{ "none", DELETES_NEVER },
+	{ "full_scan", DELETES_FULL_SCAN },
+	{ "scan_of_parent", DELETES_SCAN_OF_PARENT },
+	{ "webhook", DELETES_WEBHOOK },
+	{ NULL, DELETES_NEVER },
 };
+static const struct manifest_key tombstone_keys[] = {
+	{ "path", KEY_PATH, AT(deletes.tombstone), .flags = KEY_REQUIRED },
+	{ "value", KEY_JSON, AT(deletes.value), .fallback = "true" },
+};
+static bool tombstone_present(const void *base)
+{
+	return ((const struct manifest_collection *)base)->deletes.tombstone != NULL;
+}
+static const struct key_table tombstone_table = { TABLE(tombstone_keys),
+						  .present = tombstone_present };
+static const struct manifest_key deletes_keys[] = {
+	{ "by", KEY_WORD, AT(deletes.by), .words = deletes_words },
+	{ "tombstone", KEY_OBJECT, .of = &tombstone_table },
+	{ "brake", KEY_SHARE, AT(deletes.brake), .fallback = "0.2" },
+	{ "few", KEY_INT, AT(deletes.few), .fallback = "2" },
+};
+static const struct key_table deletes_table = { TABLE(deletes_keys), .shorthand = "by" };
 
 static const struct manifest_key incremental_keys[] = {
 	{ "param", KEY_TEXT, AT(incremental.param), .flags = KEY_REQUIRED },
@@ -127,7 +143,7 @@ static const struct manifest_key collection_keys[] = {
 	LATER("parallel"),
 	{ "group", KEY_TEXT, AT(group) },
 	{ "lane", KEY_WORD, AT(lane), .fallback = "\"normal\"", .words = lane_words },
-	{ "deletes", KEY_FIXED, .words = deletes_words },
+	{ "deletes", KEY_OBJECT, .of = &deletes_table },
 	{ "table", KEY_OWN, .flags = KEY_REQUIRED, .read = read_table, .print = print_table,
 	  .schema = "{\"enum\":[\"resources\",\"transactions\",\"media\"]}" },
 	{ "belongs_to", KEY_OBJECT, .of = &belongs_table },

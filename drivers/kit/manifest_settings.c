@@ -7,6 +7,7 @@
 
 #include "common/base/mem.h"
 #include "drivers/kit/manifest_read.h"
+#include "drivers/kit/plan.h"
 
 const struct manifest_setting *manifest_setting(const struct manifest *m, const char *name)
 {
@@ -98,14 +99,17 @@ static void check_value(struct manifest_reader *r, const struct manifest_setting
 
 static void check_setting(struct manifest_reader *r, const struct manifest_setting *s)
 {
-	static const char *const own[] = { "strategy", "every", "in_flight" };
+	static const char *const own[] = { "in_flight", "adapter", "chaos", "deletes_brake",
+					   "deletes_few" };
 	const char *path = arena_printf(r->arena, "settings.%s", s->name);
 	struct manifest_setting type = { .type = s->type };
+	bool taken = plan_has_setting(s->name);
 	struct buf text = BUF_INIT;
 
 	for (size_t i = 0; i < ARRAY_LEN(own); i++)
-		if (strcmp(s->name, own[i]) == 0)
-			reader_problem_at(r, path, "every integration has this setting already");
+		taken |= strcmp(s->name, own[i]) == 0;
+	if (taken)
+		reader_problem_at(r, path, "every integration has this setting already");
 	if (s->required && s->fallback)
 		reader_problem_at(r, path,
 				  "what has a default is never missing: drop \"required\"");

@@ -237,6 +237,25 @@ static const char *embedded_id(struct mapping *x)
 	return id;
 }
 
+/* Whose row it is is told by the prefix alone: one that begins as those of another collection in the table would be one
+ * of theirs. */
+static int check_family(struct mapping *x)
+{
+	const struct manifest_collection *c = x->m->collection;
+	size_t own = strlen(c->id_prefix);
+
+	for (int i = 0; i < x->m->manifest->n_collections; i++) {
+		const struct manifest_collection *o = &x->m->manifest->collections[i];
+		size_t n = strlen(o->id_prefix);
+
+		if (o->table == c->table && n > own && !strncmp(o->id_prefix, c->id_prefix, own) &&
+		    !strncmp(x->row.external_id, o->id_prefix, n))
+			return set_aside(x, "id", "\"%.60s\" begins as the ids of \"%s\" do",
+					 x->row.external_id, o->name);
+	}
+	return 0;
+}
+
 static int map_id(struct mapping *x)
 {
 	const struct manifest_collection *c = x->m->collection;
@@ -262,7 +281,7 @@ static int map_id(struct mapping *x)
 				 strlen(id), ID_MAX_BYTES);
 	x->row.external_id =
 		*c->id_prefix ? arena_printf(x->m->arena, "%s%s", c->id_prefix, id) : id;
-	return 0;
+	return check_family(x);
 }
 
 static int map_updated(struct mapping *x)
@@ -413,23 +432,71 @@ static int adapt(struct mapping *x)
 	return 0;
 }
 
+/* ---- deleted, by its own word ---- */
+
+static bool is_value(const cJSON *v, const cJSON *want)
+{
+	struct buf a = BUF_INIT, b = BUF_INIT;
+	bool same;
+
+	if (!v || cJSON_IsNull(v) || cJSON_IsNull(want))
+		return v && cJSON_IsNull(v) && cJSON_IsNull(want);
+	same = json_scalar_text(v, &a) && json_scalar_text(want, &b) &&
+	       strcmp(buf_str(&a), buf_str(&b)) == 0;
+	/* partners write true as 1 too */
+	if (!same && cJSON_IsBool(want) && cJSON_IsNumber(v))
+		same = v->valuedouble == (cJSON_IsTrue(want) ? 1 : 0);
+	buf_clear(&a);
+	buf_clear(&b);
+	return same;
+}
+
+static bool is_tombstone(const struct mapping *x)
+{
+	const struct manifest_deletes *d = &x->m->collection->deletes;
+
+	return d->tombstone && is_value(item_find(&x->from, d->tombstone), d->value);
+}
+
+static struct mapping mapping_of(const struct map_context *m, const cJSON *item, struct err *err)
+{
+	return (struct mapping){ .m = m,
+				 .from = { item, m->index, m->arena },
+				 .err = err,
+				 .row = { .integration_id = m->integration_id,
+					  .observed_us = m->observed_us } };
+}
+
+static bool is_item(const cJSON *item)
+{
+	return cJSON_IsObject(item) || cJSON_IsString(item) || cJSON_IsNumber(item);
+}
+
+const char *map_key(const struct map_context *m, const cJSON *item)
+{
+	struct mapping x = mapping_of(m, item, NULL);
+
+	(void)adapt(&x); /* one that it refused is looked at as it came */
+	return is_item(x.from.json) && map_id(&x) == 0 ? x.row.external_id : NULL;
+}
+
 int map_item(const struct map_context *m, const cJSON *item, struct row *out, struct err *err)
 {
-	struct mapping x = { .m = m,
-			     .from = { item, m->index, m->arena },
-			     .err = err,
-			     .row = { .integration_id = m->integration_id,
-				      .observed_us = m->observed_us } };
+	struct mapping x = mapping_of(m, item, err);
 	int rc = adapt(&x);
 
-	item = x.from.json;
 	if (rc < 0)
 		return rc;
-	if (!cJSON_IsObject(item) && !cJSON_IsString(item) && !cJSON_IsNumber(item))
+	if (!is_item(x.from.json))
 		return set_aside(&x, "item", "expected an object");
 	rc = map_id(&x);
 	if (rc == 0)
 		rc = map_updated(&x);
+	x.row.gone = rc == 0 && is_tombstone(&x);
+	if (x.row.gone) {
+		*out = x.row;
+		return 0;
+	}
 	if (rc == 0)
 		rc = map_columns(&x);
 	if (rc == 0)

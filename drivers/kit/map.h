@@ -21,9 +21,12 @@ struct map_context {
 	void *unknown_arg;
 	const struct driver_hooks *hooks; /* adapt_item; NULL: none */
 };
-/* 0 | -EINVAL: the item is set aside: err has the field in `where` and the reason in text ("name: required, but null"). */
+/* out->gone: the item says that it is deleted; then it has a key and its times, and no columns.
+ * 0 | -EINVAL: the item is set aside: err has the field in `where` and the reason in text ("name: required, but null"). */
 int map_item(const struct map_context *m, const cJSON *item, struct row *out, struct err *err)
 	__attribute__((warn_unused_result));
+/* The row of an item that is set aside, as far as that is known: NULL, its id cannot be told.  Of the arena. */
+const char *map_key(const struct map_context *m, const cJSON *item);
 /* Minor units from "12.34", 12.34, "1,234.50" with a currency's digits (JPY 0, KWD 3, default 2). */
 int map_money(const char *text, const char *currency, int64_t *out_minor)
 	__attribute__((warn_unused_result)); /* -EINVAL, -ERANGE */

@@ -78,7 +78,8 @@ void pager_to_start(struct pager *p)
 	p->total = -1;
 	p->next = p->p->kind == PAGING_PAGE ? p->p->first : 0;
 	p->asked = p->records = 0;
-	p->number = p->largest = p->back = 0;
+	p->number = p->largest = p->back = p->filled = 0;
+	p->shorter = p->hole = p->guessed = false;
 	free(p->cursor);
 	p->cursor = NULL;
 	seen_clear(&p->pages);
@@ -106,8 +107,13 @@ int pager_new(struct caller *c, const struct pager_options *o, struct pager **ou
 	own.until_us = p->until_us;
 	rc = page_query_init(&p->query, c, &own, PAGER_OWN_PARAMS, err);
 	p->parent_id = o->parent_id ? mem_strdup(o->parent_id) : NULL;
-	if (rc == 0 && o->resume && pager_resume(p, o->resume))
-		rc = pager_window_resume(p, o->resume, err);
+	if (rc == 0 && o->resume) {
+		if (pager_resume(p, o->resume))
+			rc = pager_window_resume(p, o->resume, err);
+		else
+			p->told =
+				"its place was in another list: the manifest or the integration was changed";
+	}
 	if (rc < 0) {
 		pager_free(p);
 		return rc;
@@ -181,6 +187,7 @@ static int restart(struct pager *p, struct err *err)
 			       RESTARTS_MAX + 1);
 	pager_to_start(p);
 	p->restarts++;
+	p->told = "the cursor had expired";
 	log_event(LOG_INFO, "scan_restarted", LS("collection", p->coll->name),
 		  LI("restarts", p->restarts), LS("reason", "the cursor had expired"));
 	return 0;
@@ -238,4 +245,41 @@ bool pager_complete(const struct pager *p, const char **why_not)
 	if (why_not)
 		*why_not = complete ? NULL : p->ended ? p->why_not : "the scan has not ended";
 	return complete;
+}
+
+bool pager_guessed(const struct pager *p)
+{
+	return p->guessed && p->ended && !p->why_not[0];
+}
+
+void pager_go_on(struct pager *p)
+{
+	p->prove = true;
+	p->guessed = p->ended = false;
+}
+
+bool pager_proves(const struct pager *p, const char **why_not)
+{
+	bool complete = pager_complete(p, why_not);
+
+	if (complete && p->hole)
+		*why_not = "pages came shorter in the middle of the list";
+	else if (complete && p->guessed)
+		*why_not = "its last page was short, and nothing says that the list ends there";
+	return complete && !p->hole && !p->guessed;
+}
+
+int64_t pager_records(const struct pager *p)
+{
+	return p->records;
+}
+
+int pager_filled(const struct pager *p)
+{
+	return p->filled;
+}
+
+const char *pager_told(const struct pager *p)
+{
+	return p->told;
 }

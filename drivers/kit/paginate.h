@@ -49,6 +49,16 @@ int pager_ack(struct pager *p, struct page *page, struct err *err)
 /* The answer that was just refused stands for an empty list.  true: of a window, and pager_next goes on with the next one. */
 bool pager_skip_window(struct pager *p);
 bool pager_complete(const struct pager *p, const char **why_not); /* after 0 */
+/* The scan is complete by a page that came short, and nothing else says that the list ends there. */
+bool pager_guessed(const struct pager *p);
+/* Then: asks on, until a page is empty (or one comes again, from a partner that knows no pages). */
+void pager_go_on(struct pager *p);
+/* After a complete scan: that what it did not give is not in the list, as far as that was read so far. */
+bool pager_proves(const struct pager *p, const char **why_not);
+int64_t pager_records(const struct pager *p); /* that it gave, over all attempts */
+int pager_filled(const struct pager *p);      /* pages with some */
+/* Says once what happened to the place it was to go on from, or since: NULL: nothing. */
+const char *pager_told(const struct pager *p);
 cJSON *pager_state(
 	const struct pager *p); /* where the next page starts, under 1 KiB; the caller's */
 /* One item by its id through `detail`. Waits. *item is the caller's page (page.records[0]). -ENOENT: the partner says 404. */

@@ -20,18 +20,20 @@ static const char *total_path(const struct manifest_paging *g)
 
 /* ---- guards ---- */
 
-/* A list that goes on for ever says the same again: at once, not at max_pages. */
+/* A list that goes on for ever says the same again: at once, not at max_pages.  1: it comes from a partner that was asked on, and
+ * knows no pages: that is all there is. */
 static int check_loop(struct pager *p, const struct page *out, const char *next, struct err *err)
 {
 	if (p->p->kind == PAGING_NONE || out->n == 0)
 		return 0;
 	if (!seen_add(&p->pages, page_hash(out, p->coll)))
-		return err_set(
-			err, -EBADMSG, ERR_DATA, "paging loop",
-			p->p->kind == PAGING_ACK_QUEUE
-				? "the queue gave the same %d records again after they were acknowledged"
-				: "a page came twice with the same %d records",
-			out->n);
+		return p->prove
+			       ? 1
+			       : err_set(err, -EBADMSG, ERR_DATA, "paging loop",
+					 p->p->kind == PAGING_ACK_QUEUE
+						 ? "the queue gave the same %d records again after they were acknowledged"
+						 : "a page came twice with the same %d records",
+					 out->n);
 	if (p->cursor && p->cursors.n == 0)
 		(void)seen_add(&p->cursors, crypto_hash64(p->cursor, strlen(p->cursor), 0));
 	if (next && !seen_add(&p->cursors, crypto_hash64(next, strlen(next), 0)))
@@ -182,7 +184,7 @@ static bool stop_says(const struct pager *p, const struct manifest_stop *s, cons
 	case STOP_EMPTY:
 		return out->n == 0;
 	case STOP_SHORT_PAGE: /* but not against the total: some partners give less than was asked for */
-		return out->n < (p->p->limit_param ? p->size : p->largest) && !more;
+		return out->n < (p->p->limit_param ? p->size : p->largest) && !more && !p->prove;
 	case STOP_TOTAL:
 		return p->total >= 0 && !more;
 	case STOP_HAS_MORE:
@@ -216,6 +218,19 @@ static bool is_last(const struct pager *p, const struct page *out, const char *n
 	return false;
 }
 
+/* Short, and no total, word or missing cursor that says so too. */
+static bool is_guess(const struct pager *p, const struct page *out, const char *next)
+{
+	if (p->p->kind == PAGING_NONE || p->p->kind == PAGING_ACK_QUEUE || out->n == 0 ||
+	    p->total >= 0 || (follows_cursor(p) && !next))
+		return false;
+	for (int i = 0; i < p->p->n_stops; i++)
+		if (p->p->stops[i].kind != STOP_SHORT_PAGE &&
+		    stop_says(p, &p->p->stops[i], out, next))
+			return false;
+	return true;
+}
+
 /* More is there by the partner's own word, and nothing leads to it. */
 static bool says_more(const struct pager *p, const struct page *out)
 {
@@ -237,12 +252,23 @@ static void judge(struct pager *p, const struct page *out, const char *next)
 			 (long long)p->records);
 }
 
+/* Numbered pages are of one size: behind one that came short an item or more was never given. */
+static void note_shape(struct pager *p, const struct page *out)
+{
+	if (!out->n)
+		return;
+	p->filled++;
+	p->hole = p->hole || (p->shorter && p->p->kind == PAGING_PAGE);
+	p->shorter = p->shorter || out->n < p->largest;
+}
+
 /* Where the next page starts. */
 static void advance(struct pager *p, struct page *out, int back, const char *next)
 {
 	p->number++;
 	p->asked += p->size;
 	p->records += out->n > p->back ? out->n - p->back : 0;
+	note_shape(p, out);
 	if (out->n > p->largest)
 		p->largest = out->n;
 	if (out->total >= 0)
@@ -255,6 +281,7 @@ static void advance(struct pager *p, struct page *out, int back, const char *nex
 	p->cursor = next ? mem_strdup(next) : NULL;
 	p->cursor_at_ms = door_now_ms(p->c->door);
 	p->ended = out->last;
+	p->guessed = p->ended && is_guess(p, out, next);
 	if (p->ended)
 		judge(p, out, next);
 }
@@ -272,6 +299,10 @@ int pager_take(struct pager *p, struct page *out, struct err *err)
 		rc = check_loop(p, out, leads_on, err);
 	if (rc == 0)
 		advance(p, out, back, leads_on);
+	if (rc > 0) {
+		out->n = 0;
+		out->last = p->ended = true;
+	}
 	buf_clear(&next);
-	return rc;
+	return rc < 0 ? rc : 0;
 }

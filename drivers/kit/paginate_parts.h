@@ -52,7 +52,11 @@ struct pager {
 	cJSON *parent;              /* kept for the windows that follow */
 	bool windowed, moves;       /* windows are asked for; the next page is of the next one */
 	bool ended;
-	char why_not[160]; /* incomplete: why */
+	bool guessed, prove; /* its end is a guess; none will be taken for it */
+	bool shorter, hole;  /* a page was shorter than one before it; and one followed */
+	int filled;          /* pages with records */
+	const char *told;    /* the place it was given is not the one it goes on from: why */
+	char why_not[160];   /* incomplete: why */
 	struct seen pages, cursors;
 };
 

@@ -82,6 +82,12 @@ bool pager_resume(struct pager *p, const cJSON *state)
 	p->number = small_int(state, "pages", p->number);
 	p->back = small_int(state, "back", 0);
 	p->restarts = small_int(state, "restarts", 0);
+	p->filled = small_int(state, "filled", p->number);
+	p->largest = small_int(state, "largest", 0);
+	p->shorter = json_bool(state, "shorter", false);
+	p->hole = json_bool(state, "hole", false);
+	p->guessed = json_bool(state, "guessed", false);
+	p->prove = json_bool(state, "prove", false);
 	p->asked = (int64_t)p->number * p->p->size;
 	(void)json_int(state, "asked", &p->asked);
 	if (pager_is_over(p)) {
@@ -94,6 +100,22 @@ bool pager_resume(struct pager *p, const cJSON *state)
 	if (why)
 		snprintf(p->why_not, sizeof(p->why_not), "%s", why);
 	return true;
+}
+
+/* What its end is worth. */
+static void put_flags(const struct pager *p, cJSON *s)
+{
+	const struct {
+		const char *name;
+		bool is;
+	} flags[] = { { "shorter", p->shorter && p->p->kind == PAGING_PAGE },
+		      { "hole", p->hole },
+		      { "guessed", p->guessed },
+		      { "prove", p->prove } };
+
+	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
+		if (flags[i].is)
+			cJSON_AddBoolToObject(s, flags[i].name, true);
 }
 
 cJSON *pager_state(const struct pager *p)
@@ -120,6 +142,11 @@ cJSON *pager_state(const struct pager *p)
 		cJSON_AddNumberToObject(s, "back", p->back);
 	if (p->restarts)
 		cJSON_AddNumberToObject(s, "restarts", p->restarts);
+	if (p->filled != p->number)
+		cJSON_AddNumberToObject(s, "filled", p->filled);
+	if (p->p->kind == PAGING_PAGE)
+		cJSON_AddNumberToObject(s, "largest", p->largest);
+	put_flags(p, s);
 	if (p->cursor)
 		cJSON_AddStringToObject(s, "cursor", p->cursor);
 	if (p->cursor && p->p->expires_ms)

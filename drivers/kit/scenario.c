@@ -101,6 +101,8 @@ static void add_row(struct running *x, const struct manifest_collection *c, cons
 	cJSON_AddStringToObject(o, "external_id", row->external_id);
 	if (row->has_partner_updated)
 		add_time(o, "partner_updated_at", row->partner_updated_us);
+	if (row->gone)
+		cJSON_AddBoolToObject(o, "deleted", true);
 	for (int i = 0; i < n; i++)
 		if (row->values[i].set && (c->columns >> i & 1))
 			add_value(o, &columns[i], &row->values[i]);
@@ -143,7 +145,7 @@ static bool map_one(struct running *x, const struct manifest_collection *c, cons
 		return false;
 	}
 	add_row(x, c, row);
-	return true;
+	return !row->gone;
 }
 
 static void map_embedded(struct running *x, const struct page *p, const cJSON *item,

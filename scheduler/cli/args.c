@@ -26,7 +26,8 @@ static bool stands_alone(const char *flag)
 {
 	return strchr(flag, '=') || is_flag(flag, "json") || is_flag(flag, "help") ||
 	       is_flag(flag, "version") || is_flag(flag, "yes") || is_flag(flag, "live") ||
-	       is_flag(flag, "write-rows") || is_flag(flag, "repair") || strcmp(flag, "-h") == 0;
+	       is_flag(flag, "write-rows") || is_flag(flag, "repair") || is_flag(flag, "force") ||
+	       is_flag(flag, "full") || is_flag(flag, "scheduling") || strcmp(flag, "-h") == 0;
 }
 
 /* --set may be given often, which config.h does not know: taken out here. */
@@ -45,6 +46,7 @@ static int take_set(struct cli *c, const char *flag, const char *next)
 
 static int sort_out(struct cli *c, struct heaps *h, int argc, char **argv)
 {
+	static char an_hour[] = "--wait=1h"; /* --wait alone */
 	int i = 1, rc = 0;
 
 	h->flags[h->n_flags++] = argv[0];
@@ -62,6 +64,8 @@ static int sort_out(struct cli *c, struct heaps *h, int argc, char **argv)
 		} else if (is_flag(word, "set")) {
 			rc = take_set(c, word, next);
 			i += !strchr(word, '=');
+		} else if (strcmp(word, "--wait") == 0 && !next) {
+			h->flags[h->n_flags++] = an_hour;
 		} else {
 			h->flags[h->n_flags++] = word;
 			if (!stands_alone(word) && next)

@@ -79,12 +79,14 @@ int parse_since(const struct cli *c, const char *flag, const char *text, int64_t
 	__attribute__((warn_unused_result)); /* "2h" ago, or a time */
 int parse_run_at(const struct cli *c, const char *text, int64_t *real_ms)
 	__attribute__((warn_unused_result)); /* "15m" from now, or a time */
+int parse_until(const struct cli *c, const char *text, int64_t *real_ms)
+	__attribute__((warn_unused_result)); /* the same, to come; else refused */
 int read_input(const struct cli *c, const char *flag, const char *file, size_t max, struct buf *out)
 	__attribute__((warn_unused_result)); /* "-": stdin */
 
 /* credentials.c: a JSON object of what the partner needs, from a file or "-"; file NULL is right
- * only where it needs nothing.  As parse.c. */
-int credentials_read(const struct cli *c, const struct manifest *m, const char *file,
+ * only where it needs nothing.  app: it is not held to what calls need.  As parse.c. */
+int credentials_read(const struct cli *c, const struct manifest *m, bool app, const char *file,
 		     struct secret *out) __attribute__((warn_unused_result));
 
 /* out.c */
@@ -132,6 +134,7 @@ int cmd_integration_list(struct cli *c);
 int cmd_integration_show(struct cli *c);
 int cmd_integration_pause(struct cli *c);
 int cmd_integration_resume(struct cli *c);
+int cmd_integration_sync(struct cli *c);
 int cmd_integration_authorize(struct cli *c);
 int cmd_integration_rotate(struct cli *c);
 int cmd_integration_verify(struct cli *c);
@@ -164,6 +167,7 @@ int cmd_request_list(struct cli *c);
 int cmd_request_show(struct cli *c);
 int cmd_request_resolve(struct cli *c);
 int cmd_request_undo(struct cli *c);
+int cmd_run_confirm_deletes(struct cli *c);
 int cmd_worker_list(struct cli *c);
 int cmd_worker_show(struct cli *c);
 int cmd_limit_list(struct cli *c);
@@ -193,6 +197,9 @@ int options_integration_resume(struct config_option *out);
 int options_authorize(struct config_option *out);
 int options_integration_rotate(struct config_option *out);
 int options_pause(struct config_option *out);
+int options_pause_one(struct config_option *out);
+int options_resume(struct config_option *out);
+int options_integration_sync(struct config_option *out);
 int options_push(struct config_option *out);
 int options_dead_list(struct config_option *out);
 int options_dead_filter(struct config_option *out);

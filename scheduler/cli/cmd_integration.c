@@ -3,13 +3,12 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "common/store/schedule.h"
 #include "common/store/store.h"
-#include "drivers/kit/auth.h"
-#include "drivers/kit/control.h"
 #include "drivers/kit/overlay.h"
 #include "scheduler/cli/cli.h"
 
-static const char *list_company, *list_partner, *list_status, *pause_reason, *new_credentials;
+static const char *list_company, *list_partner, *list_status;
 
 int options_integration_list(struct config_option *out)
 {
@@ -26,25 +25,6 @@ int options_integration_list(struct config_option *out)
 					 .help = "only active, paused or auth_broken ones",
 					 .out = &list_status };
 	return 3;
-}
-
-int options_pause(struct config_option *out)
-{
-	out[0] = (struct config_option){ .name = "reason",
-					 .value_name = "TEXT",
-					 .help = "why, for those who wonder later",
-					 .out = &pause_reason };
-	return 1;
-}
-
-int options_integration_resume(struct config_option *out)
-{
-	out[0] = (struct config_option){ .name = "credentials",
-					 .value_name = "FILE|-",
-					 .help = "new ones to store first: a JSON object of what"
-						 " the partner needs",
-					 .out = &new_credentials };
-	return 1;
 }
 
 static cJSON *overrides_of(const struct integration *i)
@@ -147,6 +127,26 @@ static int add_adapter(struct cli *c, const struct integration *i, cJSON *o)
 	return 0;
 }
 
+/* When it is imported next and why then, and what is paused of it. */
+static int add_schedule(struct cli *c, int64_t id, cJSON *o, struct err *err)
+{
+	cJSON *schedule = NULL, *pause = NULL;
+	int rc = schedule_row(c->pg, id, &schedule, err);
+
+	if (rc == 0)
+		rc = pause_of(c->pg, id, &pause, err);
+	if (rc < 0) {
+		cJSON_Delete(schedule);
+		return rc;
+	}
+	cJSON_DeleteItemFromObject(schedule, "integration_id");
+	cJSON_DeleteItemFromObject(schedule, "company");
+	cJSON_DeleteItemFromObject(schedule, "partner");
+	cJSON_AddItemToObject(o, "schedule", schedule);
+	cJSON_AddItemToObject(o, "pause", pause ? pause : cJSON_CreateNull());
+	return 0;
+}
+
 int cmd_integration_show(struct cli *c)
 {
 	char *health = NULL, *why = NULL;
@@ -164,7 +164,9 @@ int cmd_integration_show(struct cli *c)
 		cJSON_Delete(o);
 		return rc;
 	}
-	rc = health_get(c->pg, i.id, &health, &why, &err);
+	rc = add_schedule(c, i.id, o, &err);
+	if (rc == 0)
+		rc = health_get(c->pg, i.id, &health, &why, &err);
 	integration_clear(&i);
 	if (rc < 0) {
 		cJSON_Delete(o);
@@ -175,113 +177,4 @@ int cmd_integration_show(struct cli *c)
 	free(health);
 	free(why);
 	return out_object(c, o);
-}
-
-static int store_credentials(struct cli *c, const struct integration *i, const struct driver *d)
-{
-	struct secret plain = SECRET_INIT;
-	struct keyring *keys = NULL;
-	struct err err = { 0 };
-	int rc = credentials_read(c, d->manifest, new_credentials, &plain);
-
-	if (rc)
-		return rc;
-	rc = keyring_load(c->common.secret_key_file, &keys, &err);
-	if (rc == 0)
-		rc = credential_put(c->pg, keys, i->id, &plain, &err);
-	if (rc == 0)
-		rc = credential_changed(c->pg, i->id, &err);
-	secret_clear(&plain);
-	keyring_free(keys);
-	return rc < 0 ? cli_error(c, rc, &err, "--credentials") : 0;
-}
-
-/* Postgres first, then the control hash that claims look at. */
-static int write_status(struct cli *c, const struct integration *i, const struct driver *d,
-			const char *status, const char *reason)
-{
-	char scope[48];
-	struct err err = { 0 };
-	int rc = integration_set_status(c->pg, i->id, status, reason, &err);
-
-	snprintf(scope, sizeof(scope), "integration:%lld", (long long)i->id);
-	if (rc == 0 && strcmp(status, "active") == 0)
-		rc = alert_resolve(c->pg, "auth_broken", scope, &err);
-	if (rc == 0 && strcmp(status, "active") == 0)
-		rc = alert_resolve(c->pg, "suspended", scope, &err);
-	if (rc == 0 && strcmp(status, "active") == 0)
-		rc = auth_forget(c->redis, i->partner, i->id, cli_deadline(), &err);
-	if (rc == 0)
-		rc = control_mirror(c->redis, c->pg, d, i->partner, false, cli_deadline(), &err);
-	if (rc < 0)
-		return cli_error(c, rc, &err, c->command->name);
-	return out_value(c, "status", cJSON_CreateString(status));
-}
-
-/* Both servers are asked for before anything is written. */
-static int set_status(struct cli *c, const char *status, const char *reason)
-{
-	const struct driver *d = NULL;
-	struct integration i;
-	int rc = get(c, &i);
-
-	if (rc)
-		return rc;
-	rc = cli_driver(c, i.partner, &d);
-	if (rc == 0)
-		rc = cli_redis(c);
-	if (rc == 0 && new_credentials)
-		rc = store_credentials(c, &i, d);
-	if (rc == 0)
-		rc = write_status(c, &i, d, status, reason);
-	integration_clear(&i);
-	return rc;
-}
-
-int cmd_integration_pause(struct cli *c)
-{
-	return set_status(c, "paused", pause_reason ? pause_reason : "paused by an operator");
-}
-
-int cmd_integration_resume(struct cli *c)
-{
-	return set_status(c, "active", NULL);
-}
-
-static int set_paused(struct cli *c, bool paused)
-{
-	const char *partner = c->words[0];
-	const struct driver *d = NULL;
-	struct err err = { 0 };
-	int rc = cli_driver(c, partner, &d);
-
-	if (rc == 0)
-		rc = cli_pg(c);
-	if (rc == 0)
-		rc = cli_redis(c);
-	if (rc)
-		return rc;
-	rc = partner_set_paused(c->pg, partner, paused,
-				pause_reason ? pause_reason : "paused by an operator", &err);
-	if (rc == 0 && !paused) {
-		char scope[64];
-
-		snprintf(scope, sizeof(scope), "partner:%s", partner);
-		rc = alert_resolve(c->pg, "suspended", scope, &err);
-	}
-	if (rc == 0)
-		rc = control_mirror(c->redis, c->pg, d, partner, false, cli_deadline(), &err);
-	if (rc < 0)
-		return cli_error(c, rc, &err, c->command->name);
-	return out_value(c, "status", cJSON_CreateString(paused ? "paused" : "active"));
-}
-
-int cmd_pause(struct cli *c)
-{
-	return set_paused(c, true);
-}
-
-int cmd_resume(struct cli *c)
-{
-	return set_paused(c, false);
 }

@@ -7,6 +7,7 @@
 #include "common/base/secret.h"
 #include "common/store/store.h"
 #include "drivers/kit/call_chaos.h"
+#include "drivers/kit/plan.h"
 #include "scheduler/cli/cli.h"
 
 #define SETTINGS_KNOWN_MAX 64
@@ -56,27 +57,21 @@ static int check_environment(const struct cli *c, const struct manifest *m)
 	return 0;
 }
 
-static int set_strategy(const struct cli *c, cJSON *settings, const char *value)
-{
-	if (strcmp(value, "webhook") != 0 && strcmp(value, "incremental") != 0 &&
-	    strcmp(value, "full") != 0)
-		return cli_misused(c, "--set strategy: webhook, incremental or full, not \"%s\"",
-				   value);
-	json_add_text(settings, "strategy", value);
-	return 0;
-}
+#define EVERY_MIN_MS 60000
 
-static int set_every(const struct cli *c, cJSON *settings, const char *value)
+/* Whether it means anything is told by plan_make, which knows the manifest (settings_fit); `default` takes it back. */
+static int set_schedule(const struct cli *c, cJSON *settings, const char *name, const char *value)
 {
+	bool durations = strcmp(name, "every") == 0 || strcmp(name, "full_every") == 0;
 	int64_t ms;
 
-	if (clock_parse_duration(value, &ms) < 0 || ms < 60000)
-		return cli_misused(
-			c,
-			"--set every: a duration of at least 60s (15m, 4h, 1d) is expected, got"
-			" \"%s\"",
-			value);
-	json_add_text(settings, "every", value);
+	if (strcmp(value, "default") == 0) {
+		cJSON_AddNullToObject(settings, name);
+		return 0;
+	}
+	if (durations && clock_parse_duration(value, &ms) == 0 && ms < EVERY_MIN_MS)
+		return cli_misused(c, "--set %s: at least 60s, not \"%s\"", name, value);
+	json_add_text(settings, name, value);
 	return 0;
 }
 
@@ -103,6 +98,28 @@ static int set_chaos(const struct cli *c, cJSON *settings, const char *value)
 	return 0;
 }
 
+/* As the manifest's deletes.brake and .few, for all collections. */
+static int set_brake(const struct cli *c, cJSON *settings, const char *value)
+{
+	char *end;
+	double share = strtod(value, &end);
+
+	if (!*value || *end || !(share > 0 && share <= 1))
+		return cli_misused(
+			c, "--set deletes_brake: a share of the rows, over 0 to 1, not \"%s\"",
+			value);
+	json_add_text(settings, "deletes_brake", value);
+	return 0;
+}
+
+static int set_few(const struct cli *c, cJSON *settings, const char *value)
+{
+	if (!*value || value[strspn(value, "0123456789")] || strlen(value) > 9)
+		return cli_misused(c, "--set deletes_few: a number of rows, not \"%s\"", value);
+	json_add_text(settings, "deletes_few", value);
+	return 0;
+}
+
 /* Which adapters there are is the manifest's to say: settings_fit asks it. */
 static int set_adapter(const struct cli *c, cJSON *settings, const char *value)
 {
@@ -112,23 +129,28 @@ static int set_adapter(const struct cli *c, cJSON *settings, const char *value)
 
 int settings_fit(const struct cli *c, const struct driver *d, const char *of, const cJSON *settings)
 {
+	const char *partner_of = d->manifest->partner;
+	struct plan plan;
 	struct err err = { 0 };
 
 	if (settings && json_str(settings, CHAOS_SETTING) && strcmp(of, "production") == 0)
 		return cli_misused(c, "--set chaos: not in production (--environment sandbox)");
-	if (driver_for(d, 0, settings, NULL, &err))
-		return 0;
-	return cli_misused(c, "--set adapter: the manifest of %s does not have it",
-			   d->manifest->partner);
+	d = driver_for(d, 0, settings, NULL, &err);
+	if (!d)
+		return cli_misused(c, "--set adapter: the manifest of %s does not have it",
+				   partner_of);
+	if (plan_make(d->manifest, settings, 0, &plan, &err) < 0)
+		return cli_misused(c, "--set %s", err.text);
+	return 0;
 }
 
 static const struct {
 	const char *name;
 	int (*set)(const struct cli *c, cJSON *settings, const char *value);
-} own_settings[] = { { "strategy", set_strategy },
-		     { "every", set_every },
-		     { "in_flight", set_in_flight },
+} own_settings[] = { { "in_flight", set_in_flight },
 		     { "adapter", set_adapter },
+		     { "deletes_brake", set_brake },
+		     { "deletes_few", set_few },
 		     { CHAOS_SETTING, set_chaos } };
 
 static int unknown_setting(const struct cli *c, const struct manifest *m, const char *name)
@@ -139,6 +161,8 @@ static int unknown_setting(const struct cli *c, const struct manifest *m, const 
 
 	for (size_t i = 0; i < ARRAY_LEN(own_settings); i++)
 		known[n++] = own_settings[i].name;
+	for (int i = 0; plan_setting(i); i++)
+		known[n++] = plan_setting(i);
 	for (int i = 0; i < m->n_settings && n < SETTINGS_KNOWN_MAX; i++)
 		known[n++] = m->settings[i];
 	for (int i = 0; i < n; i++)
@@ -189,6 +213,8 @@ static int set_one(const struct cli *c, const struct manifest *m, cJSON *setting
 		if (strcmp(own_settings[i].name, name) == 0)
 			return own_settings[i].set(c, settings, value);
 	}
+	if (plan_has_setting(name))
+		return set_schedule(c, settings, name, value);
 	for (int i = 0; i < m->n_settings; i++)
 		if (strcmp(m->settings[i], name) == 0)
 			return set_declared(c, m, settings, name, value);
@@ -251,6 +277,26 @@ static bool is_signed_in_to(const struct driver *d)
 	       d->manifest->auth.kind == AUTH_OAUTH2_DEVICE;
 }
 
+/* For people: when it will be imported, and why then. */
+static void tell_schedule(const struct driver *d, const cJSON *settings)
+{
+	const struct driver *own = driver_for(d, 0, settings, NULL, NULL);
+	struct buf line = BUF_INIT;
+	struct plan plan;
+
+	if (!company || !own || plan_make(own->manifest, settings, 0, &plan, NULL) < 0 ||
+	    plan.strategy == STRATEGY_NONE)
+		return;
+	plan_without_webhooks(&plan); /* nobody can have registered them yet */
+	buf_printf(&line, "Imports: %s, every %s", strategy_name(plan.strategy), plan.every);
+	if (plan.full_every_ms) {
+		buf_puts(&line, ", a full one every ");
+		plan_print_ms(plan.full_every_ms, &line);
+	}
+	fprintf(stderr, "%s (%s).\n", buf_str(&line), plan.why);
+	buf_clear(&line);
+}
+
 static int add(struct cli *c, const struct driver *d, const struct secret *credentials,
 	       const cJSON *settings)
 {
@@ -272,12 +318,20 @@ static int add(struct cli *c, const struct driver *d, const struct secret *crede
 		rc = integration_add(c->pg, keys, &n, &id, &err);
 		rc = rc < 0 ? cli_error(c, rc, &err, "integration add")
 			    : out_value(c, "id", cJSON_CreateNumber((double)id));
+		if (rc == 0 && !c->json)
+			tell_schedule(d, settings);
 		if (rc == 0 && !c->json && is_signed_in_to(d))
 			fprintf(stderr, "Next: longshore integration authorize %lld\n",
 				(long long)id);
 	}
 	keyring_free(keys);
 	return rc;
+}
+
+/* Of no company, where one address takes in the webhooks of all: it has what its partner signs with, and calls nobody. */
+static bool is_app(const struct manifest *m)
+{
+	return !company && m->webhooks.whose;
 }
 
 int cmd_integration_add(struct cli *c)
@@ -304,7 +358,8 @@ int cmd_integration_add(struct cli *c)
 	if (rc == 0)
 		rc = settings_fit(c, d, environment, settings);
 	if (rc == 0)
-		rc = credentials_read(c, d->manifest, credentials_file, &credentials);
+		rc = credentials_read(c, d->manifest, is_app(d->manifest), credentials_file,
+				      &credentials);
 	if (rc == 0)
 		rc = check_home(c, d->manifest);
 	if (rc == 0)

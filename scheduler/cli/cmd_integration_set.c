@@ -180,6 +180,21 @@ static int write_change(struct cli *c, const struct integration *i, const struct
 	return out_value(c, "id", cJSON_CreateNumber((double)i->id));
 }
 
+/* What it would have with those given: whether they go together is told of all. */
+static int check_settings(const struct cli *c, const struct driver *d, const struct integration *i,
+			  const cJSON *given)
+{
+	cJSON *all = cJSON_Duplicate(i->settings, true);
+	const cJSON *v;
+	int rc;
+
+	cJSON_ArrayForEach (v, given)
+		replace(all, v->string, cJSON_Duplicate(v, true));
+	rc = settings_fit(c, d, i->environment, all);
+	cJSON_Delete(all);
+	return rc;
+}
+
 static int set(struct cli *c, const struct integration *i)
 {
 	const struct driver *d = NULL;
@@ -194,8 +209,8 @@ static int set(struct cli *c, const struct integration *i)
 		rc = check_url(c);
 	if (rc == 0)
 		rc = settings_read(c, d->manifest, settings);
-	if (rc == 0)
-		rc = settings_fit(c, d, i->environment, settings);
+	if (rc == 0 && settings)
+		rc = check_settings(c, d, i, settings);
 	if (rc == 0)
 		rc = read_overrides(c, d, i, &text);
 	if (rc == 0) {

@@ -6,9 +6,6 @@
 #include "common/store/store.h"
 #include "scheduler/cli/push_wait.h"
 
-#define WAIT_MAX_MS (12 * 3600 * 1000LL)
-#define RESULT_MORE_S 600 /* beyond the wait, for whoever asks once more */
-
 static const char *integration, *args_text, *lane_text, *run_at;
 static const char *unique, *unique_mode, *idempotency_key;
 static int64_t wait_ms;
@@ -50,15 +47,7 @@ int options_push(struct config_option *out)
 					 .value_name = "KEY",
 					 .help = "not if a job with this key succeeded within 24h",
 					 .out = &idempotency_key };
-	out[7] = (struct config_option){
-		.name = "wait",
-		.value_name = "DURATION",
-		.help = "wait so long for its result, else say how far it is",
-		.type = CONFIG_DURATION_MS,
-		.fallback = "0",
-		.max = WAIT_MAX_MS,
-		.out = &wait_ms
-	};
+	out[7] = push_wait_option(&wait_ms);
 	return 8;
 }
 
@@ -181,7 +170,7 @@ int cmd_push(struct cli *c)
 		job_print_keys(&payload, unique, strcmp(unique_mode, "replace") == 0,
 			       idempotency_key);
 		if (wait_ms)
-			job_print_result_ttl(&payload, wait_ms / 1000 + RESULT_MORE_S);
+			job_print_result_ttl(&payload, wait_ms / 1000 + PUSH_RESULT_MORE_S);
 		push.id = id;
 		push.payload = payload.data;
 		push.len = payload.len;

@@ -2,6 +2,7 @@
 
 #include "common/queue/run.h"
 #include "common/store/run_end.h"
+#include "common/store/sweep.h"
 #include "scheduler/cli/cli.h"
 
 static const char *list_integration, *list_root, *list_state;
@@ -157,4 +158,59 @@ int cmd_run_show(struct cli *c)
 		return cli_error(c, rc, &err, "run show");
 	}
 	return out_object(c, row);
+}
+
+static int count_runs(struct cli *c, int64_t id, int *n)
+{
+	struct run_filter f = { .id = id, .limit = 1 };
+	cJSON *list = NULL;
+	int rc = find(c, &f, &list);
+
+	if (rc == 0)
+		*n = cJSON_GetArraySize(list);
+	cJSON_Delete(list);
+	return rc;
+}
+
+/* Nothing of the run is held. */
+static int nothing_held(struct cli *c, int64_t id, const struct brake_outcome *o)
+{
+	int n = 0;
+	int rc = o->state[0] ? 0 : count_runs(c, id, &n);
+
+	if (rc)
+		return rc;
+	if (!o->state[0] && n == 0)
+		return cli_fail(c, EXIT_NOT_FOUND,
+				"there is no run %lld; `longshore run list` shows them",
+				(long long)id);
+	if (!o->state[0])
+		return cli_fail(c, EXIT_FAILED, "run %lld held no deletions", (long long)id);
+	if (!strcmp(o->state, "confirmed"))
+		return cli_fail(c, EXIT_FAILED, "the deletions of run %lld were confirmed already",
+				(long long)id);
+	return cli_fail(
+		c, EXIT_FAILED,
+		"a later scan (run %lld) has decided anew what is gone: of run %lld nothing is"
+		" held any more",
+		(long long)o->newer_id, (long long)id);
+}
+
+int cmd_run_confirm_deletes(struct cli *c)
+{
+	struct brake_outcome o = { 0 };
+	struct err err = { 0 };
+	int64_t id;
+	int rc = parse_id(c, "run", c->words[0], &id);
+
+	if (rc == 0)
+		rc = cli_pg(c);
+	if (rc)
+		return rc;
+	rc = brake_confirm(c->pg, id, &o, &err);
+	if (rc < 0)
+		return cli_error(c, rc, &err, "run confirm-deletes");
+	if (!o.held)
+		return nothing_held(c, id, &o);
+	return out_value(c, "deleted", cJSON_CreateNumber((double)o.deleted));
 }

@@ -4,6 +4,7 @@
 
 #include "common/base/mem.h"
 #include "common/queue/queue.h"
+#include "common/store/schedule.h"
 #include "common/store/store.h"
 #include "scheduler/cli/cli.h"
 
@@ -98,6 +99,24 @@ static void add_health(const char *health, int64_t integrations, void *arg)
 	json_add_int(arg, health, integrations);
 }
 
+#define PAUSES_MAX 50
+
+static int add_schedules(struct cli *c, cJSON *status, struct err *err)
+{
+	cJSON *summary = NULL, *pauses = NULL;
+	int rc = schedules_summary(c->pg, &summary, err);
+
+	if (rc == 0)
+		rc = pauses_list(c->pg, PAUSES_MAX, &pauses, err);
+	if (rc < 0) {
+		cJSON_Delete(summary);
+		return rc;
+	}
+	cJSON_AddItemToObject(status, "schedule", summary);
+	cJSON_AddItemToObject(status, "pauses", pauses);
+	return 0;
+}
+
 static int collect(struct cli *c, cJSON *status, struct err *err)
 {
 	struct cli_workers w = { .now_ms = redis_now_ms(c->redis) };
@@ -111,7 +130,33 @@ static int collect(struct cli *c, cJSON *status, struct err *err)
 	if (rc == 0)
 		rc = health_counts(c->pg, add_health,
 				   cJSON_AddObjectToObject(status, "integrations"), err);
+	if (rc == 0)
+		rc = add_schedules(c, status, err);
 	return rc;
+}
+
+static void print_schedules(const cJSON *status)
+{
+	static const struct out_column pauses[] = {
+		{ "PAUSED", "level", false },
+		{ "PARTNER", "partner", false },
+		{ "ID", "integration_id", true },
+		{ "UNTIL", "until", false },
+		{ "BY", "by", false },
+		{ "REASON", "reason", false },
+	};
+	const cJSON *next = json_path(status, "schedule.next");
+	int64_t due = 0, id = 0;
+
+	if (json_int(next, "integration_id", &id))
+		printf("next import: integration %lld (%s, %s) at %s\n", (long long)id,
+		       json_str(next, "partner"), json_str(next, "mode"), json_str(next, "at"));
+	if (json_int(status, "schedule.due", &due) && due)
+		printf("%lld imports are due\n", (long long)due);
+	if (cJSON_GetArraySize(json_path(status, "pauses"))) {
+		puts("");
+		out_table(json_path(status, "pauses"), pauses, 6);
+	}
 }
 
 static void print_status(const cJSON *status)
@@ -140,6 +185,7 @@ static void print_status(const cJSON *status)
 	cJSON_ArrayForEach (v, json_path(status, "integrations"))
 		printf(" %s %d", v->string, v->valueint);
 	puts(cJSON_GetArraySize(json_path(status, "integrations")) ? "" : " none");
+	print_schedules(status);
 }
 
 int cmd_status(struct cli *c)

@@ -56,6 +56,15 @@ int parse_run_at(const struct cli *c, const char *text, int64_t *real_ms)
 	return parse_when(c, "--run-at", text, 1, real_ms);
 }
 
+int parse_until(const struct cli *c, const char *text, int64_t *real_ms)
+{
+	int rc = parse_when(c, "--until", text, 1, real_ms);
+
+	if (rc == 0 && *real_ms <= clock_real_ms())
+		rc = cli_misused(c, "--until: %s is past", text);
+	return rc;
+}
+
 int read_input(const struct cli *c, const char *flag, const char *file, size_t max, struct buf *out)
 {
 	bool is_stdin = strcmp(file, "-") == 0;

@@ -12,7 +12,22 @@
 
 #define PAUSE_FIRST_MS 5
 #define PAUSE_MAX_MS 500
+#define WAIT_MAX_MS (12 * 3600 * 1000LL)
 #define RESULT_MAX_BYTES (1024 * 1024)
+
+struct config_option push_wait_option(int64_t *wait_ms)
+{
+	return (struct config_option){
+		.name = "wait",
+		.value_name = "DURATION",
+		.help = "wait so long for its result, else say how far it is;"
+			" without one: 1h",
+		.type = CONFIG_DURATION_MS,
+		.fallback = "0",
+		.max = WAIT_MAX_MS,
+		.out = wait_ms
+	};
+}
 
 /* Each look is one GET; it asks less and less often.  0, -ENOENT: not yet, or an error. */
 static int wait_for_result(struct queue *q, const char *id, int64_t wait_ms, struct buf *out,

@@ -9,4 +9,9 @@
 int push_wait(struct cli *c, struct queue *q, const char *id, int64_t wait_ms)
 	__attribute__((warn_unused_result));
 
+#define PUSH_RESULT_MORE_S \
+	600 /* a result is kept so much beyond the wait, for whoever asks once more */
+/* --wait */
+struct config_option push_wait_option(int64_t *wait_ms);
+
 #endif

@@ -87,21 +87,33 @@ def imports(s, f):
 
 
 def sink(s, f):
-    rows = 100_000
+    """Beside what anybody would write: a plain guarded upsert into a plain table, and COPY.  A round measures all of them in turn, so that a
+    machine that slows down slows them all."""
+    rows, page, coroutines = 60_000, 100, 100
+    kinds = {"copy": ("copy", s.database, rows), "raw": ("raw", s.database, rows, 3),
+             "sink, no history": ("sink", s.database, rows, page, coroutines, 0), "sink, history": ("sink", s.database, rows, page, coroutines, 1),
+             "sink of pages of 5, no history": ("sink", s.database, rows, 5, 1000, 0)}
 
-    def raw(connections):
-        return lambda: s.program("bench_sink", "raw", s.database, rows, connections)
+    def together():
+        return {f"{kind} {k}": v for kind, words in kinds.items() for k, v in s.program("bench_sink", *words).items()}
 
-    one, three = f.measure("raw upserts 1", raw(1)), f.measure("raw upserts 3", raw(3))
-    for what, other in (("added", one), ("updated", one)):
-        f.row(f"raw upserts of 500, {what}", per_s(three[f"{what}_per_s"]), note=f"3 connections; 1: {per_s(other[f'{what}_per_s'])}")
-    for page, coroutines in ((5, 1000), (100, 100)):
-        m = f.measure(f"sink pages of {page}", lambda: s.program("bench_sink", "sink", s.database, rows, page, coroutines))
-        for what in ("added", "updated"):
-            limit = max(one[f"{what}_per_s"], three[f"{what}_per_s"])
-            f.row(f"rows through the sink, pages of {page}, {what}", per_s(m[f"{what}_per_s"]), per_s(limit),
-                  m[f"{what}_per_s"] / limit, f"raw upserts of 500; client {m[f'{what}_cpu_us']:.1f} us a row")
-    s.sql("TRUNCATE resources")
+    m = f.measure("rows", together, rounds=max(f.n_rounds, 5))
+
+    def row(kind, what, beside):
+        limit, is_it = (m[f"{k} {what}_per_s"] for k in (beside, kind))
+        f.row(f"{kind}: {what}", per_s(is_it), per_s(limit), is_it / limit,
+              f"{beside}; Postgres {m[f'{kind} {what}_server_us']:.1f} us ({m[f'{kind} {what}_server_us'] / m[f'{beside} {what}_server_us']:.2f} of it), "
+              f"{m[f'{kind} {what}_wal']:.0f} B of WAL (of {m[f'{beside} {what}_wal']:.0f}), client {m[f'{kind} {what}_cpu_us']:.1f} us a row"
+              + (f"; {100 * m[f'{kind} {what}_hot']:.0f} % HOT" if what in ("updated", "unchanged") else ""))
+
+    f.row("COPY into a plain table: added", per_s(m["copy added_per_s"]), note=f"Postgres {m['copy added_server_us']:.1f} us, {m['copy added_wal']:.0f} B of WAL a row")
+    row("raw", "added", "copy")
+    for what in ("updated", "unchanged", "stale"):
+        f.row(f"raw: {what}", per_s(m[f"raw {what}_per_s"]), note=f"Postgres {m[f'raw {what}_server_us']:.1f} us, {m[f'raw {what}_wal']:.0f} B of WAL a row")
+    for kind in list(kinds)[2:]:
+        for what in ("added", "updated", "unchanged", "stale"):
+            row(kind, what, "raw")
+    s.sql("TRUNCATE resources, resource_changes; DROP TABLE bench_raw; UPDATE history_settings SET enabled = true WHERE table_name = 'resources'")
 
 
 def listing(n):

@@ -217,7 +217,7 @@ def test_push_and_status(acme):
     acme.push({"task": "noop"}, "queue:{guesty}:high")
     assert first and later and first != later
     status = acme.status()
-    assert set(status) == {"queues", "workers", "leader", "integrations"}
+    assert set(status) == {"queues", "workers", "leader", "integrations", "schedule", "pauses"}
     rows = {row["queue"]: row for row in status["queues"]}
     assert set(rows) >= {f"{p}{lane}" for p in ("guesty", "longshore") for lane in ("", ":high", ":low")}
     for row in rows.values():

@@ -1,5 +1,6 @@
 """Pages stream: an import of 100,000 items takes hardly more memory than one of 1,000."""
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness import wait_until
-from harness.process import SANITIZED
+from harness.process import SANITIZED, SLOWER
+from harness.shelf import Shelf, add_shelf, shelf_manifest
 
 SIZE, ROOM_MIB = 500, 8
 MANIFEST = {
@@ -46,3 +48,24 @@ def test_memory_does_not_grow_with_the_list(cluster, tmp_path, capsys):
     with capsys.disabled():
         print(f"\nresident peak of a worker: {little / 1024:.1f} MiB for 1,000 items, {much / 1024:.1f} MiB for 100,000")
     assert much - little <= ROOM_MIB * 1024
+
+
+@pytest.mark.timeout(90 * SLOWER)
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer keeps what was freed")
+def test_memory_does_not_grow_with_what_is_deleted(cluster, tmp_path):
+    """Nor do statements: 30,000 rows go in slices."""
+    add_shelf(cluster, tmp_path, shelf_manifest())
+    with contextlib.closing(Shelf(range(5))) as partner:
+        integration = cluster.integration(partner, partner="shelf", base="", deletes_brake="1")
+        worker = cluster.worker(partners="shelf,longshore", log_level="warn")
+        (pid,) = wait_until(worker.children, 10, "the worker's process")
+        peaks = []
+        for many in (0, 30_000):
+            cluster.sql("INSERT INTO resources (integration_id, external_id, kind, name, observed_at) SELECT %s, 'old-' || n, 'item', 'old', now()"
+                        " FROM generate_series(1, %s) n", integration, many)
+            cluster.push({"task": "import_resources", "integration_id": integration}, "queue:{shelf}")
+            cluster.wait_idle(54, ("shelf", "longshore"))
+            assert cluster.one("SELECT count(*) FROM resources WHERE deleted_at IS NOT NULL") == many
+            peaks.append(int(re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text()).group(1)))
+        assert cluster.one("SELECT max(deleted) FROM runs") == 30_000
+        assert peaks[1] - peaks[0] <= 3 * 1024, peaks

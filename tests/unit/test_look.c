@@ -167,7 +167,55 @@ static void body_way_and_burial(void)
 	queue_free(q);
 }
 
+/* ---- shedding: without letters, and their run is told that they were dropped ---- */
+struct shedding {
+	struct shedder *s;
+	int64_t gone;
+	int n;
+};
+
+static bool shed_one(const struct job_seen *j, void *arg)
+{
+	struct shedding *s = arg;
+
+	s->n++;
+	plain_int("HSET run:{p}:9 %s %s", j->header.id, "");
+	CHECK(shedder_add(s->s, j, &s->gone, NULL) == 0);
+	return true;
+}
+
+static int on_end(const struct run_end *e, void *arg)
+{
+	CHECK(e->run == 9 && e->done == 0 && e->dead == 0 && e->dropped == 30);
+	(*(int *)arg)++;
+	return 0;
+}
+
+static void body_shed(void)
+{
+	struct queue *q = queue_new(conn, "p", "e");
+	struct job_filter any = { .integration = -1 };
+	struct shedding s = { .s = shedder_new(q) };
+	int moved, ended = 0;
+
+	for (int i = 0; i < 30; i++)
+		plain_int(
+			"LPUSH queue:{p} %s",
+			"{\"task\":\"noop\",\"integration_id\":5,\"run_id\":9,\"run_home\":\"p\"}");
+	CHECK(queue_admit(q, 100, &moved, loop_now_ms() + 5000, NULL) == 0 && moved == 30);
+	CHECK(queue_look(q, JOB_READY, &any, shed_one, &s, NULL) == 0);
+	CHECK(s.n == 30 && s.gone == 0);
+	CHECK(shedder_flush(s.s, &s.gone, NULL) == 0 && s.gone == 30);
+	CHECK(ready_of(q) == 0);
+	CHECK(plain_int("ZCARD dead:{p}") == 0);
+	CHECK(queue_runs_ended(q, on_end, &ended, loop_now_ms() + 5000, NULL) == 0 && ended == 1);
+	CHECK(shedder_flush(s.s, &s.gone, NULL) == 0 && s.gone == 30);
+	shedder_free(s.s);
+	queue_free(q);
+}
+
 TEST(places)
+TEST(shed)
 TEST(numbers)
 TEST(way_and_burial)
 
@@ -177,6 +225,7 @@ int main(void)
 		cmocka_unit_test(places),
 		cmocka_unit_test(numbers),
 		cmocka_unit_test(way_and_burial),
+		cmocka_unit_test(shed),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

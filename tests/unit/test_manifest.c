@@ -271,6 +271,8 @@ static void collections(void **state)
 	assert_string_equal(a->incremental.format, "iso8601");
 	assert_int_equal(a->incremental.overlap_ms, 300000);
 	assert_int_equal(a->lane, LANE_NORMAL);
+	assert_int_equal(a->deletes.by, DELETES_NEVER);
+	assert_null(a->deletes.tombstone);
 	assert_int_equal(a->n_map, 3);
 	assert_int_equal(a->map[1].as, MAP_NUMBER);
 	assert_int_equal(a->map[1].column, row_column_find(ROW_RESOURCES, "lat"));
@@ -284,6 +286,38 @@ static void collections(void **state)
 	assert_true(c->columns & bit(ROW_TRANSACTIONS, "resource_external_id"));
 	assert_int_equal(m->n_settings, 1);
 	assert_string_equal(m->settings[0], "site");
+	manifest_free(m);
+}
+
+static void deletions(void **state)
+{
+	struct manifest *m = good_with(
+		", \"collections\": {"
+		" \"a\": {\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"deletes\": \"full_scan\", \"map\": {\"name\": \"n\"}},"
+		" \"b\": {\"each\": \"a\", \"embedded\": \"p\", \"id\": \"id\", \"table\": \"media\", \"deletes\": \"scan_of_parent\", \"map\": {\"url\": \"u\"}},"
+		" \"c\": {\"get\": \"/c\", \"id\": \"id\", \"table\": \"transactions\", \"map\": {\"code\": \"u\"},"
+		"  \"deletes\": {\"by\": \"full_scan\", \"tombstone\": {\"path\": \"gone\", \"value\": \"Y\"}, \"brake\": 0.5, \"few\": 9}},"
+		" \"d\": {\"get\": \"/d\", \"id\": \"id\", \"id_prefix\": \"d-\", \"table\": \"transactions\", \"map\": {\"code\": \"u\"},"
+		"  \"deletes\": {\"tombstone\": {\"path\": \"gone\"}}}}");
+	const struct manifest_deletes *a = &manifest_collection(m, "a")->deletes,
+				      *c = &manifest_collection(m, "c")->deletes,
+				      *d = &manifest_collection(m, "d")->deletes;
+	struct buf out = BUF_INIT;
+
+	assert_int_equal(a->by, DELETES_FULL_SCAN);
+	assert_true(a->brake == 0.2 && a->few == 2);
+	assert_int_equal(manifest_collection(m, "b")->deletes.by, DELETES_SCAN_OF_PARENT);
+	assert_true(c->by == DELETES_FULL_SCAN && c->brake == 0.5 && c->few == 9);
+	assert_string_equal(c->tombstone, "gone");
+	assert_string_equal(c->value->valuestring, "Y");
+	assert_int_equal(d->by, DELETES_NEVER);
+	assert_true(cJSON_IsTrue(d->value));
+	manifest_print(m, &out);
+	assert_non_null(strstr(
+		out.data,
+		"\"deletes\":{\"by\":\"full_scan\",\"tombstone\":{\"path\":\"gone\",\"value\":\"Y\"},"
+		"\"brake\":0.5,\"few\":9}"));
+	buf_clear(&out);
 	manifest_free(m);
 }
 
@@ -363,6 +397,7 @@ int main(void)
 		cmocka_unit_test(rules),
 		cmocka_unit_test(paging_stops),
 		cmocka_unit_test(collections),
+		cmocka_unit_test(deletions),
 		cmocka_unit_test(comments_are_skipped),
 		cmocka_unit_test(what_is_asked),
 		cmocka_unit_test(printed_again),

@@ -322,9 +322,16 @@ static const char *const later[][2] = {
 static const char *const later_in_collection[][2] = {
 	{ "\"pagination\": {\"kind\": \"ack_queue\", \"every\": \"20s\"}",
 	  "\"every\" is not supported yet" },
-	{ "\"deletes\": \"full_scan\"", "\"full_scan\" is not supported yet" },
-	{ "\"deletes\": \"scan_of_parent\"", "\"scan_of_parent\" is not supported yet" },
-	{ "\"deletes\": \"webhook\"", "\"webhook\" is not supported yet" },
+	{ "\"deletes\": \"full_scna\"",
+	  "a.deletes.by: unknown word \"full_scna\"; did you mean \"full_scan\"?" },
+	{ "\"deletes\": \"scan_of_parent\"", "a.deletes: \"scan_of_parent\" needs \"each\"" },
+	{ "\"deletes\": {\"by\": \"full_scan\", \"brake\": 20}",
+	  "a.deletes.brake: expected a number over 0" },
+	{ "\"deletes\": {\"tombstone\": {}}", "a.deletes.tombstone.path: missing" },
+	{ "\"deletes\": {\"tombstone\": {\"path\": \"x\", \"value\": []}}",
+	  "a.deletes.tombstone.value: expected a text" },
+	{ "\"deletes\": \"full_scan\", \"pagination\": {\"kind\": \"ack_queue\", \"ack\": {\"post\": \"/{id}\"}}",
+	  "\"full_scan\" means nothing for a queue" },
 	{ "\"detail\": {\"get\": \"/a/{id}\", \"batch\": {}}", "detail.batch.get: missing" },
 	{ "\"detail\": {\"get\": \"/a/{id}\", \"batch\": {\"get\": \"/a\"}}",
 	  "detail.batch: needs {ids}" },
@@ -352,6 +359,10 @@ static void not_supported_yet(void **state)
 	" \"map\": {\"name\": \"n\", \"media_hash\": {\"hash\": \"p\"}}}}"
 
 static const char *const refused_collections[][2] = {
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"media\", \"map\": {\"url\": \"u\"}, \"each\": \"b\", \"deletes\": \"full_scan\"",
+	  "a.deletes: \"full_scan\" is for what is listed as a whole" },
+	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"u\"}, \"each\": \"b\", \"deletes\": \"scan_of_parent\"",
+	  "a.deletes: \"scan_of_parent\" is for rows that name their parent" },
 	{ "\"get\": \"/a\", \"id\": \"id\", \"table\": \"media\", \"map\": {\"url\": \"u\"}, \"personal\": [\"a\", \"b[\"]",
 	  "collections.a.personal[1]" },
 	{ "\"id\": \"id\", \"table\": \"resources\", \"map\": {\"name\": \"n\"}",

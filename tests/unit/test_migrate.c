@@ -212,7 +212,7 @@ static void rows_kept_body(struct pg *p)
 	CHECK(says(
 		"SELECT count(*) || ' ' || count(DISTINCT reloptions) || ' ' || min(reloptions::text) FROM pg_class WHERE"
 		" relname ~ '^resources_[0-9]+$'",
-		"16 1 {fillfactor=90,autovacuum_vacuum_scale_factor=0.05,autovacuum_vacuum_threshold=1000,"
+		"16 1 {fillfactor=50,autovacuum_vacuum_scale_factor=0.05,autovacuum_vacuum_threshold=1000,"
 		"autovacuum_vacuum_insert_scale_factor=0.1,autovacuum_analyze_scale_factor=0.05,autovacuum_vacuum_cost_limit=2000}"));
 	CHECK(says(
 		"SELECT 'fillfactor=80' = ANY (reloptions) FROM pg_class WHERE relname = 'media_3'",

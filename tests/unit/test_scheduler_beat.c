@@ -1,4 +1,4 @@
-/* When a start by the clock goes ahead, is skipped, is made up for (Q13). */
+/* When a lane is closed to starts by the clock, and when it opens again (Q13). */
 #include "scheduler/beat.h"
 
 #include <setjmp.h>
@@ -10,7 +10,6 @@
 
 #include "scheduler/scheduler.h"
 
-#define EVERY 1000000
 #define BOUND 10000
 
 /* Of scheduler/main.c, which is not linked here. */
@@ -31,39 +30,30 @@ int scheduler_spawn(struct scheduler *s, const char *name, void (*fn)(void *), v
 
 static void starts_up_to_the_bound(void **state)
 {
-	assert_int_equal(beat_judge(0, BOUND, false, EVERY, EVERY), BEAT_START);
-	assert_int_equal(beat_judge(BOUND, BOUND, false, EVERY, EVERY), BEAT_START);
-	assert_int_equal(beat_judge(BOUND + 1, BOUND, false, EVERY, EVERY), BEAT_SKIP);
-	/* how much of the slot is left matters only to one that was skipped */
-	assert_int_equal(beat_judge(0, BOUND, false, 1, EVERY), BEAT_START);
+	assert_false(beat_is_closed(false, 0, BOUND));
+	assert_false(beat_is_closed(false, BOUND, BOUND));
+	assert_true(beat_is_closed(false, BOUND + 1, BOUND));
 }
 
-static void one_that_was_skipped_is_made_up_for_when_half_has_drained(void **state)
+static void opens_again_when_half_has_drained(void **state)
 {
-	assert_int_equal(beat_judge(BOUND + 1, BOUND, true, EVERY, EVERY), BEAT_WAIT);
-	assert_int_equal(beat_judge(BOUND / 2 + 1, BOUND, true, EVERY, EVERY), BEAT_WAIT);
-	assert_int_equal(beat_judge(BOUND / 2, BOUND, true, EVERY / 2, EVERY), BEAT_START);
-}
-
-static void but_not_shortly_before_the_next(void **state)
-{
-	assert_int_equal(beat_judge(0, BOUND, true, EVERY / 10, EVERY), BEAT_START);
-	assert_int_equal(beat_judge(0, BOUND, true, EVERY / 10 - 1, EVERY), BEAT_WAIT);
+	assert_true(beat_is_closed(true, BOUND, BOUND));
+	assert_true(beat_is_closed(true, BOUND / 2 + 1, BOUND));
+	assert_false(beat_is_closed(true, BOUND / 2, BOUND));
 }
 
 static void a_bound_of_one_drains_to_nothing(void **state)
 {
-	assert_int_equal(beat_judge(2, 1, false, EVERY, EVERY), BEAT_SKIP);
-	assert_int_equal(beat_judge(1, 1, true, EVERY, EVERY), BEAT_WAIT);
-	assert_int_equal(beat_judge(0, 1, true, EVERY, EVERY), BEAT_START);
+	assert_true(beat_is_closed(false, 2, 1));
+	assert_true(beat_is_closed(true, 1, 1));
+	assert_false(beat_is_closed(true, 0, 1));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(starts_up_to_the_bound),
-		cmocka_unit_test(one_that_was_skipped_is_made_up_for_when_half_has_drained),
-		cmocka_unit_test(but_not_shortly_before_the_next),
+		cmocka_unit_test(opens_again_when_half_has_drained),
 		cmocka_unit_test(a_bound_of_one_drains_to_nothing),
 	};
 

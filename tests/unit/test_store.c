@@ -43,7 +43,7 @@ static void prepare(struct pg *p)
 
 	CHECK(migrate_run(postgres.url, count_applied, &applied, &err) == 0);
 	ask(p,
-	    "TRUNCATE companies, integrations, grants, webhook_registrations, limit_overrides, credentials, token_mints, partner_states, runs,"
+	    "TRUNCATE companies, integrations, import_schedules, grants, webhook_registrations, limit_overrides, credentials, token_mints, partner_states, runs,"
 	    " checkpoints, dead_letters,"
 	    " rejected_items, alerts");
 }

@@ -173,6 +173,223 @@ static void poison_body(struct pg *p)
 	CHECK(other_counts("SELECT count(*) FROM resources") == POISON_JOBS * POISON_ROWS - 1);
 }
 
+/* ---- what Postgres can't hold ---- */
+
+struct bad {
+	enum row_table table;
+	const char *column, *text;
+	size_t len; /* 0: of text */
+	int64_t n;
+	bool good;
+	const char *why;
+};
+
+static const struct bad bads[] = {
+	{ ROW_RESOURCES, "name", "a\0b", 3, 0, false, "NUL" },
+	{ ROW_RESOURCES, "name", "\xc3(", 0, 0, false, "UTF8" },
+	{ ROW_RESOURCES, "name", "\xed\xa0\x80", 0, 0, false, "UTF8" }, /* a surrogate */
+	{ ROW_RESOURCES, "name", "\xf4\x8f\xbf\xbf", 0, 0, true, NULL },
+	{ ROW_RESOURCES, "partner_created_at", NULL, 0, INT64_MIN, false, "4714 BC" },
+	{ ROW_RESOURCES, "partner_created_at", NULL, 0, INT64_C(-210866803200) * 1000000, true,
+	  NULL },
+	{ ROW_RESOURCES, "partner_created_at", NULL, 0, INT64_MAX, true, NULL },
+	{ ROW_TRANSACTIONS, "starts_on", NULL, 0, INT64_C(3000000000), false, "day" },
+	{ ROW_TRANSACTIONS, "starts_on", NULL, 0, INT64_C(2145042906), false, "day" },
+	{ ROW_TRANSACTIONS, "starts_on", NULL, 0, INT64_C(2145042905), true, NULL },
+	{ ROW_TRANSACTIONS, "starts_on", NULL, 0, -2440588, true, NULL },
+	{ ROW_TRANSACTIONS, "starts_on", NULL, 0, -2440589, false, "day" },
+	{ ROW_RESOURCES, "extra", "{\"a\": \"x\\u0000\"}", 0, 0, false, "u0000" },
+	{ ROW_RESOURCES, "extra", "{\"a\": \"x\\\\u0000\"}", 0, 0, true, NULL },
+	{ ROW_RESOURCES, "extra", "[\"\\ud83c\"]", 0, 0, false, "surrogate" },
+	{ ROW_RESOURCES, "extra", "[\"\\udfe1\"]", 0, 0, false, "surrogate" },
+	{ ROW_RESOURCES, "extra", "[\"\\ud83c\\udfe1\"]", 0, 0, true, NULL },
+	{ ROW_RESOURCES, "extra", "[1e200000]", 0, 0, false, "too large" },
+	{ ROW_RESOURCES, "extra", "[-1.5E-20000]", 0, 0, false, "too fine" },
+	{ ROW_RESOURCES, "extra", "[1e131071, -1e-16383, \"1e999999\"]", 0, 0, true, NULL },
+	{ ROW_RESOURCES, "extra", "[\"\xff\"]", 0, 0, false, "UTF8" },
+};
+
+static const char rolled_back[] =
+	"SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+
+/* Each among good ones: it alone is set aside, and what is said to be good Postgres does hold.  No error ever comes from
+ * Postgres: the batch is sent once. */
+static void cannot_hold_body(struct pg *p)
+{
+	long rollbacks = other_counts(rolled_back);
+
+	for (size_t b = 0; b < ARRAY_LEN(bads); b++) {
+		const struct bad *x = &bads[b];
+		int c = col(x->table, x->column);
+		const struct row_set set = { .table = x->table, .columns = (uint64_t)1 << c };
+		struct row *v = mem_zalloc(3 * sizeof(*v));
+		const struct row *ptr[] = { &v[0], &v[1], &v[2] };
+		enum row_outcome out[3] = { 0 };
+		char(*why)[SINK_WHY_MAX], id[3][16];
+
+		for (int i = 0; i < 3; i++) {
+			snprintf(id[i], sizeof(id[i]), "%zu-%d", b, i);
+			v[i] = (struct row){ .integration_id = 7,
+					     .external_id = id[i],
+					     .observed_us = T0 };
+		}
+		v[1].values[c] = (struct row_value){ .set = true, .v.i = x->n };
+		if (x->text)
+			v[1].values[c].v.s.p = x->text;
+		if (x->text)
+			v[1].values[c].v.s.n = x->len ? x->len : strlen(x->text);
+		CHECK(sink_rows(sink, &set, ptr, 3, out, &why, soon(), NULL) == 0);
+		CHECK(out[0] == ROW_ADDED && out[2] == ROW_ADDED);
+		CHECK(out[1] == (x->good ? ROW_ADDED : ROW_FAILED));
+		if (out[1] == ROW_FAILED && x->why)
+			CHECK(strncmp(why[1], x->column, strlen(x->column)) == 0 &&
+			      strstr(why[1], x->why));
+		if ((out[1] == ROW_FAILED) == x->good)
+			fprintf(stderr, "case %zu: %s\n", b, why ? why[1] : "stored");
+		free(why);
+		free(v);
+	}
+	CHECK(co_sleep("statistics", 1100) == 0); /* sessions tell theirs once a second */
+	CHECK(put("last", 1, 1, "x") == ROW_ADDED);
+	CHECK(other_counts(rolled_back) == rollbacks);
+}
+
+/* Times of the guard itself, and ids. */
+static void bad_keys_body(struct pg *p)
+{
+	struct row *v = mem_zalloc(4 * sizeof(*v));
+	enum row_outcome out[4];
+	char(*why)[SINK_WHY_MAX];
+
+	v[0] = row("\xff", 1, 1, "a");
+	v[1] = row("old", 1, 1, "a");
+	v[1].partner_updated_us = INT64_MIN;
+	v[2] = row("older", 1, 1, "a");
+	v[2].observed_us = INT64_MIN;
+	v[3] = row("fine", 1, 1, "a");
+	CHECK(put_all(v, 4, out, &why, NULL) == 0);
+	CHECK(out[0] == ROW_FAILED && out[1] == ROW_FAILED && out[2] == ROW_FAILED &&
+	      out[3] == ROW_ADDED);
+	CHECK(strstr(why[0], "external_id") && strstr(why[1], "partner_updated_at") &&
+	      strstr(why[2], "observed_at"));
+	free(why);
+	CHECK(put_all(v, 3, out, &why, NULL) == 0); /* none is left to send */
+	CHECK(out[2] == ROW_FAILED && strstr(why[2], "observed_at"));
+	free(why);
+	free(v);
+}
+
+/* ---- a version that is expected ---- */
+
+static enum row_outcome put_expecting(const char *id, int observed_s, const char *name,
+				      int64_t version)
+{
+	struct row r = row(id, -1, observed_s, name);
+	enum row_outcome out = ROW_FAILED;
+
+	r.expected_version = version;
+	CHECK(put_all(&r, 1, &out, NULL, NULL) == 0);
+	return out;
+}
+
+static void expected_body(struct pg *p)
+{
+	CHECK(put_expecting("a", 1, "One", 1) == ROW_MISMATCH); /* there is none */
+	CHECK(other_counts("SELECT count(*) FROM resources") == 0);
+	CHECK(put("a", -1, 1, "One") == ROW_ADDED);
+	CHECK(put_expecting("a", 2, "Two", 2) == ROW_MISMATCH);
+	CHECK(put_expecting("a", 2, "Two", 1) == ROW_UPDATED);
+	CHECK(put_expecting("a", 3, "Three", 1) == ROW_MISMATCH);
+	CHECK(put_expecting("a", 2, "Three", 2) ==
+	      ROW_STALE); /* as expected, and older news all the same */
+	CHECK(put_expecting("a", 3, "Two", 2) == ROW_UNCHANGED);
+	other_says("UPDATE resources SET deleted_at = now(), version = 3");
+	CHECK(put_expecting("a", 4, "Two", 2) == ROW_MISMATCH);
+	CHECK(put_expecting("a", 4, "Two", 3) == ROW_UNDELETED);
+	CHECK(strcmp(other_says("SELECT name || version FROM resources"), "Two4") == 0);
+
+	/* Each of a batch by itself, beside those that expect nothing. */
+	struct row *v = mem_zalloc(4 * sizeof(*v));
+	enum row_outcome out[4];
+
+	v[0] = row("a", -1, 9, "Nine");
+	v[0].expected_version = 4;
+	v[1] = row("b", -1, 9, "New");
+	v[2] = row("c", -1, 9, "Nobody");
+	v[2].expected_version = 1;
+	v[3] = row("d", -1, 9, "New");
+	CHECK(put_all(v, 4, out, NULL, NULL) == 0);
+	CHECK(out[0] == ROW_UPDATED && out[1] == ROW_ADDED && out[2] == ROW_MISMATCH &&
+	      out[3] == ROW_ADDED);
+	CHECK(strcmp(other_says(
+			     "SELECT string_agg(external_id || version, ' ' ORDER BY external_id) FROM resources"),
+		     "a5 b1 d1") == 0);
+	free(v);
+	CHECK(strcmp(other_says(
+			     "SELECT string_agg(version::text, ' ' ORDER BY version) FROM resource_changes WHERE external_id = 'a'"),
+		     "1 2 4 5") == 0);
+}
+
+/* Of ten who saw the same version one is heeded. */
+static void race_one(int i, void *arg)
+{
+	char name[8];
+
+	snprintf(name, sizeof(name), "by%d", i);
+	((enum row_outcome *)arg)[i] = put_expecting("raced", 10 + i, name, 1);
+}
+
+static void race_body(struct pg *p)
+{
+	enum row_outcome out[10];
+	int updated = 0, refused = 0;
+
+	CHECK(put("raced", -1, 1, "One") == ROW_ADDED);
+	/* Each in a batch of its own: in one they would be one key, newest first. */
+	for (int round = 0; round < 2; round++) {
+		crowd_wait(crowd_start(10, race_one, out));
+		for (int i = 0; i < 10; i++) {
+			updated += out[i] == ROW_UPDATED;
+			refused += out[i] == ROW_MISMATCH || out[i] == ROW_STALE;
+		}
+	}
+	CHECK(updated == 1 && refused == 19);
+	CHECK(other_counts("SELECT version FROM resources") == 2);
+}
+
+/* ---- history ---- */
+
+static void wait_until_off(const char *table)
+{
+	int64_t end = soon();
+	char sql[100];
+
+	for (int n = 0; loop_now_ms() < end; n++) {
+		char id[16];
+
+		snprintf(id, sizeof(id), "off%d", n);
+		CHECK(put(id, -1, 1, "x") == ROW_ADDED);
+		snprintf(sql, sizeof(sql),
+			 "SELECT count(*) FROM resource_changes WHERE external_id = '%s'", id);
+		if (other_counts(sql) == 0)
+			return;
+		CHECK(co_sleep("off", 50) == 0);
+	}
+	CHECK(!"history never went off");
+}
+
+/* Workers look every few seconds; while it is off nothing is written. */
+static void history_body(struct pg *p)
+{
+	CHECK(put("a", -1, 1, "One") == ROW_ADDED);
+	CHECK(other_counts("SELECT count(*) FROM resource_changes") == 1);
+	other_says("UPDATE history_settings SET enabled = false WHERE table_name = 'resources'");
+	wait_until_off("resources");
+	CHECK(put("a", -1, 9, "Two") == ROW_UPDATED);
+	CHECK(other_counts("SELECT count(*) FROM resource_changes WHERE external_id = 'a'") == 1);
+	other_says("UPDATE history_settings SET enabled = true WHERE table_name = 'resources'");
+}
+
 /* Too large for an index: not the statement's fault either. */
 static void too_large_body(struct pg *p)
 {
@@ -451,7 +668,7 @@ static void with_sink(struct pg *p)
 	struct err err = { 0 };
 
 	CHECK(migrate_run(postgres.url, ignore_applied, NULL, &err) == 0);
-	other_says("TRUNCATE resources, transactions, runs, rejected_items");
+	other_says("TRUNCATE resources, transactions, resource_changes, runs, rejected_items");
 	sink = sink_new(p);
 	body(p);
 	sink_free(sink);
@@ -469,6 +686,11 @@ TEST(outcomes)
 TEST(doubles)
 TEST(poison)
 TEST(too_large)
+TEST(cannot_hold)
+TEST(bad_keys)
+TEST(expected)
+TEST(race)
+TEST(history)
 TEST(schema)
 TEST(many)
 TEST(large)
@@ -482,13 +704,15 @@ TEST(records)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_outcomes), cmocka_unit_test(test_doubles),
-		cmocka_unit_test(test_poison),   cmocka_unit_test(test_too_large),
-		cmocka_unit_test(test_schema),   cmocka_unit_test(test_many),
-		cmocka_unit_test(test_large),    cmocka_unit_test(test_cancelled),
-		cmocka_unit_test(test_deadline), cmocka_unit_test(test_freed),
-		cmocka_unit_test(test_restart),  cmocka_unit_test(test_sent_twice),
-		cmocka_unit_test(test_records),
+		cmocka_unit_test(test_outcomes),    cmocka_unit_test(test_doubles),
+		cmocka_unit_test(test_poison),      cmocka_unit_test(test_too_large),
+		cmocka_unit_test(test_cannot_hold), cmocka_unit_test(test_bad_keys),
+		cmocka_unit_test(test_expected),    cmocka_unit_test(test_race),
+		cmocka_unit_test(test_history),     cmocka_unit_test(test_schema),
+		cmocka_unit_test(test_many),        cmocka_unit_test(test_large),
+		cmocka_unit_test(test_cancelled),   cmocka_unit_test(test_deadline),
+		cmocka_unit_test(test_freed),       cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_sent_twice),  cmocka_unit_test(test_records),
 	};
 
 	return cmocka_run_group_tests(tests, postgres_start, postgres_stop);

@@ -36,16 +36,12 @@ bool import_skipped(struct import *im, const struct pager *pg, const char **why_
 void import_reset(struct import *im, int *rc)
 {
 	struct err first = im->a->err;
-	cJSON *scan;
 
 	if (*rc != -EREMOTEIO || first.action != ACT_RESET_PAGING || !im->place.scan)
 		return;
 	log_event(LOG_INFO, "paging_reset", LS("collection", im->collection->name),
 		  LS("rule", first.rule));
-	im->place.began_us = 0;
-	scan = cJSON_CreateObject();
-	cJSON_AddBoolToObject(scan, "restart", true);
-	*rc = place_move(im, scan);
+	*rc = place_restart(im, first.text);
 	if (*rc == 0) {
 		im->a->err = first;
 		*rc = -EREMOTEIO;

@@ -12,7 +12,9 @@
 #include "worker/memory.h"
 #include "worker/outcome.h"
 #include "worker/tasks/schema.h"
+#include "worker/tasks/sweep.h"
 
+#define NOTE_MAX 800 /* and one more: a checkpoint stays small */
 #define PROGRESS_MS 1000
 #define TOUCH_MS 5000 /* integrations.last_success: at most so often a process */
 
@@ -39,31 +41,62 @@ static void tell_result(const struct import *im)
 	} v[] = { { "run", im->run.id },         { "processed", im->run.processed },
 		  { "added", c->added },         { "updated", c->updated },
 		  { "unchanged", c->unchanged }, { "stale", c->stale },
-		  { "undeleted", c->undeleted }, { "failed", c->failed },
-		  { "pages", c->pages },         { "calls", c->calls } };
+		  { "undeleted", c->undeleted }, { "deleted", c->deleted },
+		  { "failed", c->failed },       { "pages", c->pages },
+		  { "calls", c->calls } };
 	buf_reset(out);
 	for (size_t i = 0; i < ARRAY_LEN(v); i++)
 		buf_printf(out, "%s\"%s\":%lld", i ? "," : "{", v[i].name, (long long)v[i].n);
 	buf_printf(out, ",\"complete\":%s}", im->incomplete ? "false" : "true");
 }
 
-static int write_run(struct import *im, const char *state, const char *note)
+void import_note(struct import *im, const char *fmt, ...)
+{
+	char text[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (im->note && (strstr(im->note, text) || strlen(im->note) > NOTE_MAX))
+		return;
+	im->note = im->note ? arena_printf(im->a->arena, "%s; %s", im->note, text)
+			    : arena_strdup(im->a->arena, text);
+}
+
+/* error NULL: none. */
+static int write_run(struct import *im, const char *state, const char *error)
 {
 	/* What it says is what became of the items; this attempt finds them unchanged. */
 	if (im->a->run_told && strcmp(state, "failed") != 0)
 		return 0;
 	im->run.state = state;
-	im->run.note = note;
+	im->run.note = error ? error : im->note;
 	im->run.finished_ms = strcmp(state, "running") ? redis_now_ms(im->a->worker->redis) : 0;
 	im->run.counts.calls = im->calls_before + im->a->caller.calls;
 	note_memory(im);
 	im->run_written_ms = loop_now_ms();
+	im->told = true;
 	return sink_run(im->a->worker->sink, &im->run, attempt_deadline_ms(im->a), &im->a->err);
+}
+
+static int read_force(struct import *im, struct attempt *a)
+{
+	const cJSON *v = a->job.args ? json_path(a->job.args, "force") : NULL;
+
+	if (v && !cJSON_IsBool(v))
+		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "args.force",
+			       "args.force must be true or false");
+	im->force = cJSON_IsTrue(v);
+	return 0;
 }
 
 int import_begin(struct import *im, struct attempt *a)
 {
 	int rc = task_mode(a, &im->mode);
+
+	if (rc == 0)
+		rc = read_force(im, a);
 
 	im->a = a;
 	im->resumed = a->run_id != 0;
@@ -109,9 +142,13 @@ static void tell_failure(struct import *im)
 	struct err first = a->err;
 	bool waits = first.class == ERR_HOLD || first.class == ERR_RATE_LIMIT;
 
-	/* One that had to wait before its first page has not begun: it may still be superseded. */
-	if (waits && !im->resumed && !im->run.counts.pages) {
+	/* One that had to wait before its first page, or for another one that scans the same, has not begun: it may still be
+	 * superseded. */
+	if (waits && !im->resumed && (!im->run.counts.pages || (im->taken && !im->place.written))) {
 		a->run_id = 0;
+		if (im->told && write_run(im, "incomplete", first.text) < 0)
+			log_event(LOG_WARN, "run_not_written", LS("reason", a->err.text));
+		a->err = first;
 		return;
 	}
 	if (!waits)
@@ -132,7 +169,7 @@ int import_end(struct import *im, int rc)
 			       im->yielded      ? "running"
 			       : im->incomplete ? "incomplete"
 						: "done",
-			       im->run.note);
+			       NULL);
 	else if (rc != -ECANCELED && rc != -ECONNRESET && rc != -ESTALE)
 		tell_failure(im);
 	if (!im->yielded)
@@ -165,8 +202,6 @@ static int after_page(struct import *im, struct pager *pg, const struct page *p)
 
 	if (p->total >= 0)
 		im->run.total = p->total;
-	if (!im->place.began_us)
-		im->place.began_us = p->observed_us;
 	if (!p->last) {
 		rc = place_move(im, pager_state(pg));
 		/* What an earlier attempt may have left undone was on its first page beyond the checkpoint. */
@@ -252,6 +287,8 @@ static int walk(struct import *im, struct pager *pg, const char *parent_id)
 			page_clear(&page);
 			return -ESTALE;
 		}
+		if (!im->place.began_us)
+			im->place.began_us = page.observed_us;
 		rc = import_page(im, &page, parent_id);
 		if (rc == 0) /* what it held is stored: a queue may forget it */
 			rc = confirm(im, pg, &page);
@@ -308,52 +345,150 @@ static int find_parent(struct import *im, const struct manifest_collection *c, c
 	return rc;
 }
 
-static int scan(struct import *im, const struct manifest_collection *c, const char *parent_id)
+/* The end of the list, as far as it was read. */
+struct ending {
+	bool complete, skipped;
+	const char *why; /* not complete */
+};
+
+static void note_ending(struct import *im, const struct ending *e)
+{
+	const char *name = im->collection->name;
+
+	if (e->complete)
+		return;
+	log_event(LOG_WARN, "scan_incomplete", LS("collection", name), LS("reason", e->why));
+	if (im->place.looks) { /* the scan was complete before: it is the second look that is not */
+		import_note(im, "%s: what was not seen is kept: %s", name, e->why);
+		return;
+	}
+	im->incomplete = true;
+	import_note(im, "%s: %s", name, e->why);
+}
+
+static void note_told(struct import *im, const struct pager *pg)
+{
+	const char *why = pager_told(pg);
+
+	if (!why)
+		return;
+	import_note(im, "%s: began anew: %s", im->collection->name, why);
+	log_event(LOG_INFO, "scan_began_anew", LS("collection", im->collection->name),
+		  LS("reason", why));
+}
+
+static bool is_proof(const struct import *im, const struct ending *e)
+{
+	return im->proving && !im->yielded && e->complete && !e->skipped;
+}
+
+/* Reads on to the list's end.  Waits. */
+static int read_on(struct import *im, const char *parent_id, struct pager *pg, struct ending *end)
+{
+	int rc = walk(im, pg, parent_id);
+
+	note_told(im, pg);
+	end->skipped = import_skips(im, rc);
+	if ((rc < 0 && !end->skipped) || im->yielded)
+		return rc;
+	end->complete =
+		end->skipped ? import_skipped(im, pg, &end->why) : pager_complete(pg, &end->why);
+	note_ending(im, end);
+	return 0;
+}
+
+/* Reads the list once, from its place.  Waits. */
+static int read_list(struct import *im, const char *parent_id, cJSON *parent, struct pager **pg,
+		     struct ending *end)
 {
 	struct attempt *a = im->a;
-	struct pager *pg = NULL;
-	const char *why = NULL;
-	cJSON *parent = NULL;
-	bool complete, skipped;
-	int rc = 0;
-
-	im->collection = c;
-	im->redo = a->unclean;
-	if (!parent_id)
-		rc = place_find(im);
-	if (rc < 0 || im->place.complete)
-		return rc;
-	im->place.asked_us = ask_since(im);
-	rc = parent_id ? find_parent(im, c, parent_id, &parent) : 0;
-	if (rc < 0)
-		goto out;
-	struct pager_options po = { .collection = c,
+	struct pager_options po = { .collection = im->collection,
 				    .parent_id = parent_id,
 				    .parent = parent,
 				    .since_us = im->place.asked_us,
 				    .resume = im->place.scan,
 				    .size = a->small };
-	rc = pager_new(&a->caller, &po, &pg, &a->err);
-	if (rc == 0)
-		a->page_size = pager_size(pg);
-	if (rc == 0)
-		rc = walk(im, pg, parent_id);
-	skipped = import_skips(im, rc);
-	if ((rc < 0 && !skipped) || im->yielded)
-		goto out;
-	rc = 0;
-	complete = skipped ? import_skipped(im, pg, &why) : pager_complete(pg, &why);
-	if (!complete) {
-		im->incomplete = true;
-		im->run.note = arena_printf(a->arena, "%s: %s", c->name, why);
-		log_event(LOG_WARN, "scan_incomplete", LS("collection", c->name),
-			  LS("reason", why));
-	}
-	if (!parent_id)
-		rc = place_end(im, complete);
-out:
+	bool on = false;
+	int rc = pager_new(&a->caller, &po, pg, &a->err);
+
+	if (rc < 0)
+		return rc;
+	a->page_size = pager_size(*pg);
+	rc = read_on(im, parent_id, *pg, end);
+	if (rc == 0 && is_proof(im, end) && pager_guessed(*pg))
+		rc = sweep_asks_on(im, *pg, parent_id, &on);
+	if (rc == 0 && on)
+		rc = read_on(im, parent_id, *pg, end);
+	return rc;
+}
+
+/* The place that an earlier attempt left is of a list that the partner knows no more: it says so to the first call. */
+static bool is_place_refused(const struct import *im, int rc, int64_t pages_before)
+{
+	const struct err *e = &im->a->err;
+
+	return rc == -EREMOTEIO && e->class == ERR_CLIENT && e->action == ACT_NONE &&
+	       im->place.scan && im->resumed && !json_bool(im->place.scan, "restart", false) &&
+	       im->run.counts.pages == pages_before;
+}
+
+static int begin_anew(struct import *im, bool *again)
+{
+	struct attempt *a = im->a;
+	char why[sizeof(a->err.text)];
+
+	snprintf(why, sizeof(why), "%s", a->err.text);
+	log_event(LOG_WARN, "scan_began_anew", LS("collection", im->collection->name),
+		  LS("reason", why));
+	a->err = (struct err){ 0 };
+	buf_clear(&a->exchange);
+	*again = true;
+	return place_restart(im, why);
+}
+
+/* And what follows from what was not in it.  *again: it is to be read once more. */
+static int scan_once(struct import *im, const char *parent_id, cJSON *parent, struct ending *end,
+		     bool *again)
+{
+	struct pager *pg = NULL;
+	int64_t pages = im->run.counts.pages;
+	int rc = read_list(im, parent_id, parent, &pg, end);
+
+	*again = false;
+	if (!parent_id && is_place_refused(im, rc, pages))
+		rc = begin_anew(im, again);
+	else if (rc == 0 && is_proof(im, end))
+		rc = parent_id ? sweep_parent(im, pg, parent_id, again)
+			       : sweep_scanned(im, pg, again);
 	pager_free(pg);
+	return rc;
+}
+
+static int scan(struct import *im, const struct manifest_collection *c, const char *parent_id)
+{
+	struct attempt *a = im->a;
+	struct ending end = { 0 };
+	cJSON *parent = NULL;
+	bool again = true;
+	int rc = 0;
+
+	im->collection = c;
+	im->redo = a->unclean;
+	im->proving = sweep_wanted(im, c, parent_id);
+	if (!parent_id)
+		rc = place_find(im);
+	else
+		place_clear(&im->place);
+	if (rc < 0 || im->place.complete)
+		return rc;
+	im->place.asked_us = ask_since(im);
+	rc = parent_id ? find_parent(im, c, parent_id, &parent) : 0;
+	while (rc == 0 && again && !im->yielded)
+		rc = scan_once(im, parent_id, parent, &end, &again);
 	cJSON_Delete(parent);
+	im->proving = false;
+	if (rc == 0 && !im->yielded && !parent_id)
+		rc = place_end(im, end.complete || im->place.looks);
 	return rc;
 }
 
@@ -384,9 +519,45 @@ static int set_parent_aside(struct import *im, const struct manifest_collection 
 	return sink_rejected(a->worker->sink, &r, attempt_deadline_ms(a), &a->err);
 }
 
+static int scan_parent(struct import *im, const struct manifest_collection *c, const char *id,
+		       int *refused, int n)
+{
+	int rc = import_room(im, c);
+
+	if (rc < 0)
+		return rc;
+	rc = scan(im, c, id);
+	if (rc < 0 && is_of_parent(im->a, rc) &&
+	    (im->a->err.action == ACT_SET_ASIDE || ++*refused < n))
+		rc = set_parent_aside(im, c, id);
+	if (rc == 0 && loop_now_ms() - im->run_written_ms >= PROGRESS_MS)
+		rc = write_run(im, "running", NULL);
+	return rc;
+}
+
+/* So many parents are done once what their lists left out is marked. */
+static int parents_done(struct import *im, int done)
+{
+	int rc = sweep_parents_run(im, im->parents);
+
+	if (rc == 0)
+		im->a->step = done;
+	return rc;
+}
+
+/* One that fails, or has to wait, keeps what is done. */
+static void parents_kept(struct import *im, int done, int rc)
+{
+	struct err err = im->a->err;
+
+	if (rc != -ECANCELED && rc != -ESTALE && parents_done(im, done) < 0)
+		log_event(LOG_WARN, "parents_not_swept", LS("reason", im->a->err.text));
+	im->a->err = err;
+}
+
 /* The job's header keeps how many are done.  A parent that the partner refuses is set aside and the others go on; where it refuses
  * them all, it is the call that is wrong, and the job's. */
-static int scan_parents(struct import *im, const struct manifest_collection *c,
+static int walk_parents(struct import *im, const struct manifest_collection *c,
 			const cJSON *parents)
 {
 	struct attempt *a = im->a;
@@ -399,26 +570,34 @@ static int scan_parents(struct import *im, const struct manifest_collection *c,
 				       "args.parents must be an array of ids (text)");
 		if (at++ < a->step)
 			continue;
-		rc = import_room(im, c);
-		if (rc < 0)
+		rc = scan_parent(im, c, p->valuestring, &refused, n);
+		if (rc < 0) {
+			parents_kept(im, at - 1, rc);
 			return rc;
-		rc = scan(im, c, p->valuestring);
-		if (rc < 0 && is_of_parent(a, rc) &&
-		    (a->err.action == ACT_SET_ASIDE || ++refused < n))
-			rc = set_parent_aside(im, c, p->valuestring);
-		if (rc < 0)
-			return rc;
-		a->step = at;
-		if (loop_now_ms() - im->run_written_ms >= PROGRESS_MS)
-			rc = write_run(im, "running", NULL);
-		if (rc < 0)
-			return rc;
+		}
+		if (!im->parents->n)
+			a->step = at;
 		if (at < n && attempt_should_yield(a)) {
-			yield(im);
-			return 0;
+			rc = parents_done(im, at);
+			if (rc == 0)
+				yield(im);
+			return rc;
 		}
 	}
-	return 0;
+	return parents_done(im, at);
+}
+
+static int scan_parents(struct import *im, const struct manifest_collection *c,
+			const cJSON *parents)
+{
+	struct sweep_parents looked = { .c = c };
+	int rc;
+
+	im->parents = &looked;
+	rc = walk_parents(im, c, parents);
+	im->parents = NULL;
+	sweep_parents_clear(&looked);
+	return rc;
 }
 
 static int by_parents(struct import *im, enum row_table t, const cJSON *parents)
@@ -496,6 +675,23 @@ static bool stands_alone(const struct manifest *m, enum row_table t)
 	return false;
 }
 
+/* How it is done is how they are done.  NULL: as usual. */
+static cJSON *args_of_children(const cJSON *args)
+{
+	static const char *const handed_on[] = { "mode", "force" };
+	cJSON *out = NULL;
+
+	for (size_t i = 0; i < ARRAY_LEN(handed_on); i++) {
+		const cJSON *v = args ? json_path(args, handed_on[i]) : NULL;
+
+		if (v && !out)
+			out = cJSON_CreateObject();
+		if (v)
+			cJSON_AddItemToObject(out, handed_on[i], cJSON_Duplicate(v, 1));
+	}
+	return out;
+}
+
 int task_import_resources(struct attempt *a)
 {
 	int rc = import_table(a, ROW_RESOURCES);
@@ -505,10 +701,7 @@ int task_import_resources(struct attempt *a)
 	if (rc < 0 || a->goes_on || parents)
 		return rc;
 	/* The children of an import: what is listed beside the resources. */
-	const cJSON *mode = a->job.args ? json_path(a->job.args, "mode") : NULL;
-	cJSON *args = mode ? cJSON_CreateObject() : NULL;
-	if (mode)
-		cJSON_AddItemToObject(args, "mode", cJSON_Duplicate(mode, 1));
+	cJSON *args = args_of_children(a->job.args);
 	if (stands_alone(a->driver->manifest, ROW_TRANSACTIONS))
 		attempt_child(a, NULL, a->lease.lane, "import_transactions", a->integration->id,
 			      args, root);

@@ -15,6 +15,8 @@ struct place {
 	int64_t asked_us;  /* since when this scan asks; 0 = everything */
 	int64_t began_us;  /* when its first page was asked for */
 	int64_t newest_us; /* newest partner_updated_at that it stored */
+	int looks;         /* full readings of the list before this one (sweep.h) */
+	int64_t unnamed;   /* items of which nobody could tell which row they are */
 	cJSON *scan;       /* the next page, as the pager says; NULL: from the start */
 	bool complete;     /* an earlier attempt at this job scanned it to the end */
 	bool ended_short;  /* that end, or this scan's, was not that of the list */
@@ -36,13 +38,22 @@ struct import {
 	bool redo;    /* this page may be stored already, and what hangs on it not queued */
 	bool yielded; /* the soft limit: the job goes on in another attempt */
 	bool incomplete;
-	bool resumed;                 /* it began in an earlier attempt */
+	bool taken;   /* another job is scanning: this one waits for its turn */
+	bool told;    /* the run's row was written by this attempt */
+	bool proving; /* what this scan does not see is gone (sweep.h) */
+	bool force;   /* args.force: its rows win by when they were observed alone */
+	struct sweep_parents *
+		parents; /* whose lists were read whole, and not swept yet; NULL: it is no scan of parents */
+	const char *note; /* what the run's row says beside how it ended; NULL: nothing */
+	bool resumed;     /* it began in an earlier attempt */
 	struct schema_faults *faults; /* of the page that is mapped now; NULL: none (schema.h) */
 };
 
 /* An import's beginning and end: its run, what is told of it.  Wait. */
 int import_begin(struct import *im, struct attempt *a) __attribute__((warn_unused_result));
 int import_end(struct import *im, int rc) __attribute__((warn_unused_result));
+/* Added to what the run's row says, once each. */
+void import_note(struct import *im, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The exchange that failed goes into the dead letter, if it comes to one. */
 void import_keep_exchange(struct attempt *a, struct page *p);
 
@@ -76,6 +87,8 @@ int import_item_refused(struct import *im, const char *id, int rc)
 int place_find(struct import *im) __attribute__((warn_unused_result));
 /* The rows before `scan` are stored: moves the checkpoint there.  Takes scan. */
 int place_move(struct import *im, cJSON *scan) __attribute__((warn_unused_result));
+/* Its place is gone: it begins anew, and the run says why. */
+int place_restart(struct import *im, const char *why) __attribute__((warn_unused_result));
 /* The scan has ended: the next incremental one starts from what this one covers, if it was complete. */
 int place_end(struct import *im, bool complete) __attribute__((warn_unused_result));
 /* The scan pauses: nobody else may take it for one that lost its turn. */

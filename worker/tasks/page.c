@@ -8,10 +8,12 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
+#include "common/store/sweep.h"
 #include "worker/room.h"
 #include "worker/runs.h"
 #include "worker/tasks/import.h"
 #include "worker/tasks/schema.h"
+#include "worker/tasks/sweep.h"
 
 #define UNKNOWN_NAMED_MAX 100
 #define DAY_US (86400 * INT64_C(1000000))
@@ -23,6 +25,11 @@ struct rows {
 	const cJSON **items;
 	enum row_outcome *outcomes;
 	int n, cap;
+	struct rows *gone; /* those that say they are deleted; NULL in that one */
+	const char *
+		*seen; /* ids of items that were there and are no row of these: set aside, stale */
+	int n_seen;
+	int unnamed; /* items of which nobody can tell which row they are */
 };
 
 /* Of one row: here, and what is said of it. */
@@ -62,6 +69,17 @@ static void rows_clear(struct import *im, struct rows *r)
 	free(r->v);
 	free(r->items);
 	free(r->outcomes);
+	free(r->seen);
+}
+
+static void rows_saw(struct rows *r, const char *id)
+{
+	if (!id) {
+		r->unnamed++;
+		return;
+	}
+	r->seen = mem_realloc(r->seen, sizeof(*r->seen) * (size_t)(r->n_seen + 1));
+	r->seen[r->n_seen++] = id;
 }
 
 /* ---- set aside ---- */
@@ -98,7 +116,7 @@ static int reject(struct import *im, const struct manifest_collection *c, const 
 			      .page = page };
 	rc = sink_rejected(a->worker->sink, &r, attempt_deadline_ms(a), &a->err);
 	buf_clear(&json);
-	im->run.counts.failed++;
+	im->run.counts.failed += !im->place.looks; /* else it was counted when it came first */
 	return rc;
 }
 
@@ -118,6 +136,19 @@ static void count_unknown(const char *column, const char *value, void *arg)
 		log_event(LOG_INFO, "enum_other", LS("collection", im->collection->name),
 			  LS("column", column), LS("value", value));
 	}
+}
+
+/* The row that was just mapped. */
+static int add_gone(struct import *im, struct rows *r, const struct page *p, const cJSON *item)
+{
+	struct rows *gone = r->gone;
+	int rc = gone->n == gone->cap ? rows_grow(im, gone, p, gone->cap ? gone->cap : 16) : 0;
+
+	if (rc == 0) {
+		gone->items[gone->n] = item;
+		gone->v[gone->n++] = r->v[r->n];
+	}
+	return rc;
 }
 
 static int map_one(struct import *im, struct rows *r, const struct page *p, const cJSON *item,
@@ -145,10 +176,13 @@ static int map_one(struct import *im, struct rows *r, const struct page *p, cons
 		r->v[r->n].has_partner_updated = true;
 		r->v[r->n].partner_updated_us = im->happened_us;
 	}
+	if (rc == 0 && r->v[r->n].gone)
+		return add_gone(im, r, p, item);
 	if (rc == 0) {
 		r->items[r->n++] = item;
 		return 0;
 	}
+	rows_saw(r, map_key(&m, item));
 	const cJSON *idv = r->c->id ? json_path(item, r->c->id) : NULL;
 	if (idv)
 		json_scalar_text(idv, &id);
@@ -165,6 +199,9 @@ static void count(struct import *im, enum row_outcome o)
 {
 	struct run_counts *c = &im->run.counts;
 
+	/* What a list shows once more is no news. */
+	if (im->place.looks && (o == ROW_UNCHANGED || o == ROW_STALE))
+		return;
 	switch (o) {
 	case ROW_ADDED:
 		c->added++;
@@ -181,6 +218,9 @@ static void count(struct import *im, enum row_outcome o)
 	case ROW_UNDELETED:
 		c->undeleted++;
 		break;
+	case ROW_DELETED:
+		c->deleted++;
+		break;
 	case ROW_FAILED:
 	case ROW_MISMATCH: /* imports expect no version */
 	case ROW_OUTCOMES:
@@ -190,9 +230,9 @@ static void count(struct import *im, enum row_outcome o)
 
 static void measure(struct import *im, const struct rows *r)
 {
-	static const char *const names[ROW_OUTCOMES] = { "failed",    "added", "updated",
-							 "unchanged", "stale", "undeleted",
-							 "mismatch" };
+	static const char *const names[ROW_OUTCOMES] = { "failed",    "added",  "updated",
+							 "unchanged", "stale",  "undeleted",
+							 "mismatch",  "deleted" };
 	static struct metrics_kept kept;
 	int n[ROW_OUTCOMES] = { 0 };
 
@@ -213,6 +253,22 @@ static void measure(struct import *im, const struct rows *r)
 	}
 }
 
+static int store_outcome(struct import *im, struct rows *r, int i, const char *why,
+			 const struct page *p)
+{
+	struct fault f = { r->items[i], r->v[i].external_id, NULL, "row", why ? why : "" };
+
+	count(im, r->outcomes[i]);
+	if (r->outcomes[i] == ROW_FAILED || r->outcomes[i] == ROW_STALE)
+		rows_saw(r, r->v[i].external_id);
+	if (r->outcomes[i] == ROW_FAILED)
+		return reject(im, r->c, &f, p->number);
+	if (r->c == im->collection && r->v[i].has_partner_updated &&
+	    r->v[i].partner_updated_us > im->place.newest_us)
+		im->place.newest_us = r->v[i].partner_updated_us;
+	return 0;
+}
+
 static enum row_source source_of(const struct import *im)
 {
 	if (im->source)
@@ -220,10 +276,11 @@ static enum row_source source_of(const struct import *im)
 	return strcmp(im->mode, "incremental") == 0 ? ROW_INCREMENTAL : ROW_FULL;
 }
 
-static int store(struct import *im, struct rows *r, const struct page *p)
+/* columns: a set, or ROW_GONE. */
+static int store_as(struct import *im, struct rows *r, uint64_t columns, const struct page *p)
 {
 	struct attempt *a = im->a;
-	const struct row_set set = { r->c->table, r->c->columns, { source_of(im), im->run.id } };
+	const struct row_set set = { r->c->table, columns, { source_of(im), im->run.id } };
 	const struct row **ptrs = mem_alloc((r->n + 1) * sizeof(*ptrs));
 	char(*why)[SINK_WHY_MAX] = NULL;
 	int rc;
@@ -233,22 +290,57 @@ static int store(struct import *im, struct rows *r, const struct page *p)
 		ptrs[i] = &r->v[i];
 	rc = sink_rows(a->worker->sink, &set, ptrs, r->n, r->outcomes, &why, attempt_deadline_ms(a),
 		       &a->err);
-	for (int i = 0; rc == 0 && i < r->n; i++) {
-		struct fault f = { r->items[i], r->v[i].external_id, NULL, "row",
-				   why ? why[i] : "" };
-
-		count(im, r->outcomes[i]);
-		if (r->outcomes[i] == ROW_FAILED)
-			rc = reject(im, r->c, &f, p->number);
-		else if (r->c == im->collection && r->v[i].has_partner_updated &&
-			 r->v[i].partner_updated_us > im->place.newest_us)
-			im->place.newest_us = r->v[i].partner_updated_us;
-	}
+	for (int i = 0; rc == 0 && i < r->n; i++)
+		rc = store_outcome(im, r, i, why ? why[i] : NULL, p);
 	if (rc == 0)
 		measure(im, r);
 	free(why);
 	free(ptrs);
 	return rc;
+}
+
+/* Rows that are marked deleted, and what comes with them.  Of an attempt that died in between they look as if they had been. */
+static int store_gone(struct import *im, struct rows *gone, const struct page *p)
+{
+	const char **ids;
+	int n = 0, rc;
+
+	if (!gone->n)
+		return 0;
+	rc = store_as(im, gone, ROW_GONE, p);
+	ids = mem_alloc(sizeof(*ids) * (size_t)gone->n);
+	for (int i = 0; rc == 0 && i < gone->n; i++)
+		if (gone->outcomes[i] == ROW_DELETED ||
+		    (im->redo && gone->outcomes[i] == ROW_UNCHANGED))
+			ids[n++] = gone->v[i].external_id;
+	if (rc == 0)
+		rc = sweep_orphans(im, gone->c, ids, n, p->observed_us);
+	free(ids);
+	return rc;
+}
+
+/* An item that is there and did not touch its row must not look like one that is not. */
+static int store_seen(struct import *im, const struct rows *r, const struct page *p)
+{
+	struct attempt *a = im->a;
+	bool matters = r->c->deletes.by == DELETES_SCAN_OF_PARENT ||
+		       (r->c == im->collection && im->proving);
+
+	if (r->c == im->collection && im->proving)
+		im->place.unnamed += r->unnamed;
+	if (!matters || !r->n_seen)
+		return 0;
+	return sweep_seen(a->worker->pg, r->c->table, a->integration->id, r->seen, r->n_seen,
+			  p->observed_us, &a->err);
+}
+
+static int store(struct import *im, struct rows *r, const struct page *p)
+{
+	int rc = store_as(im, r, r->c->columns | (im->force ? ROW_FORCE : 0), p);
+
+	if (rc == 0)
+		rc = store_gone(im, r->gone, p);
+	return rc == 0 ? store_seen(im, r, p) : rc;
 }
 
 /* The partner's own id of a parent, without our prefix. */
@@ -258,26 +350,47 @@ static const char *partner_id(const struct rows *parents, int i)
 }
 
 /* ---- what is embedded in the items: it costs no call ---- */
+/* The whole of the parent's list, if it can be told what is in it: then *whole. */
+static int map_embedded(struct import *im, struct rows *r, const struct page *p, const cJSON *list,
+			const char *parent_id, struct arena *arena, bool *whole)
+{
+	int index = 0, unnamed = r->unnamed, rc = 0;
+	const cJSON *item;
+
+	cJSON_ArrayForEach (item, list) {
+		rc = map_one(im, r, p, item, parent_id, index++, arena);
+		if (rc < 0)
+			break;
+	}
+	*whole = rc == 0 && r->unnamed == unnamed;
+	return rc;
+}
+
 static int store_embedded(struct import *im, const struct manifest_collection *e,
 			  const struct rows *parents, const struct page *p, struct arena *arena)
 {
-	struct rows r = { .c = e };
+	struct rows gone = { .c = e }, r = { .c = e, .gone = &gone };
+	struct sweep_parents lists = { .c = e };
 	int rc = rows_grow(im, &r, p, 16);
 
 	for (int i = 0; rc == 0 && i < parents->n; i++) {
-		const cJSON *list = json_path(parents->items[i], e->embedded), *item;
-		int index = 0;
+		const cJSON *list = json_path(parents->items[i], e->embedded);
+		bool whole;
 
 		if (parents->outcomes[i] == ROW_FAILED || !cJSON_IsArray(list))
 			continue;
-		cJSON_ArrayForEach (item, list) {
-			rc = map_one(im, &r, p, item, partner_id(parents, i), index++, arena);
-			if (rc < 0)
-				break;
-		}
+		rc = map_embedded(im, &r, p, list, partner_id(parents, i), arena, &whole);
+		/* a list that came in older news of its parent says nothing of now */
+		if (whole && parents->outcomes[i] != ROW_STALE &&
+		    e->deletes.by == DELETES_SCAN_OF_PARENT)
+			sweep_parents_add(&lists, parents->v[i].external_id, p->observed_us);
 	}
 	if (rc == 0)
 		rc = store(im, &r, p);
+	if (rc == 0)
+		rc = sweep_parents_run(im, &lists);
+	sweep_parents_clear(&lists);
+	rows_clear(im, &gone);
 	rows_clear(im, &r);
 	return rc;
 }
@@ -316,6 +429,8 @@ static int push_parents(struct import *im, const struct manifest_collection *c, 
 	cJSON_AddStringToObject(args, "collection", c->name);
 	cJSON_AddItemToObject(args, "parents", parents);
 	cJSON_AddStringToObject(args, "import", import_id(a));
+	if (im->force)
+		cJSON_AddTrueToObject(args, "force");
 	job_print(&payload, task_of(c->table), a->integration->id, args,
 		  im->run.root_id ? im->run.root_id : im->run.id, a->job_id);
 	job_print_run_home(&payload, runs_home(a, im->run.root_id ? im->run.root_id : im->run.id));
@@ -441,7 +556,7 @@ static int page_rows(struct import *im, struct rows *r, const struct page *p, co
 int import_page(struct import *im, const struct page *p, const char *parent_id)
 {
 	struct arena *arena = arena_new();
-	struct rows r = { .c = im->collection };
+	struct rows gone = { .c = im->collection }, r = { .c = im->collection, .gone = &gone };
 	int rc;
 
 	im->faults = NULL;
@@ -452,8 +567,9 @@ int import_page(struct import *im, const struct page *p, const char *parent_id)
 	} else {
 		rc = too_much(im, p, p->text_bytes);
 	}
-	im->run.processed += p->n;
+	im->run.processed += im->place.looks ? 0 : p->n;
 	im->run.counts.pages++;
+	rows_clear(im, &gone);
 	rows_clear(im, &r);
 	arena_free(arena);
 	return rc;

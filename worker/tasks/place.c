@@ -24,7 +24,7 @@ struct counter {
 	const char *name;
 	int64_t *value;
 };
-#define COUNTERS 10
+#define COUNTERS 11
 
 static void counters(struct import *im, struct counter out[COUNTERS])
 {
@@ -36,6 +36,7 @@ static void counters(struct import *im, struct counter out[COUNTERS])
 		{ "unchanged", &c->unchanged },
 		{ "stale", &c->stale },
 		{ "undeleted", &c->undeleted },
+		{ "deleted", &c->deleted },
 		{ "failed", &c->failed },
 		{ "pages", &c->pages },
 		{ "calls", &im->calls_before },
@@ -59,6 +60,8 @@ static cJSON *run_state(struct import *im)
 			n += im->a->caller.calls;
 		cJSON_AddNumberToObject(o, v[i].name, (double)n);
 	}
+	if (im->note)
+		cJSON_AddStringToObject(o, "note", im->note);
 	return o;
 }
 
@@ -67,6 +70,7 @@ static void run_take(struct import *im, const cJSON *o)
 {
 	struct counter v[COUNTERS];
 	int64_t id = number_at(o, "id");
+	const char *note = o ? json_str(o, "note") : NULL;
 
 	if (!id)
 		return;
@@ -75,15 +79,15 @@ static void run_take(struct import *im, const cJSON *o)
 	counters(im, v);
 	for (int i = 0; i < COUNTERS; i++)
 		*v[i].value = number_at(o, v[i].name);
+	if (note)
+		im->note = arena_strdup(im->a->arena, note);
 }
 
 /* What an earlier attempt did not see whole is not whole because it died. */
-static void ended_take(struct import *im, const char *why)
+static void ended_take(struct import *im, bool ended_short)
 {
-	if (!im->place.complete || !why)
-		return;
-	im->place.ended_short = im->incomplete = true;
-	im->run.note = arena_strdup(im->a->arena, why);
+	if (im->place.complete && ended_short)
+		im->place.ended_short = im->incomplete = true;
 }
 
 /* ---- finding ---- */
@@ -94,6 +98,7 @@ static bool is_ours(const struct import *im, const struct checkpoint *c)
 
 static int held(struct import *im)
 {
+	im->taken = true;
 	im->a->err.retry_after_ms = TAKEN_WAIT_MS;
 	return err_set(&im->a->err, -EAGAIN, ERR_HOLD, "taken",
 		       "another job is scanning %s of this integration", im->collection->name);
@@ -128,7 +133,7 @@ int place_find(struct import *im)
 	int rc = 0;
 
 	place_clear(p);
-	if (!attempt_ran_before(im->a) && !im->collection->incremental.on)
+	if (!attempt_ran_before(im->a) && !im->collection->incremental.on && !im->proving)
 		return 0;
 	rc = look(im, &c);
 	if (rc < 0)
@@ -141,8 +146,10 @@ int place_find(struct import *im)
 		p->asked_us = number_at(c.state, "asked_us");
 		p->began_us = number_at(c.state, "began_us");
 		p->newest_us = number_at(c.state, "newest_us");
+		p->looks = (int)number_at(c.state, "looks");
+		p->unnamed = number_at(c.state, "unnamed");
 		run_take(im, cJSON_GetObjectItemCaseSensitive(c.state, "run"));
-		ended_take(im, json_str(c.state, "ended_short"));
+		ended_take(im, cJSON_GetObjectItemCaseSensitive(c.state, "ended_short"));
 	}
 	checkpoint_clear(&c);
 	return 0;
@@ -162,9 +169,13 @@ static cJSON *state_of(struct import *im, const cJSON *scan, int64_t at_ms)
 		cJSON_AddNumberToObject(state, "asked_us", (double)p->asked_us);
 		cJSON_AddNumberToObject(state, "began_us", (double)p->began_us);
 		cJSON_AddNumberToObject(state, "newest_us", (double)p->newest_us);
+		if (p->looks)
+			cJSON_AddNumberToObject(state, "looks", p->looks);
+		if (p->unnamed)
+			cJSON_AddNumberToObject(state, "unnamed", (double)p->unnamed);
 	}
 	if (!scan && p->ended_short)
-		cJSON_AddStringToObject(state, "ended_short", im->run.note ? im->run.note : "");
+		cJSON_AddStringToObject(state, "ended_short", im->note ? im->note : "");
 	cJSON_AddItemToObject(state, "run", run_state(im));
 	return state;
 }
@@ -208,6 +219,16 @@ int place_move(struct import *im, cJSON *scan)
 		return overtaken(im);
 	p->written = p->written || rc == 0;
 	return rc;
+}
+
+int place_restart(struct import *im, const char *why)
+{
+	cJSON *start = cJSON_CreateObject();
+
+	import_note(im, "%s: began anew: %s", im->collection->name, why);
+	im->place.began_us = 0;
+	cJSON_AddBoolToObject(start, "restart", true);
+	return place_move(im, start);
 }
 
 /* What changed while the scan ran may stand on a page that was read before, so it covers no more than what was there when it
