@@ -43,6 +43,8 @@ bool beat_plan_of(const struct scheduler *s, const struct schedule *row, struct 
 	if (plan_make((d ? d : base)->manifest, row->settings,
 		      s->import_every_ms > 0 ? s->import_every_ms : 0, out, &err) < 0)
 		return nothing(out, err.text);
+	if (!row->registered)
+		plan_without_webhooks(out);
 	return out->strategy != STRATEGY_NONE;
 }
 

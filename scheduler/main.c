@@ -103,6 +103,7 @@ static void stop(void *arg)
 	if ((http && httpd_drain(http, end) < 0) ||
 	    (public_http && httpd_drain(public_http, end) < 0))
 		log_event(LOG_WARN, "requests_cut_off");
+	webhooks_stop(end);
 	/* Each unwinds, so that nothing is cut off between two lines. */
 	while (spawned_alive() && loop_now_ms() < end)
 		if (co_sleep("stopping", 5) < 0)

@@ -363,7 +363,7 @@ static void load_row(void)
 static void loader(void *arg)
 {
 	known.loader = co_self();
-	while (!known.s->stopping) {
+	for (;;) {
 		if (known.row)
 			load_row();
 		else if (co_wait("webhooks", CO_NO_DEADLINE) < 0)
@@ -384,7 +384,16 @@ int known_start(struct scheduler *s)
 {
 	known.s = s;
 	known.row_tail = &known.row;
-	return scheduler_spawn(s, "webhooks", loader, s);
+	return co_spawn("webhooks", loader, s) ? 0 : -ENOMEM;
+}
+
+void known_stop(int64_t deadline_ms)
+{
+	if (known.loader)
+		co_cancel(known.loader);
+	while (known.loader && loop_now_ms() < deadline_ms)
+		if (co_sleep("stopping", 5) < 0)
+			break;
 }
 
 void known_free(void)

@@ -46,7 +46,9 @@ typedef void (*known_fn)(int rc, const struct known *k, void *arg);
  * it is new); it is not asked for more than once a second. */
 void known_get(const struct known_key *key, bool anew, known_fn fn, void *arg);
 int known_start(struct scheduler *s) __attribute__((warn_unused_result));
-/* After the loop: what is known, and whoever waits. */
+/* Waits.  Nothing more is loaded: after the last request, since those that are coming in may still ask. */
+void known_stop(int64_t deadline_ms);
+/* After the loop. */
 void known_free(void);
 
 #endif

@@ -426,6 +426,11 @@ int webhooks_start(struct scheduler *s)
 	return known_start(s);
 }
 
+void webhooks_stop(int64_t deadline_ms)
+{
+	known_stop(deadline_ms);
+}
+
 void webhooks_free(void)
 {
 	known_free();

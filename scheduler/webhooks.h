@@ -18,6 +18,7 @@
 
 void webhooks_routes(struct scheduler *s, struct httpd *h);
 int webhooks_start(struct scheduler *s) __attribute__((warn_unused_result));
-void webhooks_free(void); /* after the loop */
+void webhooks_stop(int64_t deadline_ms); /* waits; after the last request */
+void webhooks_free(void);                /* after the loop */
 
 #endif

@@ -22,6 +22,8 @@ struct intake {
 	struct httpd *server;
 };
 
+#define SWEEP_MS 100 /* between two looks at who is gone, while there is too much */
+
 static int by_address(const void *a, const void *b)
 {
 	const struct intake *x = a, *y = b;
@@ -80,7 +82,10 @@ static bool is_too_much(struct httpd *h)
 {
 	if (h->buffered <= h->max_buffered)
 		return false;
-	httpd_coming_in(h);
+	if (loop_now_ms() - h->swept_ms > SWEEP_MS) {
+		h->swept_ms = loop_now_ms();
+		httpd_coming_in(h);
+	}
 	return h->buffered > h->max_buffered;
 }
 

@@ -24,7 +24,8 @@ struct httpd {
 	int n, max, port;
 	int64_t read_timeout_ms;
 	size_t buffered, max_buffered; /* bytes of requests, coming in or under way */
-	int files_max;                 /* a descriptor from here on is the rest of the process's */
+	int64_t swept_ms;
+	int files_max; /* a descriptor from here on is the rest of the process's */
 	bool draining;
 	struct co *drainer;
 };

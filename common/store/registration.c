@@ -53,6 +53,11 @@ int webhook_registration_get(struct pg *p, int64_t integration_id, struct webhoo
 	return 0;
 }
 
+/* How often it is imported by the clock goes by whether webhooks come. */
+#define STALE                                                                                 \
+	"WITH stale AS (UPDATE import_schedules SET plan = NULL, version = version + 1 WHERE" \
+	" integration_id = $1) "
+
 int webhook_registration_put(struct pg *p, int64_t integration_id, const char *callback_url,
 			     const char *webhook_id, const char *state, const char *reason,
 			     int64_t again_in_ms, struct err *err)
@@ -68,6 +73,7 @@ int webhook_registration_put(struct pg *p, int64_t integration_id, const char *c
 	pg_int(&params, again_in_ms);
 	return query(
 		p,
+		STALE
 		"INSERT INTO webhook_registrations AS w (integration_id, callback_url, webhook_id, state,"
 		" reason, registered_at, checked_at, check_after) VALUES ($1, $2, $3, $4, $5,"
 		" CASE WHEN $4 = 'registered' THEN now() END, now(), now() + $6::int8 * interval '1 ms')"
@@ -86,8 +92,8 @@ int webhook_registration_drop(struct pg *p, int64_t integration_id, struct err *
 
 	pg_params_init(&params);
 	pg_int(&params, integration_id);
-	return query_some(p, "DELETE FROM webhook_registrations WHERE integration_id = $1", &params,
-			  NULL, err);
+	return query_some(p, STALE "DELETE FROM webhook_registrations WHERE integration_id = $1",
+			  &params, NULL, err);
 }
 
 int webhook_registration_each(struct pg *p, const char *partner, bool due,

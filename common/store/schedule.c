@@ -9,10 +9,15 @@
 
 #define SETTINGS_MAX_BYTES (256 * 1024)
 #define MS(column) "(extract(epoch FROM " column ") * 1000)::int8"
-#define COLUMNS                                                                                       \
-	"s.integration_id, i.company_id, s.version, " MS("s.next_at") ", " MS("s.full_slot") ", " MS( \
-		"i.last_success_at") ", i.partner,"                                                   \
-				     " i.environment, i.base_url, s.plan, i.settings, i.status = 'active'"
+#define COLUMNS                                                                                   \
+	"s.integration_id, i.company_id, s.version, " MS("s.next_at") ", " MS(                    \
+		"s.full_slot") ", " MS("i.last_success_at") ", i.partner,"                        \
+							    " i.environment, i.base_url, s.plan," \
+							    " i.settings, i.status = 'active',"   \
+							    " EXISTS (SELECT FROM"                \
+							    " webhook_registrations w WHERE"      \
+							    " w.integration_id = i.id AND"        \
+							    " w.state = 'registered')"
 
 void schedules_clear(struct schedules *s)
 {
@@ -41,7 +46,8 @@ static void read_one(const PGresult *r, int row, struct schedule *out)
 				  .environment = query_dup(r, row, 7),
 				  .base_url = query_dup(r, row, 8),
 				  .plan = query_dup(r, row, 9),
-				  .active = *pg_get(r, row, 11) == 't' };
+				  .active = *pg_get(r, row, 11) == 't',
+				  .registered = *pg_get(r, row, 12) == 't' };
 	if (!settings ||
 	    json_parse(settings, strlen(settings), SETTINGS_MAX_BYTES, &out->settings, NULL) < 0)
 		out->settings = cJSON_CreateObject();

@@ -15,7 +15,8 @@ struct schedule {
 	char *partner, *environment, *base_url; /* base_url NULL: the manifest's */
 	char *plan;                             /* NULL: to be made */
 	cJSON *settings;
-	bool active; /* status; else auth_broken */
+	bool active;     /* status; else auth_broken */
+	bool registered; /* its webhooks are */
 };
 struct schedules {
 	struct schedule *v;

@@ -325,3 +325,16 @@ int plan_make(const struct manifest *m, const cJSON *settings, int64_t every_ms,
 	*out = p;
 	return 0;
 }
+
+void plan_without_webhooks(struct plan *p)
+{
+	size_t n = strlen(p->why);
+
+	if (p->strategy != STRATEGY_WEBHOOK || p->is_cron || p->every_ms != DAY_MS)
+		return;
+	p->jitter_ms = p->jitter_ms < HOUR_MS ? p->jitter_ms : HOUR_MS;
+	p->every_ms = HOUR_MS;
+	snprintf(p->every, sizeof(p->every), "1h");
+	snprintf(p->why + n, sizeof(p->why) - n,
+		 "; it is hourly until they are registered: longshore webhook register");
+}

@@ -48,6 +48,8 @@ struct plan {
  * -EINVAL: a setting that is wrong by itself, or of which this partner is not capable; err says which and what is right. */
 int plan_make(const struct manifest *m, const cJSON *settings, int64_t every_ms, struct plan *out,
 	      struct err *err) __attribute__((warn_unused_result));
+/* Webhooks that nobody has registered do not come: until then what would be daily is hourly. */
+void plan_without_webhooks(struct plan *p);
 /* Whether `name` is a setting of schedules; the i-th of them, NULL at the end. */
 bool plan_has_setting(const char *name);
 const char *plan_setting(int i);

@@ -85,8 +85,8 @@ int read_input(const struct cli *c, const char *flag, const char *file, size_t m
 	__attribute__((warn_unused_result)); /* "-": stdin */
 
 /* credentials.c: a JSON object of what the partner needs, from a file or "-"; file NULL is right
- * only where it needs nothing.  As parse.c. */
-int credentials_read(const struct cli *c, const struct manifest *m, const char *file,
+ * only where it needs nothing.  app: it is not held to what calls need.  As parse.c. */
+int credentials_read(const struct cli *c, const struct manifest *m, bool app, const char *file,
 		     struct secret *out) __attribute__((warn_unused_result));
 
 /* out.c */

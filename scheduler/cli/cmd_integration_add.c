@@ -287,6 +287,7 @@ static void tell_schedule(const struct driver *d, const cJSON *settings)
 	if (!company || !own || plan_make(own->manifest, settings, 0, &plan, NULL) < 0 ||
 	    plan.strategy == STRATEGY_NONE)
 		return;
+	plan_without_webhooks(&plan); /* nobody can have registered them yet */
 	buf_printf(&line, "Imports: %s, every %s", strategy_name(plan.strategy), plan.every);
 	if (plan.full_every_ms) {
 		buf_puts(&line, ", a full one every ");
@@ -327,6 +328,12 @@ static int add(struct cli *c, const struct driver *d, const struct secret *crede
 	return rc;
 }
 
+/* Of no company, where one address takes in the webhooks of all: it has what its partner signs with, and calls nobody. */
+static bool is_app(const struct manifest *m)
+{
+	return !company && m->webhooks.whose;
+}
+
 int cmd_integration_add(struct cli *c)
 {
 	struct secret credentials = SECRET_INIT;
@@ -351,7 +358,8 @@ int cmd_integration_add(struct cli *c)
 	if (rc == 0)
 		rc = settings_fit(c, d, environment, settings);
 	if (rc == 0)
-		rc = credentials_read(c, d->manifest, credentials_file, &credentials);
+		rc = credentials_read(c, d->manifest, is_app(d->manifest), credentials_file,
+				      &credentials);
 	if (rc == 0)
 		rc = check_home(c, d->manifest);
 	if (rc == 0)

@@ -123,7 +123,7 @@ int cmd_integration_rotate(struct cli *c)
 		return cli_misused(c, "give --credentials FILE (or - for stdin), or --back");
 	rc = target_of(c, &t);
 	if (rc == 0 && !back)
-		rc = credentials_read(c, t.d->manifest, credentials_file, &json);
+		rc = credentials_read(c, t.d->manifest, false, credentials_file, &json);
 	if (rc == 0) {
 		rc = rotate_credentials(&t.door, t.d, &t.i, back ? NULL : &json, &r, &err);
 		rc = rc < 0 ? cli_error(c, rc, &err, "integration rotate") : tell(c, &t, r, &err);

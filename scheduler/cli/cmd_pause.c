@@ -129,7 +129,7 @@ static int store_credentials(struct cli *c, const struct integration *i, const s
 	struct secret plain = SECRET_INIT;
 	struct keyring *keys = NULL;
 	struct err err = { 0 };
-	int rc = credentials_read(c, d->manifest, new_credentials, &plain);
+	int rc = credentials_read(c, d->manifest, false, new_credentials, &plain);
 
 	if (rc)
 		return rc;

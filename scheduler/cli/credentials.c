@@ -22,17 +22,8 @@ static int no_credentials(const struct cli *c, const struct manifest *m)
 	return rc;
 }
 
-static void zero_texts(cJSON *v)
-{
-	for (; v; v = v->next) {
-		if (v->valuestring)
-			secret_zero(v->valuestring, strlen(v->valuestring));
-		zero_texts(v->child);
-	}
-}
-
 /* Nothing of the content is ever printed: a broken secret is a secret. */
-static int check(const struct cli *c, const struct manifest *m, const char *file,
+static int check(const struct cli *c, const struct manifest *m, bool app, const char *file,
 		 const struct buf *text)
 {
 	struct json_error why = { 0 };
@@ -45,24 +36,24 @@ static int check(const struct cli *c, const struct manifest *m, const char *file
 				   why.line, why.column);
 	if (!cJSON_IsObject(tree))
 		rc = cli_misused(c, "--credentials: %s holds no JSON object", file);
-	else if (auth_credentials_check(m, tree, &err) < 0)
+	else if (!app && auth_credentials_check(m, tree, &err) < 0)
 		rc = cli_misused(c, "--credentials: %s", err.text);
-	zero_texts(tree->child);
+	json_zero(tree);
 	cJSON_Delete(tree);
 	return rc;
 }
 
-int credentials_read(const struct cli *c, const struct manifest *m, const char *file,
+int credentials_read(const struct cli *c, const struct manifest *m, bool app, const char *file,
 		     struct secret *out)
 {
 	struct buf text = BUF_INIT;
 	int rc;
 
 	if (!file)
-		return m->auth.n_needs ? no_credentials(c, m) : 0;
+		return m->auth.n_needs && !app ? no_credentials(c, m) : 0;
 	rc = read_input(c, "--credentials", file, CREDENTIALS_MAX_BYTES, &text);
 	if (rc == 0)
-		rc = check(c, m, file, &text);
+		rc = check(c, m, app, file, &text);
 	if (rc == 0)
 		secret_set(out, text.data, text.len);
 	secret_free_buf(&text);

@@ -13,6 +13,7 @@
 #include "common/base/mem.h"
 #include "common/io/loop.h"
 #include "tests/sandbox/bench.h"
+#include "tests/sandbox/tell.h"
 
 #define REQUESTS_MAX 12000 /* under way: a coroutine each, see co_set_limit */
 #define CLIENTS_MAX 30000  /* files */
@@ -212,6 +213,7 @@ static int ports_open(struct sandbox *s, struct stopping *open)
 	airbnb_routes(open->httpd, s);
 	control_routes(open->httpd, s);
 	bench_routes(open->httpd, s);
+	tell_routes(open->httpd, s);
 	if (*flags.bench_listen)
 		rc = bench_port_open(s, flags.bench_listen, &open->bench, &bench);
 	if (rc == 0 && open->bench)
@@ -237,6 +239,7 @@ static int serve(struct sandbox *s)
 		loop_run();
 	}
 	bench_port_close(open.bench);
+	tell_free();
 	httpd_free(open.httpd);
 	loop_close();
 	return rc == 0 ? EXIT_OK : EXIT_FAILED;

@@ -147,7 +147,7 @@ def test_a_pause_that_is_misunderstood(cluster):
 
 def test_when_and_why_then(cluster):
     sandbox = cluster.sandbox(listings=1)
-    integration = cluster.integration(sandbox, every="30 4 * * *", zone="Asia/Kolkata", full_every="7d")
+    integration = cluster.integration(sandbox, strategy="incremental", every="30 4 * * *", zone="Asia/Kolkata", full_every="7d")
     scheduler = cluster.scheduler(import_every="auto")
     wait_until(lambda: schedule(cluster, integration)["last_at"], 20 * SLOWER, scheduler.log_tail)
     row = cluster.longshore("integration", "show", integration, "--json").json()["schedule"]
@@ -158,9 +158,11 @@ def test_when_and_why_then(cluster):
     status = cluster.status()["schedule"]
     assert status["due"] == 0 and status["next"]["integration_id"] == integration
     # What is set is heeded within moments, and taken back by `default`.
-    cluster.longshore("integration", "set", integration, "--set", "every=default", "--set", "zone=default")
+    cluster.longshore("integration", "set", integration, *(f"--set={s}=default" for s in ("strategy", "every", "zone")))
     wait_until(lambda: schedule(cluster, integration)["every"] == "1h", 20 * SLOWER, scheduler.log_tail)
-    assert "1 of 2 lists" in schedule(cluster, integration)["reason"]
+    assert "until they are registered" in schedule(cluster, integration)["reason"]
+    cluster.sql("""UPDATE integrations SET settings = '{"strategy": "daily"}' WHERE id = %s RETURNING 1""", integration)
+    wait_until(lambda: schedule(cluster, integration)["strategy"] == "daily", 20 * SLOWER, scheduler.log_tail)
     # By the back door: said, not started, no harm to others.
     other = cluster.integration(sandbox, "acct-2")
     cluster.sql("""UPDATE integrations SET settings = '{"every": "now and then"}' WHERE id = %s RETURNING 1""", integration)

@@ -162,6 +162,14 @@ def test_several_secrets_are_good_at_once(cluster):
     wait_until(lambda: status(third) == 202, 5, "the new secret")
     assert [status(s) for s in (first, never)] == [202, 401]
 
+    item = sandbox.items("listing")[0]["id"]  # and as the simulated Guesty sends them
+    tell = {"url": f"http://127.0.0.1:{scheduler.port}/webhooks/guesty/{integration}", "event": "listing.updated", "id": item}
+    told = sandbox.control("POST", "/webhook", {**tell, "secret": third, "message": "msg_x"}).json()
+    assert (told["status"], json.loads(told["answer"])) == (202, {"accepted": 1, "duplicates": 0})
+    args = queued(cluster, "guesty")[-1]["args"]
+    assert args["event_id"] == "msg_x" and args["body"]["listing"]["_id"] == item and args["happened_us"] <= args["received_us"]
+    assert sandbox.control("POST", "/webhook", {**tell, "secret": never}).json()["status"] == 401
+
 
 def test_while_postgres_is_away(cluster, github):
     """Whoever was seen lately gets in; of the others nothing is known, so the partner is asked to come again."""

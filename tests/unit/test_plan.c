@@ -65,7 +65,7 @@ static void is(const struct plan *p, const char *wanted)
 
 static void by_what_the_manifest_can_do(void **state)
 {
-	struct plan p = plan("guesty", "{}");
+	struct plan p = plan("booking_demand", "{}");
 
 	is(&p, "incremental every 1h, jitter 1h, full every 1d, catch up one, import_resources");
 	assert_non_null(strstr(p.why, "1 of 2 lists"));
@@ -73,6 +73,12 @@ static void by_what_the_manifest_can_do(void **state)
 	assert_int_equal(p.strategy, STRATEGY_WEBHOOK);
 	assert_int_equal(p.every_ms, D);
 	assert_non_null(strstr(p.why, "webhooks"));
+	plan_without_webhooks(&p);
+	assert_int_equal(p.every_ms, H);
+	assert_non_null(strstr(p.why, "until they are registered"));
+	p = plan("hostaway", "{\"every\":\"6h\"}");
+	plan_without_webhooks(&p);
+	assert_int_equal(p.every_ms, 6 * H);
 	p = plan("airbnb", "{}");
 	assert_true(p.always_full && p.n_tasks == 1);
 	p = plan("booking_connectivity", "{}");
@@ -85,20 +91,22 @@ static void by_what_the_manifest_can_do(void **state)
 
 static void by_settings(void **state)
 {
-	struct plan p = plan("guesty", "{\"strategy\":\"full\"}");
+	struct plan p = plan("booking_demand", "{\"strategy\":\"full\"}");
 
 	is(&p, "full every 4h, jitter 4h, catch up one, import_resources");
 	assert_non_null(strstr(p.why, "set by hand; else incremental"));
-	p = plan("guesty", "{\"strategy\":\"daily\",\"catch_up\":\"skip\",\"jitter\":\"10m\"}");
+	p = plan("booking_demand",
+		 "{\"strategy\":\"daily\",\"catch_up\":\"skip\",\"jitter\":\"10m\"}");
 	is(&p, "daily every 1d, jitter 10m, catch up skip, import_resources");
-	p = plan("guesty", "{\"every\":\"15m\",\"full_every\":\"12h\",\"catch_up\":\"all\"}");
+	p = plan("booking_demand",
+		 "{\"every\":\"15m\",\"full_every\":\"12h\",\"catch_up\":\"all\"}");
 	is(&p, "incremental every 15m, jitter 15m, full every 12h, catch up all, import_resources");
-	p = plan("guesty", "{\"every\":\"30 4 * * *\",\"zone\":\"Europe/Berlin\"}");
+	p = plan("booking_demand", "{\"every\":\"30 4 * * *\",\"zone\":\"Europe/Berlin\"}");
 	is(&p,
 	   "incremental every 30 4 * * * in Europe/Berlin, jitter 1m, full every 1d, catch up one, import_resources");
-	p = plan("guesty", "{\"strategy\":\"none\"}");
+	p = plan("booking_demand", "{\"strategy\":\"none\"}");
 	is(&p, "none");
-	p = plan("guesty", "{\"every\":null,\"strategy\":null,\"in_flight\":3}");
+	p = plan("booking_demand", "{\"every\":null,\"strategy\":null,\"in_flight\":3}");
 	assert_int_equal(p.every_ms, H);
 }
 
@@ -107,20 +115,22 @@ static void refused(void **state)
 	static const struct {
 		const char *partner, *settings, *why;
 	} v[] = {
-		{ "guesty", "{\"every\":\"often\"}", "every: a duration" },
-		{ "guesty", "{\"every\":\"0\"}", "every: a duration" },
-		{ "guesty", "{\"every\":\"91d\"}", "every: a duration" },
-		{ "guesty", "{\"every\":\"30 25 * * *\"}", "every: \"25\" is no hour" },
-		{ "guesty", "{\"zone\":\"Europe/Berlin\"}", "zone: belongs to an every of five" },
-		{ "guesty", "{\"every\":\"0 4 * * *\",\"zone\":\"Europe/Berlín\"}",
+		{ "booking_demand", "{\"every\":\"often\"}", "every: a duration" },
+		{ "booking_demand", "{\"every\":\"0\"}", "every: a duration" },
+		{ "booking_demand", "{\"every\":\"91d\"}", "every: a duration" },
+		{ "booking_demand", "{\"every\":\"30 25 * * *\"}", "every: \"25\" is no hour" },
+		{ "booking_demand", "{\"zone\":\"Europe/Berlin\"}",
+		  "zone: belongs to an every of five" },
+		{ "booking_demand", "{\"every\":\"0 4 * * *\",\"zone\":\"Europe/Berlín\"}",
 		  "zone: a time zone" },
-		{ "guesty", "{\"every\":\"0 4 * * *\",\"zone\":\"../passwd\"}",
+		{ "booking_demand", "{\"every\":\"0 4 * * *\",\"zone\":\"../passwd\"}",
 		  "zone: a time zone" },
-		{ "guesty", "{\"jitter\":\"2h\"}", "jitter: a duration, at most" },
-		{ "guesty", "{\"full_every\":\"0\"}", "full_every: a duration" },
-		{ "guesty", "{\"catch_up\":\"some\"}", "catch_up: skip, one or all" },
-		{ "guesty", "{\"strategy\":\"sometimes\"}", "strategy: webhook, incremental" },
-		{ "guesty", "{\"strategy\":\"webhook\"}", "has no webhooks" },
+		{ "booking_demand", "{\"jitter\":\"2h\"}", "jitter: a duration, at most" },
+		{ "booking_demand", "{\"full_every\":\"0\"}", "full_every: a duration" },
+		{ "booking_demand", "{\"catch_up\":\"some\"}", "catch_up: skip, one or all" },
+		{ "booking_demand", "{\"strategy\":\"sometimes\"}",
+		  "strategy: webhook, incremental" },
+		{ "booking_demand", "{\"strategy\":\"webhook\"}", "has no webhooks" },
 		{ "airbnb", "{\"strategy\":\"incremental\"}", "since a time" },
 	};
 
@@ -138,21 +148,22 @@ static void refused(void **state)
 
 static void slots_of_an_interval(void **state)
 {
-	struct plan p = plan("guesty", "{\"every\":\"15m\"}");
+	struct plan p = plan("booking_demand", "{\"every\":\"15m\"}");
 	int64_t first = plan_next_ms(&p, 7, NOW);
 
 	assert_true(first > NOW && first <= NOW + 15 * M);
 	assert_int_equal(plan_next_ms(&p, 7, first - 1), first);
 	assert_int_equal(plan_next_ms(&p, 7, first), first + 15 * M);
 	assert_int_equal(plan_next_ms(&p, 7, first + 15 * M - 1), first + 15 * M);
-	p = plan("guesty", "{\"every\":\"15m\",\"jitter\":\"0\"}");
+	p = plan("booking_demand", "{\"every\":\"15m\",\"jitter\":\"0\"}");
 	assert_int_equal(plan_next_ms(&p, 7, NOW), NOW + 15 * M);
 	assert_int_equal(plan_next_ms(&p, 7, NOW - 1), NOW);
 }
 
 static void slots_of_a_zone(void **state)
 {
-	struct plan p = plan("guesty", "{\"every\":\"30 2 * * *\",\"zone\":\"Europe/Berlin\"}");
+	struct plan p =
+		plan("booking_demand", "{\"every\":\"30 2 * * *\",\"zone\":\"Europe/Berlin\"}");
 	int64_t us, t, phase;
 
 	assert_int_equal(clock_parse_time("2026-03-28T12:00Z", &us, NULL), 0);
@@ -167,7 +178,7 @@ static void slots_of_a_zone(void **state)
 /* 20,000 integrations with the same period: each tenth of it has about a tenth of the starts, each second about as many. */
 static void starts_are_spread(void **state)
 {
-	struct plan p = plan("guesty", "{\"every\":\"15m\"}");
+	struct plan p = plan("booking_demand", "{\"every\":\"15m\"}");
 	static int tenths[10], seconds[900];
 
 	for (int64_t id = 1; id <= 20000; id++) {
@@ -205,7 +216,7 @@ static int fulls(const struct plan *p, int64_t id, int64_t span, int64_t *apart)
 static void a_full_one_comes_often_enough(void **state)
 {
 	int64_t apart;
-	struct plan p = plan("guesty", "{\"every\":\"15m\"}");
+	struct plan p = plan("booking_demand", "{\"every\":\"15m\"}");
 
 	assert_int_equal(fulls(&p, 7, 10 * D, &apart), 10);
 	assert_int_equal(apart, D);
@@ -213,12 +224,12 @@ static void a_full_one_comes_often_enough(void **state)
 	assert_in_range(fulls(&p, 7, 10 * D, &apart), 36, 40);
 	assert_int_equal(apart, 6 * H);
 	/* days of 23 and of 25 hours */
-	p = plan("guesty", "{\"every\":\"30 4 * * *\",\"zone\":\"Europe/Berlin\"}");
+	p = plan("booking_demand", "{\"every\":\"30 4 * * *\",\"zone\":\"Europe/Berlin\"}");
 	assert_int_equal(fulls(&p, 7, 365 * D, &apart), 365);
 	assert_true(apart == 25 * H);
-	p = plan("guesty", "{\"every\":\"0 4 1 * *\"}"); /* too seldom by itself */
+	p = plan("booking_demand", "{\"every\":\"0 4 1 * *\"}"); /* too seldom by itself */
 	assert_in_range(fulls(&p, 7, 60 * D, &apart), 55, 60);
-	p = plan("guesty", "{\"strategy\":\"full\"}");
+	p = plan("booking_demand", "{\"strategy\":\"full\"}");
 	assert_int_equal(fulls(&p, 7, D, &apart), 6);
 	p = plan("booking_connectivity", "{}");
 	assert_int_equal(fulls(&p, 7, D, &apart), 0);
@@ -228,7 +239,7 @@ static void a_full_one_comes_often_enough(void **state)
 
 static struct plan_due due(const char *settings, int64_t slot, int64_t full, int64_t now)
 {
-	struct plan p = plan("guesty", settings);
+	struct plan p = plan("booking_demand", settings);
 	struct plan_due d;
 
 	plan_due(&p, 7, slot, full, now, &d);

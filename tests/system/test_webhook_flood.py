@@ -1,0 +1,126 @@
+"""What was answered with 202 is in Redis, once, whoever dies; and many who only hold connections open keep nobody out."""
+
+import contextlib
+import json
+import resource
+import socket
+import threading
+import time
+from collections import Counter
+
+import requests
+
+from harness.process import SANITIZED, SLOWER, wait_until
+from harness.webhooks import SECRET, event, hooked, mac, post, queued, receiver
+
+
+def acme(cluster, tmp_path):
+    hooked(tmp_path / "drivers", "acme", "github")
+    cluster.add_drivers(tmp_path / "drivers")
+    return f"/webhooks/acme/{receiver(cluster, 'acme', {'webhook_secret': SECRET})}"
+
+
+def signed(body):
+    data = json.dumps(body).encode()
+    return data, {"X-Hub-Signature-256": "sha256=" + mac("sha256", SECRET, data).hexdigest()}
+
+
+class Partner(threading.Thread):
+    """Sends its events one after the other, and each again until it is taken in, as partners do."""
+
+    def __init__(self, name, path, ports, events):
+        super().__init__(daemon=True)
+        self.name, self.path, self.ports, self.events = name, path, ports, events
+        self.answers, self.taken = Counter(), []
+
+    def run(self):
+        with requests.Session() as session:
+            session.trust_env = False
+            for n in range(self.events):
+                id = f"{self.name}-{n}"
+                data, headers = signed(event(id, text="x" * 500))
+                for attempt in range(400):
+                    with contextlib.suppress(requests.RequestException):
+                        port = self.ports[(n + attempt) % len(self.ports)]
+                        answer = session.post(f"http://127.0.0.1:{port}{self.path}", data=data, timeout=10,
+                                              headers={"Content-Type": "application/json", **headers})
+                        self.answers[answer.status_code] += 1
+                        if answer.status_code == 202:
+                            self.taken.append(id)
+                            break
+                    time.sleep(0.05)
+
+
+def test_a_flood_in_which_everything_dies(cluster, tmp_path):
+    path = acme(cluster, tmp_path)
+    first, second = cluster.scheduler(), cluster.scheduler()
+    partners = [Partner(f"p{n}", path, [first.port, second.port], 100 if SANITIZED else 250) for n in range(6)]
+    for partner in partners:
+        partner.start()
+
+    def reached(share):
+        have = sum(len(p.taken) for p in partners)
+        return have >= share * sum(p.events for p in partners)
+
+    wait_until(lambda: reached(0.2), 30 * SLOWER, "a fifth of them")
+    cluster.redis.crash(down_s=0.3)
+    wait_until(lambda: reached(0.4), 30 * SLOWER, "two fifths of them")
+    first.kill9()
+    first.start()
+    wait_until(lambda: reached(0.6), 30 * SLOWER, "three fifths of them")
+    cluster.redis.restart()
+    second.term()  # gracefully, under load
+    second.start()
+    for partner in partners:
+        partner.join(40 * SLOWER)
+        assert len(partner.taken) == partner.events, (partner.answers, first.log_tail(5), second.log_tail(5))
+    answers = sum((p.answers for p in partners), Counter())
+    assert set(answers) <= {202, 503}, answers
+    jobs = Counter(job["args"]["event_id"] for job in queued(cluster, "acme"))
+    assert set(jobs.values()) == {1} and sorted(jobs) == sorted(id for p in partners for id in p.taken)
+
+
+def test_a_stop_waits_for_what_is_coming_in(cluster, tmp_path):
+    path = acme(cluster, tmp_path)
+    scheduler = cluster.scheduler()
+    data, headers = signed(event("half"))
+    head = (f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n"
+            f"X-Hub-Signature-256: {headers['X-Hub-Signature-256']}\r\n\r\n").encode()
+    with socket.create_connection(("127.0.0.1", scheduler.port), timeout=10) as s, \
+            socket.create_connection(("127.0.0.1", scheduler.port), timeout=10) as gone:
+        gone.sendall(head)  # and goes, without a word
+        s.sendall(head + data[:20])
+        time.sleep(0.2)
+        gone.close()
+        scheduler.signal(15)
+        scheduler.wait_for_log("event=stopping")
+        time.sleep(0.3)
+        assert scheduler.is_running()
+        s.sendall(data[20:])
+        answer = s.recv(4096)
+    assert b" 202 " in answer and b"Connection: close" in answer
+    assert scheduler.wait(20) == 0
+    assert [job["args"]["event_id"] for job in queued(cluster, "acme")] == ["half"]
+
+
+def test_ten_thousand_that_say_nothing(cluster, tmp_path):
+    path = acme(cluster, tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(1000 if SANITIZED else 10000, hard - 600)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, wanted + 600), hard))
+    scheduler = cluster.scheduler()
+    idle = []
+    try:
+        for n in range(wanted):
+            idle.append(socket.create_connection(("127.0.0.1", scheduler.port), timeout=20))
+            if n % 10 == 0:
+                idle[-1].sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{{".encode())
+        before = time.monotonic()
+        for _ in range(20):
+            assert post(scheduler, path, *signed(event())).status_code == 202
+        assert time.monotonic() - before < 3 * SLOWER
+        assert scheduler.get("/readyz").status_code == 200
+    finally:
+        for s in idle:
+            s.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
