@@ -13,6 +13,7 @@
 #include "common/base/mem.h"
 #include "common/io/loop.h"
 #include "tests/sandbox/bench.h"
+#include "tests/sandbox/guesty.h"
 #include "tests/sandbox/tell.h"
 
 #define REQUESTS_MAX 12000 /* under way: a coroutine each, see co_set_limit */
@@ -144,6 +145,7 @@ static void sandbox_clear(struct sandbox *s)
 	bench_free();
 	hostaway_free();
 	cloudbeds_free();
+	subscriptions_free();
 }
 
 static int describe(struct sandbox *s)
