@@ -153,7 +153,7 @@ static int raise_failing(struct events *e, const char *scope, int64_t failed, in
 		 (long long)failed, (long long)ended, RATE_PERCENT);
 	return alert_raise(
 		e->s->pg, KIND, "warning", scope, what,
-		"`longshore webhook list --state failed` and the view dead_letter_patterns say why; once the cause is"
+		"the table webhook_events and the view dead_letter_patterns say why; once the cause is"
 		" mended, `longshore webhook replay --since 1h`",
 		err);
 }

@@ -70,6 +70,8 @@ int events_start(struct scheduler *s) __attribute__((
 	warn_unused_result)); /* webhooks' events that wait, were lost, are old, fail */
 int history_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* partitions of the row tables' history */
+int registrations_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* whether partners still send us webhooks */
 int recovery_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* lanes that an outage filled (recovery.c) */
 /* Nothing is to be started by the clock for this partner now (LONGSHORE_PARTNER: for all). */

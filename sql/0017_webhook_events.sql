@@ -56,3 +56,61 @@ COMMENT ON COLUMN webhook_registrations.callback_url IS 'What the partner calls;
 COMMENT ON COLUMN webhook_registrations.webhook_id IS 'The partner''s name for the registration; NULL: it tells none.';
 COMMENT ON COLUMN webhook_registrations.state IS 'registering (begun; whoever comes next finishes it) | registered | missing (the last look did not find it, and it could not be repaired; see reason).';
 COMMENT ON COLUMN webhook_registrations.check_after IS 'When it is looked at next.';
+
+-- What people ask first knows of webhooks too.
+
+CREATE OR REPLACE VIEW integration_health AS
+SELECT i.id AS integration_id, c.name AS company, i.partner, i.environment, i.status,
+	CASE
+		WHEN i.status = 'auth_broken' THEN 'down'
+		WHEN i.status = 'paused' THEN 'paused'
+		WHEN a.critical > 0 THEN 'down'
+		WHEN i.last_success_at IS NULL AND r.id IS NULL THEN 'new'
+		WHEN r.state IN ('failed', 'incomplete') AND coalesce(i.last_success_at, i.created_at) < now() - interval '24 hours' THEN 'down'
+		WHEN r.state IN ('failed', 'incomplete') OR d.dead > 0 OR a.open > 0 OR w.failed > 0 THEN 'degraded'
+		WHEN i.last_success_at < now() - interval '24 hours' THEN 'degraded'
+		ELSE 'healthy'
+	END AS health,
+	CASE
+		WHEN i.status <> 'active' THEN coalesce(i.status_reason, i.status)
+		WHEN a.open > 0 THEN a.what
+		WHEN i.last_success_at IS NULL AND r.id IS NULL THEN 'nothing was imported yet'
+		WHEN r.state IN ('failed', 'incomplete') THEN 'the last run ended ' || r.state || coalesce(': ' || r.note, '')
+		WHEN d.dead > 0 THEN d.dead || ' dead letters in the last 24 hours'
+		WHEN w.failed > 0 THEN w.failed || ' webhooks failed in the last 24 hours'
+		WHEN i.last_success_at < now() - interval '24 hours' THEN 'no import has ended well for 24 hours'
+	END AS why,
+	i.last_success_at, r.state AS last_run_state, r.started_at AS last_run_at, d.dead AS dead_letters_24h, a.open AS open_alerts,
+	w.failed AS webhooks_failed_24h
+FROM integrations i
+LEFT JOIN companies c ON c.id = i.company_id
+LEFT JOIN LATERAL (SELECT id, state, note, started_at FROM runs WHERE integration_id = i.id AND state <> 'running'
+	ORDER BY id DESC LIMIT 1) r ON true
+LEFT JOIN LATERAL (SELECT count(*) AS dead FROM dead_letters
+	WHERE integration_id = i.id AND state = 'dead' AND failed_at > now() - interval '24 hours') d ON true
+LEFT JOIN LATERAL (SELECT count(*) AS failed FROM webhook_events
+	WHERE integration_id = i.id AND state = 'failed' AND received_at > now() - interval '24 hours') w ON true
+LEFT JOIN LATERAL (SELECT count(*) AS open, count(*) FILTER (WHERE severity = 'critical') AS critical,
+	(array_agg(what ORDER BY severity = 'critical' DESC, since))[1] AS what
+	FROM alerts WHERE scope = 'integration:' || i.id AND state = 'open') a ON true;
+
+CREATE OR REPLACE VIEW dead_letter_patterns AS
+SELECT source, partner, class, task, pattern, count(*) AS count, count(DISTINCT integration_id) AS integrations,
+	min(at) AS first_at, max(at) AS last_at, (array_agg(id ORDER BY at DESC))[1] AS latest
+FROM (
+	SELECT 'dead_letter' AS source, partner, class, task, id, integration_id, failed_at AS at,
+		regexp_replace(left(error, 200), '[0-9a-fA-F-]{12,}|[0-9A-HJKMNP-TV-Z]{26}|[0-9]+', '#', 'g') AS pattern
+	FROM dead_letters WHERE failed_at > now() - interval '24 hours' AND state <> 'discarded'
+	UNION ALL
+	SELECT 'rejected_item', i.partner, 'data', x.collection, x.id::text, x.integration_id, x.rejected_at,
+		concat_ws(': ', x.field, regexp_replace(left(x.reason, 200), '[0-9a-fA-F-]{12,}|[0-9]+', '#', 'g'))
+	FROM rejected_items x LEFT JOIN integrations i ON i.id = x.integration_id
+	WHERE x.rejected_at > now() - interval '24 hours'
+	UNION ALL
+	SELECT 'webhook', partner, NULL, event, event_id COLLATE "default", integration_id, received_at,
+		regexp_replace(left(reason, 200), '[0-9a-fA-F-]{12,}|[0-9]+', '#', 'g')
+	FROM webhook_events WHERE state = 'failed' AND received_at > now() - interval '24 hours'
+) p
+GROUP BY source, partner, class, task, pattern
+ORDER BY count DESC;
+COMMENT ON VIEW dead_letter_patterns IS 'What failed in the last 24 hours (dead letters, items set aside, webhooks), alike failures together, most frequent first; ids and numbers in texts are #.';

@@ -144,6 +144,10 @@ int credential_put(struct pg *p, const struct keyring *k, int64_t integration_id
 int credential_replace(struct pg *p, const struct keyring *k, int64_t integration_id,
 		       const char *was, const struct secret *json, char at[40], struct err *err)
 	__attribute__((warn_unused_result));
+/* The same credentials with something beside what calls are made with (a webhook's secret): no rotation.  was: as above.  -ESTALE. */
+int credential_amend(struct pg *p, const struct keyring *k, int64_t integration_id, const char *was,
+		     const struct secret *json, struct err *err)
+	__attribute__((warn_unused_result));
 /* Undoes that change, if it is the last one.  -ESTALE: it is not. */
 int credential_restore(struct pg *p, int64_t integration_id, const char *at, struct err *err)
 	__attribute__((warn_unused_result));

@@ -27,6 +27,7 @@ enum {
 	IN_REQUEST = 32768, /* of one that is signed */
 	IN_STAMP = 65536,   /* ts, nonce, the body's hash */
 	IN_SIGNATURE = 131072,
+	IN_WEBHOOK_SECRET = 262144,
 	IN_WEBHOOKS = IN_CFG | IN_CALLBACK | IN_EVENTS,
 	IN_ONCE = IN_IN,
 	IN_ACTION = IN_CFG | IN_IN | IN_KEPT | IN_KEY | IN_TIME,
@@ -49,6 +50,7 @@ static const struct {
 	{ "events", IN_EVENTS },
 	{ "callback_url", IN_CALLBACK },
 	{ "webhook.id", IN_WEBHOOK },
+	{ "webhook.secret", IN_WEBHOOK_SECRET },
 	{ "cursor", IN_CURSOR },
 	{ "ids", IN_IDS },
 	{ "method", IN_REQUEST },
@@ -275,7 +277,9 @@ static void check_webhooks(struct manifest_reader *r)
 	t.path = "webhooks.verify.secret";
 	check_request(r, t, &w->verify.secret);
 	t.path = "webhooks.register";
+	t.allowed |= IN_WEBHOOK_SECRET;
 	check_request(r, t, &w->enrol);
+	t.allowed = IN_WEBHOOKS;
 	t.path = "webhooks.register.list";
 	check_request(r, t, &w->list);
 	t.path = "webhooks.register.remove";

@@ -184,6 +184,11 @@ int cmd_history_off(struct cli *c);
 int cmd_history_keep(struct cli *c);
 int cmd_secret_list(struct cli *c);
 int cmd_secret_rotate_key(struct cli *c);
+int cmd_webhook_register(struct cli *c);
+int cmd_webhook_list(struct cli *c);
+int cmd_webhook_verify(struct cli *c);
+int cmd_webhook_remove(struct cli *c);
+int cmd_webhook_replay(struct cli *c);
 int cmd_pause(struct cli *c);
 int cmd_resume(struct cli *c);
 
@@ -213,6 +218,9 @@ int options_request_resolve(struct config_option *out);
 int options_breaker_open(struct config_option *out);
 int options_limit_list(struct config_option *out);
 int options_doctor(struct config_option *out);
+int options_webhook(struct config_option *out);
+int options_webhook_list(struct config_option *out);
+int options_webhook_replay(struct config_option *out);
 int options_secret_rotate_key(struct config_option *out);
 
 #endif

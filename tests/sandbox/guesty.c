@@ -7,6 +7,7 @@
 #include "common/base/mem.h"
 #include "tests/sandbox/exchange.h"
 #include "tests/sandbox/form.h"
+#include "tests/sandbox/guesty.h"
 #include "tests/sandbox/query.h"
 
 #define RESERVATION_DEFAULT_FIELDS "_id listingId confirmationCode checkIn checkOut guest.fullName"
@@ -68,8 +69,7 @@ static void token_handler(struct httpd_request *q, void *arg)
 
 /* ---- lists and single items ---- */
 
-/* Token, limits, calls in flight; then the latency.  false: answered. */
-static bool admit(struct exchange *x)
+bool guesty_admit(struct exchange *x)
 {
 	struct sandbox *s = x->sandbox;
 	const char *token = exchange_token(x);
@@ -210,7 +210,7 @@ static void listings_handler(struct httpd_request *q, void *arg)
 {
 	struct exchange x;
 
-	if (exchange_begin(&x, arg, q) && admit(&x))
+	if (exchange_begin(&x, arg, q) && guesty_admit(&x))
 		listings_serve(&x);
 	exchange_end(&x);
 }
@@ -219,7 +219,7 @@ static void reservations_handler(struct httpd_request *q, void *arg)
 {
 	struct exchange x;
 
-	if (exchange_begin(&x, arg, q) && admit(&x))
+	if (exchange_begin(&x, arg, q) && guesty_admit(&x))
 		reservations_serve(&x);
 	exchange_end(&x);
 }
@@ -231,4 +231,5 @@ void guesty_routes(struct httpd *h, struct sandbox *s)
 	httpd_route(h, "GET", "/v1/listings/", listings_handler, s);
 	httpd_route(h, "GET", "/v1/reservations", reservations_handler, s);
 	httpd_route(h, "GET", "/v1/reservations/", reservations_handler, s);
+	subscription_routes(h, s);
 }

@@ -14,6 +14,7 @@
 #include "common/io/loop.h"
 #include "tests/sandbox/bench.h"
 #include "tests/sandbox/books.h"
+#include "tests/sandbox/guesty.h"
 #include "tests/sandbox/tell.h"
 
 #define REQUESTS_MAX 12000 /* under way: a coroutine each, see co_set_limit */
@@ -146,6 +147,7 @@ static void sandbox_clear(struct sandbox *s)
 	books_free();
 	hostaway_free();
 	cloudbeds_free();
+	subscriptions_free();
 }
 
 static int describe(struct sandbox *s)

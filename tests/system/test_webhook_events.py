@@ -142,8 +142,7 @@ def test_many_events_of_one_item_take_few_calls(cluster):
         worker.stop()
 
 
-@pytest.mark.parametrize("killed", [False, True])
-def test_events_wait_for_their_record(cluster, guesty, killed):
+def test_events_wait_for_their_record(cluster, guesty):
     guesty(lambda m: m["webhooks"]["events"].update({"listing.gone": {"collection": "listings", "id": "listingId", "do": "delete"}}))
     sandbox = cluster.sandbox(listings=30, clean=True, limits="none", latency="1ms")
     events = Events(cluster, cluster.integration(sandbox))
@@ -158,12 +157,11 @@ def test_events_wait_for_their_record(cluster, guesty, killed):
     assert cluster.queue()["delayed"] == 0 and not cluster.dead()
     sandbox.control("POST", "/update", {"account": "acct-1", "append": item, "noun": "listing"})
     cluster.push({"task": "import_resources", "integration_id": events.integration})
-    if killed:  # who leads, and who wrote the row, before anybody has looked whether it was waited for
-        scheduler.kill9()
+    # Who leads, and who wrote the row, die before anybody has looked whether it was waited for.
+    scheduler.kill9()
     wait_until(lambda: listing(cluster, item["_id"]), 20, cluster.describe)
-    if killed:
-        worker.kill9()
-        worker, scheduler = cluster.worker(), cluster.scheduler()
+    worker.kill9()
+    worker, scheduler = cluster.worker(), cluster.scheduler()
     assert events.state(early, "coalesced")["attempts"] >= 5
     events.state(gone, "done")
     assert listing(cluster, item["_id"])["gone"]
@@ -192,24 +190,24 @@ def test_order_of_arrival_does_not_matter(cluster, guesty):
     worker, scheduler = cluster.worker(), cluster.scheduler()
     item = sandbox.items("listing")[0]["item"]
     base_us = events.now_us() - 60 * 1000000
-    wanted = {}
+    wanted, plans = {}, {}
     for number, order in enumerate(itertools.permutations(range(3))):
         for ends_deleted in (False, True):
             id = f"{number:02d}{'d' if ends_deleted else 'c'}"
-            news = [("made", "one"), ("changed", "two"), ("gone", None) if ends_deleted else ("changed", "three")]
-            sent = []
-            for place in order + order[:2]:
-                name, nickname = news[place]
-                happened = base_us + place * 1000000
-                body = {"listing": {**item, "_id": id, "nickname": nickname, "lastUpdatedAt": iso(happened)}}
-                sent.append(events.send(name, body, happened_us=happened, event_id=f"{id}-{len(sent)}"))
-                if place == 2 and ends_deleted and len(sent) == 1:
-                    events.state(sent[0], "waiting")  # nothing is there that could be deleted
-                else:
-                    wait_until(lambda: cluster.one("SELECT count(*) FROM webhook_events WHERE event_id = %s AND state NOT IN ('received')", sent[-1]), 20, cluster.describe)
+            last = ("gone", None) if ends_deleted else ("changed", "three")
+            plans[id] = [(place, *[("made", "one"), ("changed", "two"), last][place]) for place in order + order[:2]]
             wanted[id] = None if ends_deleted else "three"
+    for step in range(5):  # of each listing one event after the other, of all listings side by side
+        for id, plan in plans.items():
+            place, name, nickname = plan[step]
+            happened = base_us + place * 1000000
+            body = {"listing": {**item, "_id": id, "nickname": nickname, "lastUpdatedAt": iso(happened)}}
+            events.send(name, body, happened_us=happened, event_id=f"{id}-{step}")
+        wait_until(lambda: cluster.one("SELECT count(*) FROM webhook_events WHERE event_id LIKE %s AND state <> 'received'", f"%-{step}") == len(plans),
+                   20, cluster.describe)
     # What waits for its record is done as soon as the record is there.
     make_due(cluster, lambda: cluster.one("SELECT count(*) FROM webhook_events WHERE state IN ('received', 'waiting')") == 0)
+    assert cluster.one("SELECT max(attempts) FROM webhook_events WHERE action = 'delete'") > 1  # of what was not there yet
     found = {r["external_id"]: None if r["gone"] else r["name"]
              for r in cluster.sql("SELECT external_id, name, deleted_at IS NOT NULL AS gone FROM resources")}
     assert found == wanted, cluster.sql("SELECT event_id, event, state, reason FROM webhook_events ORDER BY received_at")
@@ -220,3 +218,82 @@ def test_order_of_arrival_does_not_matter(cluster, guesty):
 
 def iso(us):
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(us // 1000000)) + f".{us // 1000 % 1000:03d}Z"
+
+
+def test_storm_of_one_customer_slows_no_other(cluster):
+    """1,000 events of one integration stand before those of another, whose rows are there long before the storm is over."""
+    sandbox = cluster.sandbox(listings=20, clean=True, limits="none", latency="30ms")
+    noisy = Events(cluster, cluster.integration(sandbox))
+    quiet = Events(cluster, cluster.integration(sandbox, account="acct-2"))
+    ids = [item["id"] for item in sandbox.items("listing")]
+    jobs = [json.dumps(noisy.job("listing.updated", {"listing": {"_id": ids[n % 20]}})) for n in range(1000)]
+    cluster.redis.client.lpush("queue:{guesty}", *jobs)
+    for item in sandbox.items("listing", account="acct-2")[:10]:
+        quiet.send("listing.updated", {"listing": {"_id": item["id"]}})
+    worker, scheduler = cluster.worker(), cluster.scheduler()
+    ended = "SELECT count(*) FROM webhook_events WHERE integration_id = %s AND state IN ('done', 'coalesced')"
+    wait_until(lambda: cluster.one(ended, quiet.integration) == 10 and cluster.one(ended, noisy.integration) == 1000, 50, cluster.describe)
+    before = cluster.one("SELECT count(*) FROM webhook_events WHERE integration_id = %s AND processed_at <"
+                         " (SELECT max(processed_at) FROM webhook_events WHERE integration_id = %s)", noisy.integration, quiet.integration)
+    assert before < 500, before
+    assert len(sandbox.log(account="acct-1", path="/v1/listings/")) <= 60
+    worker.stop()
+    scheduler.stop()
+
+
+def test_events_about_credentials(cluster, guesty):
+    guesty(lambda m: m["webhooks"]["events"].update({
+        "app.revoked": {"do": "auth_revoked"},
+        "keys.changed": {"do": "credentials_rotated", "credentials": {"client_id": "keys.id", "client_secret": "keys.secret"}}}))
+    sandbox = cluster.sandbox(listings=3, clean=True, limits="none", latency="1ms")
+    events = Events(cluster, cluster.integration(sandbox))
+    worker = cluster.worker()
+    status = "SELECT status FROM integrations WHERE id = %s"
+    # The account's new number: what is fetched from then on is that one's.
+    good = events.state(events.send("keys.changed", {"keys": {"id": "acct-7", "secret": "secret-7"}}), "done")
+    assert good["body"] is None
+    bad = events.state(events.send("keys.changed", {"keys": {"id": "acct-7", "secret": "wrong-secret-9"}}), "failed")
+    assert "refused" in bad["reason"] and "wrong-secret" not in bad["reason"]
+    (alert,) = cluster.sql("SELECT * FROM alerts WHERE kind = 'credentials_rotation' AND state = 'open'")
+    assert "wrong-secret" not in alert["what"] and not cluster.dead()
+    assert "wrong-secret" not in worker.log_text() and "secret-7" not in worker.log_text()
+    assert cluster.longshore("integration", "verify", events.integration).out.strip().endswith("valid")
+    # Not believed, older than the credentials, and neither.
+    events.state(events.send("app.revoked", {}, believed=False), "ignored")
+    events.state(events.send("app.revoked", {}, happened_us=events.now_us() - 3600 * 1000000), "stale")
+    assert cluster.one(status, events.integration) == "active"
+    events.state(events.send("app.revoked", {}), "done")
+    assert cluster.one(status, events.integration) == "auth_broken"
+    assert "revoked" in cluster.one("SELECT what FROM alerts WHERE kind = 'auth_broken'")
+    worker.stop()
+
+
+def test_replay_and_a_redis_that_lost_everything(cluster):
+    sandbox = cluster.sandbox(listings=5, clean=True, limits="none", latency="1ms")
+    events = Events(cluster, cluster.integration(sandbox))
+    ids = [item["id"] for item in sandbox.items("listing")]
+    worker, scheduler = cluster.worker(), cluster.scheduler()
+    sandbox.fault(match="GET /v1/listings/", status=400, times=1)
+    failed = events.send("listing.updated", {"listing": {"_id": ids[0]}})
+    assert "400" in events.state(failed, "failed")["reason"]
+    assert cluster.one("SELECT health FROM integration_health") in ("degraded", "new")
+    assert cluster.one("SELECT count(*) FROM dead_letter_patterns WHERE source = 'webhook'") == 1
+    assert cluster.longshore("webhook", "replay", "--since", "1h", "--json").json() == {"replayed": 1}
+    assert events.state(failed, "done")["attempts"] == 2
+    assert cluster.longshore("webhook", "replay", "--since", "1h", "--json").json() == {"replayed": 0}
+    assert cluster.longshore("webhook", "replay", failed, "--json").json() == {"replayed": 1}
+    events.state(failed, "coalesced")
+    assert cluster.longshore.run("webhook", "replay", "no-such-event").code == 3
+    assert cluster.longshore.run("webhook", "replay").code == 2
+
+    # One that waits for its partner when all of Redis goes.
+    sandbox.fault(match="GET /v1/listings/", status=503, times=20)
+    open_one = events.send("listing.updated", {"listing": {"_id": ids[1]}})
+    wait_until(lambda: cluster.queue()["delayed"] + cluster.queue()["held"] >= 1, 30, cluster.describe)
+    assert events.row(open_one)["state"] == "received"
+    sandbox.clear_faults()
+    cluster.redis.client.flushall()
+    assert events.state(open_one, "done", 50)
+    assert scheduler.log_text().count("event=webhooks_rebuilt") == 1
+    worker.stop()
+    scheduler.stop()

@@ -95,9 +95,11 @@ static void by_settings(void **state)
 
 	is(&p, "full every 4h, jitter 4h, catch up one, import_resources");
 	assert_non_null(strstr(p.why, "set by hand; else incremental"));
-	p = plan("booking_demand", "{\"strategy\":\"daily\",\"catch_up\":\"skip\",\"jitter\":\"10m\"}");
+	p = plan("booking_demand",
+		 "{\"strategy\":\"daily\",\"catch_up\":\"skip\",\"jitter\":\"10m\"}");
 	is(&p, "daily every 1d, jitter 10m, catch up skip, import_resources");
-	p = plan("booking_demand", "{\"every\":\"15m\",\"full_every\":\"12h\",\"catch_up\":\"all\"}");
+	p = plan("booking_demand",
+		 "{\"every\":\"15m\",\"full_every\":\"12h\",\"catch_up\":\"all\"}");
 	is(&p, "incremental every 15m, jitter 15m, full every 12h, catch up all, import_resources");
 	p = plan("booking_demand", "{\"every\":\"30 4 * * *\",\"zone\":\"Europe/Berlin\"}");
 	is(&p,
@@ -117,7 +119,8 @@ static void refused(void **state)
 		{ "booking_demand", "{\"every\":\"0\"}", "every: a duration" },
 		{ "booking_demand", "{\"every\":\"91d\"}", "every: a duration" },
 		{ "booking_demand", "{\"every\":\"30 25 * * *\"}", "every: \"25\" is no hour" },
-		{ "booking_demand", "{\"zone\":\"Europe/Berlin\"}", "zone: belongs to an every of five" },
+		{ "booking_demand", "{\"zone\":\"Europe/Berlin\"}",
+		  "zone: belongs to an every of five" },
 		{ "booking_demand", "{\"every\":\"0 4 * * *\",\"zone\":\"Europe/Berlín\"}",
 		  "zone: a time zone" },
 		{ "booking_demand", "{\"every\":\"0 4 * * *\",\"zone\":\"../passwd\"}",
@@ -125,7 +128,8 @@ static void refused(void **state)
 		{ "booking_demand", "{\"jitter\":\"2h\"}", "jitter: a duration, at most" },
 		{ "booking_demand", "{\"full_every\":\"0\"}", "full_every: a duration" },
 		{ "booking_demand", "{\"catch_up\":\"some\"}", "catch_up: skip, one or all" },
-		{ "booking_demand", "{\"strategy\":\"sometimes\"}", "strategy: webhook, incremental" },
+		{ "booking_demand", "{\"strategy\":\"sometimes\"}",
+		  "strategy: webhook, incremental" },
 		{ "booking_demand", "{\"strategy\":\"webhook\"}", "has no webhooks" },
 		{ "airbnb", "{\"strategy\":\"incremental\"}", "since a time" },
 	};
@@ -158,7 +162,8 @@ static void slots_of_an_interval(void **state)
 
 static void slots_of_a_zone(void **state)
 {
-	struct plan p = plan("booking_demand", "{\"every\":\"30 2 * * *\",\"zone\":\"Europe/Berlin\"}");
+	struct plan p =
+		plan("booking_demand", "{\"every\":\"30 2 * * *\",\"zone\":\"Europe/Berlin\"}");
 	int64_t us, t, phase;
 
 	assert_int_equal(clock_parse_time("2026-03-28T12:00Z", &us, NULL), 0);

@@ -407,7 +407,7 @@ static void hot_batch(struct pg *p, struct row *rows, const char *size)
 static void hot_body(struct pg *p)
 {
 	struct row *rows = mem_alloc(HOT_ROWS * sizeof(*rows));
-	char(*id)[12] = mem_alloc(HOT_ROWS * sizeof(*id)), *size;
+	char(*id)[16] = mem_alloc(HOT_ROWS * sizeof(*id)), *size;
 
 	prepare(p);
 	for (int i = 0; i < HOT_ROWS; i++) {

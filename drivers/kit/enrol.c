@@ -1,0 +1,446 @@
+#include "drivers/kit/enrol.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "drivers/kit/body.h"
+#include "drivers/kit/call_door.h"
+#include "drivers/kit/enrol_parts.h"
+#include "drivers/kit/subst.h"
+
+#define DAY_MS 86400000LL
+#define SOON_MS 600000
+
+const char *enrolment_name(enum enrolment e)
+{
+	static const char *const names[] = { "registered", "found", "replaced", "unseen" };
+
+	return names[e];
+}
+
+static const struct manifest_webhooks *hooks_of(const struct enrol *e)
+{
+	return &e->c->driver->manifest->webhooks;
+}
+
+/* ---- where it is to be sent ---- */
+
+/* Without the secret that an unsigned partner's address ends with. */
+static char *address(const struct enrol *e)
+{
+	const struct manifest *m = e->c->driver->manifest;
+
+	if (m->webhooks.whose)
+		return mem_printf("%s/webhooks/%s", e->public_url, m->partner);
+	return mem_printf("%s/webhooks/%s/%lld", e->public_url, m->partner,
+			  (long long)e->c->integration->id);
+}
+
+/* ---- one request ---- */
+
+static const char *value(const char *name, void *arg)
+{
+	struct enrolling *r = arg;
+
+	if (strcmp(name, "callback_url") == 0)
+		return r->url;
+	if (strcmp(name, "webhook.id") == 0)
+		return r->id;
+	if (strcmp(name, "webhook.secret") == 0)
+		return r->secret.len ? secret_reveal(&r->secret) : NULL;
+	if (strcmp(name, "events") == 0)
+		return buf_str(&r->events);
+	buf_reset(&r->keep);
+	return strncmp(name, "cfg.", 4) == 0 ? cfg_text(r->e->c->driver->manifest,
+							r->e->c->integration, name + 4, &r->keep)
+					     : NULL;
+}
+
+static bool is_listened_to(const struct manifest_event *e)
+{
+	return e->act != EVENT_IGNORE;
+}
+
+static cJSON *event_list(const struct manifest_webhooks *w)
+{
+	cJSON *list = cJSON_CreateArray();
+
+	for (int i = 0; i < w->n_events; i++)
+		if (is_listened_to(&w->events[i]))
+			cJSON_AddItemToArray(list, cJSON_CreateString(w->events[i].name));
+	return list;
+}
+
+/* A text that is "{events}" and nothing else becomes the list of them. */
+static void put_events(cJSON *v, const struct manifest_webhooks *w)
+{
+	cJSON *next;
+
+	for (cJSON *c = v->child; c; c = next) {
+		next = c->next;
+		if (!cJSON_IsString(c) || strcmp(c->valuestring, "{events}") != 0)
+			put_events(c, w);
+		else if (c->string)
+			cJSON_ReplaceItemInObjectCaseSensitive(v, c->string, event_list(w));
+		else
+			cJSON_ReplaceItemViaPointer(v, c, event_list(w));
+	}
+}
+
+#define QUERY_MAX 16
+
+struct sending {
+	struct call_spec spec;
+	struct manifest_pair query[QUERY_MAX];
+	struct buf values[QUERY_MAX], path, body;
+};
+
+static int fill(struct enrolling *r, const struct manifest_request *q, struct sending *s,
+		struct err *err)
+{
+	const struct manifest *m = r->e->c->driver->manifest;
+	cJSON *template, *body = NULL;
+	int rc;
+
+	s->spec.endpoint = request_path(q, &s->spec.method);
+	s->spec.query = s->query;
+	s->spec.repeatable = strcmp(s->spec.method, "GET") == 0;
+	rc = subst(s->spec.endpoint, SUBST_PATH, value, r, &s->path, err);
+	s->spec.path = buf_str(&s->path);
+	for (int i = 0; rc == 0 && i < q->query.n && i < QUERY_MAX; i++) {
+		rc = subst(q->query.v[i].value, SUBST_RAW, value, r, &s->values[i], err);
+		s->query[s->spec.n_query++] =
+			(struct manifest_pair){ q->query.v[i].name, buf_str(&s->values[i]) };
+	}
+	if (rc < 0 || !q->json)
+		return rc;
+	template = cJSON_Duplicate(q->json, 1);
+	put_events(template, &m->webhooks);
+	rc = subst_json(template, value, r, NULL, &body, err);
+	cJSON_Delete(template);
+	if (rc < 0)
+		return rc;
+	s->spec.content_type = body_write(m, body, &s->body);
+	s->spec.body = buf_str(&s->body);
+	s->spec.body_len = s->body.len;
+	cJSON_Delete(body);
+	return 0;
+}
+
+int enrolling_ask(struct enrolling *r, const struct manifest_request *q, struct call_result *out,
+		  struct err *err)
+{
+	struct sending *s = mem_new(struct sending);
+	int rc = fill(r, q, s, err);
+
+	memset(out, 0, sizeof(*out));
+	if (rc == 0)
+		rc = call(r->e->c, &s->spec, out, err);
+	for (int i = 0; i < QUERY_MAX; i++)
+		buf_clear(&s->values[i]);
+	buf_clear(&s->path);
+	secret_free_buf(&s->body);
+	free(s);
+	return rc;
+}
+
+/* ---- what the partner has ---- */
+
+static bool is_ours(const struct enrolling *r, const char *text)
+{
+	size_t n = strlen(r->address);
+
+	if (!r->in_path)
+		return strcmp(text, r->address) == 0;
+	return strncmp(text, r->address, n) == 0 && text[n] == '/';
+}
+
+/* The innermost object that holds our address; *url borrows it. */
+static const cJSON *find_in(const struct enrolling *r, const cJSON *v, const char **url)
+{
+	const cJSON *c, *found;
+
+	cJSON_ArrayForEach (c, v) {
+		if (cJSON_IsString(c) && cJSON_IsObject(v) && is_ours(r, c->valuestring)) {
+			*url = c->valuestring;
+			return v;
+		}
+		found = find_in(r, c, url);
+		if (found)
+			return found;
+	}
+	return NULL;
+}
+
+static bool says(const cJSON *v, const char *text)
+{
+	const cJSON *c;
+
+	if (cJSON_IsString(v) && strcmp(v->valuestring, text) == 0)
+		return true;
+	cJSON_ArrayForEach (c, v)
+		if (says(c, text))
+			return true;
+	return false;
+}
+
+/* Of one that names events at all each of ours must be there; NULL: it lacks none. */
+static const char *lacks(const struct manifest_webhooks *w, const cJSON *found)
+{
+	const char *missing = NULL;
+	bool any = false;
+
+	for (int i = 0; i < w->n_events; i++) {
+		if (!is_listened_to(&w->events[i]))
+			continue;
+		if (says(found, w->events[i].name))
+			any = true;
+		else if (!missing)
+			missing = w->events[i].name;
+	}
+	return any ? missing : NULL;
+}
+
+static void take_id(struct enrolling *r, const cJSON *v)
+{
+	const char *path = hooks_of(r->e)->enrol_id;
+	const cJSON *id = v && path ? json_path(v, path) : NULL;
+	struct buf text = BUF_INIT;
+
+	if (id && json_scalar_text(id, &text) && text.len) {
+		free(r->id);
+		r->id = mem_strdup(buf_str(&text));
+	}
+	buf_clear(&text);
+}
+
+/* r->seen: FOUND_NONE, or what is wrong with what was found. */
+static int look(struct enrolling *r, struct err *err)
+{
+	const struct manifest_webhooks *w = hooks_of(r->e);
+	struct call_result answer;
+	const cJSON *found;
+	const char *url = NULL, *missing;
+	int rc = enrolling_ask(r, &w->list, &answer, err);
+
+	found = rc == 0 ? find_in(r, answer.json, &url) : NULL;
+	if (rc == 0)
+		r->seen = found ? FOUND_RIGHT : FOUND_NONE;
+	if (found) {
+		take_id(r, found);
+		missing = lacks(w, found);
+		if (missing) {
+			r->seen = FOUND_WRONG;
+			snprintf(r->why, sizeof(r->why), "it lacks the event %.100s", missing);
+		} else if (!enrolling_knows_secret(r, url)) {
+			r->seen = FOUND_WRONG;
+			snprintf(r->why, sizeof(r->why), "nobody knows its secret any more");
+		}
+	} else if (rc == 0) {
+		snprintf(r->why, sizeof(r->why), "the partner has none with our address");
+	}
+	call_result_clear(&answer);
+	return rc;
+}
+
+/* ---- begin and end ---- */
+
+static bool can_look(const struct enrol *e)
+{
+	return request_path(&hooks_of(e)->list, NULL) != NULL;
+}
+
+static void put_event_names(struct enrolling *r)
+{
+	const struct manifest_webhooks *w = hooks_of(r->e);
+
+	for (int i = 0; i < w->n_events; i++)
+		if (is_listened_to(&w->events[i]))
+			buf_printf(&r->events, "%s%s", r->events.len ? "," : "", w->events[i].name);
+}
+
+static int begin(struct enrolling *r, struct enrol *e, struct err *err)
+{
+	const struct manifest *m = e->c->driver->manifest;
+	int rc;
+
+	*r = (struct enrolling){ .e = e,
+				 .in_path = m->webhooks.verify.scheme == VERIFY_URL_SECRET };
+	if (!request_path(&m->webhooks.enrol, NULL))
+		return err_set(
+			err, -EINVAL, ERR_CLIENT, "webhooks.register",
+			"the manifest of %s registers no webhooks: do it at the partner, with the address"
+			" %s/webhooks/%s/%lld",
+			m->partner, e->public_url ? e->public_url : "https://YOURS", m->partner,
+			(long long)e->c->integration->id);
+	if (!e->public_url)
+		return err_set(
+			err, -EINVAL, ERR_CLIENT, "public-url",
+			"--public-url is missing: the scheduler's address as partners see it");
+	r->address = address(e);
+	r->url = mem_strdup(r->address);
+	put_event_names(r);
+	rc = webhook_registration_get(e->pg, e->c->integration->id, &r->noted, err);
+	if (rc == 0 && r->noted.webhook_id)
+		r->id = mem_strdup(r->noted.webhook_id);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static void end(struct enrolling *r)
+{
+	free(r->address);
+	if (r->url)
+		secret_zero(r->url, strlen(r->url));
+	free(r->url);
+	free(r->id);
+	buf_clear(&r->events);
+	buf_clear(&r->keep);
+	secret_clear(&r->secret);
+	secret_clear(&r->url_secret);
+	webhook_registration_clear(&r->noted);
+}
+
+static int note(struct enrolling *r, const char *state, const char *why, int64_t again_ms,
+		struct err *err)
+{
+	char *shown = r->in_path ? mem_printf("%s/*", r->address) : mem_strdup(r->address);
+	int rc = webhook_registration_put(r->e->pg, r->e->c->integration->id, shown, r->id, state,
+					  why, again_ms, err);
+
+	free(shown);
+	return rc;
+}
+
+/* ---- told ---- */
+
+static int take_back(struct enrolling *r, struct err *err)
+{
+	const struct manifest_request *q = &hooks_of(r->e)->unenrol;
+	struct call_result answer;
+	int rc;
+
+	if (!request_path(q, NULL))
+		return err_set(
+			err, -EINVAL, ERR_CLIENT, "webhooks.register.remove",
+			"the partner has a registration of ours that is not right (%.100s), and the manifest"
+			" has no call to remove it: remove it there, and register again",
+			r->why);
+	rc = enrolling_ask(r, q, &answer, err);
+	if (rc == -EREMOTEIO && (answer.http.status == 404 || answer.http.status == 410))
+		rc = 0;
+	call_result_clear(&answer);
+	if (rc == 0) {
+		free(r->id);
+		r->id = NULL;
+	}
+	return rc;
+}
+
+static int tell(struct enrolling *r, struct err *err)
+{
+	struct call_result answer;
+	int rc = enrolling_make_secret(r, err);
+
+	if (rc == 0)
+		rc = note(r, "registering", NULL, SOON_MS, err);
+	if (rc < 0)
+		return rc;
+	rc = enrolling_ask(r, &hooks_of(r->e)->enrol, &answer, err);
+	if (rc == 0)
+		take_id(r, answer.json);
+	call_result_clear(&answer);
+	return rc;
+}
+
+/* What it answered need not name the registration, and what lists it does. */
+static int name_it(struct enrolling *r, struct err *err)
+{
+	if (r->id || !hooks_of(r->e)->enrol_id || !can_look(r->e))
+		return 0;
+	return look(r, err);
+}
+
+static int register_now(struct enrolling *r, enum enrolment *out, struct err *err)
+{
+	int rc = can_look(r->e) ? look(r, err) : 0;
+
+	if (rc < 0)
+		return rc;
+	if (!can_look(r->e) && r->noted.state && strcmp(r->noted.state, "registered") == 0 &&
+	    enrolling_has_secret(r)) {
+		*out = ENROLLED_UNSEEN;
+		return note(r, "registered", NULL, DAY_MS, err);
+	}
+	*out = r->seen == FOUND_RIGHT   ? ENROLLED_FOUND
+	       : r->seen == FOUND_WRONG ? ENROLLED_REPLACED
+					: ENROLLED_NEW;
+	if (r->seen == FOUND_WRONG)
+		rc = take_back(r, err);
+	if (rc == 0 && r->seen != FOUND_RIGHT)
+		rc = tell(r, err);
+	if (rc == 0)
+		rc = name_it(r, err);
+	if (rc == 0)
+		rc = enrolling_fetch_secret(r, err);
+	return rc < 0 ? rc : note(r, "registered", NULL, DAY_MS, err);
+}
+
+int enrol(struct enrol *e, enum enrolment *out, struct err *err)
+{
+	struct enrolling r;
+	int rc = begin(&r, e, err);
+
+	if (rc == 0)
+		rc = enrolling_read_secrets(&r, err);
+	if (rc == 0)
+		rc = register_now(&r, out, err);
+	if (rc == 0)
+		log_event(LOG_INFO, "webhook_registered",
+			  LI("integration_id", e->c->integration->id),
+			  LS("outcome", enrolment_name(*out)), LS("webhook_id", r.id));
+	end(&r);
+	return rc;
+}
+
+int enrol_look(struct enrol *e, bool *stands, char why[160], struct err *err)
+{
+	struct enrolling r;
+	int rc = begin(&r, e, err);
+
+	if (rc == 0)
+		rc = enrolling_read_secrets(&r, err);
+	if (rc == 0 && can_look(e)) {
+		rc = look(&r, err);
+		*stands = r.seen == FOUND_RIGHT;
+		snprintf(why, 160, "%s", *stands ? "" : r.why);
+	} else if (rc == 0) {
+		*stands = r.noted.state && strcmp(r.noted.state, "registered") == 0;
+		snprintf(why, 160, "the partner lets nobody look: this is what was noted");
+	}
+	end(&r);
+	return rc;
+}
+
+int enrol_remove(struct enrol *e, bool *told, struct err *err)
+{
+	struct enrolling r;
+	int rc = begin(&r, e, err);
+
+	*told = false;
+	if (rc == 0 && request_path(&hooks_of(e)->unenrol, NULL)) {
+		r.seen = FOUND_RIGHT;
+		if (can_look(e))
+			rc = look(&r, err);
+		if (rc == 0 && r.seen != FOUND_NONE)
+			rc = take_back(&r, err);
+		*told = rc == 0;
+	}
+	if (rc == 0)
+		rc = webhook_registration_drop(e->pg, e->c->integration->id, err);
+	end(&r);
+	return rc == -ENOENT ? 0 : rc;
+}
