@@ -57,7 +57,7 @@ lib_src := $(wildcard common/base/*.c common/io/*.c common/queue/*.c common/stor
 gen_src := $(patsubst common/queue/lua/%.lua,$(GEN)/lua_%.c,$(lua_files)) $(GEN)/migrations.c \
 	$(GEN)/driver_table.c
 worker_src := $(filter-out worker/main.c,$(wildcard worker/*.c worker/tasks/*.c))
-scheduler_src := $(filter-out scheduler/main.c,$(wildcard scheduler/*.c))
+scheduler_src := $(filter-out scheduler/main.c,$(wildcard scheduler/*.c)) $(GEN)/openapi.c
 cli_src := $(wildcard scheduler/cli/*.c)
 sandbox_src := $(wildcard tests/sandbox/*.c)
 unit_src := $(wildcard tests/unit/test_*.c)
@@ -110,6 +110,11 @@ $(GEN)/migrations.c: $(sql_files) Makefile
 	echo "	{ $$(echo $${n%%_*} | sed 's/^0*//'), \"$$n\","; $(call c_string,$$f); echo '	},'; done; \
 	echo '	{ 0, 0, 0 }'; echo '};'; \
 	echo 'const int n_migrations = sizeof(migrations) / sizeof(migrations[0]) - 1;'; } > $@
+
+$(GEN)/openapi.c: scheduler/openapi.json Makefile
+	@mkdir -p $(@D)
+	@{ echo 'extern const char openapi_json[];'; echo 'const char openapi_json[] ='; $(call c_string,$<); \
+	echo '	;'; } > $@
 
 # Written anew each time, replaced only when a partner's C came or went.
 define driver_table

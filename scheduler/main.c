@@ -20,6 +20,7 @@
 #include "common/io/loop.h"
 #include "common/io/target.h"
 #include "common/store/store.h"
+#include "scheduler/api.h"
 #include "scheduler/oauth.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/webhooks.h"
@@ -34,7 +35,7 @@ static int exit_code;
 static bool again; /* HUP: start anew */
 
 /* ---- coroutines that stop together ---- */
-#define SPAWNED_MAX (SCHEDULER_PARTNERS_MAX + 16)
+#define SPAWNED_MAX (SCHEDULER_PARTNERS_MAX + 32)
 static struct spawned {
 	struct co *co;
 	void (*fn)(void *);
@@ -202,7 +203,7 @@ static void start(void *arg)
 	    watch_start(s) < 0 || standing_start(s) < 0 || grants_start(s) < 0 ||
 	    contracts_start(s) < 0 || pauses_start(s) < 0 || recovery_start(s) < 0 ||
 	    emergency_start(s) < 0 || history_start(s) < 0 || events_start(s) < 0 ||
-	    registrations_start(s) < 0) {
+	    registrations_start(s) < 0 || requests_start(s) < 0) {
 		fail("out of memory for coroutines", EXIT_FAILED);
 		return;
 	}
@@ -285,6 +286,7 @@ static int open_listeners(struct scheduler *s, struct err *err)
 		oauth_routes(s, public_http, true);
 		webhooks_routes(s, public_http);
 	}
+	api_routes(s, http);
 	return pages_start(s, http);
 }
 
@@ -364,14 +366,13 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 
 	s->common = &common;
 	config_common_options(&common, options);
-	own[0] =
-		(struct config_option){ .name = "listen",
-					.env = "LONGSHORE_LISTEN",
-					.value_name = "HOST:PORT",
-					.help = "where webhooks, /metrics, /healthz and /readyz are"
-						" served",
-					.fallback = "127.0.0.1:8700",
-					.out = &listen_at };
+	own[0] = (struct config_option){ .name = "listen",
+					 .env = "LONGSHORE_LISTEN",
+					 .value_name = "HOST:PORT",
+					 .help = "where webhooks, the API, /metrics, /healthz and"
+						 " /readyz are served",
+					 .fallback = "127.0.0.1:8700",
+					 .out = &listen_at };
 	own[1] =
 		(struct config_option){ .name = "import-every",
 					.env = "LONGSHORE_IMPORT_EVERY",

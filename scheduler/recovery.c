@@ -203,7 +203,7 @@ static int take_out(struct pass *p, const struct sifted *s)
 	return rc;
 }
 
-static void pass(struct place *p, enum recovery_strategy strategy)
+__attribute__((noinline)) static void pass(struct place *p, enum recovery_strategy strategy)
 {
 	struct sifted s = { .strategy = strategy, .now_ms = redis_now_ms(p->s->redis) };
 	struct job_filter f = { .integration = -1, .lane = p->lane };
@@ -234,7 +234,8 @@ static void pass(struct place *p, enum recovery_strategy strategy)
 }
 
 /* ---- its life ---- */
-static void begin(struct place *p, enum recovery_strategy strategy)
+/* Frames of their own: one of all would be too large for a coroutine under the sanitizers. */
+__attribute__((noinline)) static void begin(struct place *p, enum recovery_strategy strategy)
 {
 	struct err err = { 0 };
 
@@ -248,7 +249,7 @@ static void begin(struct place *p, enum recovery_strategy strategy)
 		  LI("could_run", p->depth), LI("over", p->over));
 }
 
-static void end(struct place *p)
+__attribute__((noinline)) static void end(struct place *p)
 {
 	struct err err = { 0 };
 

@@ -50,6 +50,8 @@ int upkeep_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* admit, promote, reap, relay, control: per partner */
 int letters_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* dead letters into Postgres */
+int requests_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* outbound requests into their queues */
 int runs_start(struct scheduler *s) __attribute__((warn_unused_result)); /* the end of runs */
 int breakers_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* breakers by time, their alerts, catching up */

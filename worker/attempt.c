@@ -1,5 +1,6 @@
 #include "worker/attempt.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,24 @@ int64_t header_number(const struct job_header *h, const char *word)
 		if (!memcmp(p, word, n))
 			return strtoll(p + n, NULL, 10);
 	return 0;
+}
+
+void header_origin(const struct job_header *h, char out[JOB_ID_MAX])
+{
+	static const char word[] = HEADER_ORIGIN;
+	const size_t n = sizeof(word) - 1;
+	size_t k = 0;
+
+	for (size_t i = 0; h->extra && i + n < h->extra_len; i++)
+		if (!memcmp(h->extra + i, word, n)) {
+			for (const char *p = h->extra + i + n;
+			     p<h->extra + h->extra_len && * p> ' ' && k < JOB_ID_MAX - 1; p++)
+				out[k++] = *p;
+			break;
+		}
+	out[k] = '\0';
+	if (!k)
+		snprintf(out, JOB_ID_MAX, "%s", h->id);
 }
 
 static struct attempt_child *child_add(struct attempt *a)

@@ -50,9 +50,13 @@ struct attempt {
 	bool auth_refused; /* it met a 401 with a fresh token once */
 	bool unclean;      /* a page may be stored without what hangs on it being queued */
 	/* Of its run and its outcome (runs.h, outcome.h). */
-	bool asks;         /* args.on_done is right */
-	bool spawned;      /* it queued children while it ran */
-	struct buf result; /* figures of the task's own, a JSON object; "" = none */
+	bool asks;               /* args.on_done is right */
+	bool spawned;            /* it queued children while it ran */
+	struct buf result;       /* figures of the task's own, a JSON object; "" = none */
+	const struct task *task; /* NULL: none was found */
+	const char *label;       /* its name, or the action's as the driver has it; for metrics */
+	struct attempt_request *request; /* that it works on (request.h); NULL: none */
+	bool card; /* a card number stands in it: its text is shown masked, and nowhere else */
 	/* Waits.  What Postgres is to know of a job that dies beside its letter, before it goes; as outcome_write.  NULL: nothing. */
 	int (*on_dead)(struct attempt *a);
 };
@@ -84,7 +88,9 @@ struct task {
 };
 /* More tasks, for a program that links some beside the worker's own (tests/system/crash_tasks.c); ends with a name of NULL. */
 extern const struct task extra_tasks[] __attribute__((weak));
-const struct task *task_find(const char *name); /* NULL */
-const struct task *task_at(int i);              /* NULL past the end */
+/* An action of the driver's manifest is a task of that partner's queue; driver NULL: of none. */
+const struct task *task_known(const struct driver *d, const char *name); /* NULL */
+const struct task *task_find(const char *name);                          /* NULL */
+const struct task *task_at(int i);                                       /* NULL past the end */
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "common/base/log.h"
 #include "common/io/loop.h"
+#include "worker/tasks/tasks.h"
 
 #define ANSWER_MS 10000
 #define LOOK_AGAIN_MS 1000 /* while the other runs */
@@ -31,11 +32,15 @@ static int look_again(struct attempt *a, const struct key_answer *k)
 int keys_take(struct attempt *a)
 {
 	struct key_answer answer = { 0 };
+	struct job job = a->job;
 	int rc;
 
-	if (!a->job.unique && !a->job.idempotency_key)
+	/* A request's own row remembers its key, for good and with what was asked under it. */
+	if (a->task && a->task->run == task_action)
+		job.idempotency_key = NULL;
+	if (!job.unique && !job.idempotency_key)
 		return 0;
-	job_keys_of(a->partner, &a->job, &a->keys);
+	job_keys_of(a->partner, &job, &a->keys);
 	rc = queue_take_keys(a->lease.queue, &a->keys, &a->lease.header, a->job_id, a->job.parent,
 			     &answer, loop_now_ms() + ANSWER_MS, &a->err);
 	if (rc < 0)

@@ -2,6 +2,7 @@
  * where they were seen; they are once more by value here. */
 #include <string.h>
 
+#include "common/base/card.h"
 #include "common/base/config.h"
 #include "common/base/crypto.h"
 #include "common/base/secret.h"
@@ -34,13 +35,27 @@ static void payload(struct buf *out, const char *p, size_t len)
 	buf_puts(out, "\"");
 }
 
+/* Written anew, so that no escape hides a digit. */
+static void masked(const struct attempt *a, struct buf *out)
+{
+	struct buf text = BUF_INIT;
+
+	json_print(a->job.tree, &text);
+	card_mask(&text);
+	payload(out, buf_str(&text), text.len);
+	secret_free_buf(&text);
+}
+
 void letter_print(const struct attempt *a, const char *id, int64_t failed_at_ms, struct buf *out)
 {
 	const struct lease *l = &a->lease;
+	char origin[JOB_ID_MAX];
 
+	header_origin(&l->header, origin);
 	buf_puts(out, "{\"id\":");
 	json_quote(out, id, strlen(id));
 	text(out, "job", a->job_id);
+	text(out, "origin", origin);
 	text(out, "queue", queue_partner(l->queue));
 	text(out, "lane", lane_name(l->lane));
 	number(out, "integration_id",
@@ -62,6 +77,9 @@ void letter_print(const struct attempt *a, const char *id, int64_t failed_at_ms,
 		buf_append(out, a->exchange.data, a->exchange.len);
 	}
 	secret_redact(out);
-	payload(out, l->payload, l->payload_len);
+	if (a->card)
+		masked(a, out);
+	else
+		payload(out, l->payload, l->payload_len);
 	buf_putc(out, '}');
 }

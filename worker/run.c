@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/card.h"
 #include "common/base/config.h"
 #include "common/base/log.h"
 #include "common/io/co.h"
@@ -16,6 +17,7 @@
 #include "worker/keys.h"
 #include "worker/runs.h"
 #include "worker/settle.h"
+#include "worker/tasks/tasks.h"
 
 #define ELSEWHERE_MS \
 	2000 /* a task that another worker knows is left to it: looked at again after this */
@@ -189,9 +191,19 @@ static int run_suspect(struct attempt *a, const struct task *t)
 	return rc;
 }
 
+/* Card numbers may not come in: what holds one is refused before anything is written of it (O2). */
+static int card_check(struct attempt *a)
+{
+	if (!a->card)
+		return 0;
+	return err_set(
+		&a->err, -EINVAL, ERR_BAD_JOB, "card number",
+		"a card number stands in it: have the partner make a token of the card, and send that");
+}
+
 static int start_task(struct attempt *a)
 {
-	const struct task *t = task_find(a->job.task);
+	const struct task *t = a->task;
 	bool partnerless = !strcmp(a->partner, LONGSHORE_PARTNER);
 	int rc;
 
@@ -205,14 +217,16 @@ static int start_task(struct attempt *a)
 		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "wrong queue",
 			       "task \"%s\" calls a partner: push it to that partner's queue",
 			       t->name);
-	rc = runs_check(a);
+	rc = card_check(a);
+	if (rc == 0)
+		rc = runs_check(a);
 	if (rc == 0)
 		rc = keys_take(a);
 	if (rc == 0 && !a->skipped)
 		rc = check_time(a);
 	if (rc == 0 && !a->skipped && t->needs_integration)
 		rc = find_integration(a, t);
-	if (rc == 0 && !a->skipped)
+	if (rc == 0 && !a->skipped && t->run != task_action) /* a request ends in its row */
 		rc = check_expiry(a);
 	if (rc == 0 && !a->skipped)
 		rc = fresh_check(a);
@@ -273,6 +287,18 @@ static void release(struct attempt *a)
 	arena_free(a->arena);
 }
 
+static void know_task(struct attempt *a)
+{
+	const struct task *t = task_known(a->driver, a->job.task);
+
+	a->task = t;
+	if (!t)
+		return;
+	a->label = t->run == task_action ? manifest_action(a->driver->manifest, a->job.task)->name
+					 : t->name;
+	a->card = t->run == task_action && card_is_in_json(a->job.tree);
+}
+
 void run_attempt(struct attempt *a)
 {
 	int rc;
@@ -282,7 +308,10 @@ void run_attempt(struct attempt *a)
 	if (rc == 0 && misrouted(a)) {
 		send_home(a);
 	} else {
-		if (rc == 0 && a->job.id)
+		if (rc == 0) {
+			know_task(a);
+		}
+		if (rc == 0 && a->job.id && !a->card)
 			snprintf(a->job_id, sizeof(a->job_id), "%s", a->job.id);
 		oncpu_tell(&a->oncpu, a->job_id, rc == 0 ? a->job.task : "");
 		if (rc == 0)

@@ -1,6 +1,7 @@
 #include "worker/settle.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "worker/lot.h"
 #include "worker/outcome.h"
 #include "worker/pool.h"
+#include "worker/request.h"
 
 /* ---- the table: what a class leads to (E2) ---- */
 enum policy { RETRY, WAIT, BURY, AUTH, DISCARD, HAND_BACK, SHRINK, SUSPEND };
@@ -103,10 +105,9 @@ static void count(const struct attempt *a, const char *outcome)
 	static struct metrics_kept outcomes, durations;
 	const char *partner = queue_partner(a->lease.queue);
 	/* A task that nobody knows must not make a label of what outsiders wrote. */
-	const struct task *t = a->job.task ? task_find(a->job.task) : NULL;
-	const char *task = t ? t->name : "unknown";
-	struct metric **total = metrics_keep(&outcomes, partner, t, outcome),
-		      **time = metrics_keep(&durations, partner, t, NULL);
+	const char *task = a->label ? a->label : "unknown";
+	struct metric **total = metrics_keep(&outcomes, partner, a->label, outcome),
+		      **time = metrics_keep(&durations, partner, a->label, NULL);
 
 	if (!*total)
 		*total =
@@ -166,17 +167,17 @@ static struct settlement *settlement_of(struct attempt *a, enum settle_kind kind
 	return s;
 }
 
-static bool written(struct attempt *a, enum job_end end);
+static bool written(struct attempt *a, enum job_end end, const char *letter_id);
 
 static void bury(struct attempt *a)
 {
-	if (!written(a, JOB_DEAD))
-		return;
 	int64_t now = redis_now_ms(a->worker->redis);
 	struct buf letter = BUF_INIT;
 	char id[ID_LEN + 1];
 
 	id_new(id);
+	if (!written(a, JOB_DEAD, id))
+		return;
 	letter_print(a, id, now, &letter);
 	log_outcome(a, LOG_WARN, "job_dead", 0);
 	count(a, "dead");
@@ -242,6 +243,7 @@ static void delay(struct attempt *a, int attempts, int64_t ms, const char *outco
 	struct job_header h = a->lease.header;
 	struct buf extra = BUF_INIT;
 
+	request_goes_on(a, ms);
 	log_outcome(a, LOG_INFO, "job_later", ms);
 	count(a, outcome);
 	h.attempts = attempts;
@@ -272,15 +274,26 @@ static void give_back(struct attempt *a, const char *event, const char *outcome)
 	buf_clear(&extra);
 }
 
+/* An outbound request is tried until its deadline, unless it says how often. */
+static int retries_of(const struct attempt *a)
+{
+	if (a->job.max_retries >= 0)
+		return a->job.max_retries;
+	if (!a->request)
+		return DEFAULT_RETRIES;
+	return a->request->retries >= 0 ? a->request->retries : INT_MAX;
+}
+
 static void retry(struct attempt *a)
 {
 	int attempts = a->lease.header.attempts;
-	int max = a->job.max_retries >= 0 ? a->job.max_retries : DEFAULT_RETRIES;
+	int64_t ms = backoff_ms(&a->err, attempts);
 
-	if (a->job.no_retry || attempts >= max)
+	if (a->job.no_retry || attempts >= retries_of(a) ||
+	    (a->request && !request_may_retry(a, ms)))
 		bury(a);
 	else
-		delay(a, attempts + 1, backoff_ms(&a->err, attempts), "retry");
+		delay(a, attempts + 1, ms, "retry");
 }
 
 /* More than it may hold: once more with pages of a tenth; then, or where nothing can be smaller, that is that.  The attempt
@@ -347,7 +360,7 @@ static void done(struct attempt *a, const char *outcome)
 {
 	enum job_end end = a->skipped ? JOB_DROPPED : JOB_DONE;
 
-	if (!written(a, end))
+	if (!written(a, end, NULL))
 		return;
 	log_outcome(a, LOG_INFO, "job_done", 0);
 	count(a, outcome);
@@ -360,7 +373,7 @@ static void done(struct attempt *a, const char *outcome)
 /* Why was logged where it was found out. */
 static void skip(struct attempt *a)
 {
-	if (!written(a, JOB_DROPPED))
+	if (!written(a, JOB_DROPPED, NULL))
 		return;
 	count(a, a->skipped);
 	struct settlement *s = settlement_of(a, SETTLE_DONE);
@@ -384,11 +397,13 @@ static void hold_for_store(struct attempt *a)
 }
 
 /* What Postgres is to know of an end it knows before the job goes; false: it could not be told, and the job waits. */
-static bool written(struct attempt *a, enum job_end end)
+static bool written(struct attempt *a, enum job_end end, const char *letter_id)
 {
 	struct err first = a->err;
 	int rc = end == JOB_DEAD && a->on_dead ? a->on_dead(a) : 0;
 
+	if (rc == 0 && end != JOB_DONE)
+		rc = request_ends(a, letter_id);
 	if (rc == 0)
 		rc = outcome_write(a, end);
 	if (rc == 0) {
@@ -397,7 +412,7 @@ static bool written(struct attempt *a, enum job_end end)
 	}
 	a->goes_on = false;
 	attempt_children_clear(a);
-	if (rc == -ECANCELED) {
+	if (rc == -ECANCELED || rc == -ESTALE) {
 		a->err.class = ERR_CANCELLED;
 		give_back(a, "job_handed_back", "handed_back");
 	} else {
@@ -454,7 +469,7 @@ static void settle_done(struct attempt *a)
 		skip(a);
 	else if (!a->goes_on)
 		done(a, "done");
-	else if (written(a, JOB_DONE))
+	else if (written(a, JOB_DONE, NULL))
 		go_on(a);
 }
 

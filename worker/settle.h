@@ -25,6 +25,8 @@ void attempt_children_clear(struct attempt *a);
 #define RAN_CRASH \
 	" crash=" /* epochs of the processes that died while it was on the CPU, by commas */
 int64_t header_number(const struct job_header *h, const char *word); /* 0: not there */
+/* The header id that the job had before any dead letter of its was replayed. */
+void header_origin(const struct job_header *h, char out[JOB_ID_MAX]);
 
 /* Settles the attempt's lease by rc and a->err: hands it to the queue and forgets it.  Waits only
  * where an alert or a broken integration has to be written, and not when cancelled. */

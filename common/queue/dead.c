@@ -156,7 +156,8 @@ static int replay_send(struct queue *q, const cJSON *json, const char *letter, s
 		integration = 0;
 	id_new(made);
 	member_rest_print(&rest, header_id_is_valid(id) ? id : made, integration,
-			  redis_now_ms(q->r), buf_str(&payload), payload.len);
+			  redis_now_ms(q->r), json_str(json, "origin"), buf_str(&payload),
+			  payload.len);
 	redis_args_init(&a);
 	redis_arg(&a, q->keys.dead);
 	redis_arg(&a, q->keys.ready[lane]);

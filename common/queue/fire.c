@@ -30,7 +30,7 @@ int queue_fire(struct queue *q, int64_t token, struct queue_start *v, int n, int
 	redis_arg(&a, beat);
 	redis_arg_int(&a, token);
 	for (int i = 0; i < n; i++) {
-		member_rest_print(&rest[i], v[i].id, v[i].integration, redis_now_ms(q->r),
+		member_rest_print(&rest[i], v[i].id, v[i].integration, redis_now_ms(q->r), NULL,
 				  v[i].payload, v[i].len);
 		redis_arg_int(&a, v[i].integration);
 		redis_arg_int(&a, v[i].slot_ms);

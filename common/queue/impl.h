@@ -88,7 +88,7 @@ int64_t lease_number_ms(int64_t number); /* 0: it tells no time */
 bool header_id_is_valid(const char *id);
 /* " I HEADER\nPAYLOAD" of a new job, appended. */
 void member_rest_print(struct buf *out, const char *id, int64_t integration, int64_t born_ms,
-		       const char *payload, size_t len);
+		       const char *origin, const char *payload, size_t len);
 /* The integer of a reply element: integers, and texts that hold one; 0 for others. */
 int64_t reply_int(const redisReply *r);
 bool reply_is(const redisReply *r, int type);

@@ -178,7 +178,7 @@ static void event_set(struct queue *q, struct intake_delivery *d, int i,
 	snprintf(id, sizeof(id), "wh-%s", from->hash);
 	snprintf(e->seen, sizeof(e->seen), "seen:{%s}:wh:%lld:%s", q->partner,
 		 (long long)from->integration, from->hash);
-	member_rest_print(&d->rests, id, from->integration, now_ms, from->payload, from->len);
+	member_rest_print(&d->rests, id, from->integration, now_ms, NULL, from->payload, from->len);
 	e->len = d->rests.len - e->at;
 }
 

@@ -46,6 +46,7 @@ struct job_header {
 	size_t extra_len;
 };
 
+#define HEADER_ORIGIN " of=" /* of a job that was replayed: the header id it had at first */
 /* Whether a scheduler's clock queued it, which will queue such a job again. */
 bool job_by_clock(const struct job_header *h);
 

@@ -13,7 +13,8 @@ int queue_enqueue_once(struct queue *q, const struct queue_push *v, int64_t ttl_
 	char seen[PARTNER_MAX + JOB_ID_MAX + 16];
 
 	snprintf(seen, sizeof(seen), "seen:{%s}:%s", q->partner, v->id);
-	member_rest_print(&rest, v->id, v->integration, redis_now_ms(q->r), v->payload, v->len);
+	member_rest_print(&rest, v->id, v->integration, redis_now_ms(q->r), v->origin, v->payload,
+			  v->len);
 	redis_args_init(&a);
 	args_lanes(&a, q->keys.ready);
 	args_lanes(&a, q->keys.ring);

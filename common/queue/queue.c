@@ -117,7 +117,7 @@ bool header_id_is_valid(const char *id)
 }
 
 void member_rest_print(struct buf *out, const char *id, int64_t integration, int64_t born_ms,
-		       const char *payload, size_t len)
+		       const char *origin, const char *payload, size_t len)
 {
 	buf_putc(out, ' ');
 	buf_putint(out, integration);
@@ -125,6 +125,8 @@ void member_rest_print(struct buf *out, const char *id, int64_t integration, int
 	buf_puts(out, id);
 	buf_puts(out, " 0 0 ");
 	buf_putint(out, born_ms);
+	if (origin && header_id_is_valid(origin))
+		buf_printf(out, HEADER_ORIGIN "%s", origin);
 	buf_putc(out, '\n');
 	buf_append(out, payload, len);
 }
@@ -212,7 +214,7 @@ static int enqueue_from(struct queue *q, const struct queue_push *v, int n, int6
 		if (!v[i].id)
 			id_new(made);
 		member_rest_print(&rests[i], v[i].id ? v[i].id : made, v[i].integration, now,
-				  v[i].payload, v[i].len);
+				  v[i].origin, v[i].payload, v[i].len);
 	}
 	int rc = enqueue_slice(q, v, n, rests, deadline_ms, err);
 	for (int i = 0; i < n; i++)

@@ -36,6 +36,8 @@ struct queue_push {
 	int64_t integration;
 	int64_t run_at_ms; /* 0 = now, else into delayed */
 	const char *id;    /* NULL: made here */
+	const char *
+		origin; /* the header id of the job that this one is again (a dead letter's); NULL: none */
 	const char *payload;
 	size_t len;
 };

@@ -176,7 +176,7 @@ static void kids_make(struct queue *q, const struct queue_push *v, int n, struct
 		snprintf(kids[i].seen, sizeof(kids[i].seen), "seen:{%s}:%s", q->partner,
 			 kids[i].id);
 		member_rest_print(&kids[i].rest, kids[i].id, v[i].integration, redis_now_ms(q->r),
-				  v[i].payload, v[i].len);
+				  v[i].origin, v[i].payload, v[i].len);
 	}
 }
 

@@ -92,8 +92,8 @@ void settlement_add_child(struct settlement *s, const char *partner, const struc
 	c->outbox = strcmp(partner, q->partner) != 0;
 	if (c->outbox)
 		outbox_head(&c->bytes, partner, push);
-	member_rest_print(&c->bytes, id, push->integration, redis_now_ms(q->r), push->payload,
-			  push->len);
+	member_rest_print(&c->bytes, id, push->integration, redis_now_ms(q->r), push->origin,
+			  push->payload, push->len);
 	s->outbox = s->outbox || c->outbox;
 	s->bytes += c->bytes.len;
 	*s->children_tail = c;

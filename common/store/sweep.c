@@ -293,7 +293,7 @@ static int mark(struct pg *p, const struct sweep *s, const struct sweep_fence *f
 
 /* ---- and what came with it ---- */
 
-/* Rows that this sweep marked, beyond `after`: their observed_at is its own. */
+/* Rows that this sweep marked, or one before it, beyond `after`: a late answer may have brought something of theirs since. */
 static int marked(struct pg *p, const struct sweep *s, const char *after, char ***ids, int *n,
 		  struct err *err)
 {
@@ -304,7 +304,7 @@ static int marked(struct pg *p, const struct sweep *s, const char *after, char *
 
 	buf_printf(&sql,
 		   "SELECT r.external_id FROM %s r WHERE r.integration_id = " INTEGRATION
-		   " AND r.deleted_at IS NOT NULL AND r.observed_at = " BEFORE
+		   " AND r.deleted_at IS NOT NULL AND r.observed_at <= " BEFORE
 		   " AND r.external_id > " AFTER " AND ",
 		   row_table_name(s->table));
 	put_own(&sql, s);

@@ -134,6 +134,19 @@ static void permit_learn(const struct going *g, const struct permit *permit,
 		limiter_eased(g->c->door->limiter, permit);
 }
 
+/* What must not come twice is written down before it goes. */
+static int mark(const struct call_spec *spec, struct err *err)
+{
+	struct call_mark *m = spec->mark;
+
+	if (!m)
+		return 0;
+	m->handed = false;
+	m->until_ms = clock_mono_ms() + m->good_ms;
+	m->written++;
+	return m->write(m->arg, err);
+}
+
 /* One request, with a permit and a credential.  -ESTALE: the permit was too old when a connection was there. */
 static int send_once(struct going *g, struct exchange *x, struct call_result *r, struct err *err)
 {
@@ -145,6 +158,8 @@ static int send_once(struct going *g, struct exchange *x, struct call_result *r,
 
 	if (rc == 0) {
 		rc = guard_stands(&g->guard, err);
+		if (rc == 0)
+			rc = mark(g->spec, err);
 		if (rc < 0 && taken)
 			permit_end(g, &permit);
 	}

@@ -45,6 +45,18 @@ struct caller {
 	int64_t observed_us; /* out: when the last request was sent, on Redis' clock */
 };
 
+/* For a request whose effect must not come twice: what is written down before it may reach the partner. */
+struct call_mark {
+	int (*write)(
+		void *arg, struct
+		err *err); /* waits; with the permit in hand, before each sending; < 0: it is not sent */
+	void *arg;
+	int64_t good_ms; /* it is not sent later than this after the mark was begun: a process that slept has lost its job */
+	int64_t until_ms; /* the door's: on the monotonic clock */
+	bool handed;      /* out: the last sending may have reached the partner */
+	int written;      /* out: how often */
+};
+
 struct call_spec {
 	const char *endpoint; /* template for metrics and logs: "/listings/{id}" */
 	const char *method;   /* "GET" */
@@ -57,8 +69,9 @@ struct call_spec {
 	const char *content_type;          /* NULL: none */
 	const struct http_header *headers; /* beside the manifest's; at most HOOK_FIELDS_MAX */
 	int n_headers;
-	bool no_auth;    /* the token call itself */
-	bool repeatable; /* GETs are */
+	bool no_auth;           /* the token call itself */
+	bool repeatable;        /* GETs are */
+	struct call_mark *mark; /* NULL: none */
 };
 struct call_result {
 	struct http_response http;

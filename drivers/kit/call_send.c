@@ -54,6 +54,7 @@ struct sending {
 	struct limiter *limiter;
 	struct permit *permit;
 	bool *handed; /* NULL, or set when the request may have reached the partner */
+	struct call_mark *mark;
 	bool repeatable, sent, again;
 };
 
@@ -66,9 +67,13 @@ static bool may_send(void *arg)
 	s->again = s->sent;
 	if (s->again && (s->permit || !s->repeatable))
 		return false;
+	if (s->mark && clock_mono_ms() > s->mark->until_ms)
+		return false;
 	s->sent = !s->permit || limiter_sent(s->limiter, s->permit);
 	if (s->sent && s->handed)
 		*s->handed = true;
+	if (s->sent && s->mark)
+		s->mark->handed = true;
 	return s->sent;
 }
 
@@ -102,6 +107,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 	struct sending sending = { .limiter = c->door->limiter,
 				   .permit = x->permit,
 				   .handed = x->handed,
+				   .mark = x->spec->mark,
 				   .repeatable = x->spec->repeatable };
 	struct http_request q = {
 		.sending = may_send,
@@ -115,8 +121,9 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		.write_ms = m->write_ms,
 		.read_ms = x->read_ms,
 		.total_ms = x->total_ms,
-		/* a token may be good for one call, and each is counted */
-		.once = x->at_token_url,
+		/* A token may be good for one call, and each is counted; what must not come twice must not be in doubt
+		 * because a kept connection had died. */
+		.once = x->at_token_url || (x->spec->mark && !x->spec->repeatable),
 	};
 	int rc = route_url(x->route, x->spec, x->auth_query ? x->auth_name : NULL, x->auth_query,
 			   &url, err);

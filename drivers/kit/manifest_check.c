@@ -188,6 +188,7 @@ void manifest_check(struct manifest_reader *r)
 	check_checks(r);
 	manifest_check_format(r);
 	manifest_check_events(r);
+	manifest_check_actions(r);
 	manifest_check_lookups(r);
 	manifest_check_templates(r);
 	manifest_check_hooks(r);

@@ -1,4 +1,4 @@
-/* Checks of webhooks and actions: what each scheme needs, whom events name, what steps keep. */
+/* Checks of webhooks: what each scheme needs, whom events name. */
 #include <string.h>
 
 #include "common/base/mem.h"
@@ -245,55 +245,7 @@ static void check_webhooks(struct manifest_reader *r)
 		check_event(r, &w->events[i]);
 }
 
-/* ---- actions ---- */
-
-static void check_keep(struct manifest_reader *r, const struct manifest_step *s, const char *path)
-{
-	for (int i = 0; i < s->keep.n; i++) {
-		const struct manifest_pair *k = &s->keep.v[i];
-		const char *at = arena_printf(r->arena, "%s.keep.%s", path, k->name);
-		const char *wrong = path_problem(k->value, KEY_ANSWER);
-
-		if (!manifest_name_is_valid(k->name))
-			reader_problem_at(r, at, "a name is 1 to 40 of a-z, 0-9 and _");
-		if (wrong)
-			reader_problem_at(r, at, "\"%s\" is no path: %s", k->value, wrong);
-	}
-}
-
-static void check_steps(struct manifest_reader *r, const struct manifest_action *a)
-{
-	for (int i = 0; i < a->n_steps; i++) {
-		const struct manifest_step *s = &a->steps[i];
-		const char *path = arena_printf(r->arena, "actions.%s.steps[%d]", a->name, i);
-
-		if (s->name && !manifest_name_is_valid(s->name))
-			reader_problem_at(r, path, "a name is 1 to 40 of a-z, 0-9 and _");
-		for (int k = 0; k < i; k++)
-			if (s->name && a->steps[k].name && !strcmp(s->name, a->steps[k].name))
-				reader_problem_at(r, path, "the name of steps[%d]", k);
-		check_keep(r, s, path);
-		if (s->find_first.post || s->find_first.put || s->find_first.patch ||
-		    s->find_first.remove)
-			reader_problem_at(
-				r, arena_printf(r->arena, "%s.find_first", path),
-				"looks whether it was done already: only a get changes nothing");
-	}
-}
-
 void manifest_check_events(struct manifest_reader *r)
 {
-	const struct manifest *m = &r->owner->m;
-
 	check_webhooks(r);
-	for (int i = 0; i < m->n_actions; i++) {
-		const struct manifest_action *a = &m->actions[i];
-		const char *path = arena_printf(r->arena, "actions.%s", a->name);
-
-		if (!manifest_name_is_valid(a->name))
-			reader_problem_at(r, path, "a name is 1 to 40 of a-z, 0-9 and _");
-		if (a->steps && a->n_steps == 0)
-			reader_problem_at(r, path, "has no step");
-		check_steps(r, a);
-	}
 }

@@ -7,7 +7,10 @@
 #include <stdint.h>
 
 #include "common/base/json.h"
+#include "drivers/kit/manifest_lookup.h"
 #include "drivers/kit/manifest_pairs.h"
+
+struct manifest;
 
 /* One request as data: exactly one of the paths is given. */
 struct manifest_request {
@@ -93,14 +96,36 @@ struct manifest_step {
 	struct manifest_pairs keep; /* name of {kept.NAME} -> path in the answer */
 	struct manifest_request find_first;
 	const char *find_records, *find_id;
+	struct manifest_pairs find_keep; /* the same in a record that was found; none: as keep */
+	int64_t find_after_ms; /* how long after it was sent the partner's list is believed */
 	const char *idempotency_header, *idempotency_key; /* key: a template */
+	int64_t keeps_ms;     /* how long the partner knows a key; 0: it is not relied upon */
+	const char *replayed; /* header of an answer that is a stored one; NULL */
 	bool repeatable;
 	struct manifest_request undo;
+};
+/* What is queued when an action is done, as a request of its own. */
+struct manifest_then {
+	const char *action;
+	const cJSON *
+		args; /* object; templates in its texts; left out whole where one of them has no value */
+	int lane; /* enum lane */
 };
 struct manifest_action {
 	const char *name;
 	const struct manifest_step *steps;
 	int n_steps;
+	const struct manifest_param *params; /* none: anything is taken */
+	int n_params;
+	const char *once;     /* template: requests of which it says the same are one; NULL */
+	const char *external; /* name of the keep that names it at the partner; NULL */
+	int64_t deadline_ms;  /* E2: tried again until then */
+	int retries;          /* -1: as often as fits until the deadline */
+	const struct manifest_then *then;
+	int n_then;
 };
+#define ACTION_PARAMS_MAX 64
+const struct manifest_action *manifest_action(const struct manifest *m,
+					      const char *name); /* NULL */
 
 #endif

@@ -1,9 +1,10 @@
-/* Format 1 as tables: webhooks, actions, settings (see manifest_keys.c). */
+/* Format 1 as tables: webhooks, settings (see manifest_keys.c). */
 #include <stddef.h>
 #include <string.h>
 
 #include "common/base/mem.h"
 #include "drivers/kit/manifest_read.h"
+#include "drivers/kit/manifest_request.h"
 
 #define DAY_MS INT64_C(86400000)
 
@@ -27,19 +28,7 @@ const char *request_path(const struct manifest_request *q, const char **method)
 	return NULL;
 }
 
-/* Of a struct manifest_request that starts `at` bytes into what the table is of. */
-#define REQUEST(at_, member) .at = (at_) + offsetof(struct manifest_request, member)
-#define REQUEST_KEYS(at_)                                                                 \
-	{ "get", KEY_TEXT, REQUEST(at_, get) }, { "post", KEY_TEXT, REQUEST(at_, post) }, \
-		{ "put", KEY_TEXT, REQUEST(at_, put) },                                   \
-		{ "patch", KEY_TEXT, REQUEST(at_, patch) },                               \
-		{ "delete", KEY_TEXT, REQUEST(at_, remove) },                             \
-		{ "query", KEY_PAIRS, REQUEST(at_, query) },                              \
-	{                                                                                 \
-		"json", KEY_JSON_OBJECT, REQUEST(at_, json)                               \
-	}
-
-static void request_finish(struct manifest_reader *r, const struct manifest_request *q)
+void request_finish(struct manifest_reader *r, const struct manifest_request *q)
 {
 	int n = (q->get != NULL) + (q->post != NULL) + (q->put != NULL) + (q->patch != NULL) +
 		(q->remove != NULL);
@@ -63,8 +52,8 @@ static void request_alone_finish(struct manifest_reader *r, void *base)
 	request_finish(r, base);
 }
 static const struct manifest_key request_keys[] = { REQUEST_KEYS(0) };
-static const struct key_table request_table = { TABLE(request_keys), .present = request_present,
-						.finish = request_alone_finish };
+const struct key_table manifest_request_table = { TABLE(request_keys), .present = request_present,
+						  .finish = request_alone_finish };
 
 /* ---- webhooks.verify ---- */
 
@@ -141,8 +130,8 @@ static const struct key_table verify_table = { TABLE(verify_keys), .shorthand = 
 static const struct manifest_key enrol_keys[] = {
 	REQUEST_KEYS(offsetof(struct manifest_webhooks, enrol)),
 	{ "id", KEY_PATH, AT(enrol_id) },
-	{ "list", KEY_OBJECT, AT(list), .of = &request_table },
-	{ "remove", KEY_OBJECT, AT(unenrol), .of = &request_table },
+	{ "list", KEY_OBJECT, AT(list), .of = &manifest_request_table },
+	{ "remove", KEY_OBJECT, AT(unenrol), .of = &manifest_request_table },
 };
 static bool enrol_present(const void *base)
 {
@@ -230,64 +219,6 @@ const struct key_table manifest_webhooks_table = { TABLE(webhooks_keys),
 						   .finish = webhooks_finish };
 #undef AT
 #undef COUNT
-
-/* ---- actions ---- */
-
-#define AT(member) .at = offsetof(struct manifest_step, member)
-
-static const struct manifest_key find_keys[] = {
-	REQUEST_KEYS(offsetof(struct manifest_step, find_first)),
-	{ "records", KEY_PATH, AT(find_records), .fallback = "\"@\"", .flags = KEY_WILD },
-	{ "id", KEY_PATH, AT(find_id), .flags = KEY_REQUIRED },
-};
-static bool find_present(const void *base)
-{
-	return request_path(&((const struct manifest_step *)base)->find_first, NULL) != NULL;
-}
-static void find_finish(struct manifest_reader *r, void *base)
-{
-	request_finish(r, &((const struct manifest_step *)base)->find_first);
-}
-static const struct key_table find_table = { TABLE(find_keys), .present = find_present,
-					     .finish = find_finish };
-
-static const struct manifest_key idempotency_keys[] = {
-	{ "header", KEY_HEADER, AT(idempotency_header), .flags = KEY_REQUIRED },
-	{ "key", KEY_TEXT, AT(idempotency_key), .fallback = "\"{key}\"" },
-};
-static bool idempotency_present(const void *base)
-{
-	return ((const struct manifest_step *)base)->idempotency_header != NULL;
-}
-static const struct key_table idempotency_table = { TABLE(idempotency_keys),
-						    .present = idempotency_present };
-
-static const struct manifest_key step_keys[] = {
-	{ "name", KEY_TEXT, AT(name), .flags = KEY_REQUIRED },
-	REQUEST_KEYS(offsetof(struct manifest_step, request)),
-	{ "keep", KEY_PAIRS, AT(keep) },
-	{ "find_first", KEY_OBJECT, .of = &find_table },
-	{ "idempotency", KEY_OBJECT, .of = &idempotency_table },
-	{ "repeatable", KEY_BOOL, AT(repeatable) },
-	{ "undo", KEY_OBJECT, AT(undo), .of = &request_table },
-};
-static void step_finish(struct manifest_reader *r, void *base)
-{
-	request_finish(r, &((const struct manifest_step *)base)->request);
-}
-static const struct key_table step_table = { TABLE(step_keys), .size = sizeof(struct manifest_step),
-					     .finish = step_finish };
-#undef AT
-
-static const struct manifest_key action_keys[] = {
-	{ "steps", KEY_LIST, .at = offsetof(struct manifest_action, steps),
-	  .n_at = offsetof(struct manifest_action, n_steps), .of = &step_table,
-	  .flags = KEY_REQUIRED },
-};
-const struct key_table manifest_action_table = { TABLE(action_keys),
-						 .size = sizeof(struct manifest_action),
-						 .name_at =
-							 offsetof(struct manifest_action, name) };
 
 /* ---- settings ---- */
 

@@ -11,11 +11,11 @@
 
 #define AT(member) .at = offsetof(struct manifest_param, member)
 
-static const struct key_word param_words[] = { { "text", PARAM_TEXT },
-					       { "list", PARAM_LIST },
-					       { "number", PARAM_NUMBER },
-					       { "int", PARAM_INT },
-					       { NULL, PARAM_TEXT } };
+static const struct key_word param_words[] = {
+	{ "text", PARAM_TEXT }, { "list", PARAM_LIST },     { "number", PARAM_NUMBER },
+	{ "int", PARAM_INT },   { "amount", PARAM_AMOUNT }, { "currency", PARAM_CURRENCY },
+	{ "bool", PARAM_BOOL }, { "json", PARAM_JSON },     { NULL, PARAM_TEXT }
+};
 static const struct key_word case_words[] = {
 	{ "keep", CASE_KEEP }, { "lower", CASE_LOWER }, { "upper", CASE_UPPER }, { NULL, CASE_KEEP }
 };
@@ -32,23 +32,25 @@ static const struct manifest_key param_keys[] = {
 static void param_finish(struct manifest_reader *r, void *base)
 {
 	const struct manifest_param *p = base;
-	bool text = p->as == PARAM_TEXT || p->as == PARAM_LIST;
+	bool text = p->as == PARAM_TEXT || p->as == PARAM_LIST || p->as == PARAM_CURRENCY;
+	bool other = p->as == PARAM_BOOL || p->as == PARAM_JSON;
 
 	if ((p->min && !cJSON_IsNumber(p->min)) || (p->max && !cJSON_IsNumber(p->max)))
 		reader_problem(r, "\"min\" and \"max\" are numbers");
-	if (text && (p->min || p->max))
-		reader_problem(r, "\"min\" and \"max\" are for numbers: \"as\" says text");
+	if ((text || other) && (p->min || p->max))
+		reader_problem(r, "\"min\" and \"max\" are for numbers: \"as\" says %s",
+			       text ? "text" : "otherwise");
 	if (!text && p->letters != CASE_KEEP)
 		reader_problem(r, "\"case\" is for texts");
-	if (p->fallback && !cJSON_IsString(p->fallback) && !cJSON_IsNumber(p->fallback))
+	if (p->fallback && !other && !cJSON_IsString(p->fallback) && !cJSON_IsNumber(p->fallback))
 		reader_problem(r, "\"default\" is a text or a number");
 	if (p->fallback && p->optional)
 		reader_problem(r, "\"default\" and \"optional\" exclude each other");
 }
-static const struct key_table param_table = { TABLE(param_keys),
-					      .size = sizeof(struct manifest_param),
-					      .name_at = offsetof(struct manifest_param, name),
-					      .finish = param_finish };
+const struct key_table manifest_param_table = { TABLE(param_keys),
+						.size = sizeof(struct manifest_param),
+						.name_at = offsetof(struct manifest_param, name),
+						.finish = param_finish };
 #undef AT
 
 #define AT(member) .at = offsetof(struct manifest_field, member)
@@ -75,7 +77,7 @@ static const struct key_table field_table = { TABLE(field_keys),
 static const struct manifest_key lookup_keys[] = {
 	{ "get", KEY_TEXT, AT(get), .flags = KEY_REQUIRED },
 	{ "query", KEY_PAIRS, AT(query) },
-	{ "params", KEY_NAMED, AT(params), COUNT(n_params), .of = &param_table },
+	{ "params", KEY_NAMED, AT(params), COUNT(n_params), .of = &manifest_param_table },
 	{ "result", KEY_PATH, AT(result), .fallback = "\"@\"" },
 	{ "found", KEY_PATH, AT(found) },
 	{ "map", KEY_NAMED, AT(map), COUNT(n_map), .of = &field_table },

@@ -11,7 +11,16 @@
 #define LOOKUP_PARAMS_MAX 16
 #define LOOKUP_FIELDS_MAX 64
 
-enum param_as { PARAM_TEXT, PARAM_LIST /* of words, in any order */, PARAM_NUMBER, PARAM_INT };
+enum param_as {
+	PARAM_TEXT,
+	PARAM_LIST, /* of words, in any order */
+	PARAM_NUMBER,
+	PARAM_INT,
+	PARAM_AMOUNT,   /* of money: minor units, above 0 */
+	PARAM_CURRENCY, /* a code of ISO 4217 */
+	PARAM_BOOL,     /* these two of actions alone */
+	PARAM_JSON      /* whatever it is, as it is */
+};
 enum param_case { CASE_KEEP, CASE_LOWER, CASE_UPPER };
 /* One {in.X}: brought to one form before it is sent and before it names a cached answer. */
 struct manifest_param {

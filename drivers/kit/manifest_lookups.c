@@ -4,23 +4,34 @@
 #include "common/base/mem.h"
 #include "drivers/kit/manifest_read.h"
 
+void manifest_check_params(struct manifest_reader *r, const struct manifest_param *v, int n,
+			   int most, const char *path)
+{
+	if (n > most)
+		reader_problem_at(r, path, "more than %d params", most);
+	for (int i = 0; i < n; i++) {
+		const char *at = arena_printf(r->arena, "%s.params.%s", path, v[i].name);
+
+		if (!manifest_name_is_valid(v[i].name))
+			reader_problem_at(r, at, "a name is 1 to 40 of a-z, 0-9 and _");
+		for (int k = 0; k < i; k++)
+			if (strcmp(v[k].name, v[i].name) == 0)
+				reader_problem_at(r, at, "given twice");
+	}
+}
+
 static void check_params(struct manifest_reader *r, const struct manifest_lookup *l,
 			 const char *path)
 {
-	if (l->n_params > LOOKUP_PARAMS_MAX)
-		reader_problem_at(r, path, "more than %d params", LOOKUP_PARAMS_MAX);
+	manifest_check_params(r, l->params, l->n_params, LOOKUP_PARAMS_MAX, path);
+	for (int i = 0; i < l->n_params; i++)
+		if (l->params[i].as == PARAM_BOOL || l->params[i].as == PARAM_JSON)
+			reader_problem_at(r,
+					  arena_printf(r->arena, "%s.params.%s", path,
+						       l->params[i].name),
+					  "\"bool\" and \"json\" are for actions");
 	if (l->n_map > LOOKUP_FIELDS_MAX)
 		reader_problem_at(r, path, "more than %d fields in \"map\"", LOOKUP_FIELDS_MAX);
-	for (int i = 0; i < l->n_params; i++) {
-		const struct manifest_param *p = &l->params[i];
-		const char *at = arena_printf(r->arena, "%s.params.%s", path, p->name);
-
-		if (!manifest_name_is_valid(p->name))
-			reader_problem_at(r, at, "a name is 1 to 40 of a-z, 0-9 and _");
-		for (int k = 0; k < i; k++)
-			if (strcmp(l->params[k].name, p->name) == 0)
-				reader_problem_at(r, at, "given twice");
-	}
 }
 
 static bool has_param(const struct manifest_lookup *l, const char *name)

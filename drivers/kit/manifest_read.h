@@ -125,6 +125,7 @@ struct key_table {
 
 extern const struct key_table manifest_collection_table; /* of struct manifest_collection */
 extern const struct key_table manifest_lookup_table;     /* of struct manifest_lookup */
+extern const struct key_table manifest_param_table;      /* of struct manifest_param */
 extern const struct key_table manifest_table;            /* of struct manifest */
 extern const struct key_table manifest_pagination;       /* of struct manifest_paging */
 extern const struct key_table manifest_webhooks_table;   /* of struct manifest_webhooks */
@@ -214,11 +215,14 @@ void manifest_check_headers(struct manifest_reader *r, const char *where,
 void manifest_check_limits(struct manifest_reader *r);      /* manifest_limits.c */
 void manifest_check_collections(struct manifest_reader *r); /* manifest_collections.c */
 void manifest_check_map(struct manifest_reader *r, struct manifest_collection *c,
-			const char *path);                /* manifest_map.c */
-void manifest_check_lookups(struct manifest_reader *r);   /* manifest_lookups.c */
+			const char *path);              /* manifest_map.c */
+void manifest_check_lookups(struct manifest_reader *r); /* manifest_lookups.c */
+void manifest_check_params(struct manifest_reader *r, const struct manifest_param *v, int n,
+			   int most, const char *path);
 void manifest_check_templates(struct manifest_reader *r); /* manifest_templates.c */
 void manifest_check_hooks(struct manifest_reader *r);     /* manifest_hooks.c */
 void manifest_check_events(struct manifest_reader *r);    /* manifest_events.c */
+void manifest_check_actions(struct manifest_reader *r);   /* manifest_actions.c */
 void manifest_check_settings(
 	struct manifest_reader *r); /* manifest_settings.c; after the templates */
 void manifest_check_format(struct manifest_reader *r); /* manifest_format.c */

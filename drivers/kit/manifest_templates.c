@@ -29,6 +29,7 @@ enum {
 	IN_SIGNATURE = 131072,
 	IN_WEBHOOK_SECRET = 262144,
 	IN_WEBHOOKS = IN_CFG | IN_CALLBACK | IN_EVENTS,
+	IN_ONCE = IN_IN,
 	IN_ACTION = IN_CFG | IN_IN | IN_KEPT | IN_KEY | IN_TIME,
 };
 
@@ -67,7 +68,7 @@ struct template_place {
 	unsigned allowed;
 	const struct manifest_collection *parent; /* of {parent.X}; or NULL */
 	uint64_t *parent_columns;                 /* which of them are named */
-	const struct manifest_action *action;     /* of {kept.X}, with the steps before this one */
+	const struct manifest_action *action; /* of {in.X}, and {kept.X} with the steps before */
 	int steps;
 };
 
@@ -167,6 +168,25 @@ static void check_kept(struct manifest_reader *r, const struct template_place *t
 			  reader_nearest(r, name, names, n));
 }
 
+/* A param, or a path into one. */
+static void check_in(struct manifest_reader *r, const struct template_place *t, const char *name)
+{
+	const char *names[ACTION_PARAMS_MAX];
+	size_t len = strcspn(name, ".");
+	int n = 0;
+
+	if (!t->action || !t->action->n_params)
+		return;
+	for (int i = 0; i < t->action->n_params && n < ACTION_PARAMS_MAX; i++) {
+		names[n] = t->action->params[i].name;
+		if (strlen(names[n]) == len && memcmp(names[n], name, len) == 0)
+			return;
+		n++;
+	}
+	reader_problem_at(r, t->path, "{in.%s}: none of its params%s", name,
+			  reader_nearest(r, name, names, n));
+}
+
 /* Returns what the template names. */
 static unsigned check_template(struct manifest_reader *r, const struct template_place *t,
 			       const char *template)
@@ -193,6 +213,8 @@ static unsigned check_template(struct manifest_reader *r, const struct template_
 			check_parent(r, t, name + 7);
 		else if (place == IN_KEPT)
 			check_kept(r, t, name + 5);
+		else if (place == IN_IN)
+			check_in(r, t, name + 3);
 		seen |= place;
 	}
 	return seen;
@@ -267,8 +289,16 @@ static void check_webhooks(struct manifest_reader *r)
 
 static void check_action(struct manifest_reader *r, const struct manifest_action *a)
 {
-	struct template_place t = { .allowed = IN_ACTION, .action = a };
+	struct template_place t = { .allowed = IN_ONCE, .action = a };
 
+	t.path = arena_printf(r->arena, "actions.%s.once", a->name);
+	check_template(r, &t, a->once);
+	t.allowed = IN_ACTION;
+	t.steps = a->n_steps;
+	for (int i = 0; i < a->n_then; i++) {
+		t.path = arena_printf(r->arena, "actions.%s.then[%d].args", a->name, i);
+		check_json(r, t, a->then[i].args);
+	}
 	for (int i = 0; i < a->n_steps; i++) {
 		const struct manifest_step *s = &a->steps[i];
 		const char *path = arena_printf(r->arena, "actions.%s.steps[%d]", a->name, i);

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "common/base/card.h"
 #include "common/base/id.h"
 #include "common/queue/queue.h"
 #include "common/store/store.h"
@@ -131,6 +132,22 @@ static int check_keys(const struct cli *c)
 	return 0;
 }
 
+/* What is to be done at a partner may hold no card number: refused here, it gets no further (O2). */
+static int refuse_card(struct cli *c, const cJSON *args)
+{
+	const struct driver *d;
+	int rc = cli_driver(c, c->words[0], &d);
+
+	if (rc || !d || !manifest_action(d->manifest, c->words[1]))
+		return rc;
+	if ((args && card_is_in_json(args)) ||
+	    (idempotency_key && card_is_in(idempotency_key, strlen(idempotency_key))))
+		return cli_misused(
+			c,
+			"a card number stands in it: have the partner make a token of the card, and send that");
+	return 0;
+}
+
 int cmd_push(struct cli *c)
 {
 	struct queue_push push = { .lane = LANE_NORMAL };
@@ -143,6 +160,8 @@ int cmd_push(struct cli *c)
 		rc = check_keys(c);
 	if (rc == 0)
 		rc = read_push(c, &push);
+	if (rc == 0)
+		rc = refuse_card(c, args);
 	if (rc == 0)
 		rc = cli_redis(c);
 	if (rc == 0) {

@@ -213,6 +213,7 @@ static int enqueue_again(struct cli *c, const struct letter *l, const struct buf
 			 struct err *err)
 {
 	struct queue_push push = { .lane = LANE_NORMAL,
+				   .origin = l->tree ? json_str(l->tree, "origin") : NULL,
 				   .payload = buf_str(payload),
 				   .len = payload->len };
 	const char *lane = l->tree ? json_str(l->tree, "lane") : NULL;

@@ -13,6 +13,7 @@
 #include "common/base/mem.h"
 #include "common/io/loop.h"
 #include "tests/sandbox/bench.h"
+#include "tests/sandbox/books.h"
 #include "tests/sandbox/guesty.h"
 #include "tests/sandbox/tell.h"
 
@@ -143,6 +144,7 @@ static void sandbox_clear(struct sandbox *s)
 	journal_free(s->journal);
 	faults_free(s->faults);
 	bench_free();
+	books_free();
 	hostaway_free();
 	cloudbeds_free();
 	subscriptions_free();
@@ -213,6 +215,9 @@ static int ports_open(struct sandbox *s, struct stopping *open)
 	booking_connectivity_routes(open->httpd, s);
 	booking_demand_routes(open->httpd, s);
 	airbnb_routes(open->httpd, s);
+	maintenance_routes(open->httpd, s);
+	stripe_routes(open->httpd, s);
+	books_routes(open->httpd, s);
 	control_routes(open->httpd, s);
 	bench_routes(open->httpd, s);
 	tell_routes(open->httpd, s);

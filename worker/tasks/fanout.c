@@ -188,6 +188,14 @@ static void add_rest(struct company *c, const struct fan *f)
 	cJSON_Delete(args);
 }
 
+/* A partner that things are done at, and nothing is read from. */
+static bool has_nothing_to_list(const struct attempt *a, const char *partner)
+{
+	const struct driver *d = driver_find(a->worker->drivers, partner);
+
+	return d && d->manifest->n_collections == 0;
+}
+
 /* n of the slice, as far as each one's lane has room; *stopped: the first that has none, of an only partner. */
 static int queue_slice(struct company *c, int n, int *stopped)
 {
@@ -199,6 +207,10 @@ static int queue_slice(struct company *c, int n, int *stopped)
 		rc = fan_of(c, c->due[i].partner, &f);
 		if (rc < 0)
 			return rc;
+		if (has_nothing_to_list(c->a, c->due[i].partner)) {
+			f->last = c->due[i].id;
+			continue;
+		}
 		f->postponed = f->postponed || f->room <= 0;
 		if (f->postponed && c->only) {
 			*stopped = i;

@@ -377,12 +377,12 @@ static int store_embedded(struct import *im, const struct manifest_collection *e
 		const cJSON *list = json_path(parents->items[i], e->embedded);
 		bool whole;
 
-		if (parents->outcomes[i] == ROW_FAILED || !cJSON_IsArray(list))
+		/* a list that came in older news of its parent says nothing of now */
+		if (parents->outcomes[i] == ROW_FAILED || parents->outcomes[i] == ROW_STALE ||
+		    !cJSON_IsArray(list))
 			continue;
 		rc = map_embedded(im, &r, p, list, partner_id(parents, i), arena, &whole);
-		/* a list that came in older news of its parent says nothing of now */
-		if (whole && parents->outcomes[i] != ROW_STALE &&
-		    e->deletes.by == DELETES_SCAN_OF_PARENT)
+		if (whole && e->deletes.by == DELETES_SCAN_OF_PARENT)
 			sweep_parents_add(&lists, parents->v[i].external_id, p->observed_us);
 	}
 	if (rc == 0)

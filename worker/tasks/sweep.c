@@ -261,6 +261,9 @@ static int decide(struct import *im, const struct sweep *s, const struct pager *
 	int rc = sweep_count(im->a->worker->pg, s, &n, &im->a->err);
 
 	*decided = !why || !n.unseen;
+	/* What a late answer brought of rows that were marked before goes all the same. */
+	if (rc == 0 && !n.unseen && !why && s->n_children)
+		return sweep_run(im->a->worker->pg, s, NULL, on_marked, im, &im->a->err);
 	if (rc < 0 || !n.unseen)
 		return rc;
 	if (why) {

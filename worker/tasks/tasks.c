@@ -39,6 +39,15 @@ const struct task *task_find(const char *name)
 	return NULL;
 }
 
+static const struct task action = { "action", task_action, true, false, false };
+
+const struct task *task_known(const struct driver *d, const char *name)
+{
+	const struct task *t = task_find(name);
+
+	return !t && d && manifest_action(d->manifest, name) ? &action : t;
+}
+
 int task_mode(struct attempt *a, const char **mode)
 {
 	const cJSON *m = a->job.args ? json_path(a->job.args, "mode") : NULL;

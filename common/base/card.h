@@ -1,0 +1,23 @@
+/* Card numbers, however they are written: 13 to 19 digits that pass Luhn's check, in one piece or in groups with blanks, hyphens, dots,
+ * underscores or slashes between them.  They may not come in (O2), so what is found is refused, and masked where it must be shown.
+ *
+ * Not taken for one: a part of a longer number; digits in a word of hex digits (a hash), behind letters as an IBAN's are; a phone
+ * number behind a plus; 13 digits that begin with 1 (ms since 1970).  One that was masked (13 stars and more) still is one. */
+#ifndef COMMON_BASE_CARD_H
+#define COMMON_BASE_CARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/base/buf.h"
+#include "common/base/json.h"
+
+/* The first one at or after *at; moves *at to its begin and says its length in bytes. */
+bool card_find(const char *s, size_t len, size_t *at, size_t *n);
+bool card_is_in(const char *s, size_t len);
+/* Anywhere in it: texts, numbers, names. */
+bool card_is_in_json(const cJSON *v);
+/* Its digits become stars, in place. */
+void card_mask(struct buf *b);
+
+#endif

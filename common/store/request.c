@@ -1,0 +1,310 @@
+#include "common/store/request.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/store/query.h"
+
+#define KEPT_MAX_BYTES (1024 * 1024)
+
+static const char *const states[] = {
+	[REQUEST_PENDING] = "pending", [REQUEST_RUNNING] = "running", [REQUEST_DONE] = "done",
+	[REQUEST_FAILED] = "failed",   [REQUEST_UNKNOWN] = "unknown", [REQUEST_UNDONE] = "undone"
+};
+
+const char *request_state_name(enum request_state s)
+{
+	return states[s];
+}
+
+int request_state_parse(const char *name, enum request_state *out)
+{
+	for (size_t i = 0; name && i < ARRAY_LEN(states); i++)
+		if (strcmp(name, states[i]) == 0) {
+			*out = (enum request_state)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+void request_clear(struct request *r)
+{
+	free(r->partner);
+	free(r->action);
+	free(r->lane);
+	free(r->entry);
+	free(r->fingerprint);
+	free(r->job);
+	free(r->job_id);
+	free(r->class);
+	free(r->rule);
+	free(r->at_step);
+	free(r->error);
+	cJSON_Delete(r->kept);
+	*r = (struct request){ 0 };
+}
+
+/* ---- entry ---- */
+
+int request_add(struct pg *p, const struct request_new *n, int64_t *id, struct err *err)
+{
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc;
+
+	pg_params_init(&params);
+	pg_text(&params, n->partner);
+	pg_int(&params, n->integration_id);
+	pg_text(&params, n->action);
+	pg_text(&params, n->job);
+	pg_text(&params, n->entry);
+	pg_text(&params, n->idempotency_key);
+	pg_text(&params, n->fingerprint);
+	query_id(&params, n->parent_id);
+	pg_text(&params, n->source);
+	pg_text(&params, n->lane);
+	pg_int(&params, n->steps);
+	pg_int(&params, n->deadline_in_ms);
+	pg_int(&params, n->generation);
+	rc = query(
+		p,
+		"INSERT INTO outbound_requests (partner, integration_id, action, state, job, entry,"
+		" idempotency_key, fingerprint, parent_id, source, lane, steps, deadline_at,"
+		" queued_at, queued_generation)"
+		" VALUES ($1, $2, $3, 'pending', $4::json, $5, $6, $7, $8, $9, $10, $11,"
+		" now() + $12 * interval '1 ms', CASE WHEN $13::int8 > 0 THEN now() END, $13::int8)"
+		" ON CONFLICT DO NOTHING RETURNING id",
+		&params, &res, err);
+	if (rc == 0)
+		*id = PQntuples(res) ? pg_get_int(res, 0, 0) : 0;
+	PQclear(res);
+	return rc;
+}
+
+static const char find_sql[] =
+	"SELECT id, integration_id, partner, action, lane, entry, fingerprint, job, state,"
+	" wants = 'undo', kept, job_id, class, rule, at_step, error,"
+	" (extract(epoch FROM created_at) * 1000000)::int8,"
+	" (extract(epoch FROM deadline_at) * 1000)::int8,"
+	" (extract(epoch FROM claimed_at) * 1000)::int8, (extract(epoch FROM now()) * 1000)::int8,"
+	" attempts, queued_times FROM outbound_requests"
+	" WHERE id = $1 OR (partner = $2 AND entry = $3)"
+	" OR (integration_id = $4 AND action = $5 AND idempotency_key = $6) ORDER BY id LIMIT 1";
+
+static int read_row(const PGresult *res, struct request *out, struct err *err)
+{
+	const char *undo = pg_get(res, 0, 9), *kept = pg_get(res, 0, 10);
+	cJSON *tree = NULL;
+	enum request_state state;
+
+	if (json_parse(kept, strlen(kept), KEPT_MAX_BYTES, &tree, NULL) < 0 ||
+	    request_state_parse(pg_get(res, 0, 8), &state) < 0) {
+		cJSON_Delete(tree);
+		return err_set(err, -EBADMSG, ERR_INTERNAL, "request",
+			       "outbound_requests %lld does not read",
+			       (long long)pg_get_int(res, 0, 0));
+	}
+	*out = (struct request){ .id = pg_get_int(res, 0, 0),
+				 .integration_id = pg_get_int(res, 0, 1),
+				 .partner = query_dup(res, 0, 2),
+				 .action = query_dup(res, 0, 3),
+				 .lane = query_dup(res, 0, 4),
+				 .entry = query_dup(res, 0, 5),
+				 .fingerprint = query_dup(res, 0, 6),
+				 .job = query_dup(res, 0, 7),
+				 .state = state,
+				 .undo = undo && *undo == 't',
+				 .kept = tree,
+				 .job_id = query_dup(res, 0, 11),
+				 .class = query_dup(res, 0, 12),
+				 .rule = query_dup(res, 0, 13),
+				 .at_step = query_dup(res, 0, 14),
+				 .error = query_dup(res, 0, 15),
+				 .created_us = pg_get_int(res, 0, 16),
+				 .deadline_ms = pg_get_int(res, 0, 17),
+				 .claimed_ms = pg_get_int(res, 0, 18),
+				 .now_ms = pg_get_int(res, 0, 19),
+				 .attempts = pg_get_int(res, 0, 20),
+				 .queued_times = pg_get_int(res, 0, 21) };
+	return 0;
+}
+
+int request_find(struct pg *p, const struct request_who *w, struct request *out, struct err *err)
+{
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc;
+
+	pg_params_init(&params);
+	query_id(&params, w->id);
+	pg_text(&params, w->partner);
+	pg_text(&params, w->entry);
+	query_id(&params, w->integration_id);
+	pg_text(&params, w->action);
+	pg_text(&params, w->idempotency_key);
+	rc = query_some(p, find_sql, &params, &res, err);
+	if (rc == 0)
+		rc = read_row(res, out, err);
+	PQclear(res);
+	return rc;
+}
+
+/* ---- work on it ---- */
+
+static int lost(struct err *err)
+{
+	return err_set(err, -ESTALE, ERR_CANCELLED, "fence",
+		       "a newer claim of this request goes on with it");
+}
+
+static void add_claim(struct pg_params *params, int64_t id, const struct request_claim *c)
+{
+	pg_int(params, id);
+	pg_int(params, c->generation);
+	pg_int(params, c->fence);
+}
+
+int request_take(struct pg *p, int64_t id, const struct request_claim *c, int64_t busy_ms,
+		 struct err *err)
+{
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc;
+
+	pg_params_init(&params);
+	add_claim(&params, id, c);
+	pg_text(&params, c->job_id);
+	pg_text(&params, c->worker);
+	pg_int(&params, busy_ms);
+	rc = query_some(
+		p,
+		"UPDATE outbound_requests SET state = 'running', generation = $2, fence = $3, job_id = $4,"
+		" worker = $5, attempts = attempts + 1, claimed_at = now(), updated_at = now(),"
+		" next_try_at = NULL, queued_at = coalesce(queued_at, now()),"
+		" queued_generation = greatest(queued_generation, $2), finished_at = NULL"
+		" WHERE id = $1 AND (generation, fence) <= ($2, $3)"
+		" AND (state <> 'running' OR job_id = $4 OR claimed_at < now() - $6 * interval '1 ms')"
+		" RETURNING id",
+		&params, &res, err);
+	PQclear(res);
+	if (rc != -ENOENT)
+		return rc;
+	pg_params_init(&params);
+	add_claim(&params, id, c);
+	rc = query_some(p,
+			"SELECT id FROM outbound_requests WHERE id = $1 AND"
+			" (generation, fence) > ($2, $3)",
+			&params, NULL, err);
+	return rc == -ENOENT ? -EBUSY : rc == 0 ? lost(err) : rc;
+}
+
+int request_put(struct pg *p, int64_t id, const struct request_claim *c,
+		const struct request_end *e, struct err *err)
+{
+	struct pg_params params;
+	int rc;
+
+	pg_params_init(&params);
+	add_claim(&params, id, c);
+	pg_text(&params, states[e->state]);
+	pg_text(&params, e->class);
+	pg_text(&params, e->rule);
+	pg_text(&params, e->at_step);
+	pg_text(&params, e->error);
+	pg_int(&params, e->again_in_ms);
+	pg_text(&params, e->letter_id);
+	rc = query_some(
+		p,
+		"UPDATE outbound_requests SET state = $4, class = $5, rule = $6, at_step = $7, error = $8,"
+		" next_try_at = CASE WHEN $4 = 'pending' THEN now() + $9 * interval '1 ms' END,"
+		" finished_at = CASE WHEN $4 IN ('done', 'failed', 'undone') THEN now() END,"
+		" letter_id = coalesce($10, letter_id), updated_at = now()"
+		" WHERE id = $1 AND (generation, fence) = ($2, $3)",
+		&params, NULL, err);
+	return rc == -ENOENT ? lost(err) : rc;
+}
+
+/* ---- into its queue ---- */
+
+void request_due_free(struct request_due *v, int n)
+{
+	for (int i = 0; i < n; i++) {
+		free(v[i].partner);
+		free(v[i].lane);
+		free(v[i].job);
+	}
+	free(v);
+}
+
+static int read_due(struct pg *p, const char *sql, struct pg_params *params,
+		    struct request_due **out, int *n, struct err *err)
+{
+	PGresult *res = NULL;
+	int rc = query(p, sql, params, &res, err);
+
+	if (rc < 0)
+		return rc;
+	*n = PQntuples(res);
+	*out = mem_zalloc(sizeof(**out) * (size_t)(*n + 1));
+	for (int i = 0; i < *n; i++)
+		(*out)[i] = (struct request_due){ .id = pg_get_int(res, i, 0),
+						  .integration_id = pg_get_int(res, i, 1),
+						  .partner = query_dup(res, i, 2),
+						  .lane = query_dup(res, i, 3),
+						  .job = query_dup(res, i, 4),
+						  .times = pg_get_int(res, i, 5) };
+	PQclear(res);
+	return 0;
+}
+
+#define DUE_COLUMNS "SELECT o.id, o.integration_id, o.partner, o.lane, o.job, o.queued_times"
+
+int request_due(struct pg *p, int64_t min_age_ms, int limit, struct request_due **out, int *n,
+		struct err *err)
+{
+	struct pg_params params;
+
+	pg_params_init(&params);
+	pg_int(&params, min_age_ms);
+	pg_int(&params, limit);
+	return read_due(
+		p,
+		DUE_COLUMNS
+		" FROM outbound_requests o WHERE o.state IN ('pending', 'running') AND o.queued_at IS NULL"
+		" AND o.updated_at < now() - $1 * interval '1 ms'"
+		" UNION ALL " DUE_COLUMNS
+		" FROM outbound_requests o JOIN partner_states s ON s.partner = o.partner"
+		" WHERE o.state IN ('pending', 'running') AND o.queued_at IS NOT NULL"
+		" AND o.queued_generation < s.generation"
+		" ORDER BY 1 LIMIT $2",
+		&params, out, n, err);
+}
+
+int request_due_one(struct pg *p, int64_t id, struct request_due **out, int *n, struct err *err)
+{
+	struct pg_params params;
+
+	pg_params_init(&params);
+	pg_int(&params, id);
+	return read_due(p,
+			DUE_COLUMNS
+			" FROM outbound_requests o WHERE o.id = $1 AND o.queued_at IS NULL AND"
+			" o.state IN ('pending', 'running')",
+			&params, out, n, err);
+}
+
+int request_queued(struct pg *p, int64_t id, int64_t times, struct err *err)
+{
+	struct pg_params params;
+
+	pg_params_init(&params);
+	pg_int(&params, id);
+	pg_int(&params, times);
+	return query(p,
+		     "UPDATE outbound_requests o SET queued_at = now(), queued_times = $2 + 1,"
+		     " queued_generation = coalesce((SELECT generation FROM partner_states s WHERE"
+		     " s.partner = o.partner), 0) WHERE id = $1 AND queued_times = $2",
+		     &params, NULL, err);
+}

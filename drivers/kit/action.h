@@ -1,0 +1,52 @@
+/* The steps of an action as calls, and what their answers leave: the manifest's words alone, no state, no rows.  Whether a step is
+ * to be sent, sent again, or looked for is the caller's (worker/tasks/flow.c). */
+#ifndef DRIVERS_KIT_ACTION_H
+#define DRIVERS_KIT_ACTION_H
+
+#include "drivers/kit/call.h"
+
+/* What the templates of a step may name.  Borrowed. */
+struct action_values {
+	const struct caller *c;
+	const cJSON *in, *kept; /* objects */
+	const char *key;        /* of this step: the same at each attempt */
+	int64_t now_us; /* the same at each attempt too: a key may be tied to the very body */
+};
+
+/* One call, ready to be sent; clear it whatever action_call_make returned. */
+struct action_call {
+	struct arena *arena;
+	struct buf body;
+	struct call_spec spec;
+	struct http_header header;
+};
+/* q: a step's request, its find_first or undo.  s: whose idempotency header goes along; NULL: none.  -EINVAL with ERR_BAD_JOB:
+ * a name has no value. */
+int action_call_make(const struct manifest_request *q, const struct manifest_step *s,
+		     const struct action_values *v, struct action_call *out, struct err *err)
+	__attribute__((warn_unused_result));
+void action_call_clear(struct action_call *c);
+
+/* What the job's args say, by the action's params: an object, the caller's.  -EINVAL with ERR_BAD_JOB. */
+int action_in(const struct manifest_action *a, const cJSON *args, cJSON **out, struct err *err)
+	__attribute__((warn_unused_result));
+/* What an action's "once" says of this input; appends.  -EINVAL: a name has no value. */
+int action_once(const struct manifest_action *a, const cJSON *in, struct buf *out, struct err *err)
+	__attribute__((warn_unused_result));
+/* The args of a request that is to follow: *out NULL where something that they name has no value. */
+int action_then(const struct manifest_then *t, const struct action_values *v, cJSON **out,
+		struct err *err) __attribute__((warn_unused_result));
+
+/* What the step keeps of its answer, into the object.  -EBADMSG with ERR_DATA: one of them is not there. */
+int action_keep(const struct manifest_step *s, const struct call_result *r, cJSON *kept,
+		struct err *err) __attribute__((warn_unused_result));
+/* The same of a list that was asked by find_first.  1: the one that is there; 0: none; -EEXIST: several. */
+int action_found(const struct manifest_step *s, const struct call_result *r, cJSON *kept,
+		 struct err *err) __attribute__((warn_unused_result));
+
+/* 64 hex digits that name one step of one request, at the partner and for ever. */
+#define ACTION_KEY_BYTES 65
+void action_key(const char *partner, int64_t integration, const char *action, const char *entry,
+		const char *step, char out[ACTION_KEY_BYTES]);
+
+#endif

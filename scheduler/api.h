@@ -1,0 +1,40 @@
+/* The HTTP API, /api/v1/…: what comes in by it, who may, and how errors are told (RFC 9457).  api.c has the way of every call (token,
+ * rate, scope, body), api_requests.c outbound requests.  A noun more is a file more and a line in api.c's table. */
+#ifndef SCHEDULER_API_H
+#define SCHEDULER_API_H
+
+#include "common/store/api_token.h"
+#include "scheduler/scheduler.h"
+
+#define API_ROOT "/api/v1/"
+
+/* One call, on its way through a handler.  Handlers wait, and answer exactly once. */
+struct api_call {
+	struct scheduler *s;
+	struct httpd_request *q;
+	struct api_token token;
+	const char *rest; /* of the path, behind the route's */
+	cJSON *body;      /* of a POST: an object; NULL: none came */
+};
+typedef void (*api_handler)(struct api_call *c);
+
+void api_routes(struct scheduler *s, struct httpd *h);
+
+/* Answers.  v is taken. */
+void api_reply(struct api_call *c, int status, cJSON *v);
+/* field: what of the request is wrong ("args.amount"); NULL: none. */
+void api_problem(struct api_call *c, int status, const char *field, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/* What the store or the queue returned: 503 where it is away, else 500. */
+void api_error(struct api_call *c, int rc, const struct err *err);
+
+/* api_requests.c */
+void api_requests_post(struct api_call *c);
+void api_requests_list(struct api_call *c);
+void api_requests_get(struct api_call *c);    /* {id} */
+void api_requests_decide(struct api_call *c); /* {id}/resolve, {id}/undo */
+
+/* scheduler/openapi.json, built in. */
+extern const char openapi_json[];
+
+#endif
