@@ -43,7 +43,12 @@ static void body_places(void)
 {
 	struct queue *q = queue_new(conn, "p", "e");
 	struct job_filter any = { .integration = -1 };
-	struct queue_push later = { LANE_LOW, 2, 4102444800000LL, "later", "{\"task\":\"t\"}", 12 };
+	struct queue_push later = { .lane = LANE_LOW,
+				    .integration = 2,
+				    .run_at_ms = 4102444800000LL,
+				    .id = "later",
+				    .payload = "{\"task\":\"t\"}",
+				    .len = 12 };
 	int64_t now;
 
 	caps_are(q, 100, 10);

@@ -297,7 +297,7 @@ static int not_too_late(struct doing *d)
 	return -EREMOTEIO;
 }
 
-static int send_it(struct doing *d)
+__attribute__((noinline)) static int send_it(struct doing *d)
 {
 	struct attempt *a = d->f->a;
 	int rc = not_too_late(d);
@@ -386,7 +386,7 @@ static int look_for_it(struct doing *d)
 }
 
 /* 0: to be sent, again. */
-static int settle_doubt(struct doing *d, bool *ends)
+__attribute__((noinline)) static int settle_doubt(struct doing *d, bool *ends)
 {
 	struct attempt *a = d->f->a;
 	struct err why = { 0 };
