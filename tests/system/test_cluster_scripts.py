@@ -92,9 +92,10 @@ def test_every_script_runs_on_a_cluster(cluster, three_nodes, partner, fanned):
     queue = f"queue:{{{partner}}}"
     # One worker a partner: a doorbell listens in one slot (common/README.md).
     workers = {p: cluster.worker(partners=p) for p in (partner, fanned, "longshore")}
-    scheduler = cluster.scheduler(import_every="1s")  # enqueue with a seen key, role, relay, children
+    scheduler = cluster.scheduler(import_every="1s")  # fire, role
     for worker in workers.values():
         worker.wait_for_log("event=started", 20 * SLOWER)
+    cluster.longshore("push", "longshore", "import_all_resources")  # enqueue, relay, children
     wait_until(lambda: cluster.one("SELECT count(*) FROM transactions WHERE integration_id = %s", integration) == 10,
                30 * SLOWER, cluster.describe)
 
