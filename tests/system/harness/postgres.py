@@ -81,7 +81,10 @@ class Postgres(Process):
         """A new database's name."""
         self.made += 1
         name = f"test_{self.made}"
-        self._execute(f'CREATE DATABASE {name} TEMPLATE {template or "template1"}')
+        # Hundreds of small files are copied faster than written page by page (from 15 on one may choose).
+        with contextlib.closing(self.connect()) as connection:
+            how = " STRATEGY file_copy" if connection.server_version >= 150000 else ""
+        self._execute(f'CREATE DATABASE {name} TEMPLATE {template or "template1"}{how}')
         return name
 
     def drop_database(self, name):
