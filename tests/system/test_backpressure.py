@@ -174,10 +174,12 @@ def test_a_worker_that_dies_after_it_queued_a_pages_children_queues_them_no_seco
     worker.wait_for_log("event=started", 20 * SLOWER)
     with contextlib.closing(cluster.postgres.connect(cluster.database)) as connection:
         connection.autocommit = False
-        connection.cursor().execute("LOCK TABLE checkpoints IN ACCESS EXCLUSIVE MODE")  # where it stands is not stored
+        connection.cursor().execute("LOCK TABLE checkpoints IN EXCLUSIVE MODE")  # where it stands is read, not stored
         cluster.push({"task": "import_resources", "integration_id": integration, "id": "pages"})
         wait_until(lambda: waiting(cluster, "guesty", "low") == 2, 20 * SLOWER, cluster.describe)
         worker.kill9_child()
+        # What it had sent would be carried out once the lock is gone, though nobody is there to hear of it.
+        cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
         connection.rollback()
     cluster.wait_idle(40)
     pages = [e["path"] for e in sandbox.log() if e["path"].startswith("/v1/listings?")]
