@@ -359,8 +359,8 @@ class Walk:
                 for path in lane.cluster.folder.glob(f"points{lane.runs}*"):
                     path.unlink(missing_ok=True)
 
-    def walk(self, steps, seconds=None):
-        """All steps, over all lanes; with `seconds` as many as begin in that time."""
+    def walk(self, steps, seconds=None, at_least=0):
+        """All steps, over all lanes; with `seconds` as many as begin in that time, and at_least so many however slow the machine."""
         until = time.monotonic() + seconds if seconds else None
         left = list(steps)
         walked = []
@@ -368,7 +368,7 @@ class Walk:
         def go(lane):
             while True:
                 with self.lock:
-                    if not left or (until and time.monotonic() > until):
+                    if not left or (until and time.monotonic() > until and len(walked) >= at_least):
                         return
                     step = left.pop()
                     walked.append(step)

@@ -56,7 +56,7 @@ def test_nothing_is_lost_or_doubled_wherever_a_process_dies(postgres, migrated, 
             found = [s for s in steps if tuple(s[0][:3]) == wanted and s not in first]
             assert found, f"{wanted} is met no more"
             first.append(found[0])
-        walked = walk.walk([s for s in steps if s not in first] + first, seconds=16)  # from the end
+        walked = walk.walk([s for s in steps if s not in first] + first, seconds=16, at_least=10)  # from the end
         walk.verdict(seed)
         the_ledger_can_say_no(walk.lanes[0])
     finally:
