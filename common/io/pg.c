@@ -83,9 +83,10 @@ static void send_queued(struct pg *p)
 		failpoint_before(r, failpoint_sql(r->kept[r->n - 1].sql));
 		pg_conn_bound(c, r);
 		for (int i = 0; i < r->n; i++)
-			pg_conn_statement(c, r->kept[i].sql, r->kept[i].n, r->kept[i].v);
+			pg_conn_statement(c, r, r->kept[i].sql, r->kept[i].n, r->kept[i].v);
 		pg_request_unkeep(r);
 		pg_conn_sync(c, r);
+		pg_session_after(c);
 	}
 }
 
@@ -217,20 +218,6 @@ static void start(struct pg *p)
 	p->started = true;
 }
 
-/* What waits for a lock (somebody's migration) is refused by the server before the watchdog gives the connection up: it would
- * wait on there, and every new try beside it.  For the transaction alone, as PgBouncer needs it, and only where nobody has set
- * it for the role or the database. */
-static char *bounds(int64_t timeout_ms)
-{
-	if (timeout_ms < PG_BOUNDED_MS)
-		return NULL;
-	return mem_printf("SELECT CASE current_setting('lock_timeout') WHEN '0' THEN"
-			  " set_config('lock_timeout', '%lld', true) END,"
-			  " CASE current_setting('statement_timeout') WHEN '0' THEN"
-			  " set_config('statement_timeout', '%lld', true) END",
-			  (long long)timeout_ms / 3, (long long)timeout_ms * 11 / 12);
-}
-
 int pg_new(const struct pg_options *o, struct pg **out, struct err *err)
 {
 	int n = o->max_connections > 0 ? o->max_connections : 4;
@@ -248,7 +235,7 @@ int pg_new(const struct pg_options *o, struct pg **out, struct err *err)
 	}
 	p->application_name = mem_strdup(o->application_name ? o->application_name : "longshore");
 	p->timeout_ms = o->timeout_ms > 0 ? o->timeout_ms : 60000;
-	p->bounds = bounds(p->timeout_ms);
+	p->bounds = pg_session_bounds(p->timeout_ms);
 	p->n_conns = n;
 	p->retry = loop_timer_new(on_retry, p);
 	p->tick = loop_timer_new(on_tick, p);
@@ -282,6 +269,7 @@ void pg_free(struct pg *p)
 	pg_dial_clear(p);
 	free(p->application_name);
 	free(p->bounds);
+	pg_texts_free(p);
 	free(p);
 }
 
@@ -343,9 +331,10 @@ void pg_send(struct pg *p, const struct pg_statement *st, int n, pg_cb cb, void 
 		failpoint_before(r, failpoint_sql(st[n - 1].sql));
 		pg_conn_bound(c, r);
 		for (int i = 0; i < n; i++)
-			pg_conn_statement(c, st[i].sql, st[i].params ? st[i].params->n : 0,
+			pg_conn_statement(c, r, st[i].sql, st[i].params ? st[i].params->n : 0,
 					  st[i].params ? st[i].params->v : NULL);
 		pg_conn_sync(c, r);
+		pg_session_after(c);
 	} else {
 		pg_request_keep(r, st);
 		pg_queue_push(&p->queue, r);

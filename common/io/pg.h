@@ -1,6 +1,6 @@
 /* Postgres: a small pool of non-blocking libpq connections in pipeline mode.  Works through
- * PgBouncer in transaction mode: unnamed statements only, no session state, one transaction a
- * sync.
+ * PgBouncer in transaction mode: one transaction a sync, settings within it alone.  Where the server
+ * itself answers, a text that comes again is prepared, and how long a statement may wait is set once.
  *
  * A request is one or more statements that stand or fall together (one implicit transaction,
  * ended by one sync).  Many requests may be under way on a connection; an error hits only its

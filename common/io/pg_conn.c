@@ -85,6 +85,13 @@ static void leave_if_read_only(struct pg_conn *c, const struct err *err)
 	doom(c, "the server is read-only");
 }
 
+/* What a session knows is not good any more: a new one knows nothing. */
+static void leave_if_lost(struct pg_conn *c, const struct pg_request *r, const struct err *err)
+{
+	if (r->by_name && (strcmp(err->rule, "0A000") == 0 || strcmp(err->rule, "26000") == 0))
+		doom(c, "a prepared statement is not good any more");
+}
+
 static void take_sync(struct pg_conn *c)
 {
 	struct pg_request *r = pg_queue_pop(&c->sent);
@@ -97,6 +104,7 @@ static void take_sync(struct pg_conn *c)
 	} else if (err.class == ERR_TRANSIENT) {
 		pg_pool_refused(c->pool, &err);
 		leave_if_read_only(c, &err);
+		leave_if_lost(c, r, &err);
 	}
 	pg_request_end(r, 0, NULL);
 }
@@ -202,15 +210,19 @@ void pg_conn_ready(struct pg_conn *c)
 	c->state = PG_UP;
 	c->used_ms = c->pool->last_ok_ms = loop_now_ms();
 	c->pool->n_up++;
+	pg_session_begin(c);
 	pg_pool_up(c->pool);
 }
 
-void pg_conn_statement(struct pg_conn *c, const char *sql, int n, const struct pg_param *v)
+void pg_conn_statement(struct pg_conn *c, struct pg_request *r, const char *sql, int n,
+		       const struct pg_param *v)
 {
 	enum { MAX = ARRAY_LEN(((struct pg_params *)0)->v) };
 	const char *values[MAX];
 	int lengths[MAX], formats[MAX];
 	Oid types[MAX];
+	char name[16];
+	int sent;
 
 	for (int i = 0; i < n; i++) {
 		types[i] = v[i].type;
@@ -218,17 +230,24 @@ void pg_conn_statement(struct pg_conn *c, const char *sql, int n, const struct p
 		lengths[i] = v[i].len;
 		formats[i] = v[i].format;
 	}
-	if (c->state == PG_UP &&
-	    !PQsendQueryParams(c->db, sql, n, types, values, lengths, formats, 0))
+	if (c->state != PG_UP)
+		return;
+	if (pg_session_prepared(c, sql, n, v, name)) {
+		r->by_name = true;
+		sent = PQsendQueryPrepared(c->db, name, n, values, lengths, formats, 0);
+	} else {
+		sent = PQsendQueryParams(c->db, sql, n, types, values, lengths, formats, 0);
+	}
+	if (!sent)
 		doom(c, PQerrorMessage(c->db));
 }
 
 void pg_conn_bound(struct pg_conn *c, struct pg_request *r)
 {
-	if (!c->pool->bounds)
+	if (!c->pool->bounds || c->direct)
 		return;
 	r->bounded = true;
-	pg_conn_statement(c, c->pool->bounds, 0, NULL);
+	pg_conn_statement(c, r, c->pool->bounds, 0, NULL);
 }
 
 void pg_conn_sync(struct pg_conn *c, struct pg_request *r)

@@ -1,5 +1,5 @@
 /* Inside of the Postgres pool: what pg.c (requests, queue, growth), pg_conn.c (one connection,
- * libpq's pipeline) and pg_dial.c (names to addresses, start, backoff) share.  Nobody else
+ * libpq's pipeline), pg_session.c (what a session keeps) and pg_dial.c (names to addresses, start, backoff) share.  Nobody else
  * includes this.  Nothing here waits; everything runs on the loop or on the stack of the
  * coroutine that called pg_send. */
 #ifndef COMMON_IO_PG_CONN_H
@@ -32,7 +32,18 @@ enum {
 	/* A server that has become read-only is left for another so often at most. */
 	PG_LEAVE_MS = 2000,
 	PG_TELL_MS = 10000, /* between two lines about refusals */
+	PG_TEXTS = 256,     /* that may be prepared */
+	PG_PREPARE_AT = 2,  /* times that a text must have come */
 	PG_CONNECTIONS_MAX = 64
+};
+
+/* One that sessions may know by its number. */
+struct pg_text {
+	const char *at; /* where it stood, compared and never read */
+	char *sql;
+	int n; /* parameters */
+	Oid *types;
+	int uses;
 };
 
 /* A statement kept until a connection is up. */
@@ -47,6 +58,7 @@ struct pg_request {
 	int n, got;           /* statements, results that came */
 	bool bounded;         /* the result of pg->bounds is still to come */
 	PGresult *unbounded;  /* its refusal; NULL: none */
+	bool by_name;         /* a statement of it was prepared before */
 	struct pg_kept *kept; /* n of them while it waits unsent, else NULL */
 	int64_t since_ms;     /* when it was queued */
 	pg_cb cb;
@@ -81,6 +93,10 @@ struct pg_conn {
 	int host; /* being looked up */
 	char address[PG_HOSTS_MAX][64];
 	char why[256]; /* what broke it */
+	/* pg_session.c */
+	bool direct; /* the session is ours alone */
+	const struct pg_text *to_prepare;
+	uint8_t prepared[PG_TEXTS];
 };
 
 struct pg_waiter {
@@ -107,6 +123,7 @@ struct pg {
 	struct pg_queue queue; /* unsent */
 	struct pg_waiter *waiters;
 	char last_error[256], told_state[8];
+	struct pg_text *texts; /* PG_TEXTS, in a table; NULL: none yet */
 	struct pg_conn conns[];
 };
 
@@ -139,13 +156,24 @@ void pg_conn_init(struct pg_conn *c, struct pg *p);
 void pg_conn_clear(struct pg_conn *c);  /* its requests end with -ECONNRESET */
 void pg_conn_retire(struct pg_conn *c); /* closes one that is idle */
 void pg_conn_ready(struct pg_conn *c);  /* connected: pipeline mode, events */
-void pg_conn_statement(struct pg_conn *c, const char *sql, int n, const struct pg_param *v);
+void pg_conn_statement(struct pg_conn *c, struct pg_request *r, const char *sql, int n,
+		       const struct pg_param *v);
 /* Before the statements of r. */
 void pg_conn_bound(struct pg_conn *c, struct pg_request *r);
 /* Ends the statements of r, and takes it. */
 void pg_conn_sync(struct pg_conn *c, struct pg_request *r);
 /* From the loop alone; its requests end with -ECONNRESET. */
 void pg_conn_close(struct pg_conn *c, const char *why);
+
+/* pg_session.c */
+/* The statement that bounds a transaction; NULL: it is left to the watchdog. The caller frees it. */
+char *pg_session_bounds(int64_t timeout_ms);
+void pg_session_begin(struct pg_conn *c); /* before all requests of a new connection */
+/* True: name is what the server knows the statement by. */
+bool pg_session_prepared(struct pg_conn *c, const char *sql, int n, const struct pg_param *v,
+			 char name[16]);
+void pg_session_after(struct pg_conn *c); /* a request was sent: prepares what it brought */
+void pg_texts_free(struct pg *p);
 
 /* pg_dial.c */
 int pg_dial_parse(struct pg *p, const char *url, struct err *err)

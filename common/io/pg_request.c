@@ -86,6 +86,23 @@ void pg_request_free(struct pg_request *r)
 	free(r);
 }
 
+/* Its plan no longer fits the tables, or somebody has thrown it away (DISCARD ALL). */
+static bool is_lost_statement(const PGresult *res)
+{
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+	return state && (strcmp(state, "0A000") == 0 || strcmp(state, "26000") == 0);
+}
+
+static int refused(const struct pg_request *r, const PGresult *res, struct err *err)
+{
+	int rc = pg_refused(res, err);
+
+	if (err && r->by_name && is_lost_statement(res))
+		err->class = ERR_TRANSIENT;
+	return rc;
+}
+
 /* The first refusal among the results; those after it are only "pipeline aborted". */
 int pg_request_verdict(const struct pg_request *r, struct err *err)
 {
@@ -93,7 +110,7 @@ int pg_request_verdict(const struct pg_request *r, struct err *err)
 		return pg_refused(r->unbounded, err);
 	for (int i = 0; i < r->got; i++)
 		if (PQresultStatus(r->results[i]) == PGRES_FATAL_ERROR)
-			return pg_refused(r->results[i], err);
+			return refused(r, r->results[i], err);
 	if (r->got == r->n)
 		return 0;
 	return err_set(err, -EPROTO, ERR_INTERNAL, "protocol", "%d results to %d statements",

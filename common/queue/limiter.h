@@ -64,9 +64,9 @@ struct permit {
 	struct limit_agent *agent;
 	char token[48];
 	int64_t granted_ms, granted_us; /* Redis' clock */
+	int64_t asked_us; /* our clock, when it was asked for: before the grant, so that ages are never too small */
 	bool flight, sent, paced;
 	/* The limiter's own. */
-	int64_t asked_us; /* our clock, when it was asked for: before the grant, so that ages are never too small */
 	int64_t kept_us,
 		touched_us; /* our clock: counted from then at least; said so, not answered yet */
 	int moves;

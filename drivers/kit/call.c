@@ -64,7 +64,8 @@ int permit_take(struct caller *c, struct route *r, const char *group, struct per
 }
 
 /* A permit of a window must be used soon, or it counts in another window than the partner's; a place among the calls
- * under way has no age. */
+ * under way has no age.  It is no older than its asking, whatever we think of Redis' clock: the first look at that one
+ * may be off by half of a slow answer's time. */
 static bool is_fresh(const struct going *g, const struct permit *permit)
 {
 	const struct limit_set *set = route_limits_of(g->route, g->spec->group);
@@ -72,7 +73,7 @@ static bool is_fresh(const struct going *g, const struct permit *permit)
 
 	for (int i = 0; i < set->n_scopes; i++)
 		tiers += set->scopes[i].n_tiers;
-	return !tiers ||
+	return !tiers || clock_mono_us() - permit->asked_us <= DOOR_PERMIT_STALE_MS * 1000 ||
 	       redis_now_ms(g->c->door->redis) - permit->granted_ms <= DOOR_PERMIT_STALE_MS;
 }
 

@@ -198,7 +198,7 @@ def test_push_waits_for_a_dead_one(cluster):
 
 
 def test_push_says_how_far_it_is(cluster):
-    sandbox = cluster.sandbox(listings=500, clean=True, limits="none", latency="700ms")
+    sandbox = cluster.sandbox(listings=500, clean=True, limits="none", latency=f"{700 * SLOWER}ms")
     integration = cluster.integration(sandbox)
     waits = cluster.longshore.run("push", "guesty", "import_resources", "--integration", integration, "--wait", "300ms",
                                   "--lane", "low")
@@ -209,7 +209,8 @@ def test_push_says_how_far_it_is(cluster):
     cluster.redis.client.delete("ready:{guesty}:low", "ring:{guesty}:low")
     worker = cluster.worker()
     worker.wait_for_log("event=started", 20 * SLOWER)
-    runs = cluster.longshore.run("push", "guesty", "import_resources", "--integration", integration, "--wait", "3s", "--json")
+    runs = cluster.longshore.run("push", "guesty", "import_resources", "--integration", integration, "--wait", f"{3 * SLOWER}s",
+                                 "--json")
     assert runs.code == 1, runs
     told = runs.json()
     assert told["state"] == "in_flight" and "it runs since" in told["text"] and told["job"]["worker"]

@@ -378,23 +378,56 @@ static void test_exec_all(void)
 	do_sql("drop table t");
 }
 
-/* What a session would keep must not be relied on, nor left behind. */
-static void test_no_session(void)
+/* Settings are for a transaction.  What is sent again and again is prepared where the session is ours alone; where that is
+ * lost, the request is refused as one that may come again, and a new session serves it. */
+static void test_session(void)
 {
 	/* of little patience: no statement before each, so that it may discard all */
 	struct pg *p = pool(server.url, 1, 5000);
+	const char *again = "select 1";
+	struct err err = { 0 };
+	int64_t pid = number(p, "select pg_backend_pid()");
 
-	assert_int_equal(pg_exec(p, "discard all", NULL, NULL, in(5000), NULL), 0);
 	assert_int_equal(pg_exec(p, "select set_config('longshore.x', 'y', true)", NULL, NULL,
 				 in(5000), NULL),
 			 0);
-	assert_int_equal(number(p, "select count(*) from pg_prepared_statements"), 0);
 	assert_int_equal(
 		number(p, "select (coalesce(current_setting('longshore.x', true), '') = '')::int"),
 		1);
-	for (int i = 0; i < 50; i++) {
-		assert_int_equal(number(p, "select 1"), 1);
-		assert_int_equal(pg_exec(p, "discard all", NULL, NULL, in(5000), NULL), 0);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(number(p, again), 1);
+	assert_int_equal(number(p, "select count(*) from pg_prepared_statements where statement ="
+				   " 'select 1'"),
+			 1);
+	assert_int_equal(pg_exec(p, "discard all", NULL, NULL, in(5000), NULL), 0);
+	assert_int_equal(pg_exec(p, again, NULL, NULL, in(5000), &err), -EPROTO);
+	assert_string_equal(err.rule, "26000");
+	assert_int_equal(err.class, ERR_TRANSIENT);
+	assert_int_equal(number(p, again), 1);
+	assert_true(number(p, "select pg_backend_pid()") != pid);
+	pg_free(p);
+}
+
+/* A text that now and then brings another type, or none, is never sent under a name that expects the first. */
+static void test_session_types(void)
+{
+	struct pg *p = pool(server.url, 1, 20000);
+	PGresult *res = NULL;
+
+	for (int i = 0; i < 8; i++) {
+		struct pg_params params;
+
+		pg_params_init(&params);
+		if (i % 4 == 0)
+			pg_null(&params);
+		else if (i % 4 == 1)
+			pg_int(&params, i);
+		else
+			pg_text(&params, "7");
+		assert_int_equal(pg_exec(p, "select $1::int8", &params, &res, in(5000), NULL), 0);
+		assert_int_equal(pg_get_int(res, 0, 0), i % 4 == 0 ? 0 : i % 4 == 1 ? i : 7);
+		PQclear(res);
+		pg_params_clear(&params);
 	}
 	pg_free(p);
 }
@@ -886,7 +919,8 @@ int main(void)
 		T(test_array_edges),
 		T(test_refusals),
 		T(test_exec_all),
-		T(test_no_session),
+		T(test_session),
+		T(test_session_types),
 		T(test_pipeline),
 		T(test_both_ways),
 		T(test_poison),
