@@ -36,7 +36,7 @@ enum {
 /* A letter of a job that died again after its replay has the same id and a later time: it is
  * dead once more.  Anything else that is there already is left alone.
  * Who ended no job of its own (a crashed process, an operator) wrote no outcome: that is made up for here, and so is what became of
- * a partner's event, once, when the letter is new: a later replay of the event does not end with its letter. */
+ * a partner's event, where no attempt at it could say so itself, and once, when the letter is new: a later replay does not end with it. */
 static const char copy_sql[] =
 	"WITH f AS (SELECT * FROM unnest($1::text[], $2::text[], $3::int8[], $4::text[],"
 	" $5::text[], $6::text[], $7::text[], $8::text[], $9::int8[],"
@@ -75,8 +75,9 @@ static const char copy_sql[] =
 	" IS DISTINCT FROM '" UNREADABLE "' RETURNING d.id, d.failed_at),"
 	" events AS (SELECT w.integration_id, w.event_id, f.class, f.error, f.failed_at"
 	" FROM f JOIN put ON put.id = f.id AND put.failed_at = f.failed_at JOIN webhook_events w ON"
-	" w.integration_id = f.integration_id AND w.event_id = f.event_id WHERE w.state IN"
-	" ('received', 'waiting') ORDER BY w.integration_id, w.event_id FOR UPDATE OF w)"
+	" w.integration_id = f.integration_id AND w.event_id = f.event_id WHERE f.class IN"
+	" ('poison', 'purged', 'cancelled', 'bad_job') AND w.state IN ('received', 'waiting')"
+	" ORDER BY w.integration_id, w.event_id FOR UPDATE OF w)"
 	" UPDATE webhook_events w SET state = CASE WHEN e.class IN ('cancelled', 'purged') THEN"
 	" 'ignored' ELSE 'failed' END, reason = e.class || coalesce(': ' || e.error, ''),"
 	" attempts = w.attempts + 1, processed_at = e.failed_at FROM events e"
