@@ -16,6 +16,7 @@
 #include "common/io/co.h"
 #include "common/io/httpd.h"
 #include "common/io/loop.h"
+#include "common/queue/limiter.h"
 #include "worker/charge.h"
 
 #define BACKOFF_MIN_MS 200
@@ -162,6 +163,10 @@ static void give_back_run(void *arg)
 			log_event(LOG_WARN, "jobs_not_given_back", LS("partner", sup.s->names[i]),
 				  LS("reason", err.text));
 		total += n;
+		if (limiter_gone(sup.redis, sup.s->names[i], g->epoch, loop_now_ms() + GIVE_BACK_MS,
+				 &err) < 0)
+			log_event(LOG_WARN, "calls_not_given_up", LS("partner", sup.s->names[i]),
+				  LS("reason", err.text));
 	}
 	if (fleet_leave(sup.redis, g->epoch, loop_now_ms() + GIVE_BACK_MS, &err) < 0)
 		log_event(LOG_WARN, "fleet_not_left", LS("epoch", g->epoch),
