@@ -22,6 +22,8 @@
 #define ELSEWHERE_MS \
 	2000 /* a task that another worker knows is left to it: looked at again after this */
 #define PAUSED_MS 1000
+#define PAUSED_UNHELD_MS \
+	30000 /* of one that stands in the ring of no integration: it comes out again */
 #define SUSPECT_MS 1000
 
 void run_print_tasks(struct buf *out)
@@ -92,10 +94,9 @@ static int unknown_task(struct attempt *a)
 
 	if (fleet_each(a->worker->redis, see_worker, &s, loop_now_ms() + 5000, &ignored) < 0 ||
 	    s.found) {
-		a->err.retry_after_ms = ELSEWHERE_MS;
-		return err_set(&a->err, -EAGAIN, ERR_HOLD, "rolling upgrade",
-			       "another worker knows the task \"%.60s\"; this build does not",
-			       a->job.task);
+		return err_hold(&a->err, ELSEWHERE_MS, "rolling upgrade",
+				"another worker knows the task \"%.60s\"; this build does not",
+				a->job.task);
 	}
 	for (; n < 64 && task_at(n); n++)
 		names[n] = task_at(n)->name;
@@ -107,6 +108,15 @@ static int unknown_task(struct attempt *a)
 }
 
 /* ---- the integration ---- */
+/* What brings new credentials does not wait with those that want them. */
+static bool may_run(const struct attempt *a)
+{
+	const char *status = a->integration->status;
+
+	return !strcmp(status, "active") ||
+	       (!strcmp(status, "auth_broken") && webhook_mends_auth(a));
+}
+
 static int check_integration(struct attempt *a)
 {
 	const struct integration *i = a->integration;
@@ -117,17 +127,17 @@ static int check_integration(struct attempt *a)
 			&a->err, -EINVAL, ERR_BAD_JOB, "another partner's integration",
 			"integration %lld belongs to partner %s: push its jobs to queue:{%s}, not queue:{%s}",
 			(long long)i->id, i->partner, i->partner, partner);
-	if (strcmp(i->status, "active")) {
+	if (!may_run(a)) {
 		struct err ignored = { 0 };
 		/* Paused (or auth_broken) after it was claimed: it waits outside of the ring from now on. */
 		if (control_mirror(a->worker->redis, a->worker->pg, a->driver, partner, false,
 				   loop_now_ms() + 5000, &ignored) < 0)
 			log_event(LOG_WARN, "control_not_mirrored", LS("reason", ignored.text));
 		integrations_forget(i->id); /* resumed meanwhile? the next look is a fresh one */
-		a->err.retry_after_ms = PAUSED_MS;
-		return err_set(&a->err, -EAGAIN, ERR_HOLD, i->status, "integration %lld is %s%s%s",
-			       (long long)i->id, i->status, i->status_reason ? ": " : "",
-			       i->status_reason ? i->status_reason : "");
+		return err_hold(&a->err, a->lease.integration ? PAUSED_MS : PAUSED_UNHELD_MS,
+				i->status, "integration %lld is %s%s%s", (long long)i->id,
+				i->status, i->status_reason ? ": " : "",
+				i->status_reason ? i->status_reason : "");
 	}
 	return 0;
 }
@@ -180,10 +190,8 @@ static int check_time(struct attempt *a)
 {
 	int64_t now = redis_now_ms(a->worker->redis);
 
-	if (a->job.run_at_ms > now) {
-		a->err.retry_after_ms = a->job.run_at_ms - now;
-		return err_set(&a->err, -EAGAIN, ERR_HOLD, "run_at", "not before its run_at");
-	}
+	if (a->job.run_at_ms > now)
+		return err_hold(&a->err, a->job.run_at_ms - now, "run_at", "not before its run_at");
 	return 0;
 }
 
@@ -209,11 +217,9 @@ static int run_suspect(struct attempt *a, const struct task *t)
 	static bool one_runs;
 	int rc;
 
-	if (one_runs) {
-		a->err.retry_after_ms = SUSPECT_MS;
-		return err_set(&a->err, -EAGAIN, ERR_HOLD, "suspect",
-			       "another job that was running when a worker crashed runs here");
-	}
+	if (one_runs)
+		return err_hold(&a->err, SUSPECT_MS, "suspect",
+				"another job that was running when a worker crashed runs here");
 	one_runs = true;
 	rc = t->run(a);
 	one_runs = false;
@@ -269,10 +275,12 @@ static int start_task(struct attempt *a)
 	return a->lease.header.crashes ? run_suspect(a, t) : t->run(a);
 }
 
-/* The hint of admit only routes; the payload's own integration decides.  Uncharged. */
+/* The hint of admit only routes; the payload's own integration decides, but for what stands in the ring of none (queue_event.unheld).
+ * Uncharged. */
 static bool misrouted(const struct attempt *a)
 {
-	return a->job.integration_id != a->lease.integration;
+	return a->job.integration_id != a->lease.integration &&
+	       (a->lease.integration || !webhook_mends_auth(a));
 }
 
 static void send_home(struct attempt *a)

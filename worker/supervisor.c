@@ -10,11 +10,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/apart.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/io/co.h"
 #include "common/io/httpd.h"
 #include "common/io/loop.h"
+#include "common/queue/limiter.h"
 #include "worker/charge.h"
 
 #define BACKOFF_MIN_MS 200
@@ -43,6 +45,7 @@ static struct {
 	bool stopping;
 	int giving_back; /* dead processes whose jobs are on their way back */
 	bool again;      /* HUP: start anew when all have ended */
+	bool ran;        /* a process was at work, so what it was started with was right then */
 	int exit_code;
 	struct redis *redis;
 	struct queue **queues;
@@ -160,6 +163,10 @@ static void give_back_run(void *arg)
 			log_event(LOG_WARN, "jobs_not_given_back", LS("partner", sup.s->names[i]),
 				  LS("reason", err.text));
 		total += n;
+		if (limiter_gone(sup.redis, sup.s->names[i], g->epoch, loop_now_ms() + GIVE_BACK_MS,
+				 &err) < 0)
+			log_event(LOG_WARN, "calls_not_given_up", LS("partner", sup.s->names[i]),
+				  LS("reason", err.text));
 	}
 	if (fleet_leave(sup.redis, g->epoch, loop_now_ms() + GIVE_BACK_MS, &err) < 0)
 		log_event(LOG_WARN, "fleet_not_left", LS("epoch", g->epoch),
@@ -192,6 +199,7 @@ static void give_back(const struct process *p, int signo)
 
 static void process_ended(struct process *p, int status)
 {
+	const struct shared_page *page = (const void *)p->page;
 	bool crashed = WIFSIGNALED(status);
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
 
@@ -203,8 +211,10 @@ static void process_ended(struct process *p, int status)
 		give_back(p, crashed ? WTERMSIG(status) : 0);
 	if (sup.stopping)
 		return;
-	/* A setting or schema that is wrong does not get better by trying: the first process tells, and all stop. */
-	if (code == EXIT_MISUSED || code == EXIT_FAILED) {
+	sup.ran = sup.ran || (crashed && page->epoch[0]);
+	/* A setting or schema that is wrong does not get better by trying: the first process tells, and all stop.  But not where a
+	 * file was changed under a running worker (a HUP is what would ask for that): the others go on, and it may be mended. */
+	if ((code == EXIT_MISUSED && !sup.ran) || code == EXIT_FAILED) {
 		sup.exit_code = code;
 		raise(SIGTERM);
 		return;
@@ -248,25 +258,31 @@ static void on_term(int signo, void *arg)
 	stop_when_done();
 }
 
-/* HUP: manifests and settings are read anew by starting anew, once every process has handed its jobs back.  A manifest that
- * is broken now leaves what runs as it is. */
+static int check(void *argv)
+{
+	int n = 0;
+
+	while (sup.argv[n])
+		n++;
+	return settings_check(n, argv);
+}
+
+/* HUP: manifests, settings and keys are read anew by starting anew, once every process has handed its jobs back.  What would not
+ * be taken at that start leaves what runs as it is. */
 static void on_hup(int signo, void *arg)
 {
-	struct driver_set *d = NULL;
 	struct buf problems = BUF_INIT;
-	struct err err = { 0 };
 
 	if (sup.stopping)
 		return;
-	if (driver_set_load(sup.s->common.drivers, &d, &problems, &err) < 0 || problems.len) {
-		log_event(LOG_ERROR, "reload_refused",
-			  LS("problems", problems.len ? buf_str(&problems) : err.text));
+	if (apart_run(check, sup.argv, &problems) != 0) {
+		log_event(LOG_ERROR, "reload_refused", LS("problems", buf_str(&problems)),
+			  LS("effect", "what was running goes on unchanged"));
 	} else {
 		log_event(LOG_INFO, "reloading");
 		sup.again = true;
 		on_term(SIGTERM, NULL);
 	}
-	driver_set_free(d);
 	buf_clear(&problems);
 }
 
