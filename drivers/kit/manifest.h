@@ -35,7 +35,7 @@ enum auth_kind {
 	AUTH_SIGNED,
 	AUTH_HOOK,
 };
-enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY, AUTH_IN_COOKIE };
+enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY, AUTH_IN_COOKIE, AUTH_IN_PATH };
 enum expires_kind { EXPIRES_SECONDS, EXPIRES_AT, EXPIRES_FIXED, EXPIRES_JWT };
 
 /* errors[] and auth.broken_on: first match wins; a rule matches when all that it names match. */
@@ -325,6 +325,7 @@ struct manifest {
 	struct manifest_webhooks webhooks;
 	const struct manifest_action *actions;
 	int n_actions;
+	struct manifest_channel channel;
 	const struct manifest_setting *typed; /* settings, as declared */
 	int n_typed;
 	const char *const *daily; /* collections whose contract the scheduler checks */

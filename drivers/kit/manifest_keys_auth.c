@@ -31,6 +31,7 @@ static const struct key_word auth_kind_words[] = {
 static const struct key_word auth_place_words[] = { { "header", AUTH_IN_HEADER },
 						    { "query", AUTH_IN_QUERY },
 						    { "cookie", AUTH_IN_COOKIE },
+						    { "path", AUTH_IN_PATH },
 						    { NULL, 0 } };
 static const struct key_word method_words[] = { { "POST", false }, { "GET", true }, { NULL, 0 } };
 static const struct key_word send_words[] = { { "form", false }, { "json", true }, { NULL, 0 } };
@@ -242,7 +243,10 @@ static void check_place(struct manifest_reader *r, const struct manifest_auth *a
 {
 	const char *place = a->place == AUTH_IN_QUERY ? "query" : "cookie";
 
-	if (a->place == AUTH_IN_HEADER)
+	if (a->place == AUTH_IN_PATH && a->kind != AUTH_API_KEY)
+		reader_problem_at(r, "auth.in",
+				  "\"path\" means something with the kind \"api_key\" alone");
+	if (a->place == AUTH_IN_HEADER || a->place == AUTH_IN_PATH)
 		return;
 	if (a->kind == AUTH_BASIC || a->kind == AUTH_SIGNED ||
 	    (a->kind == AUTH_BEARER && a->place == AUTH_IN_QUERY))
