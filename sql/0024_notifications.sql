@@ -1,7 +1,7 @@
 -- Notifications: who is told what over which channel, in what order, and what became of each attempt.
 
 CREATE TABLE notify_settings (
-	company_id  bigint PRIMARY KEY REFERENCES companies (id) ON DELETE CASCADE,
+	company_id  bigint PRIMARY KEY,
 	channels    bigint[] NOT NULL CHECK (cardinality(channels) BETWEEN 1 AND 8),
 	patience_ms bigint NOT NULL CHECK (patience_ms BETWEEN 1000 AND 31622400000),
 	quiet_from  time,
@@ -20,7 +20,7 @@ COMMENT ON COLUMN notify_settings.quiet_from IS 'From then to quiet_until, by th
 COMMENT ON COLUMN notify_settings.rate IS 'At most so many to one recipient in rate_ms; what is more waits.';
 
 CREATE TABLE notify_templates (
-	company_id bigint REFERENCES companies (id) ON DELETE CASCADE,
+	company_id bigint,
 	name       text NOT NULL CHECK (name <> ''),
 	parts      jsonb NOT NULL CHECK (jsonb_typeof(parts) = 'object'),
 	updated_at timestamptz NOT NULL DEFAULT now()
@@ -30,7 +30,7 @@ COMMENT ON TABLE notify_templates IS 'What notifications say: {"email": {"subjec
 
 CREATE TABLE notifications (
 	id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-	company_id  bigint NOT NULL REFERENCES companies (id) ON DELETE CASCADE,
+	company_id  bigint NOT NULL,
 	entry       text NOT NULL UNIQUE,
 	fingerprint text NOT NULL,
 	template    text NOT NULL,

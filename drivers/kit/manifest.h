@@ -34,6 +34,7 @@ enum auth_kind {
 	AUTH_OAUTH2_DEVICE,
 	AUTH_SIGNED,
 	AUTH_HOOK,
+	AUTH_OAUTH2_JWT, /* a claim, signed with our own key, is exchanged for a token */
 };
 enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY, AUTH_IN_COOKIE, AUTH_IN_PATH };
 enum expires_kind { EXPIRES_SECONDS, EXPIRES_AT, EXPIRES_FIXED, EXPIRES_JWT };

@@ -63,7 +63,9 @@ enum event_do {
 	EVENT_AUTH_REVOKED,
 	EVENT_CREDENTIALS_ROTATED,
 	EVENT_IGNORE,
+	EVENT_DELIVERY, /* what became of a notification that was sent */
 };
+enum event_delivery { DELIVERY_NOT_SAID, DELIVERY_SENT, DELIVERY_DELIVERED, DELIVERY_FAILED };
 struct manifest_event {
 	const char *name;
 	const char *collection, *id; /* NULL where `act` needs none */
@@ -71,6 +73,9 @@ struct manifest_event {
 		*item; /* path of the item; NULL: what holds the id at the collection's own path */
 	struct manifest_pairs credentials; /* of credentials_rotated: name -> path */
 	enum event_do act;
+	/* Of delivery: what it says, and by which name of the message: the partner's (`id`) or ours. */
+	int delivery;                   /* enum event_delivery */
+	const char *reference, *reason; /* paths; NULL: none */
 };
 
 struct manifest_webhooks {

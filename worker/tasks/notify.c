@@ -8,6 +8,7 @@
 #include "worker/settle.h"
 #include "worker/tasks/flow.h"
 #include "worker/tasks/tasks.h"
+#include "worker/tasks/webhook.h"
 
 int task_notify(struct attempt *a)
 {
@@ -28,6 +29,41 @@ int task_notify(struct attempt *a)
 		buf_printf(&a->result, "{\"notifications\":%s}", buf_str(&ids));
 	}
 	buf_clear(&ids);
+	return rc;
+}
+
+/* What the partner tells of a message that it took.  It may come before our own row says that it was taken. */
+int event_delivery(struct hook *h)
+{
+	static const char *const words[] = { [DELIVERY_SENT] = "sent",
+					     [DELIVERY_DELIVERED] = "delivered",
+					     [DELIVERY_FAILED] = "failed" };
+	struct attempt *a = h->a;
+	struct buf id = BUF_INIT, reason = BUF_INIT;
+	const cJSON *v = json_path(h->body, h->e->id ? h->e->id : h->e->reference),
+		    *why = h->e->reason ? json_path(h->body, h->e->reason) : NULL;
+	struct notification_report r = { .integration_id = a->integration->id,
+					 .delivery = words[h->e->delivery],
+					 .at_us = h->row.happened_us ? h->row.happened_us
+								     : h->row.received_us };
+	int rc = 0;
+
+	if (why && json_scalar_text(why, &reason) && reason.len)
+		r.reason = buf_str(&reason);
+	if (!v || !json_scalar_text(v, &id) || !id.len)
+		rc = hook_end(h, WEBHOOK_IGNORED, "it is of no notification of ours");
+	else if (h->e->id)
+		r.external_id = buf_str(&id);
+	else
+		r.reference = buf_str(&id);
+	if (id.len && rc == 0) {
+		rc = notification_told(a->worker->pg, &r, &a->err);
+		rc = rc == -ENOENT ? hook_wait(h, "no notification was sent by that name (yet)")
+		     : rc < 0      ? rc
+				   : hook_end(h, WEBHOOK_DONE, NULL);
+	}
+	buf_clear(&id);
+	buf_clear(&reason);
 	return rc;
 }
 
