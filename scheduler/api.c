@@ -114,17 +114,27 @@ static int rate_take(struct known *k)
 
 /* ---- answers ---- */
 
+static void answer_text(struct api_call *c, int status, const char *type, const struct buf *text)
+{
+	httpd_add_header(c->q, "Cache-Control", "no-store");
+	httpd_reply(c->q, status, type, buf_str(text), text->len);
+	log_event(status < 500 ? LOG_INFO : LOG_WARN, "api_answered", LS("token", c->token.name),
+		  LI("status", status));
+}
+
 static void answer(struct api_call *c, int status, const char *type, cJSON *v)
 {
 	struct buf out = BUF_INIT;
 
 	json_print(v, &out);
-	httpd_add_header(c->q, "Cache-Control", "no-store");
-	httpd_reply(c->q, status, type, buf_str(&out), out.len);
-	log_event(status < 500 ? LOG_INFO : LOG_WARN, "api_answered", LS("token", c->token.name),
-		  LI("status", status));
+	answer_text(c, status, type, &out);
 	cJSON_Delete(v);
 	buf_clear(&out);
+}
+
+void api_reply_text(struct api_call *c, int status, const struct buf *text)
+{
+	answer_text(c, status, "application/json", text);
 }
 
 void api_reply(struct api_call *c, int status, cJSON *v)
@@ -149,34 +159,63 @@ static const char *title_of(int status)
 		return "The request cannot be done";
 	case 429:
 		return "Too many calls";
+	case 502:
+		return "A partner failed";
 	case 503:
 		return "Not at the moment";
+	case 504:
+		return "Not in time";
 	default:
 		return "A fault of Longshore's";
 	}
 }
 
+/* members: more of them, as JSON text without braces; NULL: none. */
+static void problem(struct api_call *c, int status, const char *field, const char *members,
+		    const char *detail)
+{
+	struct buf out = BUF_INIT;
+
+	buf_puts(&out, "{\"type\":\"about:blank\",\"title\":");
+	json_quote(&out, title_of(status), strlen(title_of(status)));
+	buf_printf(&out, ",\"status\":%d,\"detail\":", status);
+	json_quote(&out, detail, strlen(detail));
+	if (field) {
+		buf_puts(&out, ",\"field\":");
+		json_quote(&out, field, strlen(field));
+	}
+	if (members)
+		buf_printf(&out, ",%s", members);
+	buf_putc(&out, '}');
+	if (status == 401)
+		httpd_add_header(c->q, "WWW-Authenticate", "Bearer");
+	answer_text(c, status, "application/problem+json", &out);
+	buf_clear(&out);
+}
+
 void api_problem(struct api_call *c, int status, const char *field, const char *fmt, ...)
 {
-	cJSON *v = cJSON_CreateObject();
-	struct buf text = BUF_INIT, clean = BUF_INIT;
+	struct buf text = BUF_INIT;
 	va_list ap;
 
 	va_start(ap, fmt);
 	buf_vprintf(&text, fmt, ap);
 	va_end(ap);
-	utf8_append_clean(&clean, buf_str(&text), text.len);
-	cJSON_AddStringToObject(v, "type", "about:blank");
-	cJSON_AddStringToObject(v, "title", title_of(status));
-	cJSON_AddNumberToObject(v, "status", status);
-	cJSON_AddStringToObject(v, "detail", buf_str(&clean));
-	if (field)
-		cJSON_AddStringToObject(v, "field", field);
-	if (status == 401)
-		httpd_add_header(c->q, "WWW-Authenticate", "Bearer");
-	answer(c, status, "application/problem+json", v);
+	problem(c, status, field, NULL, buf_str(&text));
 	buf_clear(&text);
-	buf_clear(&clean);
+}
+
+void api_problem_with(struct api_call *c, int status, const char *field, const char *members,
+		      const char *fmt, ...)
+{
+	struct buf text = BUF_INIT;
+	va_list ap;
+
+	va_start(ap, fmt);
+	buf_vprintf(&text, fmt, ap);
+	va_end(ap);
+	problem(c, status, field, members, buf_str(&text));
+	buf_clear(&text);
 }
 
 void api_error(struct api_call *c, int rc, const struct err *err)
@@ -204,6 +243,8 @@ static const struct way {
 	{ "GET", API_ROOT "requests", API_READ, api_requests_list },
 	{ "GET", API_ROOT "requests/", API_READ | API_PUSH, api_requests_get },
 	{ "POST", API_ROOT "requests/", API_OPERATE, api_requests_decide },
+	{ "POST", API_ROOT "lookup", API_READ, api_lookup_post },
+	{ "GET", API_ROOT "lookup/", API_READ, api_lookup_get },
 };
 static struct at {
 	struct scheduler *s;

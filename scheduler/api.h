@@ -1,5 +1,5 @@
 /* The HTTP API, /api/v1/…: what comes in by it, who may, and how errors are told (RFC 9457).  api.c has the way of every call (token,
- * rate, scope, body), api_requests.c outbound requests.  A noun more is a file more and a line in api.c's table. */
+ * rate, scope, body), api_requests.c outbound requests, api_lookups.c questions.  A noun more is a file more and a line in api.c's table. */
 #ifndef SCHEDULER_API_H
 #define SCHEDULER_API_H
 
@@ -22,9 +22,13 @@ void api_routes(struct scheduler *s, struct httpd *h);
 
 /* Answers.  v is taken. */
 void api_reply(struct api_call *c, int status, cJSON *v);
+void api_reply_text(struct api_call *c, int status, const struct buf *json);
 /* field: what of the request is wrong ("args.amount"); NULL: none. */
 void api_problem(struct api_call *c, int status, const char *field, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+/* members: more of the problem, `"name":value,…`. */
+void api_problem_with(struct api_call *c, int status, const char *field, const char *members,
+		      const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 /* What the store or the queue returned: 503 where it is away, else 500. */
 void api_error(struct api_call *c, int rc, const struct err *err);
 
@@ -33,6 +37,10 @@ void api_requests_post(struct api_call *c);
 void api_requests_list(struct api_call *c);
 void api_requests_get(struct api_call *c);    /* {id} */
 void api_requests_decide(struct api_call *c); /* {id}/resolve, {id}/undo */
+
+/* api_lookups.c */
+void api_lookup_post(struct api_call *c);
+void api_lookup_get(struct api_call *c); /* {partner}/{name} */
 
 /* scheduler/openapi.json, built in. */
 extern const char openapi_json[];

@@ -21,6 +21,7 @@
 #include "common/io/target.h"
 #include "common/store/store.h"
 #include "scheduler/api.h"
+#include "scheduler/lookups.h"
 #include "scheduler/oauth.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/webhooks.h"
@@ -29,7 +30,7 @@
 
 static struct scheduler scheduler;
 static struct config_common common;
-static const char *listen_at, *public_listen_at, *public_url, *import_every;
+static const char *listen_at, *public_listen_at, *public_url, *import_every, *egress;
 static struct httpd *http, *public_http; /* public_http NULL: not asked for */
 static int exit_code;
 static bool again; /* HUP: start anew */
@@ -102,6 +103,7 @@ static void stop(void *arg)
 	if (leader_leave(s) < 0)
 		log_event(LOG_INFO, "lease_left_to_lapse");
 	emergency_leave(s);
+	lookups_stop(end);
 	if ((http && httpd_drain(http, end) < 0) ||
 	    (public_http && httpd_drain(public_http, end) < 0))
 		log_event(LOG_WARN, "requests_cut_off");
@@ -257,7 +259,7 @@ static int connect_servers(struct scheduler *s, struct err *err)
 /* Signing in needs the key, the rest does not: without one it is told where it is asked for. */
 static int open_door(struct scheduler *s, struct err *err)
 {
-	struct door_options o = { .redis = s->redis, .pg = s->pg };
+	struct door_options o = { .redis = s->redis, .pg = s->pg, .egress = egress };
 	int rc = keyring_load(common.secret_key_file, &s->keyring, err);
 
 	if (rc < 0 && rc != -ENOKEY)
@@ -350,6 +352,7 @@ static void close_all(struct scheduler *s)
 	pg_free(s->pg);
 	redis_free(s->redis);
 	webhooks_free();
+	lookups_free();
 	driver_set_free(s->drivers);
 	loop_close();
 }
@@ -362,7 +365,7 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 	static struct config_option options[CONFIG_COMMON_COUNT + OWN_OPTIONS_MAX];
 	struct config_option *own = options + CONFIG_COMMON_COUNT;
 	enum log_level level;
-	int rest, rc, n = 5;
+	int rest, rc, n = 6;
 
 	s->common = &common;
 	config_common_options(&common, options);
@@ -405,6 +408,15 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 					 .value_name = "URL",
 					 .help = "its address as partners and their users see it",
 					 .out = &public_url };
+	own[5] = (struct config_option){
+		.name = "egress",
+		.env = "LONGSHORE_EGRESS",
+		.value_name = "NAME",
+		.help = "who shares this host's outgoing address: limits that"
+			" count by it are shared (default: the host's name)",
+		.fallback = "",
+		.out = &egress
+	};
 	n += recovery_options(s, own + n);
 	n += emergency_options(s, own + n);
 	n += events_options(s, own + n);

@@ -35,6 +35,11 @@ int json_parse_within(const char *text, size_t len, size_t max_bytes, size_t max
  * Plain keys with no special character are the fast path. */
 const cJSON *json_path(const cJSON *item, const char *path);
 
+/* The same from a member on, by what stands behind its name in a path: ".b[0]", "[*].c". */
+const cJSON *json_path_on(const cJSON *v, const char *steps);
+/* Whether a member has the name of so many bytes. */
+bool json_is_named(const cJSON *member, const char *name, size_t len);
+
 /* All values of a path with `[*]` or `{*}` (a map's values): calls fn for each in order until it
  * returns non-zero, returned. */
 typedef int (*json_each_fn)(const cJSON *value, const char *key, int index, void *arg);

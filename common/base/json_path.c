@@ -22,20 +22,27 @@ static bool is_special(char c)
 }
 
 /* Keys are short, and most differ in their first letter: a call of strncmp costs more. */
-static bool is_key(const char *s, const char *key, size_t len)
+bool json_is_named(const cJSON *member, const char *name, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
-		if (s[i] != key[i])
+	const char *s = member->string;
+
+	for (size_t i = 0; s && i < len; i++)
+		if (s[i] != name[i])
 			return false;
-	return s[len] == '\0';
+	return s && s[len] == '\0';
+}
+
+static bool is_type(const cJSON *v, int type)
+{
+	return (v->type & 0xff) == type;
 }
 
 static const cJSON *member(const cJSON *v, const char *key, size_t len)
 {
-	if (!cJSON_IsObject(v))
+	if (!is_type(v, cJSON_Object))
 		return NULL;
 	for (const cJSON *c = v->child; c; c = c->next)
-		if (c->string && is_key(c->string, key, len))
+		if (json_is_named(c, key, len))
 			return c;
 	return NULL;
 }
@@ -166,6 +173,23 @@ const cJSON *json_path(const cJSON *item, const char *path)
 		if (walk_alternative(item, p, end, &w) || !*end)
 			return found;
 	}
+}
+
+const cJSON *json_path_on(const cJSON *v, const char *steps)
+{
+	const cJSON *found = NULL;
+	struct walk w = { .fn = take_first, .arg = &found };
+	const char *stop;
+
+	for (; v && *steps == '.'; steps = stop) { /* which is all of most paths */
+		for (stop = steps + 1; *stop && !is_special(*stop);)
+			stop++;
+		v = stop > steps + 1 ? member(v, steps + 1, (size_t)(stop - steps - 1)) : NULL;
+	}
+	if (!v || !*steps)
+		return v;
+	walk(v, steps, steps + strlen(steps), &w);
+	return found;
 }
 
 /* Of alternatives, the first that finds anything. */

@@ -128,10 +128,45 @@ static void quote_valid(struct buf *out, const char *s, size_t len)
 	buf_putc(out, '"');
 }
 
+#define EACH_BYTE 0x0101010101010101ull
+
+/* Not 0: one of eight bytes is no ASCII, or below a blank, or a quote, or a backslash.  Only then has a byte its highest
+ * bit by itself, or of what is taken from it. */
+static uint64_t odd_of(uint64_t eight)
+{
+	uint64_t quote = eight ^ EACH_BYTE * '"', backslash = eight ^ EACH_BYTE * '\\';
+
+	return (eight | (eight - EACH_BYTE * ' ') | (quote - EACH_BYTE) | (backslash - EACH_BYTE)) &
+	       EACH_BYTE * 0x80;
+}
+
+/* Whether all bytes stand for themselves, as nearly always they do. */
+static bool is_plain(const char *s, size_t len)
+{
+	uint64_t eight, odd = 0;
+
+	for (; len >= 8; s += 8, len -= 8) {
+		memcpy(&eight, s, 8);
+		odd |= odd_of(eight);
+	}
+	eight = EACH_BYTE * ' ';
+	memcpy(&eight, s, len);
+	return !(odd | odd_of(eight));
+}
+
 void json_quote(struct buf *out, const char *s, size_t len)
 {
 	struct buf clean = BUF_INIT;
 
+	if (is_plain(s, len)) {
+		buf_reserve(out, len + 2);
+		out->data[out->len++] = '"';
+		memcpy(out->data + out->len, s, len);
+		out->len += len;
+		out->data[out->len++] = '"';
+		out->data[out->len] = '\0';
+		return;
+	}
 	if (utf8_is_valid(s, len)) {
 		quote_valid(out, s, len);
 		return;

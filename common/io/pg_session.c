@@ -148,12 +148,12 @@ static void on_answer(int rc, PGresult **results, int n, const struct err *err, 
  * wait on there, and every new try beside it.  Only where nobody has set it for the role or the database. */
 static char *limits(int64_t timeout_ms, const char *when, const char *local)
 {
-	return mem_printf(
-		"CASE WHEN %scurrent_setting('lock_timeout') = '0' THEN"
-		" set_config('lock_timeout', '%lld', %s) END,"
-		" CASE WHEN %scurrent_setting('statement_timeout') = '0' THEN"
-		" set_config('statement_timeout', '%lld', %s) END",
-		when, (long long)timeout_ms / 3, local, when, (long long)timeout_ms * 11 / 12, local);
+	return mem_printf("CASE WHEN %scurrent_setting('lock_timeout') = '0' THEN"
+			  " set_config('lock_timeout', '%lld', %s) END,"
+			  " CASE WHEN %scurrent_setting('statement_timeout') = '0' THEN"
+			  " set_config('statement_timeout', '%lld', %s) END",
+			  when, (long long)timeout_ms / 3, local, when,
+			  (long long)timeout_ms * 11 / 12, local);
 }
 
 char *pg_session_bounds(int64_t timeout_ms)
@@ -179,7 +179,8 @@ void pg_session_begin(struct pg_conn *c)
 	snprintf(when, sizeof(when), "pg_backend_pid() = %s AND ", pid);
 	if (c->pool->bounds)
 		both = limits(c->pool->timeout_ms, when, "false");
-	sql = mem_printf("SELECT pg_backend_pid() = %s%s%s", pid, both ? ", " : "", both ? both : "");
+	sql = mem_printf("SELECT pg_backend_pid() = %s%s%s", pid, both ? ", " : "",
+			 both ? both : "");
 	if (PQsendQueryParams(c->db, sql, 0, NULL, NULL, NULL, NULL, 0))
 		pg_conn_sync(c, pg_request_new(1, on_answer, c));
 	free(both);

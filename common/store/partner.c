@@ -101,6 +101,27 @@ int partner_state_get(struct pg *p, const char *partner, struct partner_state *o
 	return rc;
 }
 
+int partner_pause_get(struct pg *p, const char *partner, char **reason, struct err *err)
+{
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc;
+
+	*reason = NULL;
+	pg_params_init(&params);
+	pg_text(&params, partner);
+	rc = query(
+		p,
+		"SELECT coalesce(pause_reason, '') FROM partner_states WHERE partner = $1 AND paused",
+		&params, &res, err);
+	if (rc < 0)
+		return rc;
+	if (PQntuples(res))
+		*reason = query_dup(res, 0, 0);
+	PQclear(res);
+	return 0;
+}
+
 int partner_bump_generation(struct pg *p, const char *partner, int64_t *generation, struct err *err)
 {
 	struct pg_params params;

@@ -103,6 +103,9 @@ struct partner_state {
 void partner_state_clear(struct partner_state *s);
 int partner_state_get(struct pg *p, const char *partner, struct partner_state *out, struct err *err)
 	__attribute__((warn_unused_result)); /* makes the row */
+/* Why it is paused, "" if nobody said; NULL: it is not.  The caller's (free). */
+int partner_pause_get(struct pg *p, const char *partner, char **reason, struct err *err)
+	__attribute__((warn_unused_result));
 int partner_bump_generation(struct pg *p, const char *partner, int64_t *generation, struct err *err)
 	__attribute__((warn_unused_result)); /* Redis lost it: a greater one */
 int partner_set_paused(struct pg *p, const char *partner, bool paused, const char *reason,

@@ -32,6 +32,8 @@ static void name_it(struct keeping *k, const struct call_spec *spec)
 	buf_printf(&what, "%lld\n", (long long)k->c->integration->id);
 	call_base_url(k->c->driver, k->c->integration, &what);
 	buf_puts(&what, spec->path);
+	for (int i = 0; i < spec->n_query; i++)
+		buf_printf(&what, "\n%s=%s", spec->query[i].name, spec->query[i].value);
 	call_host(k->c->driver, k->c->integration, &host);
 	cache_key_of(k->c->driver->manifest->partner, buf_str(&host), k->name, what.data, what.len,
 		     &k->key);

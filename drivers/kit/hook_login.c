@@ -126,7 +126,7 @@ int login_token(struct auth_store *a, struct caller *c, struct auth_entry *e, st
 	struct login l = { .entry = e, .arena = arena_new() };
 	int rc;
 
-	l.settings = (struct hook_settings){ c->integration, l.arena };
+	l.settings = (struct hook_settings){ c->driver->manifest, c->integration, l.arena };
 	l.in = (struct hook_login){ .credential = { credential_value, e },
 				    .settings = hook_settings_of(&l.settings),
 				    .now_ms = redis_now_ms(a->redis),

@@ -9,7 +9,7 @@ static const char *setting_value(const char *name, void *arg)
 {
 	struct hook_settings *s = arg;
 	struct buf text = BUF_INIT;
-	const char *v = setting_text(s->integration, name, &text);
+	const char *v = cfg_text(s->manifest, s->integration, name, &text);
 
 	v = v ? arena_strdup(s->arena, v) : NULL;
 	buf_clear(&text);
@@ -95,7 +95,7 @@ static int next_step(struct caller *c, struct hook_action *in, struct arena *a,
 int hook_run_action(struct caller *c, const char *name, const cJSON *in, const char *key,
 		    struct arena *a, const cJSON **result, struct err *err)
 {
-	struct hook_settings settings = { c->integration, a };
+	struct hook_settings settings = { c->driver->manifest, c->integration, a };
 	const cJSON *kept = NULL, *got = NULL;
 	struct call_result r;
 	struct hook_answer answer = { &r.http, NULL };

@@ -46,7 +46,7 @@ int exchange_sign(struct caller *c, const struct exchange *x, struct buf *url, s
 		  struct hook_fields *headers, struct err *err)
 {
 	struct fields f = { c->door->auth, c->integration->id };
-	struct hook_settings settings = { c->integration, a };
+	struct hook_settings settings = { c->driver->manifest, c->integration, a };
 	struct hook_signed out = { 0 };
 	uint8_t random[NONCE_BYTES];
 	char *nonce = arena_alloc(a, 2 * NONCE_BYTES + 1); /* the hook may hand it back */

@@ -24,8 +24,9 @@ int hook_run_action(struct caller *c, const char *name, const cJSON *in, const c
 struct call_spec;
 void hook_spec(const struct hook_request *q, struct manifest_pair *query,
 	       struct http_header *headers, struct call_spec *out);
-/* Fields of the integration's settings, as text. keep: for the time of the lookup's use. */
+/* Fields of the integration's settings, as text, or what the manifest says where they are not set. */
 struct hook_settings {
+	const struct manifest *manifest;
 	const struct integration *integration;
 	struct arena *arena;
 };

@@ -62,6 +62,12 @@ static void set_missing(struct asking *a, const char *why)
 	set_reason(a->out, why);
 }
 
+static void set_none(struct asking *a, const char *why)
+{
+	set_missing(a, why);
+	a->out->none = true;
+}
+
 /* The entry's data, as they were kept. */
 static void set_kept(struct asking *a, enum lookup_state state)
 {
@@ -125,7 +131,7 @@ static int answer_fresh(struct asking *a, struct err *err)
 	count(a, "negative");
 	if (a->look.entry.kind == CACHE_REFUSED)
 		return refused(a, why, err);
-	set_missing(a, why);
+	set_none(a, why);
 	return 0;
 }
 
@@ -199,7 +205,7 @@ static int fetched(struct asking *a, const struct call_result *r, struct err *er
 	if (rc != -ENODATA)
 		return failed(a, rc, err);
 	keep(a, CACHE_NONE, "not found", strlen("not found"), r->observed_us / 1000);
-	set_missing(a, "not found");
+	set_none(a, "not found");
 	return 0;
 }
 
@@ -221,7 +227,7 @@ static int not_fetched(struct asking *a, const struct call_result *r, int rc, st
 
 	if (rc == -EREMOTEIO && err->class == ERR_CLIENT && (status == 404 || status == 410)) {
 		keep(a, CACHE_NONE, "not found", strlen("not found"), sent_ms);
-		set_missing(a, "not found");
+		set_none(a, "not found");
 		return 0;
 	}
 	/* A refusal is remembered only where there is nothing better to lose. */
@@ -252,6 +258,17 @@ static int fetch(struct asking *a, struct err *err)
 
 /* ---- the way ---- */
 
+/* Whoever has no time left, or may not call. */
+static int kept(struct asking *a, struct err *err)
+{
+	if (a->look.state == CACHE_MINE)
+		cache_leave(a->c->door->redis, &a->q.key, a->owner);
+	if (a->look.state == CACHE_FRESH)
+		return answer_fresh(a, err);
+	err_set(err, -EAGAIN, ERR_HOLD, "lookup", "%s", a->ask->kept_only);
+	return fall_back(a, -EAGAIN, err);
+}
+
 static int waited_too_long(struct asking *a, struct err *err)
 {
 	err_set(err, -EREMOTEIO, ERR_TRANSIENT, "lookup",
@@ -265,6 +282,8 @@ static int step(struct asking *a, int64_t pause_ms, struct err *err)
 {
 	int rc;
 
+	if (a->ask->kept_only)
+		return kept(a, err);
 	switch (a->look.state) {
 	case CACHE_FRESH:
 		return answer_fresh(a, err);

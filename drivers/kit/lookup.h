@@ -17,6 +17,8 @@ struct lookup_ask {
 	const char *
 		owner; /* of the lease, without blanks: whoever asks again under it after a crash goes on at once; NULL: made here */
 	bool refresh;  /* what is not fresh is fetched, though it could be answered */
+	const char *
+		kept_only; /* why nobody is called: what is kept is told, however old; else it is missing, of a critical partner -EAGAIN */
 	bool patient; /* a wait for the rate limit is the caller's: -EAGAIN; else as if the partner had failed */
 	int64_t wait_ms; /* for another's answer, at most; 0: as long as that may take */
 };
@@ -26,6 +28,7 @@ struct lookup_answer {
 	struct buf data; /* JSON text; "null": none */
 	int64_t age_ms;
 	bool cached;      /* no call was made for it */
+	bool none;        /* missing, for the partner knows of none: no failure */
 	bool refresh;     /* the caller is to queue a lookup with `refresh`: nobody has yet */
 	char reason[512]; /* why it is stale, a placeholder or missing; else "" */
 };

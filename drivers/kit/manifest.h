@@ -1,6 +1,6 @@
 /* The manifest: a partner as data (format 1).  Read once, validated whole: an unknown key, a wrong type, a missing
- * key, a bad value are each reported with path, line and the nearest known name; all errors at once.  A key of the format that
- * this version does not run yet is refused as "not supported yet".  Everything is owned by the manifest and immutable. */
+ * key, a bad value are each reported with path, line and the nearest known name; all errors at once.
+ * Everything is owned by the manifest and immutable. */
 #ifndef DRIVERS_KIT_MANIFEST_H
 #define DRIVERS_KIT_MANIFEST_H
 
@@ -218,7 +218,9 @@ struct manifest_collection {
 	const char *records, *id, *updated_at;
 	const char *id_prefix; /* "" */
 	const char *detail;    /* "/listings/{id}", or NULL */
-	int64_t detail_ttl_ms; /* of a kept answer to that; 0: none is kept */
+	struct manifest_pairs detail_query;
+	const char *detail_records; /* where the item is in that answer; NULL: where it is found */
+	int64_t detail_ttl_ms;      /* of a kept answer to that; 0: none is kept */
 	struct manifest_incremental incremental;
 	const char *group;        /* of endpoints, with limits of its own; NULL */
 	uint64_t parent_columns;  /* set of the columns of the parent's row in {parent.X} */

@@ -1,5 +1,5 @@
-/* Format 1 as tables: every key there is, its type, its place, its default.  To run a key that says LATER
- * today, give it a type and a place here; the reader, the checks of type and `driver show` follow. */
+/* Format 1 as tables: every key there is, its type, its place, its default.  A new key is a line
+ * here: the reader, the checks of type, the JSON Schema and `driver show` follow. */
 #include <stddef.h>
 #include <string.h>
 
@@ -245,7 +245,6 @@ static const struct manifest_key hook_keys[] = {
 	{ "adapt_item", KEY_BOOL, AT(hooks.adapt_item) },
 	{ "verify_webhook", KEY_BOOL, AT(hooks.verify_webhook) },
 	{ "plan_action", KEY_BOOL, AT(hooks.plan_action) },
-	LATER("ack_body"),
 };
 static bool hooks_present(const void *base)
 {

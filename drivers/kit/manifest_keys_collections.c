@@ -104,8 +104,8 @@ static const struct key_table batch_table = { TABLE(batch_keys), .present = batc
 static const struct manifest_key detail_keys[] = {
 	{ "get", KEY_TEXT, AT(detail), .flags = KEY_REQUIRED },
 	{ "batch", KEY_OBJECT, .of = &batch_table },
-	LATER("query"),
-	LATER("records"),
+	{ "query", KEY_PAIRS, AT(detail_query) },
+	{ "records", KEY_PATH, AT(detail_records) },
 };
 static bool detail_present(const void *base)
 {

@@ -128,8 +128,6 @@ static bool print_scalar(const struct manifest_key *k, const char *at, struct bu
 static bool print_value(const struct manifest_key *k, const char *base, struct buf *out)
 {
 	switch (k->type) {
-	case KEY_LATER:
-		return false;
 	case KEY_OWN:
 		return k->print(base, out);
 	case KEY_OBJECT:

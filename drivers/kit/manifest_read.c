@@ -102,14 +102,10 @@ static void read_word(struct manifest_reader *r, const struct key_word *words, c
 		bool prefix = w->name[len - 1] == ':';
 
 		if (prefix ? strncmp(s, w->name, len) == 0 : strcmp(s, w->name) == 0) {
-			if (w->value == KEY_WORD_LATER)
-				reader_problem(r, "\"%s\" is not supported yet", s);
-			else
-				*out = w->value;
+			*out = w->value;
 			return;
 		}
-		if (w->value != KEY_WORD_LATER)
-			names[n++] = w->name;
+		names[n++] = w->name;
 	}
 	reader_problem(r, "unknown word \"%s\"%s", s, reader_nearest(r, s, names, n));
 }
@@ -350,8 +346,6 @@ static void match_members(struct manifest_reader *r, const struct key_table *t, 
 		mark = reader_down(r, c->string, 0);
 		if (i == t->n)
 			unknown_key(r, t, c->string);
-		else if (t->keys[i].type == KEY_LATER)
-			reader_problem(r, "\"%s\" is not supported yet", c->string);
 		else if (found[i])
 			reader_problem(r, "given twice");
 		else
@@ -375,8 +369,6 @@ static void read_members(struct manifest_reader *r, const struct key_table *t,
 		const cJSON *node = found[i];
 		size_t mark;
 
-		if (k->type == KEY_LATER)
-			continue;
 		mark = reader_down(r, k->name, 0);
 		if (!node && k->fallback)
 			node = keep_default(r, k->fallback);

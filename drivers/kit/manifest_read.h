@@ -71,7 +71,6 @@ enum key_type {
 	KEY_LIST,        /* an array of `of`, and a count */
 	KEY_NAMED,       /* the same as an object; the names go to of->name_at */
 	KEY_OWN,         /* read and print below */
-	KEY_LATER,       /* of the format, not run by this version */
 };
 
 enum {
@@ -85,9 +84,8 @@ enum {
 
 struct key_word {
 	const char *name; /* "endpoints:" with its colon: a prefix */
-	int value; /* KEY_WORD_LATER: known, not run; beside the name NULL: what holds without the key */
+	int value;        /* beside the name NULL: what holds without the key */
 };
-#define KEY_WORD_LATER (-1)
 
 struct key_table;
 struct manifest_key {
@@ -117,10 +115,6 @@ struct key_table {
 		       void *base); /* defaults that depend on other keys */
 };
 
-#define LATER(key)                               \
-	{                                        \
-		.name = (key), .type = KEY_LATER \
-	}
 #define TABLE(keys_) .keys = (keys_), .n = ARRAY_LEN(keys_)
 
 extern const struct key_table manifest_collection_table; /* of struct manifest_collection */

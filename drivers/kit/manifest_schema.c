@@ -20,21 +20,21 @@ static void put_range(const struct manifest_key *k, struct buf *out)
 	buf_putc(out, '}');
 }
 
-/* Words of later versions are left out; one with a colon at its end is a prefix. */
+/* A word with a colon at its end is a prefix. */
 static void put_words(const struct key_word *words, struct buf *out)
 {
 	int n = 0;
 
 	buf_puts(out, "{\"anyOf\":[{\"enum\":[");
 	for (const struct key_word *w = words; w->name; w++) {
-		if (w->value == KEY_WORD_LATER || strchr(w->name, ':'))
+		if (strchr(w->name, ':'))
 			continue;
 		buf_puts(out, n++ ? "," : "");
 		json_quote(out, w->name, strlen(w->name));
 	}
 	buf_puts(out, "]}");
 	for (const struct key_word *w = words; w->name; w++)
-		if (w->value != KEY_WORD_LATER && strchr(w->name, ':'))
+		if (strchr(w->name, ':'))
 			buf_printf(out, ",{\"type\":\"string\",\"pattern\":\"^%s\"}", w->name);
 	buf_puts(out, "]}");
 }
@@ -124,7 +124,6 @@ static void put_value(const struct manifest_key *k, struct buf *out)
 		buf_puts(out, k->schema ? k->schema : "true");
 		return;
 	case KEY_JSON:
-	case KEY_LATER:
 		buf_puts(out, "true");
 	}
 }
@@ -148,7 +147,7 @@ static void put_required(const struct key_table *t, struct buf *out)
 	int n = 0;
 
 	for (int i = 0; i < t->n; i++)
-		if ((t->keys[i].flags & KEY_REQUIRED) && t->keys[i].type != KEY_LATER)
+		if (t->keys[i].flags & KEY_REQUIRED)
 			buf_printf(out, "%s\"%s\"", n++ ? "," : ",\"required\":[", t->keys[i].name);
 	if (n)
 		buf_putc(out, ']');
@@ -160,8 +159,6 @@ static void put_members(const struct key_table *t, struct buf *out)
 	if (t == &manifest_table) /* where an editor finds this */
 		buf_puts(out, ",\"$schema\":true");
 	for (int i = 0; i < t->n; i++) {
-		if (t->keys[i].type == KEY_LATER)
-			continue;
 		buf_printf(out, ",\"%s\":", t->keys[i].name);
 		put_key(&t->keys[i], out);
 	}

@@ -202,7 +202,7 @@ static unsigned check_template(struct manifest_reader *r, const struct template_
 		else if (!(place & t->allowed) && !t->allowed)
 			reader_problem_at(
 				r, t->path,
-				"{%s}: a name in an address of the partner is not supported yet",
+				"{%s}: an address of the partner holds no names; `--base-url` of an integration moves it",
 				name);
 		else if (!(place & t->allowed))
 			reader_problem_at(r, t->path, "{%s} cannot be used here (%s can)", name,
@@ -343,6 +343,20 @@ static void check_batch(struct manifest_reader *r, const struct manifest_batch *
 		reader_problem_at(r, at, "needs {ids}");
 }
 
+static void check_detail(struct manifest_reader *r, const struct manifest_collection *c,
+			 const char *path)
+{
+	struct template_place t = { .path = arena_printf(r->arena, "%s.detail.get", path),
+				    .allowed = IN_CFG | IN_ID };
+	const char *at = t.path;
+	unsigned seen = check_template(r, &t, c->detail);
+
+	t.path = arena_printf(r->arena, "%s.detail.query", path);
+	seen |= check_pairs(r, t, &c->detail_query);
+	if (c->detail && !(seen & IN_ID))
+		reader_problem_at(r, at, "needs {id}, here or in \"query\"");
+}
+
 static void check_collection(struct manifest_reader *r, const struct manifest_collection *c)
 {
 	const char *path = arena_printf(r->arena, "collections.%s", c->name);
@@ -364,16 +378,12 @@ static void check_collection(struct manifest_reader *r, const struct manifest_co
 	t.path = arena_printf(r->arena, "%s.json", path);
 	seen |= check_json(r, t, c->json);
 	check_ack(r, &c->paging, path);
+	check_detail(r, c, path);
 	check_batch(r, &c->batch, path);
 	if (c->each && (c->get || c->post) && !(seen & IN_PARENT))
 		reader_problem_at(
 			r, path,
 			"each call would be the same: \"get\", \"query\" or \"json\" needs a {parent.X}");
-	t = (struct template_place){ .path = arena_printf(r->arena, "%s.detail.get", path),
-				     .allowed = IN_CFG | IN_ID };
-	seen = check_template(r, &t, c->detail);
-	if (c->detail && !(seen & IN_ID))
-		reader_problem_at(r, t.path, "needs {id}");
 	t = (struct template_place){ .path = arena_printf(r->arena, "%s.incremental.value", path),
 				     .allowed = IN_CFG | IN_TIME | IN_SINCE | IN_UNTIL };
 	seen = check_template(r, &t, c->incremental.value);

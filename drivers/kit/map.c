@@ -18,18 +18,10 @@
 #define ID_MAX_BYTES 512
 #define TEXT_ROOM 512 /* of what is made of an item: most fit, without growing step by step */
 
-struct mapping {
-	const struct map_context *m;
-	struct item from;
-	struct row row;
-	const char *country; /* what was sent as a country and is no code */
-	struct err *err;
-};
-
 /* Columns that mean something here, by table: found once, not for each item.  -1: the table has none. */
 struct known {
 	bool found;
-	int at[2], on[2], capacity, lat, lng, parent, extra;
+	int at[2], on[2], capacity, lat, lng, parent, extra, country, currency;
 };
 
 static const struct known *known_of(enum row_table t)
@@ -47,10 +39,21 @@ static const struct known *known_of(enum row_table t)
 		.lat = row_column_find(t, "lat"),
 		.lng = row_column_find(t, "lng"),
 		.parent = row_column_find(t, "resource_external_id"),
-		.extra = row_column_find(t, "extra")
+		.extra = row_column_find(t, "extra"),
+		.country = row_column_find(t, "country_code"),
+		.currency = row_column_find(t, "currency")
 	};
 	return k;
 }
+
+struct mapping {
+	const struct map_context *m;
+	const struct known *known;
+	struct item from;
+	struct row row;
+	const char *country; /* what was sent as a country and is no code */
+	struct err *err;
+};
 
 static int __attribute__((format(printf, 3, 4)))
 set_aside(struct mapping *x, const char *field, const char *fmt, ...)
@@ -170,9 +173,9 @@ static int convert(struct mapping *x, const struct manifest_column *c, const cJS
 		return set_aside(x, c->name, "%s", why);
 	if (!out->set)
 		return 0;
-	if (strcmp(c->name, "country_code") == 0)
+	if (c->column == x->known->country)
 		settle_country(x, out);
-	else if (strcmp(c->name, "currency") == 0)
+	else if (c->column == x->known->currency)
 		return settle_currency(x, c->name, out);
 	return 0;
 }
@@ -306,7 +309,7 @@ static void map_parent(struct mapping *x)
 	const char *name = c->belongs_collection ? c->belongs_collection : c->each;
 	const char *id =
 		c->belongs_collection ? item_text(&x->from, c->belongs_id) : x->m->parent_id;
-	int column = known_of(c->table)->parent;
+	int column = x->known->parent;
 
 	if (!name || !id || column < 0 || !(c->columns >> column & 1))
 		return;
@@ -346,7 +349,7 @@ static void put_whole(struct mapping *x, struct buf *out)
 static void map_extra(struct mapping *x)
 {
 	const struct manifest_collection *c = x->m->collection;
-	int column = known_of(c->table)->extra;
+	int column = x->known->extra;
 	struct buf text = BUF_INIT;
 	bool whole = false;
 
@@ -357,13 +360,12 @@ static void map_extra(struct mapping *x)
 	if (whole)
 		put_whole(x, &text);
 	for (int i = 0; i < c->n_extra && !whole; i++) {
-		const cJSON *v = cJSON_GetObjectItemCaseSensitive(x->from.json, c->extra[i]);
+		const cJSON *v = item_member(&x->from, c->extra[i]);
 
 		if (v)
 			put_member(&text, c->extra[i], v);
 	}
-	if (x->country &&
-	    !(whole && cJSON_GetObjectItemCaseSensitive(x->from.json, "country_code")))
+	if (x->country && !(whole && item_member(&x->from, "country_code")))
 		put_text(&text, "country_code", x->country);
 	if (text.len) {
 		buf_putc(&text, '}');
@@ -400,7 +402,7 @@ static int check_range(struct mapping *x, int column, const char *name, double m
 
 static int check_domain(struct mapping *x)
 {
-	const struct known *k = known_of(x->m->collection->table);
+	const struct known *k = x->known;
 	const struct row_value *capacity = value_of(x, k->capacity);
 	int rc = check_order(x, k->at, "starts_at", "ends_at");
 
@@ -461,7 +463,8 @@ static bool is_tombstone(const struct mapping *x)
 static struct mapping mapping_of(const struct map_context *m, const cJSON *item, struct err *err)
 {
 	return (struct mapping){ .m = m,
-				 .from = { item, m->index, m->arena },
+				 .known = known_of(m->collection->table),
+				 .from = { item, m->index, m->arena, NULL },
 				 .err = err,
 				 .row = { .integration_id = m->integration_id,
 					  .observed_us = m->observed_us } };
@@ -483,12 +486,15 @@ const char *map_key(const struct map_context *m, const cJSON *item)
 int map_item(const struct map_context *m, const cJSON *item, struct row *out, struct err *err)
 {
 	struct mapping x = mapping_of(m, item, err);
+	struct item_members members;
 	int rc = adapt(&x);
 
 	if (rc < 0)
 		return rc;
 	if (!is_item(x.from.json))
 		return set_aside(&x, "item", "expected an object");
+	item_members_init(&members, x.from.json);
+	x.from.members = &members;
 	rc = map_id(&x);
 	if (rc == 0)
 		rc = map_updated(&x);

@@ -27,8 +27,11 @@ void page_query_clear(struct page_query *q);
 /* extra: room left for the paging's own parameters. -EINVAL. */
 int page_query_init(struct page_query *q, struct caller *c, const struct pager_options *o,
 		    int extra, struct err *err) __attribute__((warn_unused_result));
-int item_path(struct caller *c, const struct manifest_collection *coll, const char *id,
-	      struct buf *out, struct err *err) __attribute__((warn_unused_result));
+/* One item by its id, and many by theirs (joined): path and query alone.  -EINVAL, and then there is nothing to clear. */
+int item_query_init(struct page_query *q, struct caller *c, const struct manifest_collection *coll,
+		    const char *id, struct err *err) __attribute__((warn_unused_result));
+int batch_query_init(struct page_query *q, struct caller *c, const struct manifest_batch *b,
+		     const char *ids, struct err *err) __attribute__((warn_unused_result));
 /* A manifest's time format: iso8601 iso8601_ms epoch epoch_ms, or strftime. Appends. */
 void format_time(const char *format, int64_t us, struct buf *out);
 

@@ -63,8 +63,8 @@ void format_time(const char *format, int64_t us, struct buf *out)
 
 struct names {
 	struct caller *c;
-	const struct pager_options *o; /* NULL: of one item */
-	const char *id;
+	const struct pager_options *o; /* NULL: of items by their ids */
+	const char *id, *ids;          /* ids: joined */
 	struct buf keep;
 };
 
@@ -98,6 +98,8 @@ static const char *name_value(const char *name, void *arg)
 	buf_reset(&l->keep);
 	if (strcmp(name, "id") == 0)
 		return l->id;
+	if (strcmp(name, "ids") == 0)
+		return l->ids;
 	if (strncmp(name, "cfg.", 4) == 0)
 		return cfg_text(l->c->driver->manifest, l->c->integration, name + 4, &l->keep);
 	if (!l->o)
@@ -134,8 +136,10 @@ static enum subst_escape escape_for(const char *template)
 static int add_value(struct page_query *q, const char *name, const char *template, struct names *l,
 		     struct err *err)
 {
+	/* what joins ids may be quotes */
+	enum subst_escape escape = l->ids ? SUBST_RAW : escape_for(template);
 	struct buf value = BUF_INIT;
-	int rc = subst(template, escape_for(template), name_value, l, &value, err);
+	int rc = subst(template, escape, name_value, l, &value, err);
 
 	if (rc < 0) {
 		buf_clear(&value);
@@ -201,7 +205,7 @@ int page_query_init(struct page_query *q, struct caller *c, const struct pager_o
 	const struct manifest_collection *coll = o->collection;
 	const struct manifest_incremental *inc = &coll->incremental;
 	bool since = inc->on && inc->param && o->since_us > 0, in_query = since && !coll->post;
-	struct names l = { c, o, NULL, BUF_INIT };
+	struct names l = { .c = c, .o = o };
 	int rc;
 
 	*q = (struct page_query){ 0 };
@@ -220,12 +224,35 @@ int page_query_init(struct page_query *q, struct caller *c, const struct pager_o
 	return rc;
 }
 
-int item_path(struct caller *c, const struct manifest_collection *coll, const char *id,
-	      struct buf *out, struct err *err)
+/* get and query with the names of l filled in. */
+static int by_id(struct page_query *q, struct names *l, const char *get,
+		 const struct manifest_pairs *query, struct err *err)
 {
-	struct names l = { c, NULL, id, BUF_INIT };
-	int rc = subst(coll->detail, SUBST_PATH, name_value, &l, out, err);
+	int rc;
 
-	buf_clear(&l.keep);
+	*q = (struct page_query){ 0 };
+	q->v = mem_zalloc((size_t)(query->n + 1) * sizeof(*q->v));
+	rc = subst(get, SUBST_PATH, name_value, l, &q->path, err);
+	for (int i = 0; i < query->n && rc == 0; i++)
+		rc = add_value(q, query->v[i].name, query->v[i].value, l, err);
+	buf_clear(&l->keep);
+	if (rc < 0)
+		page_query_clear(q);
 	return rc < 0 ? -EINVAL : 0;
+}
+
+int item_query_init(struct page_query *q, struct caller *c, const struct manifest_collection *coll,
+		    const char *id, struct err *err)
+{
+	struct names l = { .c = c, .id = id };
+
+	return by_id(q, &l, coll->detail, &coll->detail_query, err);
+}
+
+int batch_query_init(struct page_query *q, struct caller *c, const struct manifest_batch *b,
+		     const char *ids, struct err *err)
+{
+	struct names l = { .c = c, .ids = ids };
+
+	return by_id(q, &l, b->get, &b->query, err);
 }

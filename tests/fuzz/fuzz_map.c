@@ -6,6 +6,7 @@
 #include "common/base/mem.h"
 #include "drivers/kit/classify.h"
 #include "drivers/kit/map.h"
+#include "drivers/kit/map_find.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -72,6 +73,31 @@ static void try_item(const struct manifest *m, const cJSON *item)
 	}
 }
 
+/* Noted or not, the same is found: by paths of each form, and by what its members are called. */
+static void try_members(const cJSON *item)
+{
+	static const char *const paths[] = { "id",   "id|code", "g.lat", " n | m", "i[0].x", "i[*]",
+					     "g{*}", "@",       "@key",  "@index", "g. x",   ".n" };
+	struct arena *arena = arena_new();
+	struct item_members members;
+	struct item noted = { item, 1, arena, &members }, plain = { item, 1, arena, NULL };
+	const cJSON *c, *v;
+
+	item_members_init(&members, item);
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		v = item_find(&plain, paths[i]);
+		need(item_find(&noted, paths[i]) == v || paths[i][0] == '@');
+	}
+	cJSON_ArrayForEach (c, item) {
+		const char *name = c->string ? c->string : "";
+
+		need(item_find(&noted, name) == item_find(&plain, name) || *name == '@' ||
+		     strchr(name, '|'));
+		need(item_member(&noted, name) == item_member(&plain, name));
+	}
+	arena_free(arena);
+}
+
 static void try_amount(const char *text)
 {
 	static const char *const currencies[] = { NULL, "JPY", "KWD", "EUR" };
@@ -112,8 +138,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	try_wait(m, text);
 	if (json_parse((const char *)data, size, 1 << 20, &item, NULL) == 0) {
 		try_item(m, item);
-		if (item->child)
+		try_members(item);
+		if (item->child) {
 			try_item(m, item->child);
+			try_members(item->child);
+		}
 	}
 	cJSON_Delete(item);
 	free(text);

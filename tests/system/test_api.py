@@ -44,9 +44,25 @@ class Api:
         if answer.status_code >= 400:
             assert answer.headers["Content-Type"] == "application/problem+json"
             assert set(schemas["Problem"]["required"]) <= set(answer.json()) <= set(schemas["Problem"]["properties"])
-        elif "requests" not in answer.json():
-            assert set(schemas["Request"]["required"]) <= set(answer.json())
-            assert answer.json()["state"] in schemas["Request"]["properties"]["state"]["enum"]
+            return
+        schema = said[str(answer.status_code)]["content"]["application/json"]["schema"]
+        self.fits_schema(answer.json(), schema)
+
+    def fits_schema(self, value, schema):
+        """Of a schema what can be said without a validator: its members, and theirs."""
+        schema = self.openapi["components"]["schemas"][schema["$ref"].split("/")[-1]] if "$ref" in schema else schema
+        assert "enum" not in schema or value in schema["enum"], f"{value} is none of {schema['enum']}"
+        if isinstance(value, dict) and "properties" in schema:
+            assert set(schema.get("required", ())) <= set(value), f"{schema.get('required')} are not all in {value}"
+            assert schema.get("additionalProperties", True) is not False or set(value) <= set(schema["properties"]), f"{value} has more than its schema"
+            for name in set(value) & set(schema["properties"]):
+                self.fits_schema(value[name], schema["properties"][name])
+        if isinstance(value, dict) and isinstance(schema.get("additionalProperties"), dict):
+            for each in value.values():
+                self.fits_schema(each, schema["additionalProperties"])
+        if isinstance(value, list) and "items" in schema:
+            for each in value:
+                self.fits_schema(each, schema["items"])
 
     @staticmethod
     def fits(template, path):

@@ -2,12 +2,14 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
 from harness import lease_port, wait_until
 from harness.process import ROOT, SLOWER
+from test_api import Api
 
 BERLIN = {"lat": 52.52, "lon": 13.405}
 
@@ -97,6 +99,7 @@ def test_a_partner_that_fails(cluster, partners):
     address = f"127.0.0.1:{lease_port()}"
     worker = cluster.worker(metrics=address)
     worker.wait_for_log("event=started", 20 * SLOWER)
+    api = Api(cluster, cluster.scheduler())
     for partner, name, params in (("weather", "current", BERLIN), ("frankfurter", "latest", {"base": "USD"})):
         before = answer(cluster, partner, name, params)
         assert before["state"] == "fresh"
@@ -123,6 +126,12 @@ def test_a_partner_that_fails(cluster, partners):
             old = result["result"]
             assert code == 0 and old["state"] == "stale" and old["fresh"] is False and old["data"] == before["data"], old
             assert "breaker" in old["reason"] and isinstance(old["age_s"], int)
+        # By HTTP the same, of whoever asks: what is kept, else what the partner is to its callers.
+        address_of = f"/lookup/{partner}/{name}?"
+        told = api.call("GET", address_of + "&".join(f"{k}={v}" for k, v in params.items()), token="read")
+        assert told.status_code == 200 and told.json()["state"] == "stale" and told.json()["data"] == before["data"], told.text
+        told = api.call("GET", address_of + "&".join(f"{k}={v}" for k, v in other.items()), token="read")
+        assert (told.status_code, "breaker" in told.text) == (200 if partner == "weather" else 502, True), told.text
         assert len(sandbox.log()) == calls, "nobody is called"
         sandbox.clear_faults()
         cluster.longshore("breaker", "close", partner, sandbox.url.split("//")[1])
@@ -162,3 +171,83 @@ def test_one_calls_for_all_even_if_it_dies(cluster, partners):
     results = [json.loads(cluster.redis.client.get(f"result:{{weather}}:{id}")) for id in ids]
     assert {r["state"] for r in results} == {"done"} and {r["result"]["state"] for r in results} == {"fresh"}
     assert len(sandbox.log(path="/open-meteo/")) == 2, "the one that died, and the one that took it up"
+
+
+def test_by_http(cluster, partners):
+    """Without a worker: the scheduler asks by its own door, and what it learns is everybody's."""
+    sandbox = partners
+    api = Api(cluster, cluster.scheduler())
+    assert not cluster.redis.client.keys("cache:*")
+
+    def ask(parts, wait="20s", **more):
+        return api.call("POST", f"/lookup?wait={wait}", {"parts": parts}, token="read", **more)
+
+    # One question, of many at once: one call.
+    with ThreadPoolExecutor(8) as many:
+        answers = list(many.map(lambda n: api.session.get(api.url + "/lookup/weather/current?lat=52.52&lon=13.405&wait=20s", timeout=60,
+                                                          headers={"Authorization": f"Bearer {api.tokens['read']}"}).json(), range(8)))
+    assert {a["state"] for a in answers} == {"fresh"} and len({json.dumps(a["data"]) for a in answers}) == 1
+    assert len(sandbox.log(path="/open-meteo/")) == 1
+    again = api.call("GET", "/lookup/weather/current?lon=13.4049&lat=52.5200001", token="read").json()
+    assert again["cached"] is True and again["data"] == answers[0]["data"]
+
+    # Parts are asked at once: each is there before the first is answered.
+    sandbox.fault(match="/", delay_ms=2000)
+    sandbox.reset("log")
+    here = {"partner": "weather", "name": "current", "params": {"lat": 1, "lon": 2}}
+    fx = {"partner": "frankfurter", "name": "latest", "params": {"base": "USD"}}
+    where = {"partner": "nominatim", "name": "search", "params": {"q": "Berlin"}}
+    answer = ask({"here": here, "again": {**here, "params": {"lat": "1.001", "lon": 2}}, "fx": fx, "where": where}).json()
+    assert answer["missing"] == answer["stale"] == [] and {p["state"] for p in answer["parts"].values()} == {"fresh"}, answer
+    assert list(answer["parts"]) == ["here", "again", "fx", "where"] and answer["parts"]["where"]["data"]["country_code"] == "de"
+    assert answer["parts"]["here"]["data"] == answer["parts"]["again"]["data"]
+    asked = sandbox.log()
+    assert len(asked) == 3 and max(e["at_us"] for e in asked) - min(e["at_us"] for e in asked) < 2_000_000, asked
+
+    # Not in time: missing of an optional partner, 504 of a critical one; the call goes on, for the next one who asks.
+    late = {**here, "params": {"lat": 3, "lon": 4}}
+    slow_fx = {**fx, "params": {"base": "CHF"}}
+    sandbox.reset("log")
+    answer = ask({"late": late, "where": where, "fx": slow_fx}, wait="100ms")
+    assert (answer.status_code, answer.json()["field"]) == (504, "parts.fx"), answer.text
+    told = answer.json()["parts"]
+    assert told["late"]["state"] == "missing" and "within the time" in told["late"]["reason"] and told["where"]["cached"] is True
+    answer = ask({"late": late, "fx": slow_fx}).json()
+    assert {p["state"] for p in answer["parts"].values()} == {"fresh"} and len(sandbox.log()) == 2, "the calls that were left alone"
+
+    # Which parts are critical the caller may say.
+    sandbox.clear_faults()
+    sandbox.fault(match="/", delay_ms=60000)
+    late, slow_fx = {**late, "params": {"lat": 5, "lon": 6}}, {**fx, "params": {"base": "SEK"}}
+    answer = ask({"late": {**late, "critical": True}, "fx": {**slow_fx, "critical": False}}, wait="100ms")
+    assert (answer.status_code, answer.json()["field"]) == (504, "parts.late"), answer.text
+    answer = ask({"late": late, "fx": {**slow_fx, "critical": False}}, wait="100ms")
+    assert answer.status_code == 200 and answer.json()["missing"] == ["late", "fx"], answer.text
+    assert api.call("GET", "/lookup/frankfurter/latest?base=SEK&wait=100ms", token="read").status_code == 504
+    sandbox.clear_faults()
+
+    # The partner's word that there is none is an answer, and kept as one; a critical part may be told so too.
+    nowhere = {"where": {**where, "params": {"q": "zzyzx"}, "critical": True}}
+    assert ask(nowhere).json()["parts"]["where"]["reason"] == "not found" and ask(nowhere).json()["parts"]["where"]["cached"] is True
+
+    bad = [({}, 400, "parts"), ({"a": {"partner": "weather"}}, 400, "parts.a.name"), ({"a": {**here, "parms": {}}}, 400, "parts.a.parms"),
+           ({"a": {**here, "name": "curent"}}, 422, "parts.a.name"), ({"a": {**here, "partner": "wether"}}, 422, "parts.a.partner"),
+           ({"a": {**here, "params": {"lat": 91, "lon": 0}}}, 422, "parts.a.params.lat"), ({"a": {**here, "integration_id": 999}}, 422, "parts.a.integration_id"),
+           ({"a": {**where, "params": {"q": "4111 1111 1111 1111"}}}, 422, "parts.a.params.q"),
+           ({f"p{n}": here for n in range(33)}, 400, "parts")]
+    for parts, status, field in bad:
+        answer = ask(parts)
+        assert (answer.status_code, answer.json().get("field")) == (status, field), f"{parts}: {answer.text}"
+    for path, status in (("weather/curent?lat=1&lon=2", 404), ("wether/current", 404), ("guesty/x", 404), ("weather", 404), ("weather/current?lat=1", 422),
+                         ("weather/current?lat=1&lon=2&x=3", 422), ("weather/current?lat=1&lon=2&wait=1h", 400), ("weather/current?lat=x&lon=2", 422)):
+        answer = api.call("GET", "/lookup/" + path, token="read")
+        assert answer.status_code == status, f"{path}: {answer.text}"
+    assert api.call("GET", "/lookup/weather/current?lat=1&lon=2", token="push").status_code == 403
+
+    # Whoever is paused is not called, within moments; what is kept is told.
+    cluster.longshore("pause", "weather", "--reason", "tidying")
+    places = iter(range(10, 90))
+    wait_until(lambda: "weather is paused: tidying" in ask({"a": {**here, "params": {"lat": next(places), "lon": 0}}}).text, 20 * SLOWER, "paused", 0.5)
+    calls = len(sandbox.log())
+    told = ask({"a": {**here, "params": {"lat": 90, "lon": 0}}, "b": here}).json()
+    assert told["missing"] == ["a"] and told["parts"]["b"]["state"] == "fresh" and len(sandbox.log()) == calls

@@ -95,6 +95,10 @@ static void test_answers(void **state)
 					  header = { .token_path = "header:x-token" };
 
 	reads(seconds, NULL, 0, "{\"access_token\":\"a\",\"expires_in\":\"86400\"}", "a", 86400000);
+	/* Hostaway's page says 24 months, its answer 731 days: what is answered counts */
+	reads(seconds, NULL, 0, "{\"access_token\":\"a\",\"expires_in\":63158400}", "a",
+	      63158400000);
+	reads(seconds, NULL, 0, "{\"access_token\":\"a\"}", "a", 3600000);
 	reads(seconds, NULL, 0, "{\"access_token\":\"a\",\"expires_in\":-5}", "a", 3600000);
 	reads(seconds, NULL, 0, "{\"access_token\":\"a\",\"expires_in\":{}}", "a", 3600000);
 	reads(seconds, NULL, 0, "{\"access_token\":\"a\",\"expires_in\":\"nan\"}", "a", 3600000);
@@ -109,6 +113,9 @@ static void test_answers(void **state)
 	      1800000);
 	reads(at, NULL, 0, "{\"access_token\":\"a\",\"end\":\"yesterday\"}", "a", 3600000);
 	reads(jwt, NULL, 0, "{\"jwt\":\"e30.eyJleHAiOjE3MDAwMDE4MDB9.x\"}",
+	      "e30.eyJleHAiOjE3MDAwMDE4MDB9.x", 1800000);
+	/* its own word, where the answer has another */
+	reads(jwt, NULL, 0, "{\"jwt\":\"e30.eyJleHAiOjE3MDAwMDE4MDB9.x\",\"expires_in\":60}",
 	      "e30.eyJleHAiOjE3MDAwMDE4MDB9.x", 1800000);
 	reads(jwt, NULL, 0, "{\"jwt\":\"opaque\"}", "opaque", 3600000);
 	reads(header, "x-token\0abc", sizeof("x-token\0abc"), NULL, "abc", 3600000);

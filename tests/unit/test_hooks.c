@@ -148,6 +148,26 @@ static void open_hooked(struct bench *b, struct tape *tape)
 				     .integration = &b->integration };
 }
 
+/* A setting that is not set is what the manifest says of it. */
+static void test_settings(void **state)
+{
+	cJSON *wide = cJSON_CreateString("wide"), *set = cJSON_Parse("{\"size\":7}");
+	const struct manifest_setting typed = { .name = "shape", .fallback = wide };
+	const struct manifest m = { .typed = &typed, .n_typed = 1 };
+	const struct integration i = { .settings = set };
+	struct hook_settings s = { &m, &i, arena_new() };
+	struct hook_values v = hook_settings_of(&s);
+
+	assert_string_equal(hook_value(&v, "size"), "7");
+	assert_string_equal(hook_value(&v, "shape"), "wide");
+	assert_null(hook_value(&v, "color"));
+	cJSON_AddStringToObject(set, "shape", "narrow");
+	assert_string_equal(hook_value(&v, "shape"), "narrow");
+	arena_free(s.arena);
+	cJSON_Delete(wide);
+	cJSON_Delete(set);
+}
+
 static cJSON *scan_things(struct bench *b)
 {
 	const struct scenario s = { .collection = &hooked->manifest->collections[0] };
@@ -438,7 +458,7 @@ int main(void)
 		cmocka_unit_test(test_scan),    cmocka_unit_test(test_taped),
 		cmocka_unit_test(test_actions), cmocka_unit_test(test_webhooks),
 		cmocka_unit_test(test_json),    cmocka_unit_test(test_fields),
-		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_names),   cmocka_unit_test(test_settings),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -305,6 +305,30 @@ static void quotes_anything(void **state)
 	buf_clear(&b);
 }
 
+/* A byte that needs care is seen wherever it stands among eight, and in what is left of them. */
+static void quotes_long_texts(void **state)
+{
+	static const unsigned char odd[] = { 1, 0x1f, '"', '\\', '\n', 0x7f, 0x80, 0xc3, 0xff };
+	char s[20];
+	cJSON *v;
+
+	for (size_t len = 1; len < sizeof(s); len++)
+		for (size_t at = 0; at < len; at++)
+			for (size_t i = 0; i < sizeof(odd); i++) {
+				struct buf b = BUF_INIT;
+
+				memset(s, i % 2 ? '!' : '~', len);
+				s[len] = '\0';
+				s[at] = (char)odd[i];
+				json_quote(&b, s, len);
+				assert_int_equal(strlen(b.data), b.len);
+				assert_int_equal(json_parse(b.data, b.len, b.len, &v, NULL), 0);
+				assert_true((strcmp(v->valuestring, s) == 0) == (odd[i] < 0x80));
+				cJSON_Delete(v);
+				buf_clear(&b);
+			}
+}
+
 static const char *const document =
 	"{\"a\":{\"b\":[{\"c\":1},{\"c\":2},{\"c\":null}]},\"n\":null,\"s\":\"text\","
 	"\"m\":{\"x\":{\"v\":10},\"y\":{\"v\":20}},\"@type\":\"t\",\"e\":[],\"A\":9,"
@@ -583,6 +607,7 @@ int main(void)
 		cmocka_unit_test(decimals_as_printf_writes_them),
 		cmocka_unit_test(a_changed_number_loses_its_old_digits),
 		cmocka_unit_test(quotes_anything),
+		cmocka_unit_test(quotes_long_texts),
 		cmocka_unit_test(paths),
 		cmocka_unit_test(wildcards),
 		cmocka_unit_test(typed_access),

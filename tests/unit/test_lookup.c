@@ -537,7 +537,7 @@ static void body_kept_item(void)
 
 	open_bench(
 		&b,
-		",\"collections\":{\"things\":{\"get\":\"/things\",\"id\":\"id\",\"detail\":{\"get\":\"/things/{id}\"},"
+		",\"collections\":{\"things\":{\"get\":\"/things\",\"id\":\"id\",\"detail\":{\"get\":\"/thing\",\"query\":{\"id\":\"{id}\"}},"
 		"\"table\":\"resources\",\"map\":{\"name\":\"name\"}}},\"cache\":{\"things.detail\":\"1h\"}",
 		50);
 	things = manifest_collection(b.manifest, "things");
@@ -554,8 +554,10 @@ static void body_kept_item(void)
 		plays(200, "{\"id\":7,\"name\":\"two\"}");
 	}
 	OK(partner.n == 2);
+	OK(fetch_item(&b.caller, things, "8", &page, &err) == 0 && partner.n == 3);
+	page_clear(&page);
 	b.integration.id = 51;
-	OK(fetch_item(&b.caller, things, "7", &page, &err) == 0 && partner.n == 3);
+	OK(fetch_item(&b.caller, things, "7", &page, &err) == 0 && partner.n == 4);
 	page_clear(&page);
 	bench_close(&b);
 }

@@ -237,16 +237,16 @@ static void paging_stops(void **state)
 	manifest_free(m);
 }
 
-#define COLLECTIONS                                                                                                      \
-	", \"pagination\": {\"kind\": \"offset\", \"limit_param\": \"l\", \"offset_param\": \"o\"},"                     \
-	" \"collections\": {\"a\": {\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"id_prefix\": \"a-\","   \
-	"  \"updated_at\": \"u\", \"query\": {\"f\": \"{cfg.site}\", \"n\": 3},"                                         \
-	"  \"incremental\": {\"param\": \"since\"}, \"detail\": {\"get\": \"/a/{id}\"},"                                 \
-	"  \"map\": {\"name\": \"n\", \"lat\": \"x\", \"media_hash\": {\"hash\": \"p[*].id\"}}, \"extra\": [\"tags\"]}," \
-	" \"b\": {\"get\": \"/a/{parent.id}/b\", \"each\": \"a\", \"when_changed\": \"media_hash\", \"id\": \"id\","     \
-	"  \"lane\": \"low\", \"deletes\": \"none\", \"pagination\": {\"kind\": \"none\"}, \"table\": \"media\","        \
-	"  \"map\": {\"url\": {\"path\": \"u\", \"as\": \"url\"}}},"                                                     \
-	" \"c\": {\"get\": \"/c\", \"id\": \"id\", \"table\": \"transactions\","                                         \
+#define COLLECTIONS                                                                                                                      \
+	", \"pagination\": {\"kind\": \"offset\", \"limit_param\": \"l\", \"offset_param\": \"o\"},"                                     \
+	" \"collections\": {\"a\": {\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"id_prefix\": \"a-\","                   \
+	"  \"updated_at\": \"u\", \"query\": {\"f\": \"{cfg.site}\", \"n\": 3},"                                                         \
+	"  \"incremental\": {\"param\": \"since\"}, \"detail\": {\"get\": \"/a\", \"query\": {\"id\": \"{id}\"}, \"records\": \"x.y\"}," \
+	"  \"map\": {\"name\": \"n\", \"lat\": \"x\", \"media_hash\": {\"hash\": \"p[*].id\"}}, \"extra\": [\"tags\"]},"                 \
+	" \"b\": {\"get\": \"/a/{parent.id}/b\", \"each\": \"a\", \"when_changed\": \"media_hash\", \"id\": \"id\","                     \
+	"  \"lane\": \"low\", \"deletes\": \"none\", \"pagination\": {\"kind\": \"none\"}, \"table\": \"media\","                        \
+	"  \"map\": {\"url\": {\"path\": \"u\", \"as\": \"url\"}}},"                                                                     \
+	" \"c\": {\"get\": \"/c\", \"id\": \"id\", \"table\": \"transactions\","                                                         \
 	"  \"belongs_to\": {\"collection\": \"a\", \"id\": \"aid\"}, \"map\": {\"status\": \"s\"}}}"
 
 static uint64_t bit(enum row_table t, const char *column)
@@ -264,7 +264,10 @@ static void collections(void **state)
 
 	assert_null(manifest_collection(m, "d"));
 	assert_string_equal(a->records, "@");
-	assert_string_equal(a->detail, "/a/{id}");
+	assert_string_equal(a->detail, "/a");
+	assert_int_equal(a->detail_query.n, 1);
+	assert_string_equal(a->detail_query.v[0].value, "{id}");
+	assert_string_equal(a->detail_records, "x.y");
 	assert_int_equal(a->paging.kind, PAGING_OFFSET);
 	assert_true(a->incremental.on);
 	assert_string_equal(a->incremental.value, "{since}");

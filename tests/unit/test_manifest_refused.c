@@ -43,7 +43,7 @@ static void all_errors_at_once(void **state)
 		"p/manifest.json:6: limits[0].window: missing\n",
 		"p/manifest.json:7: limits[1].rate: expected a whole number, found text\n",
 		"p/manifest.json:9: critcal: unknown key; did you mean \"critical\"?\n",
-		"p/manifest.json:10: hooks.ack_body: \"ack_body\" is not supported yet\n",
+		"p/manifest.json:10: hooks.ack_body: unknown key",
 		"p/manifest.json:11: retry_after: expected a list of texts, found text\n",
 	};
 
@@ -313,13 +313,8 @@ static void refusals(void **state)
 		bad_with(refused[i][0], refused[i][1]);
 }
 
-/* Every word of the format that is not run is known by name. */
-static const char *const later[][2] = {
-	{ ", \"hooks\": {\"ack_body\": true}", "\"ack_body\" is not supported yet" },
-};
-
 /* Inside a collection, beside what makes it right. */
-static const char *const later_in_collection[][2] = {
+static const char *const refused_beside[][2] = {
 	{ "\"deletes\": \"full_scna\"",
 	  "a.deletes.by: unknown word \"full_scna\"; did you mean \"full_scan\"?" },
 	{ "\"deletes\": \"scan_of_parent\"", "a.deletes: \"scan_of_parent\" needs \"each\"" },
@@ -333,20 +328,24 @@ static const char *const later_in_collection[][2] = {
 	{ "\"detail\": {\"get\": \"/a/{id}\", \"batch\": {}}", "detail.batch.get: missing" },
 	{ "\"detail\": {\"get\": \"/a/{id}\", \"batch\": {\"get\": \"/a\"}}",
 	  "detail.batch: needs {ids}" },
+	{ "\"detail\": {\"get\": \"/a\", \"query\": {\"q\": \"{since}\"}}",
+	  "a.detail.query.q: {since} cannot be used here ({cfg.X} {id} can)" },
+	{ "\"detail\": {\"get\": \"/a\", \"query\": {\"q\": \"x\"}}",
+	  "a.detail.get: needs {id}, here or in \"query\"" },
+	{ "\"detail\": {\"query\": {\"q\": \"{id}\"}}", "a.detail.get: missing" },
+	{ "\"detail\": {\"get\": \"/a/{id}\", \"records\": \"a[*]\"}", "a.detail.records: " },
 	{ "\"upcoming\": \"name\"", "upcoming: needs \"each\"" },
 };
 
-static void not_supported_yet(void **state)
+static void refused_beside_the_rest(void **state)
 {
-	for (size_t i = 0; i < ARRAY_LEN(later); i++)
-		bad_with(later[i][0], later[i][1]);
-	for (size_t i = 0; i < ARRAY_LEN(later_in_collection); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(refused_beside); i++) {
 		char *keys = mem_printf(
 			", \"collections\": {\"a\": {\"get\": \"/a\", \"id\": \"i\", \"table\": \"resources\", %s, "
 			"\"map\": {\"name\": \"n\"}}}",
-			later_in_collection[i][0]);
+			refused_beside[i][0]);
 
-		bad_with(keys, later_in_collection[i][1]);
+		bad_with(keys, refused_beside[i][1]);
 		free(keys);
 	}
 }
@@ -538,7 +537,7 @@ int main(void)
 		cmocka_unit_test(wrong_names),
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(wrong_lookups),
-		cmocka_unit_test(not_supported_yet),
+		cmocka_unit_test(refused_beside_the_rest),
 		cmocka_unit_test(refused_in_collections),
 		cmocka_unit_test(addresses),
 		cmocka_unit_test(headers),

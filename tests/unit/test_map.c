@@ -1,4 +1,5 @@
 /* Items to rows: ids, what is missing, parents, what is embedded, what is kept. */
+#include "drivers/kit/map_find.h"
 #include "tests/unit/mapped.h"
 
 static void whole(void **state)
@@ -175,16 +176,46 @@ static void belongs_to(void **state)
 	cJSON_Delete(m.item);
 }
 
+/* More members than are noted, some of them twice, and names that a path cannot say. */
+static void members(void **state)
+{
+	static const char *const paths[] = { "k0",     "k3.b[1].c", "k3.b[*].c", "k63",
+					     "k64",    "k69.b",     "k3 ",       "k3.nope.x",
+					     "k3.b.x", "none",      "k",         "",
+					     "n | k5", "a b",       "k3[0]",     "x@y" };
+	struct buf text = BUF_INIT;
+	struct item_members noted;
+	cJSON *v = NULL;
+
+	buf_puts(&text, "{\"n\":null,\"k.0\":1,\"a b\":2,\"x@y\":3,\"\":4");
+	for (int i = 0; i < 70; i++)
+		buf_printf(&text, ",\"k%d\":{\"b\":[{\"c\":null},{\"c\":%d}]},\"k%d\":0", i, i, i);
+	buf_putc(&text, '}');
+	assert_int_equal(json_parse(text.data, text.len, text.len, &v, NULL), 0);
+	item_members_init(&noted, v);
+	assert_int_equal(noted.n, ITEM_MEMBERS_MAX);
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		struct item with = { v, 0, arena, &noted }, without = { v, 0, arena, NULL };
+
+		assert_ptr_equal(item_find(&with, paths[i]), item_find(&without, paths[i]));
+		assert_ptr_equal(item_member(&with, paths[i]),
+				 cJSON_GetObjectItemCaseSensitive(v, paths[i]));
+	}
+	assert_int_equal(json_path(v, "k69.b[1].c")->valueint, 69);
+	item_members_init(&noted, json_path(v, "n"));
+	assert_int_equal(noted.n, 0);
+	assert_null(noted.rest);
+	cJSON_Delete(v);
+	buf_clear(&text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(whole),
-		cmocka_unit_test(ids),
-		cmocka_unit_test(missing_null_empty),
-		cmocka_unit_test(enums),
-		cmocka_unit_test(long_texts),
-		cmocka_unit_test(embedded),
-		cmocka_unit_test(keys_of_a_map),
+		cmocka_unit_test(whole),      cmocka_unit_test(members),
+		cmocka_unit_test(ids),        cmocka_unit_test(missing_null_empty),
+		cmocka_unit_test(enums),      cmocka_unit_test(long_texts),
+		cmocka_unit_test(embedded),   cmocka_unit_test(keys_of_a_map),
 		cmocka_unit_test(belongs_to),
 	};
 

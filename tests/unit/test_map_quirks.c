@@ -176,6 +176,103 @@ static void times(void **state) /* 10, 11 */
 	gives(MADE, "[{\"id\": 1, \"t\": \"02/01/2026\"}]", "partner_created_at", "!is no time");
 }
 
+/* A link that is signed anew at each answer is no change of the picture; when it ends is kept. */
+static void links_that_expire(void **state) /* 23 */
+{
+#define PICTURES(column) "\"id\": \"id\", \"map\": {\"media_hash\": {\"hash\": \"" column "\"}}"
+#define SIGNED(n)                                                              \
+	"[{\"id\": 1, \"p\": [{\"id\": \"a\", \"url\": \"https://h/a?until=" n \
+	"\"}, {\"id\": \"b\"}]}]"
+	static const char by_id[] = PICTURES("p[*].id");
+	char first[33];
+	struct row row;
+	struct err err = { 0 };
+
+	assert_int_equal(map_first(by_id, SIGNED("100"), &row, &err), 0);
+	snprintf(first, sizeof(first), "%.*s", (int)value(&row, "media_hash")->v.s.n,
+		 value(&row, "media_hash")->v.s.p);
+	done();
+	gives(by_id, SIGNED("200"), "media_hash", first);
+	assert_int_equal(map_first(PICTURES("p[*].url"), SIGNED("200"), &row, &err), 0);
+	assert_memory_not_equal(value(&row, "media_hash")->v.s.p, first, 32);
+	done();
+	assert_true(row_column_find(ROW_MEDIA, "expires_at") >= 0);
+}
+
+/* Each first name of a path is one of the fields that are asked for. */
+static void need_field(const char *fields, const char *path)
+{
+	char name[64], padded[1000];
+
+	snprintf(padded, sizeof(padded), " %s ", fields);
+	for (const char *p = path; p && *p; p += strcspn(p, "|"), p += *p == '|') {
+		p += strspn(p, " ");
+		snprintf(name, sizeof(name), " %.*s ", (int)strcspn(p, "|.[{ "), p);
+		if (name[1] != '@' && !strstr(padded, name))
+			fail_msg("\"%s\" is mapped and not asked for: %s", path, fields);
+	}
+}
+
+static const char *asked(const struct manifest_pairs *query, const char *name)
+{
+	for (int i = 0; i < query->n; i++)
+		if (strcmp(query->v[i].name, name) == 0)
+			return query->v[i].value;
+	return NULL;
+}
+
+static void need_fields(const struct manifest *m, const struct manifest_collection *c,
+			const char *fields)
+{
+	need_field(fields, c->id);
+	need_field(fields, c->updated_at);
+	need_field(fields, c->belongs_id);
+	for (int i = 0; i < c->n_map; i++) {
+		need_field(fields, c->map[i].path);
+		need_field(fields, c->map[i].hash);
+		need_field(fields, c->map[i].currency);
+	}
+	for (int i = 0; i < c->n_extra; i++)
+		need_field(fields, c->extra[i]);
+	for (int i = 0; i < m->n_collections; i++)
+		if (m->collections[i].embedded && !strcmp(m->collections[i].each, c->name))
+			need_field(fields, m->collections[i].embedded);
+}
+
+static struct manifest *manifest_at(const char *path)
+{
+	struct buf problems = BUF_INIT;
+	struct manifest *m = NULL;
+
+	if (manifest_load(path, &m, &problems) < 0)
+		fail_msg("%s", buf_str(&problems));
+	buf_clear(&problems);
+	return m;
+}
+
+/* Lists that give few fields unless they are asked for: Guesty's by name, Hostaway's by a word. */
+static void few_fields(void **state) /* 26 */
+{
+	struct manifest *m = manifest_at("drivers/guesty/manifest.json");
+	int lists = 0;
+
+	for (int i = 0; i < m->n_collections; i++)
+		if (asked(&m->collections[i].query, "fields") && ++lists)
+			need_fields(m, &m->collections[i],
+				    asked(&m->collections[i].query, "fields"));
+	assert_int_equal(lists, 2);
+	manifest_free(m);
+	m = manifest_at("drivers/hostaway/manifest.json");
+	for (int i = 0; i < m->n_collections; i++)
+		if (m->collections[i].get)
+			assert_string_equal(asked(&m->collections[i].query, "includeResources"),
+					    "1");
+	assert_string_equal(asked(&manifest_collection(m, "listings")->detail_query,
+				  "includeResources"),
+			    "1");
+	manifest_free(m);
+}
+
 static void case_of_names(void **state) /* 24 */
 {
 #define EITHER "\"id\": \"listingId|ListingID\", \"map\": {\"name\": \"displayName|DisplayName\"}"
@@ -227,6 +324,8 @@ int main(void)
 		cmocka_unit_test(ids_as_numbers),
 		cmocka_unit_test(money),
 		cmocka_unit_test(times),
+		cmocka_unit_test(links_that_expire),
+		cmocka_unit_test(few_fields),
 		cmocka_unit_test(case_of_names),
 		cmocka_unit_test(missing_null_empty),
 		cmocka_unit_test(later_enum_values),

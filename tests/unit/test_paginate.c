@@ -846,6 +846,56 @@ static void test_item(void **state)
 	assert_int_equal(on_loop(body_item), 0);
 }
 
+/* One item that is asked for by parameters, and stands elsewhere in its answer than the many do. */
+static void answer_item_by_query(struct httpd_request *q, int number)
+{
+	const char *id = httpd_query(q, "id");
+
+	if (strcmp(id, "7") == 0)
+		reply_json(q, 200, "{\"id\":\"of the answer\",\"one\":{\"it\":{\"id\":7}}}");
+	else if (strcmp(id, "8") == 0)
+		reply_json(q, 200, "{\"one\":{\"it\":[{\"id\":8}]}}");
+	else
+		reply_json(q, 200, "{\"results\":[{\"id\":9}]}");
+}
+
+static void body_item_by_query(void)
+{
+	static const struct {
+		const char *id;
+		int rc;
+	} cases[] = { { "7", 0 }, { "8", 0 }, { "a&b", -EBADMSG } };
+	struct bench b;
+	struct page page;
+	struct err err = { 0 };
+	int64_t id = 0;
+
+	partner.answer = answer_item_by_query;
+	partner.n = 0;
+	bench_open(&b, "",
+		   ",\"settings\":{\"shape\":{\"default\":\"wide\"}}" THINGS(
+			   "/things", "results",
+			   ",\"detail\":{\"get\":\"/thing\",\"query\":{\"id\":\"{id}\","
+			   "\"as\":\"{cfg.shape}\"},\"records\":\"one.it\"}"),
+		   NULL, 5, 5000);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		OK(fetch_item(&b.caller, &b.manifest->collections[0], cases[i].id, &page, &err) ==
+		   cases[i].rc);
+		OK(cases[i].rc < 0 ||
+		   (json_int(page.records[0], "id", &id) && id == cases[i].id[0] - '0'));
+		page_clear(&page);
+	}
+	OK(strcmp(partner.arrivals[0].query, "id=7&as=wide") == 0);
+	OK(strcmp(partner.arrivals[2].query, "id=a%26b&as=wide") == 0);
+	OK(strstr(err.text, "in one.it"));
+	bench_close(&b);
+}
+
+static void test_item_by_query(void **state)
+{
+	assert_int_equal(on_loop(body_item_by_query), 0);
+}
+
 static void test_seen(void **state)
 {
 	struct seen s = { 0 };
@@ -894,6 +944,7 @@ int main(void)
 		ON_LOOP(test_since),
 		ON_LOOP(test_parent),
 		ON_LOOP(test_item),
+		ON_LOOP(test_item_by_query),
 	};
 
 	return cmocka_run_group_tests(tests, setup, partner_teardown);

@@ -684,8 +684,9 @@ static void body_batch(void)
 	items = 10;
 	bench_open(
 		&b, "",
-		THINGS("\"get\":\"/things\",\"detail\":{\"get\":\"/things/{id}\",\"batch\":{\"get\":"
-		       "\"/things\",\"query\":{\"ids\":\"[{ids}]\",\"full\":\"1\"},\"join\":\"; \"}}"),
+		",\"settings\":{\"shape\":{\"default\":\"1\"}}" THINGS(
+			"\"get\":\"/things\",\"detail\":{\"get\":\"/things/{id}\",\"batch\":{\"get\":"
+			"\"/things\",\"query\":{\"ids\":\"[{ids}]\",\"full\":\"{cfg.shape}\"},\"join\":\"; \"}}"),
 		NULL, 5, 5000);
 	OK(b.manifest->collections[0].batch.max == 50);
 	OK(fetch_items(&b.caller, &b.manifest->collections[0], ids, 3, &page, &err) == 0);

@@ -2,7 +2,6 @@
 
 Postgres refuses to run as root; then it runs as the user postgres."""
 
-import contextlib
 import os
 import pwd
 import shutil
@@ -40,6 +39,7 @@ class Postgres(Process):
                 "-c", "shared_buffers=64MB", "-c", "timezone=UTC"]
         super().__init__("postgres", argv, folder, user=_user())
         self.made = 0
+        self._connection = None
 
     def start(self, wait=True):
         if not self.data.exists():
@@ -82,16 +82,24 @@ class Postgres(Process):
         self.made += 1
         name = f"test_{self.made}"
         # Hundreds of small files are copied faster than written page by page (from 15 on one may choose).
-        with contextlib.closing(self.connect()) as connection:
-            how = " STRATEGY file_copy" if connection.server_version >= 150000 else ""
+        how = " STRATEGY file_copy" if self._own().server_version >= 150000 else ""
         self._execute(f'CREATE DATABASE {name} TEMPLATE {template or "template1"}{how}')
         return name
 
     def drop_database(self, name):
         self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
+    def _own(self):
+        """A connection that is kept, made anew when the server was restarted."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except (AttributeError, psycopg2.OperationalError, psycopg2.InterfaceError):
+            self._connection = self.connect()
+        return self._connection
+
     def _execute(self, statement):
-        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+        with self._own().cursor() as cursor:
             cursor.execute(statement)
 
     def restart(self, down_s=0, how=signal.SIGINT):
