@@ -188,6 +188,34 @@ int notification_add(struct pg *p, const struct notification_new *n, int64_t *id
 	return rc;
 }
 
+int notification_request(struct pg *p, const struct notification_new *n, const char *args,
+			 const char *ids, int64_t *id, struct err *err)
+{
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc;
+
+	pg_params_init(&params);
+	pg_text(&params, n->entry);
+	pg_text(&params, n->fingerprint);
+	pg_text(&params, args);
+	pg_text(&params, ids);
+	/* The update changes nothing: it makes RETURNING tell of a row that is there. */
+	rc = query_some(
+		p,
+		"INSERT INTO outbound_requests AS o (partner, integration_id, action, state, job, kept, entry,"
+		" idempotency_key, fingerprint, source, lane, steps, steps_done, deadline_at, finished_at, queued_at)"
+		" VALUES ('longshore', 0, 'notify', 'done', json_build_object('task', 'notify', 'args', $3::json),"
+		" jsonb_build_object('notifications', $4::jsonb), $1, NULL, $2, 'http', 'normal', 1, 1, now(), now(),"
+		" now()) ON CONFLICT (partner, entry) DO UPDATE SET updated_at = o.updated_at"
+		" RETURNING id",
+		&params, &res, err);
+	if (rc == 0)
+		*id = pg_get_int(res, 0, 0);
+	PQclear(res);
+	return rc;
+}
+
 /* ---- what goes on ---- */
 
 int notification_due(struct pg *p, int limit, struct notification_due **out, int *n,

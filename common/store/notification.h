@@ -45,6 +45,12 @@ struct notification_new {
 int notification_add(struct pg *p, const struct notification_new *n, int64_t *id, bool *same,
 		     struct err *err) __attribute__((warn_unused_result));
 
+/* What was asked by HTTP, as an outbound request that is done: its notifications are there (ids: a JSON list).  *id is its own, the same
+ * for the same entry. */
+int notification_request(struct pg *p, const struct notification_new *n, const char *args,
+			 const char *ids, int64_t *id, struct err *err)
+	__attribute__((warn_unused_result));
+
 /* ---- what goes on ---- */
 struct notification_due {
 	int64_t id, attempt, attempts;

@@ -7,6 +7,7 @@
 
 #include "common/base/card.h"
 #include "common/base/config.h"
+#include "common/base/id.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "drivers/kit/action.h"
@@ -440,6 +441,38 @@ int notify_add(struct pg *p, const struct driver_set *drivers, const struct noti
 		integration_clear(&n.choices[i].integration);
 	cJSON_Delete(n.parts);
 	cJSON_Delete(n.own);
+	return rc;
+}
+
+int notify_request(struct pg *p, const struct driver_set *drivers, const cJSON *args,
+		   const char *idempotency_key, int64_t *id, struct err *err)
+{
+	struct buf ids = BUF_INIT, entry = BUF_INIT, print = BUF_INIT, text = BUF_INIT;
+	char origin[ID_LEN + 1];
+	struct notify_ask ask = { .args = args,
+				  .idempotency_key = idempotency_key,
+				  .origin = origin };
+	struct notification_new row = { 0 };
+	int rc;
+
+	id_new(origin);
+	rc = notify_add(p, drivers, &ask, &ids, err);
+	if (rc == 0) {
+		struct notify n = { .ask = &ask };
+		struct recipient all = { .who = "" };
+
+		(void)json_int(args, "company_id", &n.company_id);
+		name_entry(&n, &all, 0, &entry);
+		outbound_fingerprint(args, &print);
+		json_print(args, &text);
+		row.entry = buf_str(&entry);
+		row.fingerprint = buf_str(&print);
+		rc = notification_request(p, &row, buf_str(&text), buf_str(&ids), id, err);
+	}
+	buf_clear(&ids);
+	buf_clear(&entry);
+	buf_clear(&print);
+	buf_clear(&text);
 	return rc;
 }
 

@@ -24,6 +24,11 @@ struct notify_ask {
 int notify_add(struct pg *p, const struct driver_set *drivers, const struct notify_ask *ask,
 	       struct buf *ids, struct err *err) __attribute__((warn_unused_result));
 
+/* Waits.  The same for one that comes by HTTP: it is in Postgres as an outbound request too, which is done, and keeps their ids. */
+int notify_request(struct pg *p, const struct driver_set *drivers, const cJSON *args,
+		   const char *idempotency_key, int64_t *id, struct err *err)
+	__attribute__((warn_unused_result));
+
 /* Waits.  Begins what waits to be begun, and ends, or goes on with, what has an attempt that ended.  *more: there may be more at once. */
 int notify_go_on(struct redis *r, struct pg *p, int64_t deadline_ms, bool *more, struct err *err)
 	__attribute__((warn_unused_result));

@@ -1,11 +1,17 @@
 """Notifications: who is told what by which channel, once; the partners' books say what was sent."""
 
+import base64
+import hashlib
+import hmac
 import json
+import shutil
+import subprocess
 
 import pytest
+import requests
 
 from harness import wait_until
-from harness.process import SLOWER
+from harness.process import ROOT, SLOWER
 
 TEMPLATE = {
     "email": {"subject": "Welcome, {guest.name}", "text": "Room {room}: {{the}} door code is {code}.", "html": "<p>{guest.name}: <b>{code}</b></p>"},
@@ -23,7 +29,7 @@ class Desk:
         self.sandbox = cluster.sandbox()
         self.company = cluster.company()
         self.sendgrid = self.add("sendgrid", "/sendgrid/v3", {"api_key": "SG.1"}, "from=desk@example.com")
-        self.twilio = self.add("twilio", "/twilio/2010-04-01", {"username": "AC1", "password": "token-1"}, "account=AC1", "from=+15005550006")
+        self.twilio = self.add("twilio", "/twilio/2010-04-01", {"username": "AC1", "password": "token-1", "webhook_secret": "token-1"}, "account=AC1", "from=+15005550006")
         self.slack = self.add("slack", "/slack/services", {"api_key": "T1/B1/X1"})
         self.template("arrival", TEMPLATE)
 
@@ -134,3 +140,61 @@ def test_what_nobody_knows_is_not_sent_again(cluster, desk):
     desk.notify([{"email": "dora@example.com"}])
     wait_until(lambda: cluster.one("SELECT count(*) FROM notifications WHERE recipient = 'dora@example.com' AND send_at > now() + interval '10 hours'") == 1,
                20 * SLOWER, "it waits for the end of the quiet")
+
+
+PUBLIC = "https://hooks.example.com/longshore"
+
+
+def test_what_partners_tell_since(cluster, tmp_path):
+    folder = tmp_path / "drivers" / "fcm"
+    shutil.copytree(ROOT / "drivers" / "fcm", folder)
+    cluster.add_drivers(folder.parent)
+    desk = Desk(cluster, tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["auth"]["token_url"] = desk.sandbox.url + "/fcm/token"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    key = subprocess.run(["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"], capture_output=True, text=True, check=True).stdout
+    fcm = desk.add("fcm", "/fcm/v1", {"client_email": "svc-1@p.iam.example.com", "private_key": key}, "project=p")
+    desk.template("ping", {"email": {"subject": "s", "text": "t"}, "sms": {"text": "t"}, "push": {"title": "{a}", "body": "b"}})
+    desk.channels(desk.twilio, fcm)
+    scheduler = cluster.scheduler(public_url=PUBLIC)
+    cluster.worker().wait_for_log("event=started", 20 * SLOWER)
+    # By HTTP, as any action: it is a request that is done, and keeps the notifications.
+    token = cluster.longshore("token", "add", "shop").out.strip()
+
+    def post(args, **more):
+        return requests.post(f"http://127.0.0.1:{scheduler.port}/api/v1/requests", headers={"Authorization": f"Bearer {token}"}, timeout=20,
+                             json={"partner": "longshore", "action": "notify", "args": {"company_id": int(desk.company), "template": "ping", **args}, **more})
+    to = {"phone": "+351912345678", "token": "device-1"}
+    first = post({"to": to, "values": {"a": 1}}, idempotency_key="k")
+    assert first.status_code == 200 and first.json()["state"] == "done" and len(first.json()["kept"]["notifications"]) == 1, first.text
+    assert post({"to": to, "values": {"a": 1}}, idempotency_key="k").json()["id"] == first.json()["id"]
+    assert post({"to": to, "values": {"a": 2}}, idempotency_key="k").status_code == 409
+    wrong = post({"to": to, "values": {}})
+    assert wrong.status_code == 422 and "push.title, line 1, column 1: {a} has no value" in wrong.json()["detail"], wrong.text
+    (sent,) = desk.wait([("sms", "done", "sent")])
+    sid = sent["external_id"]
+
+    def told(status, **more):
+        form = {"MessageSid": sid, "MessageStatus": status, **more}
+        path = f"/webhooks/twilio/{desk.twilio}"
+        mac = hmac.new(b"token-1", (PUBLIC + path + "".join(k + form[k] for k in sorted(form))).encode(), hashlib.sha1)
+        return requests.post(f"http://127.0.0.1:{scheduler.port}{path}", data=form, timeout=20,
+                             headers={"X-Twilio-Signature": base64.b64encode(mac.digest()).decode()}).status_code
+    assert told("sent") == 202 and told("undelivered", ErrorCode="30003") == 202
+    # It did not arrive: the next channel has its turn, once.
+    rows = desk.wait([("sms", "done", "sent"), ("push", "done", "sent")])
+    assert [(r["delivery"], r["delivery_reason"]) for r in rows] == [("failed", "30003"), (None, None)]
+    assert told("delivered") == 202
+    cluster.wait_idle(partners=("twilio", "fcm"))
+    assert [p["token"] for p in desk.books("pushes")] == ["device-1"] and desk.outcomes()[0]["delivery"] == "failed"
+    # SendGrid tells by our own number, and may tell before our row knows.
+    desk.channels(desk.sendgrid)
+    post({"to": {"email": "ann@example.com"}})
+    desk.wait([("sms", "done", "sent"), ("push", "done", "sent"), ("email", "done", "sent")])
+    mail = desk.books("mails")[0]
+    cluster.push({"task": "process_webhook", "integration_id": desk.sendgrid,
+                  "args": {"event_id": "e1", "event": "delivered", "believed": True, "received_us": 1790000000000000,
+                           "body": {"longshore": mail["reference"], "event": "delivered"}}}, "queue:{sendgrid}")
+    wait_until(lambda: [o["delivery"] for o in desk.outcomes()] == ["failed", None, "delivered"], 20 * SLOWER,
+               lambda: f"{desk.outcomes()}{cluster.sql('SELECT * FROM webhook_events')}")
