@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "common/base/apart.h"
 #include "common/base/clock.h"
 #include "common/base/config.h"
 #include "common/base/id.h"
@@ -128,25 +129,6 @@ static void on_signal(int signo, void *arg)
 		loop_stop();
 }
 
-/* HUP: manifests and settings are read anew by starting anew; a manifest that is broken now leaves what runs as it is. */
-static void on_hup(int signo, void *arg)
-{
-	struct driver_set *d = NULL;
-	struct buf problems = BUF_INIT;
-	struct err err = { 0 };
-
-	if (driver_set_load(common.drivers, &d, &problems, &err) < 0 || problems.len) {
-		log_event(LOG_ERROR, "reload_refused",
-			  LS("problems", problems.len ? buf_str(&problems) : err.text));
-	} else if (!scheduler.stopping) {
-		log_event(LOG_INFO, "reloading");
-		again = true;
-		on_signal(SIGTERM, arg);
-	}
-	driver_set_free(d);
-	buf_clear(&problems);
-}
-
 static void print_co(const char *name, const char *why, int64_t waiting_ms, void *data, void *arg)
 {
 	log_write(LOG_INFO, "coroutine", /* asked for by name: whatever --log-level says */
@@ -215,16 +197,21 @@ static void start(void *arg)
 		  LI("partners", s->n_queues - 1));
 }
 
-static int load_drivers(struct scheduler *s)
+/* strict: a broken manifest is a reason not to start, and printed. */
+static int load_drivers(struct scheduler *s, bool strict)
 {
 	struct buf problems = BUF_INIT;
 	struct err err = { 0 };
 	int rc = driver_set_load(common.drivers, &s->drivers, &problems, &err);
 
-	if (problems.len)
-		log_event(LOG_ERROR, "manifest_refused", LS("problems", buf_str(&problems)));
 	if (rc < 0)
 		fprintf(stderr, "longshore-scheduler: %s\n", err.text);
+	if (problems.len && strict)
+		fputs(buf_str(&problems), stderr);
+	else if (problems.len)
+		log_event(LOG_ERROR, "manifest_refused", LS("problems", buf_str(&problems)));
+	if (rc == 0 && problems.len && strict)
+		rc = -EINVAL;
 	buf_clear(&problems);
 	return rc;
 }
@@ -443,6 +430,47 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 	return rc == 0 ? read_public_url(s) : rc;
 }
 
+/* ---- HUP ---- */
+static char **arguments;
+
+static int check(void *s)
+{
+	struct keyring *keys = NULL;
+	struct err err = { 0 };
+	int n = 0, rc;
+
+	while (arguments[n])
+		n++;
+	rc = load_settings(s, n, arguments);
+	if (rc == 0 && load_drivers(s, true) < 0)
+		rc = EXIT_MISUSED;
+	if (rc != 0)
+		return rc;
+	rc = keyring_load(common.secret_key_file, &keys, &err);
+	if (rc == 0 || rc == -ENOKEY)
+		return 0;
+	fprintf(stderr, "longshore-scheduler: %s\n", err.text);
+	return EXIT_MISUSED;
+}
+
+/* Manifests, settings and keys are read anew by starting anew; what would not be taken at that start leaves what runs as it is. */
+static void on_hup(int signo, void *s)
+{
+	struct buf problems = BUF_INIT;
+
+	if (scheduler.stopping)
+		return;
+	if (apart_run(check, s, &problems) != 0) {
+		log_event(LOG_ERROR, "reload_refused", LS("problems", buf_str(&problems)),
+			  LS("effect", "what was running goes on unchanged"));
+	} else {
+		log_event(LOG_INFO, "reloading");
+		again = true;
+		on_signal(SIGTERM, s);
+	}
+	buf_clear(&problems);
+}
+
 /* A partner's connection each. */
 static void raise_limits(void)
 {
@@ -461,6 +489,7 @@ int main(int argc, char **argv)
 	int rc;
 
 	secret_harden_process();
+	arguments = argv;
 	raise_limits();
 	prctl(PR_SET_NAME, program_invocation_short_name); /* not "exe", after a HUP */
 	rc = load_settings(s, argc, argv);
@@ -468,7 +497,7 @@ int main(int argc, char **argv)
 		return rc;
 	metrics_init(NULL);
 	name_self(s);
-	if (load_drivers(s) < 0)
+	if (load_drivers(s, false) < 0)
 		return EXIT_MISUSED;
 	if (loop_init() < 0 || http_global_init() < 0)
 		return EXIT_FAILED;

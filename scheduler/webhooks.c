@@ -306,6 +306,7 @@ static void take_in(struct delivery *d)
 		size_t before = payloads.len;
 
 		q->lane = webhook_lane(j->event);
+		q->unheld = webhook_is_unheld(j->event);
 		q->integration = j->integration;
 		webhook_hash(j->event, j->integration, q->hash);
 		webhook_job(j->event, j->integration, q->hash, d->received_us, d->believed,

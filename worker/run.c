@@ -22,6 +22,8 @@
 #define ELSEWHERE_MS \
 	2000 /* a task that another worker knows is left to it: looked at again after this */
 #define PAUSED_MS 1000
+#define PAUSED_UNHELD_MS \
+	30000 /* of one that stands in the ring of no integration: it comes out again */
 #define SUSPECT_MS 1000
 
 void run_print_tasks(struct buf *out)
@@ -78,6 +80,15 @@ static int unknown_task(struct attempt *a)
 }
 
 /* ---- the integration ---- */
+/* What brings new credentials does not wait with those that want them. */
+static bool may_run(const struct attempt *a)
+{
+	const char *status = a->integration->status;
+
+	return !strcmp(status, "active") ||
+	       (!strcmp(status, "auth_broken") && webhook_mends_auth(a));
+}
+
 static int check_integration(struct attempt *a)
 {
 	const struct integration *i = a->integration;
@@ -88,14 +99,14 @@ static int check_integration(struct attempt *a)
 			&a->err, -EINVAL, ERR_BAD_JOB, "another partner's integration",
 			"integration %lld belongs to partner %s: push its jobs to queue:{%s}, not queue:{%s}",
 			(long long)i->id, i->partner, i->partner, partner);
-	if (strcmp(i->status, "active")) {
+	if (!may_run(a)) {
 		struct err ignored = { 0 };
 		/* Paused (or auth_broken) after it was claimed: it waits outside of the ring from now on. */
 		if (control_mirror(a->worker->redis, a->worker->pg, a->driver, partner, false,
 				   loop_now_ms() + 5000, &ignored) < 0)
 			log_event(LOG_WARN, "control_not_mirrored", LS("reason", ignored.text));
 		integrations_forget(i->id); /* resumed meanwhile? the next look is a fresh one */
-		a->err.retry_after_ms = PAUSED_MS;
+		a->err.retry_after_ms = a->lease.integration ? PAUSED_MS : PAUSED_UNHELD_MS;
 		return err_set(&a->err, -EAGAIN, ERR_HOLD, i->status, "integration %lld is %s%s%s",
 			       (long long)i->id, i->status, i->status_reason ? ": " : "",
 			       i->status_reason ? i->status_reason : "");
@@ -240,10 +251,12 @@ static int start_task(struct attempt *a)
 	return a->lease.header.crashes ? run_suspect(a, t) : t->run(a);
 }
 
-/* The hint of admit only routes; the payload's own integration decides.  Uncharged. */
+/* The hint of admit only routes; the payload's own integration decides, but for what stands in the ring of none (queue_event.unheld).
+ * Uncharged. */
 static bool misrouted(const struct attempt *a)
 {
-	return a->job.integration_id != a->lease.integration;
+	return a->job.integration_id != a->lease.integration &&
+	       (a->lease.integration || !webhook_mends_auth(a));
 }
 
 static void send_home(struct attempt *a)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/crypto.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
@@ -20,17 +21,19 @@ static int misused(const char *fmt, const char *a, const char *b)
 	return EXIT_MISUSED;
 }
 
-static int load_drivers(struct settings *s)
+static int load_drivers(struct settings *s, bool strict)
 {
 	struct buf problems = BUF_INIT;
 	struct err err = { 0 };
 	int rc = driver_set_load(s->common.drivers, &s->drivers, &problems, &err);
 
 	driver_flags(s->common.flags);
-	if (problems.len)
+	if (problems.len && strict)
+		rc = misused("%s%s", buf_str(&problems), NULL);
+	else if (problems.len)
 		log_event(LOG_ERROR, "manifest_refused", LS("problems", buf_str(&problems)));
 	buf_clear(&problems);
-	return rc < 0 ? misused("%s%s", err.text, NULL) : 0;
+	return rc < 0 ? misused("%s%s", err.text, NULL) : rc;
 }
 
 static int add_name(struct settings *s, const char *name)
@@ -127,7 +130,7 @@ static int allow_targets(const struct settings *s)
 	return 0;
 }
 
-int settings_load(struct settings *s, int argc, char **argv)
+static int load(struct settings *s, int argc, char **argv, bool strict)
 {
 	static struct config_option options[CONFIG_COMMON_COUNT + 11]; /* much for a frame */
 	enum log_level level;
@@ -148,8 +151,26 @@ int settings_load(struct settings *s, int argc, char **argv)
 	if (s->hard_limit_ms <= s->soft_limit_ms)
 		return misused("--hard-limit must be longer than --soft-limit%s%s", "", NULL);
 	log_init("longshore-worker", level, !strcmp(s->common.log_format, "json"));
-	rc = load_drivers(s);
+	rc = load_drivers(s, strict);
 	if (rc == 0)
 		rc = allow_targets(s);
 	return rc != 0 ? rc : choose_partners(s);
+}
+
+int settings_load(struct settings *s, int argc, char **argv)
+{
+	return load(s, argc, argv, false);
+}
+
+int settings_check(int argc, char **argv)
+{
+	static struct settings fresh;
+	struct keyring *keys = NULL;
+	struct err err = { 0 };
+	int rc = load(&fresh, argc, argv, true), key;
+
+	if (rc != 0)
+		return rc;
+	key = keyring_load(fresh.common.secret_key_file, &keys, &err);
+	return key == 0 || key == -ENOKEY ? 0 : misused("%s%s", err.text, NULL);
 }

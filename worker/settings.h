@@ -26,5 +26,8 @@ struct settings {
 
 /* Prints what is wrong and returns an exit code; 0 = go on.  Loads the drivers. */
 int settings_load(struct settings *s, int argc, char **argv) __attribute__((warn_unused_result));
+/* Whether a start with them would be taken now: settings, manifests (a broken one is a reason, unlike at a start, which serves the
+ * others), keys.  Prints why not; an exit code.  For a process that ends with it. */
+int settings_check(int argc, char **argv) __attribute__((warn_unused_result));
 
 #endif

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/apart.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/io/co.h"
@@ -248,25 +249,31 @@ static void on_term(int signo, void *arg)
 	stop_when_done();
 }
 
-/* HUP: manifests and settings are read anew by starting anew, once every process has handed its jobs back.  A manifest that
- * is broken now leaves what runs as it is. */
+static int check(void *argv)
+{
+	int n = 0;
+
+	while (sup.argv[n])
+		n++;
+	return settings_check(n, argv);
+}
+
+/* HUP: manifests, settings and keys are read anew by starting anew, once every process has handed its jobs back.  What would not
+ * be taken at that start leaves what runs as it is. */
 static void on_hup(int signo, void *arg)
 {
-	struct driver_set *d = NULL;
 	struct buf problems = BUF_INIT;
-	struct err err = { 0 };
 
 	if (sup.stopping)
 		return;
-	if (driver_set_load(sup.s->common.drivers, &d, &problems, &err) < 0 || problems.len) {
-		log_event(LOG_ERROR, "reload_refused",
-			  LS("problems", problems.len ? buf_str(&problems) : err.text));
+	if (apart_run(check, sup.argv, &problems) != 0) {
+		log_event(LOG_ERROR, "reload_refused", LS("problems", buf_str(&problems)),
+			  LS("effect", "what was running goes on unchanged"));
 	} else {
 		log_event(LOG_INFO, "reloading");
 		sup.again = true;
 		on_term(SIGTERM, NULL);
 	}
-	driver_set_free(d);
 	buf_clear(&problems);
 }
 

@@ -11,10 +11,10 @@
 
 #define TABLES_MAX 8
 
-/* One call of config_load: kept, since HUP applies its table again. */
+/* One call of config_load: kept, since a program may have a second table. */
 struct table {
 	struct config_option *options; /* our copy */
-	bool *by_flag;                 /* which were given as a flag: these are not touched again */
+	bool *by_flag; /* which were given as a flag: a later table does not touch them */
 	int count;
 	char *file; /* NULL if none */
 };
@@ -22,7 +22,7 @@ struct table {
 static struct table tables[TABLES_MAX];
 static int table_count;
 
-/* Strings handed out live for ever; what a reload replaced hangs here so that it is no leak. */
+/* Strings handed out live for ever; what a later table replaced hangs here so that it is no leak. */
 static char **strings;
 static size_t string_count;
 
@@ -77,10 +77,8 @@ static const char *text_of(const struct config_option *o, const struct config_fi
 	return o->fallback;
 }
 
-/* Everything but the flags.  At start a bad value ends the program; after HUP (`reload`) it is
- * logged and the old one kept. */
-static int apply(const struct table *t, const struct config_file *file, bool reload,
-		 struct buf *why)
+/* Everything but the flags. */
+static int apply(const struct table *t, const struct config_file *file, struct buf *why)
 {
 	struct buf place = BUF_INIT, bad = BUF_INIT;
 	int rc = 0;
@@ -93,18 +91,11 @@ static int apply(const struct table *t, const struct config_file *file, bool rel
 		if (t->by_flag[i] || flag_of_any_table(o))
 			continue;
 		text = text_of(o, file, &place);
-		buf_reset(&bad);
-		if (text && config_value_parse(o, text, &v, &bad) < 0) {
-			if (reload)
-				log_event(LOG_ERROR, "config_value_refused",
-					  LS("where", place.data), LS("why", bad.data));
-			else
-				rc = -EINVAL;
-			if (rc < 0)
-				buf_printf(why, "%s: %s", place.data, bad.data);
-			continue;
-		}
-		store(o, &v);
+		rc = text ? config_value_parse(o, text, &v, &bad) : 0;
+		if (rc < 0)
+			buf_printf(why, "%s: %s", place.data, bad.data);
+		else
+			store(o, &v);
 	}
 	buf_clear(&place);
 	buf_clear(&bad);
@@ -275,7 +266,7 @@ static int load(struct table *t, struct args *a, struct buf *why)
 			rc = check_file(t, &file, why);
 	}
 	if (rc == 0)
-		rc = apply(t, &file, false, why);
+		rc = apply(t, &file, why);
 	config_file_clear(&file);
 	return rc;
 }
@@ -329,25 +320,4 @@ int config_load(const char *program, const char *usage, const struct config_opti
 		*config_file = t->file ? t->file : "";
 	*rest = a.at;
 	return 0;
-}
-
-static void table_reload(const struct table *t)
-{
-	struct config_file file = { 0 };
-	struct buf why = BUF_INIT;
-
-	if (t->file &&
-	    (config_file_read(t->file, &file, &why) < 0 || check_file(t, &file, &why) < 0))
-		log_event(LOG_ERROR, "config_file_refused", LS("why", buf_str(&why)),
-			  LS("effect", "the settings in force are kept"));
-	else
-		apply(t, &file, true, &why);
-	config_file_clear(&file);
-	buf_clear(&why);
-}
-
-void config_reload(void)
-{
-	for (int t = 0; t < table_count; t++)
-		table_reload(&tables[t]);
 }

@@ -49,10 +49,6 @@ int config_load(const char *program, const char *usage, const struct config_opti
 		int n_options, int argc, char **argv, const char **config_file, int *rest)
 	__attribute__((warn_unused_result));
 
-/* Reads the file and environment again after HUP (flags still win); bad values are logged, old
- * ones kept. */
-void config_reload(void);
-
 /* The nearest of n names to `word` (edit distance at most a third of its length), or NULL. */
 const char *config_nearest(const char *word, const char *const *names, int n);
 

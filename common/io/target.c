@@ -40,6 +40,12 @@ static int refuse(const char *host, const char *address, struct err *err)
 		strcmp(host, address) ? address : "", address_kind_word(k));
 }
 
+/* libcurl and others read %31%30.0.0.1 as 10.0.0.1: no host needs that, but for the zone of a link in brackets. */
+static bool is_disguised(const char *authority, size_t n)
+{
+	return memchr(authority, '%', n) && !memchr(authority, '[', n);
+}
+
 static int parse(const char *url, struct http_url *out, struct err *err)
 {
 	size_t authority = strcspn(url, ":");
@@ -47,10 +53,10 @@ static int parse(const char *url, struct http_url *out, struct err *err)
 	if (!strncmp(url + authority, "://", 3))
 		authority += 3 + strcspn(url + authority + 3, "/?#");
 	if (http_url_parse(url, out) < 0 || strpbrk(url, "\\ \t\r\n") ||
-	    memchr(url, '@', authority))
+	    memchr(url, '@', authority) || is_disguised(url, authority))
 		return err_set(
 			err, -EINVAL, ERR_CLIENT, "target",
-			"no http or https URL of a host (users and blanks have no place in it)");
+			"no http or https URL of a host (users, blanks and escapes have no place in it)");
 	return 0;
 }
 

@@ -170,15 +170,16 @@ static void event_set(struct queue *q, struct intake_delivery *d, int i,
 		      const struct queue_event *from, int64_t now_ms)
 {
 	struct intake_event *e = &d->v[i];
+	int64_t ring = from->unheld ? 0 : from->integration;
 	char id[INTAKE_HASH_CHARS + 4];
 
 	e->lane = from->lane;
-	e->integration = from->integration;
+	e->integration = ring;
 	e->at = d->rests.len;
 	snprintf(id, sizeof(id), "wh-%s", from->hash);
 	snprintf(e->seen, sizeof(e->seen), "seen:{%s}:wh:%lld:%s", q->partner,
 		 (long long)from->integration, from->hash);
-	member_rest_print(&d->rests, id, from->integration, now_ms, NULL, from->payload, from->len);
+	member_rest_print(&d->rests, id, ring, now_ms, NULL, from->payload, from->len);
 	e->len = d->rests.len - e->at;
 }
 

@@ -8,6 +8,7 @@
  *                                         `webhooks.events` that is the worker decides
  *      "event_id":"msg_2LJC7S5QxN",       the partner's, or "hash:…" of what `webhooks.event_id` says is hashed
  *      "external_id":"64fa…",             only where the driver's C (verify_webhook) says which item it is of
+ *      "row_id":"l-64fa…",                only of one that is queued again (a replay): the row's external_id, as it was known then
  *      "received_us":1763711730123456,    when it came in, on Redis' clock
  *      "happened_us":1763711729000000,    the event's own time (`webhooks.happened_at`); left out where it says none
  *      "believed":true,                   false: anybody could have sent it (url_secret, none), so nothing but what to look at
@@ -20,7 +21,8 @@
  *
  * Lanes: normal.  A webhook is no user's click, and a storm of them must not stand before one; integrations take turns there
  * (Q12).  What tells of the integration's credentials (auth_revoked, credentials_rotated) goes high: whatever else waits for
- * that integration depends on it, and there are few. */
+ * that integration depends on it, and there are few.  New credentials are what an auth_broken integration's jobs wait for, so theirs
+ * stands in the ring of no integration, which nothing holds. */
 #ifndef COMMON_QUEUE_INTAKE_H
 #define COMMON_QUEUE_INTAKE_H
 
@@ -33,6 +35,7 @@
 struct queue_event {
 	enum lane lane;
 	int64_t integration;
+	bool unheld; /* it stands in the ring of no integration: what holds its own does not hold it */
 	char hash[INTAKE_HASH_CHARS + 1];
 	const char *payload;
 	size_t len; /* at most JOB_MAX_BYTES */

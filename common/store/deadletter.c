@@ -29,18 +29,21 @@ enum {
 	LETTER,
 	JOB, /* whose outcome is to be kept, else NULL */
 	FIRST_SEEN,
+	EVENT_ID, /* of the partner's event that its job was of, else NULL */
 	COLUMNS
 };
 
 /* A letter of a job that died again after its replay has the same id and a later time: it is
  * dead once more.  Anything else that is there already is left alone.
- * Who ended no job of its own (a crashed process, an operator) wrote no outcome: that is made up for here. */
+ * Who ended no job of its own (a crashed process, an operator) wrote no outcome: that is made up for here, and so is what became of
+ * a partner's event, where no attempt at it could say so itself, and once, when the letter is new: a later replay does not end with it. */
 static const char copy_sql[] =
 	"WITH f AS (SELECT * FROM unnest($1::text[], $2::text[], $3::int8[], $4::text[],"
 	" $5::text[], $6::text[], $7::text[], $8::text[], $9::int8[],"
-	" $10::text[], $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::timestamptz[])"
+	" $10::text[], $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::timestamptz[],"
+	" $16::text[])"
 	" AS f (id, partner, integration_id, task, class, rule, error, at_step, attempts, worker,"
-	" lane, failed_at, letter, job, first_seen)),"
+	" lane, failed_at, letter, job, first_seen, event_id)),"
 	" ended AS (INSERT INTO outcomes AS o (queue, job_id, task, integration_id, state, why,"
 	" class, error, attempts, worker, first_seen, ended_at)"
 	" SELECT DISTINCT ON (f.partner, f.job) f.partner, f.job, f.task, f.integration_id,"
@@ -54,8 +57,8 @@ static const char copy_sql[] =
 	" class = excluded.class, error = excluded.error, result = NULL, attempts ="
 	" excluded.attempts, worker = excluded.worker, first_seen = excluded.first_seen, ended_at"
 	" = excluded.ended_at WHERE excluded.ended_at > o.ended_at AND (o.state, o.class, o.why)"
-	" IS DISTINCT FROM (excluded.state, excluded.class, excluded.why))"
-	" INSERT INTO dead_letters AS d (id, partner, integration_id, task, class, rule, error,"
+	" IS DISTINCT FROM (excluded.state, excluded.class, excluded.why)),"
+	" put AS (INSERT INTO dead_letters AS d (id, partner, integration_id, task, class, rule, error,"
 	" at_step, attempts, worker, lane, failed_at, letter)"
 	" SELECT DISTINCT ON (f.id) f.id, f.partner, f.integration_id, f.task, f.class, f.rule,"
 	" f.error, f.at_step, f.attempts, f.worker,"
@@ -69,7 +72,16 @@ static const char copy_sql[] =
 	" worker = excluded.worker, lane = excluded.lane, failed_at = excluded.failed_at, letter"
 	" = excluded.letter,"
 	" state = 'dead', state_since = now() WHERE excluded.failed_at > d.failed_at AND d.rule"
-	" IS DISTINCT FROM '" UNREADABLE "'";
+	" IS DISTINCT FROM '" UNREADABLE "' RETURNING d.id, d.failed_at),"
+	" events AS (SELECT w.integration_id, w.event_id, f.class, f.error, f.failed_at"
+	" FROM f JOIN put ON put.id = f.id AND put.failed_at = f.failed_at JOIN webhook_events w ON"
+	" w.integration_id = f.integration_id AND w.event_id = f.event_id WHERE f.class IN"
+	" ('poison', 'purged', 'cancelled', 'bad_job') AND w.state IN ('received', 'waiting')"
+	" ORDER BY w.integration_id, w.event_id FOR UPDATE OF w)"
+	" UPDATE webhook_events w SET state = CASE WHEN e.class IN ('cancelled', 'purged') THEN"
+	" 'ignored' ELSE 'failed' END, reason = e.class || coalesce(': ' || e.error, ''),"
+	" attempts = w.attempts + 1, processed_at = e.failed_at FROM events e"
+	" WHERE w.integration_id = e.integration_id AND w.event_id = e.event_id";
 
 static void add_text(struct pg_array *a, const char *s)
 {
@@ -161,19 +173,22 @@ cJSON *deadletter_read(const char *text, size_t len, char id[DEADLETTER_ID_MAX])
 	return NULL;
 }
 
-/* The job's name where it asked for a row of its end ("record": true). */
+/* The job's name where it asked for a row of its end ("record": true), and the event where it was of one. */
 static void add_record(struct pg_array a[COLUMNS], const cJSON *letter)
 {
 	const char *text = letter ? json_str(letter, "payload") : NULL;
-	const char *id = letter ? json_str(letter, "job") : NULL;
+	const char *id = letter ? json_str(letter, "job") : NULL,
+		   *task = letter ? json_str(letter, "task") : NULL;
+	bool of_event = task && strcmp(task, "process_webhook") == 0;
 	int64_t seen_ms;
 	cJSON *job = NULL;
 
-	if (text && strstr(text, "\"record\"") &&
+	if (text && (of_event || strstr(text, "\"record\"")) &&
 	    json_parse(text, strlen(text), strlen(text), &job, NULL) < 0)
 		job = NULL;
 	add_text(&a[JOB],
 		 cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(job, "record")) ? id : NULL);
+	add_text(&a[EVENT_ID], of_event && job ? json_str(job, "args.event_id") : NULL);
 	cJSON_Delete(job);
 	if (letter && json_int(letter, "first_seen", &seen_ms))
 		pg_array_time_us(&a[FIRST_SEEN], seen_ms * 1000);

@@ -7,6 +7,8 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/io/loop.h"
+#include "common/io/target.h"
 #include "drivers/kit/body.h"
 #include "drivers/kit/call_door.h"
 #include "drivers/kit/enrol_parts.h"
@@ -14,6 +16,7 @@
 
 #define DAY_MS 86400000LL
 #define SOON_MS 600000
+#define NAME_MS 2000 /* a name that is not looked up within this is not known here */
 
 const char *enrolment_name(enum enrolment e)
 {
@@ -389,11 +392,24 @@ static int register_now(struct enrolling *r, enum enrolment *out, struct err *er
 	return rc < 0 ? rc : note(r, "registered", NULL, DAY_MS, err);
 }
 
+/* A name that is not known here may be known there. */
+static int check_address(const struct enrol *e, struct err *err)
+{
+	struct err why = { 0 };
+	int rc = target_check(e->public_url, loop_now_ms() + NAME_MS, &why);
+
+	if (rc != -EACCES && rc != -EINVAL)
+		return 0;
+	return err_set(err, rc, ERR_CLIENT, "public-url", "--public-url: %s", why.text);
+}
+
 int enrol(struct enrol *e, enum enrolment *out, struct err *err)
 {
 	struct enrolling r;
 	int rc = begin(&r, e, err);
 
+	if (rc == 0)
+		rc = check_address(e, err);
 	if (rc == 0)
 		rc = enrolling_read_secrets(&r, err);
 	if (rc == 0)

@@ -23,7 +23,8 @@ struct enrol {
 	struct keyring *keyring;
 	const char *public_url; /* without a slash at its end */
 };
-/* All wait, and may run twice.  -EINVAL: the manifest registers nothing, or something is missing; err says the way out. */
+/* All wait, and may run twice.  -EINVAL: the manifest registers nothing, or something is missing; err says the way out.
+ * -EACCES: the partner cannot call that address (common/io/target.h); nothing was sent. */
 int enrol(struct enrol *e, enum enrolment *out, struct err *err)
 	__attribute__((warn_unused_result));
 /* Only looks.  *stands; where the partner lets nobody look it is what was noted.  why: what is wrong. */

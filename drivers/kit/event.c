@@ -7,6 +7,8 @@
 #include "drivers/kit/cassette.h"
 
 #define CREDENTIALS_MAX_BYTES (64 * 1024)
+#define AHEAD_US (5 * 60 * 1000000LL)
+#define AHEAD_UNREAD_US (24 * 3600 * 1000000LL)
 
 const struct manifest_event *event_find(const struct manifest *m, const char *name)
 {
@@ -36,6 +38,35 @@ bool event_id(const struct manifest_event *e, const cJSON *body, struct buf *out
 	const cJSON *v = json_path(body, e->id);
 
 	return v && json_scalar_text(v, out) && out->len > 0;
+}
+
+bool event_id_of_job(const struct manifest_event *e, const struct manifest_collection *c,
+		     const cJSON *args, struct buf *out)
+{
+	const char *said = json_str(args, "external_id"), *row = json_str(args, "row_id");
+	const cJSON *body = cJSON_GetObjectItemCaseSensitive(args, "body");
+	size_t prefix = strlen(c->id_prefix);
+
+	if (said && *said) {
+		buf_puts(out, said);
+		return true;
+	}
+	if (body && event_id(e, body, out))
+		return true;
+	if (!row || strncmp(row, c->id_prefix, prefix) != 0 || !row[prefix])
+		return false;
+	buf_reset(out);
+	buf_puts(out, row + prefix);
+	return true;
+}
+
+int64_t event_happened_us(const struct manifest_collection *c, int64_t said_us, int64_t received_us)
+{
+	bool unread = c && !c->detail;
+
+	if (said_us - received_us <= (unread ? AHEAD_UNREAD_US : AHEAD_US))
+		return said_us;
+	return unread ? received_us : 0;
 }
 
 /* What stands before `tail` in one alternative of the id's path: "listing" of "listing._id"; "" of "_id" itself. */

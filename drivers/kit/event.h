@@ -10,6 +10,16 @@ const struct manifest_event *event_find(const struct manifest *m, const char *na
 const char *event_action(enum event_do act);
 /* The partner's own id of the item.  Appends; false: none is there. */
 bool event_id(const struct manifest_event *e, const cJSON *body, struct buf *out);
+/* The same of the event's job (common/queue/intake.h): what the driver's C said, what the body says, what the row said of it before a
+ * replay. */
+bool event_id_of_job(const struct manifest_event *e, const struct manifest_collection *c,
+		     const cJSON *args, struct buf *out);
+/* When it happened, as far as that may order anything; 0: that is not known, and reading the item again orders it.  What is said to
+ * happen after it came in is a wrong clock, and would shut out all that comes before then: over 5 min ahead it counts as not said.
+ * Where nothing can be read again a clock that is hours ahead (a time without its zone) is still good for an order; over a day ahead
+ * it happened when it came in. */
+int64_t event_happened_us(const struct manifest_collection *c, int64_t said_us,
+			  int64_t received_us);
 /* The item as the collection maps it: where the manifest says (`item`), or what holds the id at the collection's own path.
  * NULL: it is not in there; borrowed. */
 const cJSON *event_item(const struct manifest_event *e, const struct manifest_collection *c,

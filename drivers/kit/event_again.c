@@ -27,6 +27,8 @@ static void print_job(const struct webhook_event *e, struct buf *out)
 	text(out, "event", e->event);
 	text(out, "event_id", e->event_id);
 	buf_printf(out, "\"received_us\":%lld,", (long long)e->received_us);
+	if (e->external_id)
+		text(out, "row_id", e->external_id);
 	if (e->happened_us)
 		buf_printf(out, "\"happened_us\":%lld,", (long long)e->happened_us);
 	buf_printf(out, "\"believed\":%s,\"body\":", e->believed ? "true" : "false");

@@ -375,6 +375,11 @@ enum lane webhook_lane(const struct webhook_event *e)
 	return of_credentials ? LANE_HIGH : LANE_NORMAL;
 }
 
+bool webhook_is_unheld(const struct webhook_event *e)
+{
+	return e->declared && e->declared->act == EVENT_CREDENTIALS_ROTATED;
+}
+
 static void put_text(struct buf *out, const char *name, const char *value)
 {
 	buf_printf(out, "\"%s\":", name);

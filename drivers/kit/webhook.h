@@ -50,6 +50,8 @@ int webhook_split(const struct manifest *m, const struct hook_values *headers,
 void webhook_hash(const struct webhook_event *e, int64_t integration,
 		  char out[INTAKE_HASH_CHARS + 1]);
 enum lane webhook_lane(const struct webhook_event *e);
+/* What brings new credentials must not wait with the jobs that want them (queue_event.unheld). */
+bool webhook_is_unheld(const struct webhook_event *e);
 /* Appends the job. */
 void webhook_job(const struct webhook_event *e, int64_t integration, const char *hash,
 		 int64_t received_us, bool believed, struct buf *out);

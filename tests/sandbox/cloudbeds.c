@@ -9,6 +9,7 @@
 #include "tests/sandbox/cloudbeds.h"
 #include "tests/sandbox/form.h"
 #include "tests/sandbox/guise.h"
+#include "tests/sandbox/news.h"
 
 #define ROOT "/cloudbeds"
 #define V1 ROOT "/api/v1.3/"
@@ -200,6 +201,7 @@ static void put_reservation(struct exchange *x)
 	collection_update(&x->account->reservations, json_str(item->tree, "_id"), fields,
 			  clock_real_ms());
 	cJSON_Delete(fields);
+	news_of(x->account->number, "reservation", CHANGE_UPDATED, item->tree);
 	done(x, cloudbeds_reservation_detailed(x, item->tree), 0, -1);
 }
 

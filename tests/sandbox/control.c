@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "tests/sandbox/exchange.h"
+#include "tests/sandbox/news.h"
 
 #define CONTROL_BODY_MAX (1024 * 1024)
 
@@ -184,27 +185,43 @@ static void items_get(struct httpd_request *q, void *arg)
 	buf_clear(&out);
 }
 
-/* How many items a change touched, in both collections of the account. */
+/* How many items of a collection a change touched; who is subscribed is told. */
+static int change_items(struct account *a, struct collection *c, const char *id,
+			const cJSON *fields, bool remove)
+{
+	const struct item *item = collection_find(c, id);
+
+	if (!item)
+		return 0;
+	if (remove) {
+		news_of(a->number, c->noun, CHANGE_REMOVED, item->tree);
+		return collection_remove(c, id);
+	}
+	int n = collection_update(c, id, fields, clock_real_ms());
+	news_of(a->number, c->noun, CHANGE_UPDATED, item->tree);
+	return n;
+}
+
 static int change_apply(struct account *a, const cJSON *change)
 {
 	const char *id = json_str(change, "id");
 	const cJSON *fields = cJSON_GetObjectItemCaseSensitive(change, "fields");
+	bool remove = json_bool(change, "remove", false);
 	const cJSON *append = cJSON_GetObjectItemCaseSensitive(change, "append");
 	const char *noun = json_str(change, "noun");
 
 	if (cJSON_IsObject(append)) {
 		bool reservation = noun && strcmp(noun, "reservation") == 0;
+		struct collection *c = reservation ? &a->reservations : &a->listings;
 
-		collection_append(reservation ? &a->reservations : &a->listings, append);
+		collection_append(c, append);
+		news_of(a->number, c->noun, CHANGE_NEW, append);
 		return 1;
 	}
 	if (!id)
 		return 0;
-	if (json_bool(change, "remove", false))
-		return collection_remove(&a->listings, id) +
-		       collection_remove(&a->reservations, id);
-	return collection_update(&a->listings, id, fields, clock_real_ms()) +
-	       collection_update(&a->reservations, id, fields, clock_real_ms());
+	return change_items(a, &a->listings, id, fields, remove) +
+	       change_items(a, &a->reservations, id, fields, remove);
 }
 
 static void update_post(struct httpd_request *q, void *arg)

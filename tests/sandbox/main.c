@@ -15,6 +15,7 @@
 #include "tests/sandbox/bench.h"
 #include "tests/sandbox/books.h"
 #include "tests/sandbox/guesty.h"
+#include "tests/sandbox/news.h"
 #include "tests/sandbox/tell.h"
 
 #define REQUESTS_MAX 12000 /* under way: a coroutine each, see co_set_limit */
@@ -180,7 +181,10 @@ static void stop_run(void *arg)
 
 	for (struct exchange *x = stopping->sandbox->under_way; x; x = x->next)
 		co_cancel(x->co);
+	news_cancel();
 	httpd_drain(stopping->httpd, loop_now_ms() + 5000);
+	while (news_under_way() && co_sleep("stop", 10) == 0)
+		continue;
 	loop_stop();
 }
 

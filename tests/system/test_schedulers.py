@@ -81,10 +81,11 @@ MANIFEST = {"partner": "late", "manifest": 1, "api": {"base": {"production": "ht
 
 
 def test_hup_reads_manifests_anew_and_refuses_a_broken_one(cluster, tmp_path):
-    folder = tmp_path / "drivers"
+    folder, settings = tmp_path / "drivers", tmp_path / "settings"
     folder.mkdir()
+    settings.write_text("log-format = logfmt\n")
     cluster.add_drivers(folder)
-    scheduler, worker = cluster.scheduler(), cluster.worker()
+    scheduler, worker = cluster.scheduler(config=settings), cluster.worker(config=settings)
     served = len(list(ROOT.glob("drivers/*/manifest.json")))  # longshore in the place of the template
     worker.wait_for_log(f"event=started.*partners={served}")
     (folder / "late").mkdir()
@@ -96,6 +97,16 @@ def test_hup_reads_manifests_anew_and_refuses_a_broken_one(cluster, tmp_path):
     worker.wait_for_log(where, 10 * SLOWER)
     scheduler.wait_for_log(where, 10 * SLOWER)
     manifest.write_text(json.dumps(MANIFEST))
+    # Neither do settings and keys end what runs that a new start would not take.
+    keys = cluster.key_file.read_text()
+    for file, text, right, why in ((settings, "log-level = loud\n", "log-format = logfmt\n", "loud"),
+                                   (cluster.key_file, keys + "short AAAA\n", keys, cluster.key_file.name)):
+        file.write_text(text)
+        for process in (worker, scheduler):
+            process.signal(signal.SIGHUP)
+            process.wait_for_log(f"event=reload_refused.*{why}.*goes on unchanged", 10 * SLOWER)
+            assert process.log_text().count("event=started") == 1
+        file.write_text(right)
     worker.signal(signal.SIGHUP)
     scheduler.signal(signal.SIGHUP)
     worker.wait_for_log(f"event=started.*partners={served + 1}", 20 * SLOWER)

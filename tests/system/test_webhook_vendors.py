@@ -14,6 +14,7 @@ SIGN = Path(__file__).parent / "harness" / "sign.js"
 # The presets; sendgrid and twilio as their manifests would have them.
 SCHEMES = {
     "standard_webhooks": ("standard_webhooks", {"event_id": "header:webhook-id"}),
+    "asymmetric": ("standard_webhooks", {"event_id": "header:webhook-id"}),
     "svix": ({"scheme": "standard_webhooks", "prefix": "svix-"}, {"event_id": "header:svix-id"}),
     "stripe": ("stripe", {}),
     "twilio": ("twilio", {"event": "MessageStatus", "event_id": {"hash": ["MessageSid", "MessageStatus"]}}),

@@ -152,6 +152,10 @@ static void urls(void **state)
 		{ "https://8.8.8.8\\@10.0.0.1/", -EINVAL },
 		{ "https://8.8.8.8/\n", -EINVAL },
 		{ "https://[::1/", -EINVAL },
+		{ "http://%31%30.0.0.1/", -EINVAL },
+		{ "http://10%2e0.0.1/", -EINVAL },
+		{ "http://[fe80::1%25eth0]/", -EACCES },
+		{ "https://acme.example/%2e?a=%40", 0 },
 	};
 	struct err err = { 0 };
 

@@ -298,43 +298,6 @@ static void help_and_version(void **state)
 	unsetenv("TEST_COUNT");
 }
 
-static int reload(void *path)
-{
-	const char *before;
-
-	if (load(ARGS("--config", path, "--grace", "5s")) != 0)
-		return 1;
-	before = got.name;
-	log_init("test-prog", LOG_INFO, false);
-	file_of("name = new\ncount = many\ngrace = 1s\n");
-	config_reload();
-	print_got();
-	printf("%s\n", before); /* the old string is still there for who holds it */
-	file_of("nonsense = 1\nname = newer\n");
-	config_reload();
-	print_got();
-	unlink(path);
-	config_reload();
-	print_got();
-	return 0;
-}
-
-static void reload_keeps_what_is_good(void **state)
-{
-	char *path = (char *)file_of("name = old\ncount = 9\n");
-	struct result *r = run(reload, path);
-
-	assert_int_equal(r->exit, 0);
-	assert_non_null(strstr(r->out, "name=new url=- count=9 grace=5000"));
-	assert_non_null(strstr(r->out, "\nold\n"));
-	assert_null(strstr(r->out, "newer"));
-	assert_non_null(strstr(r->err, "event=config_value_refused"));
-	assert_non_null(strstr(r->err, ":2: count"));
-	assert_non_null(strstr(r->err, "event=config_file_refused"));
-	assert_non_null(strstr(r->err, "unknown setting"));
-	assert_non_null(strstr(r->err, "cannot read"));
-}
-
 /* A command's own flags are a second table: the first one's names in the file, and its flags, stand. */
 static int two_tables(void *path)
 {
@@ -413,7 +376,6 @@ int main(void)
 		cmocka_unit_test(bad_sources),
 		cmocka_unit_test(passwords_are_no_flags),
 		cmocka_unit_test(help_and_version),
-		cmocka_unit_test(reload_keeps_what_is_good),
 		cmocka_unit_test(tables_add_up),
 		cmocka_unit_test(drivers_have_a_default),
 		cmocka_unit_test(nearest_names),

@@ -69,6 +69,57 @@ static void whom_and_where(void **state)
 	manifest_free(m);
 }
 
+static void whom_its_job_names(void **state)
+{
+	static const struct {
+		const char *args, *id;
+	} cases[] = {
+		{ "{\"body\": {\"_id\": \"f\"}, \"external_id\": \"said\", \"row_id\": \"g-r\"}",
+		  "said" },
+		{ "{\"body\": {\"_id\": \"f\"}, \"row_id\": \"g-r\"}", "f" },
+		{ "{\"body\": {}, \"row_id\": \"g-r\"}", "r" },
+		{ "{\"body\": {\"_id\": \"\"}, \"row_id\": \"g-r\"}", "r" },
+		{ "{\"body\": {}, \"row_id\": \"g-\"}", NULL },
+		{ "{\"body\": {}, \"row_id\": \"x-r\"}", NULL },
+		{ "{\"external_id\": \"\"}", NULL },
+	};
+	struct manifest *m = whole();
+	const struct manifest_event *e = event_find(m, "flat");
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		cJSON *args = json(cases[i].args);
+		struct buf id = BUF_INIT;
+
+		assert_int_equal(event_id_of_job(e, m->collections, args, &id),
+				 cases[i].id != NULL);
+		if (cases[i].id)
+			assert_string_equal(buf_str(&id), cases[i].id);
+		buf_clear(&id);
+		cJSON_Delete(args);
+	}
+	manifest_free(m);
+}
+
+static void a_clock_ahead_shuts_nothing_out(void **state)
+{
+	const int64_t now = 1700000000000000, minute = 60000000, day = 1440 * minute;
+	struct manifest *m = whole();
+	const struct manifest_collection *c = m->collections;
+	struct manifest_collection unread = *c;
+
+	unread.detail = NULL;
+	assert_int_equal(event_happened_us(c, now - day, now), now - day);
+	assert_int_equal(event_happened_us(c, now + 5 * minute, now), now + 5 * minute);
+	assert_int_equal(event_happened_us(c, now + 6 * minute, now), 0);
+	assert_int_equal(event_happened_us(NULL, now + 6 * minute, now), 0);
+	assert_int_equal(event_happened_us(c, 0, now), 0);
+	assert_int_equal(event_happened_us(&unread, now + 14 * 60 * minute, now),
+			 now + 14 * 60 * minute);
+	assert_int_equal(event_happened_us(&unread, now + day + 1, now), now);
+	assert_int_equal(event_happened_us(&unread, INT64_MAX, now), now);
+	manifest_free(m);
+}
+
 static void nothing_personal_is_kept(void **state)
 {
 	static const char *const bodies[][2] = {
@@ -129,6 +180,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whom_and_where),
+		cmocka_unit_test(whom_its_job_names),
+		cmocka_unit_test(a_clock_ahead_shuts_nothing_out),
 		cmocka_unit_test(nothing_personal_is_kept),
 		cmocka_unit_test(credentials_are_put_together),
 	};

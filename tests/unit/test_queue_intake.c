@@ -150,6 +150,30 @@ static void body_refused(void)
 	queue_free(q);
 }
 
+/* What holds the integration does not hold what mends it. */
+static void body_unheld(void)
+{
+	struct queue *q = queue_new(conn, "p", "e");
+	struct queue_event v[] = { event(LANE_HIGH, 7, 1), event(LANE_HIGH, 7, 2) };
+	static struct took t, again;
+	struct claim_result r;
+
+	v[1].unheld = true;
+	take(q, &t, v, 2);
+	wait_for(&t);
+	take(q, &again, v + 1, 1);
+	wait_for(&again);
+	CHECK(!strcmp(t.fresh, "11") && !strcmp(again.fresh, "0"));
+	CHECK(plain_int("EXISTS seen:{p}:wh:7:%s", v[1].hash) == 1);
+	caps_are(q, 100, 0);
+	r = claim(q, 10);
+	CHECK(r.n == 1 && r.leases[0].integration == 0);
+	if (r.n == 1)
+		CHECK(!strcmp(r.leases[0].header.id, "wh-00000000000000000000000000000002"));
+	finish_all(q, &r);
+	queue_free(q);
+}
+
 #define TEST(name)                                  \
 	static void name(void **state)              \
 	{                                           \
@@ -159,6 +183,7 @@ static void body_refused(void)
 TEST(once)
 TEST(many)
 TEST(refused)
+TEST(unheld)
 
 static int start(void **state)
 {
@@ -177,6 +202,7 @@ int main(void)
 		cmocka_unit_test(once),
 		cmocka_unit_test(many),
 		cmocka_unit_test(refused),
+		cmocka_unit_test(unheld),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);

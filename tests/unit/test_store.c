@@ -7,7 +7,9 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/store/query.h"
 #include "common/store/store.h"
+#include "common/store/webhook.h"
 #include "tests/unit/postgres.h"
 
 static struct keyring *keys;
@@ -463,6 +465,61 @@ static void deadletter_body(struct pg *p)
 	buf_clear(&seen);
 }
 
+/* What was told of an event ends with its job's letter, once. */
+static void letters_of_events_body(struct pg *p)
+{
+#define LETTER(id, class, integration, event, failed)                                           \
+	"{\"id\":\"" id "\",\"task\":\"process_webhook\",\"class\":\"" class                    \
+		"\",\"error\":\"why\",\"integration_id\":" integration ",\"failed_at\":" failed \
+		",\"payload\":\"{\\\"args\\\":{\\\"event_id\\\":\\\"" event "\\\"}}\"}"
+	static const char *const letters[] = {
+		LETTER("la", "poison", "1", "crashed", "1700000000000"),
+		LETTER("lb", "purged", "1", "purged", "1700000000000"),
+		LETTER("lc", "data", "1", "ended", "1700000000000"),
+		LETTER("ld", "poison", "2", "crashed", "1700000000000"),
+	};
+	static const char *const again[] = {
+		LETTER("la", "poison", "1", "crashed", "1700000000000"),
+		LETTER("lb", "poison", "1", "purged", "1700000009000"),
+	};
+#undef LETTER
+	struct webhook_event v[4] = { { .event_id = "crashed" },
+				      { .event_id = "purged", .state = WEBHOOK_WAITING },
+				      { .event_id = "ended", .state = WEBHOOK_DONE },
+				      { .event_id = "open" } };
+	const char *states =
+		"SELECT string_agg(event_id || ' ' || state || coalesce(' ' || reason, ''), ', ' ORDER BY"
+		" event_id) FROM webhook_events";
+	struct pg_params params;
+	struct err err = { 0 };
+
+	prepare(p);
+	for (int i = 0; i < 4; i++) {
+		v[i].integration_id = 1;
+		v[i].partner = "guesty";
+		v[i].event = "e";
+		v[i].received_us = 1600000000000000;
+	}
+	pg_params_init(&params);
+	webhook_upsert_params(&params, v, 4);
+	CHECK(query(p, webhook_upsert_sql(), &params, NULL, &err) == 0);
+	copy_letters(p, letters, 4);
+	CHECK_SQL(
+		p, states,
+		"crashed failed poison: why, ended done, open received, purged ignored purged: why");
+	/* Replayed since, and under way: the letters are copied again, and of the second job there is one as well. */
+	CHECK(webhook_queued_again(p, 1, "crashed", 1, NULL, &err) == 0);
+	CHECK(webhook_queued_again(p, 1, "purged", 2, "replayed", &err) == 0);
+	copy_letters(p, again, 2);
+	CHECK_SQL(p, states,
+		  "crashed received, ended done, open received, purged failed poison: why");
+}
+
+static void test_letters_of_events(void **state)
+{
+	assert_int_equal(in_coroutine(letters_of_events_body), 0);
+}
+
 static void test_dead_letters(void **state)
 {
 	assert_int_equal(in_coroutine(deadletter_body), 0);
@@ -637,6 +694,7 @@ int main(void)
 		cmocka_unit_test(test_runs),
 		cmocka_unit_test(test_checkpoints),
 		cmocka_unit_test(test_dead_letters),
+		cmocka_unit_test(test_letters_of_events),
 		cmocka_unit_test(test_rejected_items),
 		cmocka_unit_test(test_alerts),
 		cmocka_unit_test(test_catching_up),

@@ -150,7 +150,7 @@ static int item_time(struct hook *h, const cJSON *item, int64_t *us)
 		return err_set(&a->err, -EBADMSG, ERR_DATA, "webhooks.events",
 			       "the item in the event %.60s is no row: %.200s", h->row.event,
 			       a->err.text);
-	*us = row->has_partner_updated ? row->partner_updated_us : h->row.happened_us;
+	*us = row->has_partner_updated ? row->partner_updated_us : h->happened_us;
 	if (strcmp(row->external_id, h->row.external_id) != 0)
 		return err_set(&a->err, -EBADMSG, ERR_DATA, "webhooks.events",
 			       "the event %.60s speaks of %.80s and holds %.80s", h->row.event,
@@ -169,7 +169,7 @@ static int take_item(struct hook *h, const cJSON *item)
 	int rc;
 
 	import_init(h, im);
-	im->happened_us = h->row.happened_us;
+	im->happened_us = h->happened_us;
 	rc = import_room(im, h->c);
 	if (rc == 0) {
 		page.records = mem_alloc(sizeof(*page.records));
@@ -222,16 +222,16 @@ int event_upsert(struct hook *h)
 /* By the guard of the row tables. */
 static bool is_newer(const struct hook *h, const struct row_held *held)
 {
-	if (h->row.happened_us && held->has_partner_updated &&
-	    h->row.happened_us != held->partner_updated_us)
-		return h->row.happened_us > held->partner_updated_us;
+	if (h->happened_us && held->has_partner_updated &&
+	    h->happened_us != held->partner_updated_us)
+		return h->happened_us > held->partner_updated_us;
 	return h->row.received_us > held->observed_us;
 }
 
 /* It was there when it was read last, and that was after it is said to have gone: whose clock is wrong, or has it come back? */
 static bool is_doubtful(const struct hook *h, const struct row_held *held)
 {
-	return h->c->detail && h->row.happened_us && held->observed_us > h->row.happened_us &&
+	return h->c->detail && h->happened_us && held->observed_us > h->happened_us &&
 	       held->observed_us > h->row.received_us;
 }
 
@@ -252,7 +252,7 @@ int event_delete(struct hook *h)
 	if (is_doubtful(h, &held))
 		return fetch(h);
 	rc = row_delete(a->worker->pg, h->c->table, a->integration->id, h->row.external_id,
-			h->row.happened_us, h->row.received_us, &a->err);
+			h->happened_us, h->row.received_us, &a->err);
 	if (rc == -ENOENT)
 		return hook_end(h, WEBHOOK_STALE, "what is held is newer");
 	return rc < 0 ? rc : hook_end(h, WEBHOOK_DONE, NULL);

@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/store/store.h"
+#include "drivers/kit/control.h"
 #include "drivers/kit/rotate.h"
 #include "worker/integrations.h"
 #include "worker/tasks/webhook.h"
@@ -16,22 +17,33 @@
 
 static int64_t told_us(const struct hook *h)
 {
-	return h->row.happened_us ? h->row.happened_us : h->row.received_us;
+	return h->happened_us ? h->happened_us : h->row.received_us;
+}
+
+/* As it stands in Postgres now; *broken: marked auth_broken. */
+static int look_broken(struct hook *h, bool *broken)
+{
+	struct attempt *a = h->a;
+	const struct integration *now = NULL;
+	int rc;
+
+	integrations_forget(a->integration->id);
+	rc = integrations_get(a->worker, a->integration->id, &now, &a->err);
+	if (rc < 0)
+		return rc;
+	*broken = strcmp(now->status, "auth_broken") == 0;
+	integrations_put(now);
+	return 0;
 }
 
 static int check_marked(struct hook *h)
 {
 	struct attempt *a = h->a;
-	const struct integration *now = NULL;
-	bool marked;
-	int rc = integrations_get(a->worker, a->integration->id, &now, &a->err);
+	bool marked = false;
+	int rc = look_broken(h, &marked);
 
-	if (rc < 0)
+	if (rc < 0 || marked)
 		return rc;
-	marked = strcmp(now->status, "auth_broken") == 0;
-	integrations_put(now);
-	if (marked)
-		return 0;
 	return err_set(&a->err, -EAGAIN, ERR_HOLD, "auth_revoked",
 		       "the integration could not be marked");
 }
@@ -78,6 +90,27 @@ static int give_up(struct hook *h, const char *why)
 	return rc < 0 ? rc : hook_end(h, WEBHOOK_FAILED, why);
 }
 
+/* One that was marked as broken goes on with credentials that are known to be good.  Who dies before this finds the new ones in force
+ * and the mark still there, and tries them once more. */
+static int mend(struct hook *h, const char *scope)
+{
+	struct attempt *a = h->a;
+	struct worker *w = a->worker;
+	bool broken = false;
+	int rc = look_broken(h, &broken);
+
+	if (rc < 0 || !broken)
+		return rc;
+	rc = integration_set_status(w->pg, a->integration->id, "active", NULL, &a->err);
+	if (rc == 0)
+		rc = alert_resolve(w->pg, "auth_broken", scope, &a->err);
+	if (rc == 0)
+		rc = control_mirror(w->redis, w->pg, a->driver, a->partner, false,
+				    attempt_deadline_ms(a), &a->err);
+	integrations_forget(a->integration->id);
+	return rc;
+}
+
 static int in_force(struct hook *h, enum rotation r)
 {
 	struct attempt *a = h->a;
@@ -85,8 +118,9 @@ static int in_force(struct hook *h, enum rotation r)
 	int rc;
 
 	snprintf(scope, sizeof(scope), "integration:%lld", (long long)a->integration->id);
-	integrations_forget(a->integration->id);
-	rc = alert_resolve(a->worker->pg, ALERT, scope, &a->err);
+	rc = mend(h, scope);
+	if (rc == 0)
+		rc = alert_resolve(a->worker->pg, ALERT, scope, &a->err);
 	return rc < 0 ? rc
 		      : hook_end(h, WEBHOOK_DONE, r == ROTATION_DONE ? NULL : rotation_name(r));
 }
@@ -142,10 +176,13 @@ int event_rotated(struct hook *h)
 	struct attempt *a = h->a;
 	struct secret old = SECRET_INIT, json = SECRET_INIT;
 	int64_t since_us = 0;
+	bool broken = false;
 	int rc = hook_begin(h);
 
 	if (rc == 0 && !a->worker->keyring)
 		return give_up(h, "this worker was given no secret key");
+	if (rc == 0)
+		rc = look_broken(h, &broken);
 	if (rc == 0)
 		rc = credentials_since_us(a->worker->pg, a->integration->id, &since_us, &a->err);
 	if (rc == 0)
@@ -159,9 +196,9 @@ int event_rotated(struct hook *h)
 		rc = event_credentials(h->e, h->body, &old, &json, &a->err);
 	if (rc == -EBADMSG)
 		rc = give_up(h, a->err.text);
-	else if (rc == 0 && is_same(&old, &json))
+	else if (rc == 0 && !broken && is_same(&old, &json))
 		rc = hook_end(h, WEBHOOK_DONE, "they are in force already");
-	else if (rc == 0 && since_us > told_us(h))
+	else if (rc == 0 && since_us > told_us(h) && !is_same(&old, &json))
 		rc = hook_end(h, WEBHOOK_STALE, "its credentials were changed since");
 	else if (rc == 0)
 		rc = rotate(h, &json);

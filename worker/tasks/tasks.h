@@ -15,6 +15,9 @@ int task_lookup(struct attempt *a);
 int task_action(struct attempt *a);
 int task_notify(struct attempt *a);
 int task_process_webhook(struct attempt *a);
+bool webhook_mends_auth(
+	const struct attempt
+		*a); /* its job, of whatever task, is an event that brings new credentials */
 
 /* The run of this job: an earlier attempt's, else a new one. Waits. As run_new_id. */
 int task_run(struct attempt *a) __attribute__((warn_unused_result));

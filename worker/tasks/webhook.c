@@ -11,6 +11,7 @@
 #include "common/base/metrics.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
+#include "common/queue/intake.h"
 #include "common/queue/turn.h"
 
 #define EVENT_NAME_MAX 200
@@ -70,14 +71,14 @@ static void keep_body(struct hook *h)
 	cJSON_Delete(masked);
 }
 
-static void find_item(struct hook *h)
+static void find_item(struct hook *h, const cJSON *args)
 {
 	struct buf id = BUF_INIT;
 
 	h->c = manifest_collection(h->a->driver->manifest, h->e->collection);
 	h->row.collection = h->c->name;
 	h->row.row_table = row_table_name(h->c->table);
-	if (event_id(h->e, h->body, &id)) {
+	if (event_id_of_job(h->e, h->c, args, &id)) {
 		h->id = arena_printf(h->a->arena, "%s", buf_str(&id));
 		h->row.external_id =
 			arena_printf(h->a->arena, "%s%s", h->c->id_prefix, buf_str(&id));
@@ -105,7 +106,8 @@ static int hook_read(struct hook *h, struct attempt *a)
 	if (h->e)
 		h->row.action = event_action(h->e->act);
 	if (h->e && h->e->collection)
-		find_item(h);
+		find_item(h, a->job.args);
+	h->happened_us = event_happened_us(h->c, h->row.happened_us, h->row.received_us);
 	keep_body(h);
 	return 0;
 }
@@ -341,6 +343,15 @@ static int process(struct hook *h)
 	default:
 		return about_item(h);
 	}
+}
+
+bool webhook_mends_auth(const struct attempt *a)
+{
+	bool is_event = a->driver && a->job.args && !strcmp(a->job.task, INTAKE_TASK);
+	const char *event = is_event ? json_str(a->job.args, "event") : NULL;
+	const struct manifest_event *e = event ? event_find(a->driver->manifest, event) : NULL;
+
+	return e && e->act == EVENT_CREDENTIALS_ROTATED;
 }
 
 int task_process_webhook(struct attempt *a)

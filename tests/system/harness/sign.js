@@ -24,6 +24,16 @@ out.standard_webhooks = {
 const svix = new Svix(whsec).sign("msg_2", now, input.body);
 out.svix = { secret: whsec, type: json, body: input.body, headers: { "svix-id": "msg_2", "svix-timestamp": String(seconds), "svix-signature": "v1,bm90IHRoaXM= " + svix } };
 
+// v1a, which no library signs: ed25519 over the same bytes.
+const ed = crypto.generateKeyPairSync("ed25519");
+out.asymmetric = {
+  secret: "whpk_" + ed.publicKey.export({ type: "spki", format: "der" }).subarray(-32).toString("base64"), type: json, body: input.body,
+  headers: {
+    "webhook-id": "msg_3", "webhook-timestamp": String(seconds),
+    "webhook-signature": "v1a," + crypto.sign(null, Buffer.from(`msg_3.${seconds}.${input.body}`), ed.privateKey).toString("base64"),
+  },
+};
+
 const endpoint = "whsec_of_stripe_" + crypto.randomBytes(8).toString("hex");
 out.stripe = {
   secret: endpoint, type: json, body: input.body,
