@@ -24,9 +24,8 @@ static void shed(struct attempt *a, const struct key_answer *k)
 
 static int look_again(struct attempt *a, const struct key_answer *k)
 {
-	a->err.retry_after_ms = k->verdict == KEYS_WAIT ? LOOK_AGAIN_MS : LOOK_AGAIN_LONG_MS;
-	return err_set(&a->err, -EAGAIN, ERR_HOLD, "unique",
-		       "waits for job %s, which has the same key", k->label);
+	return err_hold(&a->err, k->verdict == KEYS_WAIT ? LOOK_AGAIN_MS : LOOK_AGAIN_LONG_MS,
+			"unique", "waits for job %s, which has the same key", k->label);
 }
 
 int keys_take(struct attempt *a)

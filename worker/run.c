@@ -65,10 +65,9 @@ static int unknown_task(struct attempt *a)
 
 	if (fleet_each(a->worker->redis, see_worker, &s, loop_now_ms() + 5000, &ignored) < 0 ||
 	    s.found) {
-		a->err.retry_after_ms = ELSEWHERE_MS;
-		return err_set(&a->err, -EAGAIN, ERR_HOLD, "rolling upgrade",
-			       "another worker knows the task \"%.60s\"; this build does not",
-			       a->job.task);
+		return err_hold(&a->err, ELSEWHERE_MS, "rolling upgrade",
+				"another worker knows the task \"%.60s\"; this build does not",
+				a->job.task);
 	}
 	for (; n < 64 && task_at(n); n++)
 		names[n] = task_at(n)->name;
@@ -106,10 +105,10 @@ static int check_integration(struct attempt *a)
 				   loop_now_ms() + 5000, &ignored) < 0)
 			log_event(LOG_WARN, "control_not_mirrored", LS("reason", ignored.text));
 		integrations_forget(i->id); /* resumed meanwhile? the next look is a fresh one */
-		a->err.retry_after_ms = a->lease.integration ? PAUSED_MS : PAUSED_UNHELD_MS;
-		return err_set(&a->err, -EAGAIN, ERR_HOLD, i->status, "integration %lld is %s%s%s",
-			       (long long)i->id, i->status, i->status_reason ? ": " : "",
-			       i->status_reason ? i->status_reason : "");
+		return err_hold(&a->err, a->lease.integration ? PAUSED_MS : PAUSED_UNHELD_MS,
+				i->status, "integration %lld is %s%s%s", (long long)i->id,
+				i->status, i->status_reason ? ": " : "",
+				i->status_reason ? i->status_reason : "");
 	}
 	return 0;
 }
@@ -162,10 +161,8 @@ static int check_time(struct attempt *a)
 {
 	int64_t now = redis_now_ms(a->worker->redis);
 
-	if (a->job.run_at_ms > now) {
-		a->err.retry_after_ms = a->job.run_at_ms - now;
-		return err_set(&a->err, -EAGAIN, ERR_HOLD, "run_at", "not before its run_at");
-	}
+	if (a->job.run_at_ms > now)
+		return err_hold(&a->err, a->job.run_at_ms - now, "run_at", "not before its run_at");
 	return 0;
 }
 
@@ -191,11 +188,9 @@ static int run_suspect(struct attempt *a, const struct task *t)
 	static bool one_runs;
 	int rc;
 
-	if (one_runs) {
-		a->err.retry_after_ms = SUSPECT_MS;
-		return err_set(&a->err, -EAGAIN, ERR_HOLD, "suspect",
-			       "another job that was running when a worker crashed runs here");
-	}
+	if (one_runs)
+		return err_hold(&a->err, SUSPECT_MS, "suspect",
+				"another job that was running when a worker crashed runs here");
 	one_runs = true;
 	rc = t->run(a);
 	one_runs = false;

@@ -16,6 +16,7 @@
 #include "common/io/co.h"
 #include "common/io/httpd.h"
 #include "common/io/loop.h"
+#include "common/queue/limiter.h"
 #include "worker/charge.h"
 
 #define BACKOFF_MIN_MS 200
@@ -44,6 +45,7 @@ static struct {
 	bool stopping;
 	int giving_back; /* dead processes whose jobs are on their way back */
 	bool again;      /* HUP: start anew when all have ended */
+	bool ran;        /* a process was at work, so what it was started with was right then */
 	int exit_code;
 	struct redis *redis;
 	struct queue **queues;
@@ -161,6 +163,10 @@ static void give_back_run(void *arg)
 			log_event(LOG_WARN, "jobs_not_given_back", LS("partner", sup.s->names[i]),
 				  LS("reason", err.text));
 		total += n;
+		if (limiter_gone(sup.redis, sup.s->names[i], g->epoch, loop_now_ms() + GIVE_BACK_MS,
+				 &err) < 0)
+			log_event(LOG_WARN, "calls_not_given_up", LS("partner", sup.s->names[i]),
+				  LS("reason", err.text));
 	}
 	if (fleet_leave(sup.redis, g->epoch, loop_now_ms() + GIVE_BACK_MS, &err) < 0)
 		log_event(LOG_WARN, "fleet_not_left", LS("epoch", g->epoch),
@@ -193,6 +199,7 @@ static void give_back(const struct process *p, int signo)
 
 static void process_ended(struct process *p, int status)
 {
+	const struct shared_page *page = (const void *)p->page;
 	bool crashed = WIFSIGNALED(status);
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
 
@@ -204,8 +211,10 @@ static void process_ended(struct process *p, int status)
 		give_back(p, crashed ? WTERMSIG(status) : 0);
 	if (sup.stopping)
 		return;
-	/* A setting or schema that is wrong does not get better by trying: the first process tells, and all stop. */
-	if (code == EXIT_MISUSED || code == EXIT_FAILED) {
+	sup.ran = sup.ran || (crashed && page->epoch[0]);
+	/* A setting or schema that is wrong does not get better by trying: the first process tells, and all stop.  But not where a
+	 * file was changed under a running worker (a HUP is what would ask for that): the others go on, and it may be mended. */
+	if ((code == EXIT_MISUSED && !sup.ran) || code == EXIT_FAILED) {
 		sup.exit_code = code;
 		raise(SIGTERM);
 		return;

@@ -1,5 +1,6 @@
 #include "common/base/err.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -63,17 +64,12 @@ static void copy_cut(char *out, size_t size, const char *s, size_t len)
 
 /* Arguments may be the old error's own fields (wrapping it), so all are read before *e is written;
  * redaction comes before the cut, or half a secret could survive at the end. */
-int err_set(struct err *e, int rc, enum err_class c, const char *rule, const char *fmt, ...)
+static void err_vset(struct err *e, enum err_class c, const char *rule, const char *fmt, va_list ap)
 {
 	struct err fresh = { .class = c };
 	struct buf raw = BUF_INIT, clean = BUF_INIT;
-	va_list ap;
 
-	if (!e)
-		return rc;
-	va_start(ap, fmt);
 	buf_vprintf(&raw, fmt, ap);
-	va_end(ap);
 	secret_redact(&raw);
 	utf8_append_clean(&clean, buf_str(&raw), raw.len);
 	copy_cut(fresh.text, sizeof(fresh.text), buf_str(&clean), clean.len);
@@ -82,5 +78,29 @@ int err_set(struct err *e, int rc, enum err_class c, const char *rule, const cha
 	*e = fresh;
 	buf_clear(&raw);
 	buf_clear(&clean);
+}
+
+int err_set(struct err *e, int rc, enum err_class c, const char *rule, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!e)
+		return rc;
+	va_start(ap, fmt);
+	err_vset(e, c, rule, fmt, ap);
+	va_end(ap);
 	return rc;
+}
+
+int err_hold(struct err *e, int64_t wait_ms, const char *rule, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!e)
+		return -EAGAIN;
+	va_start(ap, fmt);
+	err_vset(e, ERR_HOLD, rule, fmt, ap);
+	va_end(ap);
+	e->retry_after_ms = wait_ms;
+	return -EAGAIN;
 }

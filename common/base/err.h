@@ -56,5 +56,8 @@ enum err_class err_class_parse(const char *name); /* ERR_CLASS_COUNT if unknown 
  * "network", "…")` reads well. */
 int err_set(struct err *e, int rc, enum err_class c, const char *rule, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
+/* A wait of so long, class ERR_HOLD; returns -EAGAIN.  What was set before is gone, its retry_after_ms too: so it is one call. */
+int err_hold(struct err *e, int64_t wait_ms, const char *rule, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 
 #endif

@@ -17,6 +17,7 @@ static void agent_keys(struct limit_agent *a)
 	static const char *const row[LIMIT_ROW_KEYS] = { "turn", "due" };
 
 	a->since = mem_printf("limit:{%s}:since", a->partner);
+	a->gone = mem_printf("limit:{%s}:gone", a->partner);
 	for (int i = 0; i < a->n_scopes; i++) {
 		for (int k = 0; k < LIMIT_KEYS; k++)
 			a->keys[i][k] = mem_printf("limit:{%s}:%s%s", a->partner, a->scopes[i].name,
@@ -43,6 +44,7 @@ void agent_free(struct limit_agent *a)
 	buf_clear(&a->amends.ops);
 	buf_clear(&a->amends.text);
 	free(a->since);
+	free(a->gone);
 	free(a->signature);
 	free(a);
 }

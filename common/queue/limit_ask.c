@@ -282,11 +282,13 @@ static int key_args(struct redis_args *args, const struct limit_agent *a)
 		for (int k = 0; k < LIMIT_ROW_KEYS; k++, n++)
 			redis_arg(args, a->row_keys[i][k]);
 	}
-	return n;
+	redis_arg(args, a->gone);
+	return n + 1;
 }
 
 void agent_ask(struct limit_agent *a)
 {
+	static uint64_t calls; /* of the process, since limiters of one epoch share a prefix */
 	struct limiter *l = a->limiter;
 	struct redis_args args;
 	int n_keys;
@@ -302,7 +304,7 @@ void agent_ask(struct limit_agent *a)
 	c->waiting = a->n_waiting;
 	c->tell = limit_left_due(a);
 	c->asked_us = clock_mono_us();
-	snprintf(c->token, sizeof(c->token), "%s.%llx", l->prefix, (unsigned long long)++l->calls);
+	snprintf(c->token, sizeof(c->token), "%s.%llx", l->prefix, (unsigned long long)++calls);
 	a->call = c;
 	redis_args_init(&args);
 	n_keys = key_args(&args, a);

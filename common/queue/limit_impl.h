@@ -32,6 +32,7 @@ struct amends {
 #define LIMIT_KEYS 6     /* log, flight, hold, run, sum, set */
 #define LIMIT_ROW_KEYS 2 /* turn, due: of shared scopes, one pair a lane */
 #define LIMIT_TOUCH_MS 100
+#define LIMIT_PREFIX 11 /* of tokens: 40 bits that name the process, as hex */
 
 struct limit_agent {
 	struct limiter *limiter;
@@ -41,7 +42,7 @@ struct limit_agent {
 	int n_scopes;
 	char *keys[LIMIT_SCOPES_MAX][LIMIT_KEYS];
 	char *row_keys[LIMIT_SCOPES_MAX][LIMIT_ROW_KEYS]; /* NULL: not shared */
-	char *since;
+	char *since, *gone;
 	char who[24];
 	struct waiter *first, *last;
 	int n_waiting, permits;    /* permits given out and not returned yet */
@@ -73,9 +74,8 @@ struct acquire_call {
 
 struct limiter {
 	struct redis *r;
-	int refs;        /* its owner's, and each amend under way */
-	char prefix[12]; /* of tokens: this process */
-	uint64_t calls;
+	int refs;                  /* its owner's, and each amend under way */
+	char prefix[LIMIT_PREFIX]; /* of tokens: this process */
 	struct limit_agent *buckets[LIMIT_BUCKETS], *dirty;
 	struct loop_timer *flush, *touch;
 	struct permit *unsent;
@@ -122,6 +122,9 @@ void limit_leave_row(struct limit_agent *a);
 bool limit_left_due(struct limit_agent *a); /* once a second and agent */
 void limit_left_told(struct limit_agent *a, redisReply *const *left, size_t n);
 void limit_left_age(void); /* now and then */
+
+/* limit_gone.c */
+void limit_prefix(const char *epoch, char out[LIMIT_PREFIX]);
 
 /* limiter.c */
 void limiter_put(struct limiter *l);

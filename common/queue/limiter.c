@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "common/base/clock.h"
-#include "common/base/crypto.h"
 #include "common/base/id.h"
 #include "common/base/mem.h"
 #include "common/queue/limit_impl.h"
@@ -58,11 +57,8 @@ static void age(void *arg)
 struct limiter *limiter_new(struct redis *r, const char *epoch)
 {
 	struct limiter *l = mem_new(struct limiter);
-	uint8_t random[5];
 
-	(void)epoch; /* a token needs to be unique, not to be read; ten characters are dear enough */
-	random_bytes(random, sizeof(random));
-	crypto_hex(random, sizeof(random), l->prefix);
+	limit_prefix(epoch, l->prefix);
 	l->r = r;
 	l->refs = 1;
 	l->flush = loop_timer_new(limit_flush, l);

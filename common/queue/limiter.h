@@ -75,6 +75,7 @@ struct permit {
 	bool waits;
 };
 
+/* `epoch` names this process and no other, ever: tokens of permits begin with what is made of it.  NULL: one that nobody watches. */
 struct limiter *limiter_new(struct redis *r, const char *epoch);
 void limiter_free(struct limiter *l);
 
@@ -107,6 +108,11 @@ void limiter_eased(struct limiter *l, const struct permit *p);
 int limiter_hold(struct limiter *l, const char *partner, const char *scope_name, int64_t until_ms,
 		 const char *reason, bool refused, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));
+
+/* Waits.  The process of that epoch is dead, and its connections closed: where calls in flight are at their bound, those it left are
+ * not counted any more.  Its calls stay in the windows. */
+int limiter_gone(struct redis *r, const char *partner, const char *epoch, int64_t deadline_ms,
+		 struct err *err) __attribute__((warn_unused_result));
 
 /* ---- looking (limit_usage.c) ---- */
 struct limit_usage {

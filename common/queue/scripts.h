@@ -20,6 +20,7 @@ extern struct redis_script lua_depth;
 extern struct redis_script lua_enqueue;
 extern struct redis_script lua_finish;
 extern struct redis_script lua_fire;
+extern struct redis_script lua_gone;
 extern struct redis_script lua_hold;
 extern struct redis_script lua_learn;
 extern struct redis_script lua_mint;

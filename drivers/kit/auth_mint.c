@@ -27,13 +27,11 @@ static int mint_held(const struct manifest *m, int limit, int64_t now_ms, int64_
 {
 	char iso[CLOCK_ISO_MAX];
 
-	err_set(err, -EAGAIN, ERR_HOLD, "mint limit",
+	return err_hold(
+		err, wait_ms > 0 ? wait_ms : 1, "mint limit",
 		"the token endpoint allows %d in %lld s, of which we use %d; next mint possible at %s",
 		m->auth.mint_count, (long long)(m->auth.mint_window_ms / 1000), limit,
 		clock_iso(now_ms + wait_ms, iso));
-	if (err)
-		err->retry_after_ms = wait_ms > 0 ? wait_ms : 1;
-	return -EAGAIN;
 }
 
 /* 0 counted, -EAGAIN full: *wait_ms. */

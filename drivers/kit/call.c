@@ -79,10 +79,8 @@ static bool is_fresh(const struct going *g, const struct permit *permit)
 
 static int permit_stale(struct err *err)
 {
-	err_set(err, -EAGAIN, ERR_HOLD, "permit", "permits went stale before they could be used");
-	if (err)
-		err->retry_after_ms = QUICK_RETRY_ROOM_MS;
-	return -EAGAIN;
+	return err_hold(err, QUICK_RETRY_ROOM_MS, "permit",
+			"permits went stale before they could be used");
 }
 
 /* The credential is read after the permit is there: it may have changed while we waited for it. */

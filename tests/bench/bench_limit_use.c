@@ -36,15 +36,16 @@ static void caller_run(void *arg)
 
 static void caller(int64_t port)
 {
-	char url[64];
+	char url[64], epoch[24];
 	struct err err = { 0 };
 	struct redis_options o = { .url = url, .client_name = "bench" };
 	struct redis *redis;
 
 	snprintf(url, sizeof(url), "redis://127.0.0.1:%lld", (long long)port);
+	snprintf(epoch, sizeof(epoch), "bench-%d", (int)getpid());
 	if (loop_init() < 0 || redis_new(&o, &redis, &err) < 0)
 		bench_die("redis: %s", err.text);
-	limiter = limiter_new(redis, "bench");
+	limiter = limiter_new(redis, epoch);
 	set.partner = "bench";
 	set.n_scopes = 1;
 	snprintf(set.scopes[0].name, sizeof(set.scopes[0].name), "127.0.0.1:1:use");

@@ -5,6 +5,8 @@
  * The first two with the same three tiers, with limits that are never reached and windows short enough that the log stays
  * at some ten thousand entries: what is measured is the way, not the size.  The third with limits that are nearly reached:
  * each tier has to be counted. */
+#include <unistd.h>
+
 #include "common/base/mem.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
@@ -99,14 +101,15 @@ static void set_make(struct limit_set *set)
 
 static void run_agent(int64_t port, int64_t seconds, int64_t waiters)
 {
-	char url[64];
+	char url[64], epoch[24];
 	struct err err = { 0 };
 	struct redis_options o = { .url = url, .client_name = "bench" };
 
 	snprintf(url, sizeof(url), "redis://127.0.0.1:%lld", (long long)port);
+	snprintf(epoch, sizeof(epoch), "bench-%d", (int)getpid());
 	if (loop_init() < 0 || redis_new(&o, &agent.redis, &err) < 0)
 		bench_die("redis: %s", err.text);
-	agent.limiter = limiter_new(agent.redis, "bench");
+	agent.limiter = limiter_new(agent.redis, epoch);
 	agent.waiters = (int)waiters;
 	set_make(&agent.set);
 	agent.from_us = clock_mono_us() + WARM_UP_US;
@@ -128,7 +131,7 @@ static void append_acquire(redisContext *c, int64_t number)
 		"limit:{bench}:since",         "limit:{bench}:script",
 		"limit:{bench}:script:flight", "limit:{bench}:script:hold",
 		"limit:{bench}:script:run",    "limit:{bench}:script:sum",
-		"limit:{bench}:script:set"
+		"limit:{bench}:script:set",    "limit:{bench}:gone"
 	};
 	struct redis_args a;
 	char token[32];

@@ -85,7 +85,7 @@ class Limiter:
             scopes += [0, 60000, 0, len(tiers)] + [a for t in tiers for a in t.args()]
         token = f"t{self.calls}"
         granted, now, wait, why = self.acquire(
-            keys=["limit:{p}:since"] + self.keys, args=[want, token, "run", 0, len(self.tiers), "i1", want, 0] + scopes)[:4]
+            keys=["limit:{p}:since"] + self.keys + ["limit:{p}:gone"], args=[want, token, "run", 0, len(self.tiers), "i1", want, 0] + scopes)[:4]
         return token, granted, int(now), int(wait), why.decode() if isinstance(why, bytes) else why
 
     def ask_in_turn(self, who, want, waiting):
@@ -93,7 +93,7 @@ class Limiter:
         self.calls += 1
         (tier,), = self.tiers
         granted, _, _, why, _, _, again, _ = self.acquire(
-            keys=["limit:{p}:since"] + self.keys + [self.keys[0] + ":turn", self.keys[0] + ":due"],
+            keys=["limit:{p}:since"] + self.keys + [self.keys[0] + ":turn", self.keys[0] + ":due", "limit:{p}:gone"],
             args=[want, f"t{self.calls}", "run", 0, 1, who, waiting, 0, 0, 60000, 1, 1] + tier.args())
         return granted, again / 1e6, why
 

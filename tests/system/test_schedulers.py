@@ -111,4 +111,10 @@ def test_hup_reads_manifests_anew_and_refuses_a_broken_one(cluster, tmp_path):
     scheduler.signal(signal.SIGHUP)
     worker.wait_for_log(f"event=started.*partners={served + 1}", 20 * SLOWER)
     wait_until(lambda: any(q["queue"] == "late" for q in cluster.status()["queues"]), 20 * SLOWER, "the new queue")
+    # A process that dies meanwhile is started with what stands there: it waits until that is mended, and the worker with it.
+    settings.write_text("log-level = loud\n")
+    worker.kill9_child()
+    worker.wait_for_log("event=process_died.*code=2", 20 * SLOWER)
+    settings.write_text("log-format = logfmt\n")
+    wait_until(lambda: worker.log_text().count("event=started") == 3, 40 * SLOWER, worker.log_text)
     scheduler.wait_ready(20 * SLOWER)

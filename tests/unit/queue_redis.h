@@ -40,6 +40,15 @@ static inline int64_t soon(void)
 	return loop_now_ms() + 10000;
 }
 
+/* Of this process alone, forked or not. */
+static inline const char *own_epoch(void)
+{
+	static char epoch[24];
+
+	snprintf(epoch, sizeof(epoch), "e-%d", (int)getpid());
+	return epoch;
+}
+
 static inline redisContext *plain_connect(void)
 {
 	for (int i = 0; i < 500; i++) {

@@ -76,7 +76,7 @@ static pid_t process(const int jobs[CUSTOMERS])
 	redisFree(server.plain);
 	if (loop_init() < 0 || redis_new(&o, &conn, &err) < 0)
 		_exit(1);
-	limiter = limiter_new(conn, "e");
+	limiter = limiter_new(conn, own_epoch());
 	run_until_ms = loop_now_ms() + RUN_MS;
 	for (int c = 0; c < CUSTOMERS; c++)
 		for (int i = 0; i < jobs[c]; i++)
@@ -198,7 +198,7 @@ static pid_t holder(void)
 	redisFree(server.plain);
 	if (read(go[0], &one, 1) != 1 || loop_init() < 0 || redis_new(&o, &conn, &err) < 0)
 		_exit(1);
-	limiter = limiter_new(conn, "e");
+	limiter = limiter_new(conn, own_epoch());
 	if (!co_spawn("holder", hold_and_release, NULL))
 		_exit(1);
 	loop_run();
@@ -221,7 +221,7 @@ static void body_wake(void)
 	CHECK(co_sleep("doorbell's connection", 200) == 0);
 	CHECK(write(go[1], "", 1) == 1);
 	CHECK(read(held_from, &released_us, sizeof(released_us)) == sizeof(released_us));
-	limiter = limiter_new(conn, "e");
+	limiter = limiter_new(conn, own_epoch());
 	CHECK(limiter_acquire(limiter, &sets[1], 10000, &p, NULL, NULL, CO_NO_DEADLINE, NULL) == 0);
 	CHECK(read(held_from, &released_us, sizeof(released_us)) == sizeof(released_us));
 	late_us = p.granted_us - released_us;
@@ -305,7 +305,7 @@ static void body_left(void)
 		sets[i].n_scopes = 2;
 	}
 	freeReplyObject(plain("SET limit:{p}:since 1"));
-	limiter = limiter_new(conn, "e");
+	limiter = limiter_new(conn, own_epoch());
 	take(0, 1);
 	CHECK(shown("partner:60s") == 99 && shown("integration:3600s") == 1999);
 	take(0, 9);

@@ -28,7 +28,7 @@ static struct limit_set one_scope(int64_t limit, int64_t window_ms)
 static void begin(void)
 {
 	freeReplyObject(plain("SET limit:{p}:since 1"));
-	limiter = limiter_new(conn, "e");
+	limiter = limiter_new(conn, own_epoch());
 }
 
 static void end(void)
@@ -177,7 +177,7 @@ static void body_large_windows_need_no_log(void)
 	CHECK(co_sleep("flush", 20) == 0);
 	CHECK(plain_int("HGET " LOG ":sum s3600000000:n") == 1999);
 	limiter_free(limiter); /* it knows when there is room again, and would not ask */
-	limiter = limiter_new(conn, "e");
+	limiter = limiter_new(conn, own_epoch());
 	CHECK(granted_of(&set, 3) == 1);
 	end();
 }
@@ -273,7 +273,7 @@ static void body_set_by_hand(void)
 	CHECK(granted_of(&set, 12) == 3);
 	freeReplyObject(plain("HSET " LOG ":set limit:60000000 5"));
 	limiter_free(limiter);
-	limiter = limiter_new(conn, "e");
+	limiter = limiter_new(conn, own_epoch());
 	CHECK(granted_of(&set, 12) == 2);
 	end();
 }

@@ -29,7 +29,7 @@ static struct limit_set one_scope(int64_t limit, int64_t window_ms)
 static void begin(void)
 {
 	freeReplyObject(plain("SET limit:{p}:since 1"));
-	limiter = limiter_new(conn, "e");
+	limiter = limiter_new(conn, own_epoch());
 }
 
 static void end(void)
@@ -84,7 +84,7 @@ static void caller_main(void)
 	redisFree(server.plain);
 	if (loop_init() < 0 || redis_new(&o, &conn, &err) < 0)
 		_exit(1);
-	limiter = limiter_new(conn, "e");
+	limiter = limiter_new(conn, own_epoch());
 	busy_make();
 	run_until_ms = loop_now_ms() + RUN_MS;
 	for (int i = 0; i < 20; i++) {
@@ -309,6 +309,48 @@ static void body_in_flight(void)
 	end();
 }
 
+/* What a process had under way when it died stands in nobody's way once that is known; its windows stay. */
+static void body_of_the_dead(void)
+{
+	struct limit_set set = one_scope(10, 60000);
+	struct limiter *ours;
+	struct permit p[4];
+	int64_t wait_ms = 0;
+
+	begin();
+	set.scopes[0].flight = 3;
+	set.scopes[0].flight_ttl_ms = 60000;
+	CHECK(acquire(&set, 0, &p[0], NULL) == 0);
+	ours = limiter;
+	limiter = limiter_new(conn, "killed");
+	CHECK(acquire(&set, 0, &p[1], NULL) == 0 && acquire(&set, 0, &p[2], NULL) == 0);
+	limiter_free(limiter);
+	limiter = ours;
+	CHECK(limiter_gone(conn, "p", "another", soon(), NULL) == 0);
+	CHECK(acquire(&set, 20, &p[3], &wait_ms) == -EAGAIN);
+	CHECK(limiter_gone(conn, "p", "killed", soon(), NULL) == 0);
+	/* Where there is room nobody looks: of a bound of 4 they have two still. */
+	set.scopes[0].flight = 4;
+	CHECK(acquire(&set, 0, &p[1], NULL) == 0);
+	CHECK(plain_int("ZCARD limit:{p}:host:443:i7:flight") == 4);
+	CHECK(acquire(&set, 0, &p[2], NULL) == 0 && acquire(&set, 0, &p[3], NULL) == 0);
+	CHECK(plain_int("ZCARD limit:{p}:host:443:i7:flight") == 4);
+	CHECK(plain_int("ZCARD limit:{p}:host:443:i7") == 6);
+	struct permit more;
+	CHECK(acquire(&set, 20, &more, &wait_ms) == -EAGAIN);
+	for (int i = 0; i < 4; i++)
+		limiter_release(limiter, &p[i]);
+	for (int i = 0; i < 100; i++) {
+		char epoch[16];
+
+		snprintf(epoch, sizeof(epoch), "e%d", i);
+		CHECK(limiter_gone(conn, "p", epoch, soon(), NULL) == 0);
+	}
+	CHECK(plain_int("ZCARD limit:{p}:gone") == 64);
+	CHECK(plain_int("PTTL limit:{p}:gone") > 0);
+	end();
+}
+
 static int order[40], ordered;
 
 static void queue_up(void *arg)
@@ -449,6 +491,7 @@ TEST(refund_frees_a_place)
 TEST(all_or_none)
 TEST(hold)
 TEST(in_flight)
+TEST(of_the_dead)
 TEST(first_come_first_served)
 TEST(cancelled)
 TEST(lost_log)
@@ -475,6 +518,7 @@ int main(void)
 		cmocka_unit_test(all_or_none),
 		cmocka_unit_test(hold),
 		cmocka_unit_test(in_flight),
+		cmocka_unit_test(of_the_dead),
 		cmocka_unit_test(first_come_first_served),
 		cmocka_unit_test(cancelled),
 		cmocka_unit_test(lost_log),

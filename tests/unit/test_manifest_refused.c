@@ -307,6 +307,13 @@ static void wrong_lookups(void **state)
 		bad_with(lookups[i][0], lookups[i][1]);
 }
 
+static void names_in_addresses(void **state)
+{
+	bad_with(
+		", \"auth\": {\"kind\": \"oauth2_client_credentials\", \"token_url\": \"https://{cfg.shop}.h.example/t\"}",
+		"auth.token_url: {cfg.shop}: an address of the partner holds no names; `--base-url`");
+}
+
 static void refusals(void **state)
 {
 	for (size_t i = 0; i < ARRAY_LEN(refused); i++)
@@ -537,6 +544,7 @@ int main(void)
 		cmocka_unit_test(wrong_names),
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(wrong_lookups),
+		cmocka_unit_test(names_in_addresses),
 		cmocka_unit_test(refused_beside_the_rest),
 		cmocka_unit_test(refused_in_collections),
 		cmocka_unit_test(addresses),

@@ -317,6 +317,18 @@ static void body_table(void)
 	run_job(JOB, 0);
 	OK(is_delayed(0) && due_in(24LL * 3600 * 1000));
 
+	/* what is waited for before the task is reached */
+	plan_is(0, ERR_NONE, "", 0);
+	char later[128];
+	snprintf(later, sizeof(later), "{\"task\":\"plan\",\"integration_id\":1,\"run_at\":%lld}",
+		 (long long)redis_now_ms(redis) + 10 * MINUTE);
+	run_job(later, 0);
+	OK(is_delayed(0) && left.due_in_ms > 9 * MINUTE && left.due_in_ms <= 10 * MINUTE + 3);
+	OK(fleet_beat(redis, "other", "{\"tasks\":[\"theirs\"]}", loop_now_ms() + PATIENCE_MS,
+		      NULL) == 0);
+	run_job("{\"task\":\"theirs\",\"integration_id\":1}", 0);
+	OK(is_delayed(0) && due_in(2000));
+
 	static const enum err_class buried[] = { ERR_CLIENT, ERR_DATA, ERR_BAD_JOB, ERR_POISON };
 	for (size_t i = 0; i < ARRAY_LEN(buried); i++) {
 		plan_is(-EREMOTEIO, buried[i], "a rule", 0);

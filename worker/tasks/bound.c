@@ -10,11 +10,10 @@ static int full(struct import *im, const struct manifest_collection *c)
 {
 	struct attempt *a = im->a;
 
-	err_set(&a->err, -EAGAIN, ERR_HOLD, "lane bound",
+	return err_hold(
+		&a->err, room_pause_ms(im->run.counts.pages > 0), "lane bound",
 		"the %s lane of %s is at its bound of %lld jobs: what hangs on more items waits until it drains",
 		lane_name((enum lane)c->lane), a->partner, (long long)a->worker->lane_bound);
-	a->err.retry_after_ms = room_pause_ms(im->run.counts.pages > 0);
-	return -EAGAIN;
 }
 
 int import_room(struct import *im, const struct manifest_collection *parents)

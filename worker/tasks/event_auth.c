@@ -130,13 +130,10 @@ static int again(struct hook *h, const char *why)
 {
 	static const int waits_s[] = { 1, 5, 30, 120, 600 };
 	struct attempt *a = h->a;
-	int rc;
 
 	if (a->step >= (int64_t)ARRAY_LEN(waits_s))
 		return give_up(h, arena_printf(a->arena, "%s", why));
-	rc = err_set(&a->err, -EAGAIN, ERR_HOLD, "rotation", "%s", why);
-	a->err.retry_after_ms = waits_s[a->step++] * 1000LL;
-	return rc;
+	return err_hold(&a->err, waits_s[a->step++] * 1000LL, "rotation", "%s", why);
 }
 
 static int rotate(struct hook *h, const struct secret *json)

@@ -153,11 +153,8 @@ static int busy(struct flow *f)
 {
 	struct attempt *a = f->a;
 
-	a->err.retry_after_ms = BUSY_WAIT_MS;
-	err_set(&a->err, -EAGAIN, ERR_HOLD, "request", "job %s has request %lld",
-		f->row.job_id ? f->row.job_id : "?", (long long)f->row.id);
-	a->err.retry_after_ms = BUSY_WAIT_MS;
-	return -EAGAIN;
+	return err_hold(&a->err, BUSY_WAIT_MS, "request", "job %s has request %lld",
+			f->row.job_id ? f->row.job_id : "?", (long long)f->row.id);
 }
 
 static int take(struct flow *f)

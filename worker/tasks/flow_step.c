@@ -341,11 +341,10 @@ static int too_soon(struct doing *d)
 
 	if (ms <= 0)
 		return 0;
-	err_set(&a->err, -EAGAIN, ERR_HOLD, "find_first",
+	return err_hold(
+		&a->err, ms, "find_first",
 		"step %s may have been done: the partner's list is believed %lld s after it was sent",
 		d->s->name, (long long)d->s->find_after_ms / 1000);
-	a->err.retry_after_ms = ms;
-	return -EAGAIN;
 }
 
 /* 1: it was found, and is done; 0: it was not done. */

@@ -10,7 +10,7 @@
 
 #define TAKEN_MS \
 	120000 /* a scan moves with every page: one that has not for so long lost its turn */
-#define TAKEN_WAIT_MS 5000
+#define TAKEN_WAIT_MS 2000
 
 static int64_t number_at(const cJSON *o, const char *key)
 {
@@ -99,9 +99,8 @@ static bool is_ours(const struct import *im, const struct checkpoint *c)
 static int held(struct import *im)
 {
 	im->taken = true;
-	im->a->err.retry_after_ms = TAKEN_WAIT_MS;
-	return err_set(&im->a->err, -EAGAIN, ERR_HOLD, "taken",
-		       "another job is scanning %s of this integration", im->collection->name);
+	return err_hold(&im->a->err, TAKEN_WAIT_MS, "taken",
+			"another job is scanning %s of this integration", im->collection->name);
 }
 
 /* Zeros where there is none. */

@@ -1,5 +1,5 @@
 -- acquire: permits, of all tiers of all scopes or none.
--- KEYS 1 since, then for each scope: log  flight  hold  run  sum  set; then for each shared scope, of the caller's lane: turn  due
+-- KEYS 1 since, then for each scope: log  flight  hold  run  sum  set; then for each shared scope, of the caller's lane: turn  due; last: gone
 -- ARGV 1 want  2 token  3 Redis' run id  4 high lane (1)  5 scopes  6 who asks  7 how many wait  8 tell what is left (1), then for each scope:
 --      flight cap (0 = none)  flight life ms  shared (1)  tiers  (kind limit window_us margin_us units extra)*tiers
 -- kind 0 exact log | 1 sub-buckets, 60 a window | 2 fixed windows of the clock, extra = guard us | 3 token bucket, extra = burst
@@ -30,7 +30,7 @@ for j = 1, n_scopes do
 	marks[2 * j - 1], marks[2 * j] = KEYS[6 * j - 1], KEYS[6 * j - 2]
 	extra[2 * j - 1], extra[2 * j] = KEYS[6 * j], KEYS[6 * j + 1]
 end
-for j = 6 * n_scopes + 3, #KEYS, 2 do extra[#extra + 1] = KEYS[j] end
+for j = 6 * n_scopes + 3, #KEYS - 1, 2 do extra[#extra + 1] = KEYS[j] end
 marks = call('MGET', unpack(marks))
 local more = call('EXISTS', unpack(extra)) > 0
 
@@ -301,7 +301,7 @@ if more then
 	end
 end
 
-local room, wait, again, why, place, pace = want, 0, 0, '', 0, 0
+local room, wait, again, why, place, pace, gone = want, 0, 0, '', 0, 0, false
 local function blocked(us, reason, scope)
 	room = 0
 	if us > wait or why == '' then wait, why, place = max(us, 1), reason, scope end
@@ -346,6 +346,16 @@ for j = 1, n_scopes do
 	if s.cap > 0 then
 		call('ZREMRANGEBYSCORE', s.flight, '-inf', text(now / 1000))
 		local free = s.cap - call('ZCARD', s.flight)
+		if free <= 0 then -- those whose process died go only where they stand in the way, so that nobody else pays for a look
+			gone = gone or call('ZRANGE', KEYS[#KEYS], 0, -1)
+			local dead, of = {}, {}
+			for _, prefix in ipairs(gone) do of[prefix] = true end
+			for _, member in ipairs(gone[1] and call('ZRANGE', s.flight, 0, -1) or gone) do
+				if of[string.match(member, '^[^.]*')] then dead[#dead + 1] = member end
+			end
+			for from = 1, #dead, 500 do call('ZREM', s.flight, unpack(dead, from, min(from + 499, #dead))) end
+			free = free + #dead
+		end
 		if free <= 0 then
 			local first = call('ZRANGE', s.flight, 0, 0, 'WITHSCORES')
 			blocked(tonumber(first[2] or '0') * 1000 - now, 'flight', j)
@@ -406,7 +416,7 @@ if room <= 0 then
 			call('PEXPIRE', s.due, ROW_MS)
 		end
 	end
-	again = wait
+	again = why == 'flight' and min(wait, FLIGHT_US) or wait
 	for j = 1, n_scopes do
 		local s = scopes[j]
 		if s.shared and j == place and why ~= 'hold' then
