@@ -199,17 +199,17 @@ int brake_supersede(struct pg *p, int64_t integration_id, int64_t run_id,
 }
 
 /* ---- confirmed ---- */
-static int add_marked(enum row_table table, int64_t n, void *arg)
+/* Counted where it is marked. */
+static int on_marked(enum row_table table, int64_t n, void *arg)
 {
-	*(int64_t *)arg += n;
 	return 0;
 }
 
-static int mark(struct pg *p, const PGresult *res, int i, int64_t run_id, int64_t *deleted,
-		struct err *err)
+static int mark(struct pg *p, const PGresult *res, int i, int64_t run_id, struct err *err)
 {
 	const char *text = pg_get(res, i, 2);
-	struct sweep s = { .integration_id = pg_get_int(res, i, 1),
+	struct sweep s = { .held_id = pg_get_int(res, i, 0),
+			   .integration_id = pg_get_int(res, i, 1),
 			   .before_us = pg_get_int(res, i, 3),
 			   .run_id = run_id };
 	cJSON *whose = NULL;
@@ -221,27 +221,31 @@ static int mark(struct pg *p, const PGresult *res, int i, int64_t run_id, int64_
 		rc = err_set(err, -EINVAL, ERR_INTERNAL, "held_deletions",
 			     "whose rows are held cannot be read");
 	else
-		rc = sweep_run(p, &s, NULL, add_marked, deleted, err);
+		rc = sweep_run(p, &s, NULL, on_marked, NULL, err);
 	whose_clear(&s);
 	cJSON_Delete(whose);
 	return rc;
 }
 
-static int note_confirmed(struct pg *p, int64_t id, int64_t run_id, int64_t deleted,
-			  struct err *err)
+static int note_confirmed(struct pg *p, int64_t id, int64_t *deleted, struct err *err)
 {
 	struct pg_params params;
+	PGresult *res = NULL;
+	int rc;
 
 	pg_params_init(&params);
 	pg_int(&params, id);
-	pg_int(&params, run_id);
-	pg_int(&params, deleted);
-	return query(
+	rc = query(
 		p,
-		"WITH h AS (UPDATE held_deletions SET state = 'confirmed', ended_at = now(), deleted ="
-		" deleted + $3 WHERE id = $1 AND state = 'held' RETURNING 1) UPDATE runs SET deleted ="
-		" deleted + $3, updated_at = now() WHERE id = $2 AND EXISTS (SELECT FROM h)",
-		&params, NULL, err);
+		"UPDATE held_deletions SET state = 'confirmed', ended_at = now() WHERE id = $1 AND"
+		" state = 'held' RETURNING deleted",
+		&params, &res, err);
+	if (rc < 0)
+		return rc;
+	if (PQntuples(res))
+		*deleted += pg_get_int(res, 0, 0);
+	PQclear(res);
+	return 0;
 }
 
 static int find_held(struct pg *p, int64_t run_id, PGresult **res, struct err *err)
@@ -290,12 +294,9 @@ int brake_confirm(struct pg *p, int64_t run_id, struct brake_outcome *out, struc
 		return rc;
 	o.held = PQntuples(res);
 	for (int i = 0; i < o.held && rc == 0; i++) {
-		int64_t n = 0;
-
-		rc = mark(p, res, i, run_id, &n, err);
+		rc = mark(p, res, i, run_id, err);
 		if (rc == 0)
-			rc = note_confirmed(p, pg_get_int(res, i, 0), run_id, n, err);
-		o.deleted += n;
+			rc = note_confirmed(p, pg_get_int(res, i, 0), &o.deleted, err);
 	}
 	if (rc == 0 && o.held)
 		rc = tell(p, pg_get_int(res, 0, 1), err);

@@ -185,6 +185,16 @@ static void put_told(struct buf *b)
 		" AND c.collection = $9 AND EXISTS (SELECT FROM mine))");
 }
 
+/* The same of what a person confirmed: who runs the command may stop it. */
+static void put_confirmed(struct buf *b)
+{
+	buf_puts(
+		b,
+		", held AS (UPDATE held_deletions SET deleted = deleted + (SELECT count(*) FROM gone)"
+		" WHERE id = $9::int8), ran AS (UPDATE runs SET deleted = deleted + (SELECT count(*) FROM"
+		" gone), updated_at = now() WHERE id = " RUN " AND EXISTS (SELECT FROM gone))");
+}
+
 static void put_gone(struct buf *b, const struct sweep *s)
 {
 	struct buf from = BUF_INIT;
@@ -217,6 +227,8 @@ static char *slice_sql(const struct sweep *s, bool fenced)
 	put_gone(&b, s);
 	if (fenced)
 		put_told(&b);
+	else if (s->held_id)
+		put_confirmed(&b);
 	buf_printf(
 		&b, " SELECT count(*), max(external_id), %s, %s, %s FROM gone",
 		fenced ? "(SELECT count(*) FROM mine)" : "1",
@@ -259,6 +271,8 @@ static int slice(struct pg *p, const struct sweep *s, const struct sweep_fence *
 		pg_int(&params, fence->generation);
 		pg_int(&params, fence->fence);
 		pg_int(&params, fence->now_ms);
+	} else if (s->held_id) {
+		pg_int(&params, s->held_id);
 	}
 	rc = query(p, sql, &params, &res, err);
 	free(sql);
@@ -346,6 +360,7 @@ static int sweep_children(struct pg *p, const struct sweep *s, const struct swee
 			child.integration_id = s->integration_id;
 			child.before_us = s->before_us;
 			child.run_id = s->run_id;
+			child.held_id = s->held_id;
 			child.parents = (const char *const *)ids;
 			child.n_parents = n;
 			rc = sweep_run(p, &child, fence, fn, arg, err);

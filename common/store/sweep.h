@@ -26,6 +26,7 @@ struct sweep {
 	int n_parents;
 	int64_t before_us; /* the scan's beginning */
 	int64_t run_id;    /* whose the deletion is, in the history */
+	int64_t held_id; /* of held_deletions, 0 = none: the marks are added to its and the run's `deleted`, in the same statement */
 	/* What comes with its rows alone, and goes with them: of these only whose they are is read. */
 	const struct sweep *children;
 	int n_children;
@@ -71,7 +72,7 @@ int brake_supersede(struct pg *p, int64_t integration_id, int64_t run_id,
 		    const char *const *collections, int n, struct err *err)
 	__attribute__((warn_unused_result));
 struct brake_outcome {
-	int64_t deleted;  /* now */
+	int64_t deleted; /* of its records that were held still, by this call and by those that died on the way */
 	int64_t held;     /* records of this run that were held still */
 	int64_t newer_id; /* of what was superseded: the run that has scanned since */
 	char state[16];   /* of its records, where none is held; "": there are none */

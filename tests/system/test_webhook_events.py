@@ -215,10 +215,10 @@ def test_order_of_arrival_does_not_matter(cluster, guesty):
     assert found == wanted, cluster.sql("SELECT event_id, event, state, reason FROM webhook_events ORDER BY received_at")
     # One of a clock that is years ahead shuts out nothing that comes after it.
     id = next(id for id, name in wanted.items() if name)
-    events.state(events.send("gone", {"listing": {"_id": id}}, happened_us=events.now_us() * 2), "done")
+    events.state(events.send("gone", {"listing": {"_id": id}}, happened_us=events.now_us() * 2), "done", 50)
     assert listing(cluster, id)["gone"]
     now = events.now_us()
-    events.state(events.send("changed", {"listing": {**item, "_id": id, "lastUpdatedAt": iso(now)}}, happened_us=now), "done")
+    events.state(events.send("changed", {"listing": {**item, "_id": id, "lastUpdatedAt": iso(now)}}, happened_us=now), "done", 50)
     assert not listing(cluster, id)["gone"] and not cluster.dead()
     worker.stop()
     scheduler.stop()
@@ -280,8 +280,8 @@ def test_events_about_credentials(cluster, guesty):
     waits = events.send("listing.new", {"listing": {"_id": sandbox.items("listing", account="acct-8")[0]["id"]}})
     body = json.dumps({"event": "keys.changed", "keys": {"id": "acct-8", "secret": "secret-8"}}).encode()
     assert post(scheduler, f"/webhooks/guesty/{events.integration}", body, standard(signs, body, id="msg_mends")).status_code == 202
-    events.state("msg_mends", "done")
-    events.state(waits, "done")
+    events.state("msg_mends", "done", 50)
+    events.state(waits, "done", 50)
     assert cluster.one(status, events.integration) == "active"
     assert cluster.one("SELECT state FROM alerts WHERE kind = 'auth_broken'") == "resolved"
     worker.stop()

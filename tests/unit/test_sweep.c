@@ -382,6 +382,47 @@ static void test_what_is_held_is_confirmed(void **state)
 	assert_int_equal(in_coroutine(brake_body), 0);
 }
 
+/* Whoever dies on the way has told of what is marked, and who goes on counts it. */
+static void died_body(struct pg *p)
+{
+	struct sweep photos = { .table = ROW_MEDIA, .prefix = "", .kind = "photo" };
+	struct sweep s = sweep_of("", 100);
+	struct sweep_counts n = { .live = 2500, .unseen = 2500 };
+	struct braked h = { 5, "listings", &s, &n };
+	struct told told = { .stop_after = 2 };
+	struct brake_outcome out = { 0 };
+	struct err err = { 0 };
+
+	prepare(p);
+	add(p, 7, "", "", 1, 2500, 50);
+	add_media(p, "", 1, 50);
+	s.children = &photos;
+	s.n_children = 1;
+	ask(p,
+	    "INSERT INTO runs (id, root_id, integration_id, task, mode, state, started_at, deleted) VALUES (5, 5, 7,"
+	    " 'import_resources', 'full', 'done', now(), 3)");
+	CHECK(brake_hold(p, &h, &err) == 0);
+	s.run_id = 5;
+	s.held_id = strtoll(ask(p, "SELECT id FROM held_deletions"), NULL, 10);
+	CHECK(sweep_run(p, &s, NULL, on_slice, &told, &err) == -ECANCELED);
+	CHECK_SQL(p, "SELECT state || deleted FROM held_deletions", "held2000");
+	CHECK_SQL(p, "SELECT deleted FROM runs", "2003");
+	CHECK(brake_confirm(p, 5, &out, &err) == 0 && out.held == 1);
+	CHECK_SQL(p, "SELECT count(*) FROM resources WHERE deleted_at IS NULL", "0");
+	CHECK_SQL(p, "SELECT count(*) FROM media WHERE deleted_at IS NULL", "0");
+	CHECK_SQL(
+		p,
+		"SELECT h.state || (h.deleted = (SELECT count(*) FROM resources) + (SELECT count(*) FROM media))"
+		" || (r.deleted = h.deleted + 3) FROM held_deletions h, runs r",
+		"confirmedtruetrue");
+	CHECK(out.deleted > 2500);
+}
+
+static void test_what_a_dead_confirmation_marked_counts(void **state)
+{
+	assert_int_equal(in_coroutine(died_body), 0);
+}
+
 static void supersede_body(struct pg *p)
 {
 	struct sweep s = sweep_of("", 100);
@@ -431,6 +472,7 @@ int main(void)
 		cmocka_unit_test(test_children_go_with_their_parents),
 		cmocka_unit_test(test_what_was_seen_stays),
 		cmocka_unit_test(test_what_is_held_is_confirmed),
+		cmocka_unit_test(test_what_a_dead_confirmation_marked_counts),
 		cmocka_unit_test(test_a_later_scan_decides_anew),
 	};
 
