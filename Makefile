@@ -175,7 +175,8 @@ run: all
 	@deploy/local/deps run
 	@deploy/local/run $(BIN)
 
-# Every test: style, then unit, fuzz and system tests of the sanitizer build, then the system tests of the release build.
+# Every test: style, unit and fuzz tests, and all system tests of the sanitizer build; of the release build those that
+# depend on it (tests/run-all).  `make system` runs all of them on the release build.
 test: deps-test
 	@tests/run-all
 
@@ -199,7 +200,7 @@ walked: $(BIN)/longshore-worker $(BIN)/longshore-scheduler
 
 system: deps-test all $(crash_worker)
 	@$(if $(SAN),,$(MAKE) -s FAIL=1 walked)
-	@LONGSHORE_BIN=$(CURDIR)/$(BIN) tests/run-system
+	@LONGSHORE_BIN=$(CURDIR)/$(BIN) tests/run-system $(SYSTEM_TESTS)
 
 # SECONDS=60 SEED=n: everything dies around thousands of jobs, then a ledger says what became of each.
 torture: deps-test all
