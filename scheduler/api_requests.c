@@ -10,6 +10,8 @@
 #include "common/base/mem.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
+#include "common/queue/queue.h"
+#include "drivers/kit/notify.h"
 #include "drivers/kit/outbound.h"
 #include "scheduler/api.h"
 
@@ -86,17 +88,28 @@ static const char *member_problem(const cJSON *v)
 	return "is not known";
 }
 
+static bool is_notify(const cJSON *body)
+{
+	const char *partner = body ? json_str(body, "partner") : NULL,
+		   *action = body ? json_str(body, "action") : NULL;
+
+	return partner && action && !strcmp(partner, LONGSHORE_PARTNER) &&
+	       !strcmp(action, "notify");
+}
+
 /* False: refused. */
 static bool read_ask(struct api_call *c, struct outbound_ask *ask)
 {
+	/* A notification has an integration for each channel: the company's. */
 	static const char *const needed[] = { "partner", "action", "integration_id" };
+	const size_t n_needed = is_notify(c->body) ? 2 : ARRAY_LEN(needed);
 	static const char *const all[] = { "partner",     "action",    "integration_id",
 					   "args",        "lane",      "idempotency_key",
 					   "max_retries", "expires_in" };
 	const char *header = httpd_header(c->q, "Idempotency-Key"), *near;
 	const cJSON *v;
 
-	for (size_t i = 0; i < ARRAY_LEN(needed); i++)
+	for (size_t i = 0; i < n_needed; i++)
 		if (!c->body || !cJSON_GetObjectItemCaseSensitive(c->body, needed[i])) {
 			api_problem(c, 400, needed[i], "\"%s\" is missing", needed[i]);
 			return false;
@@ -191,7 +204,11 @@ void api_requests_post(struct api_call *c)
 
 	if (!read_wait(c, &wait_ms) || !read_ask(c, &ask))
 		return;
-	rc = outbound_add(c->s->pg, c->s->drivers, &ask, &id, &fresh, &err);
+	if (is_notify(c->body))
+		rc = notify_request(c->s->pg, c->s->drivers, ask.args, ask.idempotency_key, &id,
+				    &err);
+	else
+		rc = outbound_add(c->s->pg, c->s->drivers, &ask, &id, &fresh, &err);
 	if (rc < 0) {
 		refuse(c, rc, &err);
 		return;

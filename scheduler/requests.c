@@ -2,6 +2,7 @@
  * that was open when Redis lost its data (B8). */
 #include "common/base/log.h"
 #include "common/io/loop.h"
+#include "drivers/kit/notify.h"
 #include "drivers/kit/outbound.h"
 #include "scheduler/scheduler.h"
 
@@ -27,14 +28,29 @@ static int relay(struct scheduler *s, int *more)
 	return rc;
 }
 
+/* Each scheduler does: every statement of it has one winner. */
+static bool notify(struct scheduler *s)
+{
+	struct err err = { 0 };
+	bool more = false;
+
+	if (notify_go_on(s->redis, s->pg, loop_now_ms() + STEP_MS, &more, &err) < 0) {
+		log_event(LOG_INFO, "notifications_wait", LS("reason", err.text));
+		return false;
+	}
+	return more;
+}
+
 static void run(void *arg)
 {
 	struct scheduler *s = arg;
 	int more = 0;
 
-	while (scheduler_sleep(s, more ? 1 : EVERY_MS) == 0)
+	while (scheduler_sleep(s, more ? 1 : EVERY_MS) == 0) {
 		if (relay(s, &more) < 0)
 			more = 0;
+		more |= notify(s);
+	}
 }
 
 int requests_start(struct scheduler *s)

@@ -304,7 +304,7 @@ static void know_task(struct attempt *a)
 		return;
 	a->label = t->run == task_action ? manifest_action(a->driver->manifest, a->job.task)->name
 					 : t->name;
-	a->card = t->run == task_action && card_is_in_json(a->job.tree);
+	a->card = (t->run == task_action || t->run == task_notify) && card_is_in_json(a->job.tree);
 }
 
 void run_attempt(struct attempt *a)

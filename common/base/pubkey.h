@@ -12,4 +12,9 @@ int pubkey_ed25519(const void *key, size_t key_len, const void *p, size_t n, con
 int pubkey_ecdsa(const char *key, const void *p, size_t n, const void *sig, size_t sig_len)
 	__attribute__((warn_unused_result));
 
+struct buf;
+/* A JWT of these claims (JSON), signed with our own RSA key (PEM, PKCS #8 or PKCS #1).  Appends.  -EINVAL: the key is none. */
+int pubkey_jwt_rs256(const char *key_pem, const char *claims, struct buf *out)
+	__attribute__((warn_unused_result));
+
 #endif

@@ -1,5 +1,6 @@
 #include "drivers/kit/action.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,15 +61,41 @@ static bool whole_name(const char *text, char name[SUBST_NAME_MAX])
 	       (strncmp(name, "in.", 3) == 0 || strncmp(name, "kept.", 5) == 0);
 }
 
-/* A param that was left out takes along what names it. */
+/* A setting that need not be there, and is not. */
+static bool is_unset(const struct action_values *v, const char *name)
+{
+	const struct manifest_setting *s = manifest_setting(v->c->driver->manifest, name);
+	struct buf keep = BUF_INIT;
+	bool unset = s && !s->required &&
+		     !cfg_text(v->c->driver->manifest, v->c->integration, name, &keep);
+
+	buf_clear(&keep);
+	return unset;
+}
+
+/* A param or a setting that was left out takes along what names it. */
 static bool is_left_out(const struct action_values *v, const char *template)
 {
 	char name[SUBST_NAME_MAX];
 
 	while (subst_next(&template, name))
-		if (strncmp(name, "in.", 3) == 0 && !value_of(v, name))
+		if ((strncmp(name, "in.", 3) == 0 && !value_of(v, name)) ||
+		    (strncmp(name, "cfg.", 4) == 0 && is_unset(v, name + 4)))
 			return true;
 	return false;
+}
+
+/* Whether all that the texts name is there. */
+static bool has_all(const cJSON *t, const struct action_values *v)
+{
+	const cJSON *c;
+
+	if (cJSON_IsString(t))
+		return !is_left_out(v, t->valuestring);
+	cJSON_ArrayForEach (c, t)
+		if (!has_all(c, v))
+			return false;
+	return true;
 }
 
 /* ---- bodies ---- */
@@ -102,6 +129,8 @@ static int fill_members(const cJSON *t, struct naming *n, cJSON *out, struct err
 
 		if (cJSON_IsString(c) && is_left_out(n->v, c->valuestring))
 			continue;
+		if (!c->string && !has_all(c, n->v))
+			continue; /* an element of a list goes whole */
 		if (c->string && strcmp(c->string, "//") == 0)
 			continue;
 		rc = fill(c, n, &v, err);
@@ -279,19 +308,6 @@ int action_once(const struct manifest_action *a, const cJSON *in, struct buf *ou
 	return rc < 0 ? -EINVAL : 0;
 }
 
-/* Whether all that the texts name is there. */
-static bool has_all(const cJSON *t, const struct action_values *v)
-{
-	const cJSON *c;
-
-	if (cJSON_IsString(t))
-		return !is_left_out(v, t->valuestring);
-	cJSON_ArrayForEach (c, t)
-		if (!has_all(c, v))
-			return false;
-	return true;
-}
-
 int action_then(const struct manifest_then *t, const struct action_values *v, cJSON **out,
 		struct err *err)
 {
@@ -316,11 +332,14 @@ static void set(cJSON *kept, const char *name, cJSON *v)
 
 static cJSON *answer_value(const struct call_result *r, const cJSON *json, const char *path)
 {
+	char name[80] = "";
 	const char *header;
 	const cJSON *v;
 
 	if (strncmp(path, "header:", 7) == 0) {
-		header = http_response_header(&r->http, path + 7);
+		for (size_t i = 0; path[7 + i] && i + 1 < sizeof(name); i++)
+			name[i] = (char)tolower((unsigned char)path[7 + i]);
+		header = http_response_header(&r->http, name);
 		return header ? cJSON_CreateString(header) : NULL;
 	}
 	v = json ? json_path(json, path) : NULL;

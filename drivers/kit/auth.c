@@ -81,7 +81,7 @@ char *auth_key(const char *what, const struct caller *c)
 bool auth_has_token(const struct manifest *m)
 {
 	return m->auth.kind == AUTH_OAUTH2_CLIENT || m->auth.kind == AUTH_TWO_STEP ||
-	       m->auth.kind == AUTH_HOOK || auth_has_grant(m);
+	       m->auth.kind == AUTH_HOOK || m->auth.kind == AUTH_OAUTH2_JWT || auth_has_grant(m);
 }
 
 const char *const *auth_needs(const struct manifest *m, int *n)

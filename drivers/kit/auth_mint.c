@@ -132,9 +132,11 @@ static int mint_once(struct auth_store *a, struct caller *c, struct auth_entry *
 		     struct token *out, bool *broken, struct err *err)
 {
 	const struct manifest *m = c->driver->manifest;
-	struct token_ask ask = { .grant_type = m->auth.kind == AUTH_OAUTH2_CLIENT
-						       ? "client_credentials"
-						       : NULL };
+	struct token_ask ask = { .grant_type =
+					 m->auth.kind == AUTH_OAUTH2_CLIENT ? "client_credentials"
+					 : m->auth.kind == AUTH_OAUTH2_JWT
+						 ? "urn:ietf:params:oauth:grant-type:jwt-bearer"
+						 : NULL };
 	struct call_result r;
 	struct err why = { 0 };
 	int rc = token_count(a, c, false, &why);

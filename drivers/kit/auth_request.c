@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/base/pubkey.h"
 #include "drivers/kit/call_door.h"
 #include "drivers/kit/subst.h"
 
@@ -156,6 +157,57 @@ static void basic_header(struct asking *k)
 	secret_free_buf(&pair);
 }
 
+#define JWT_LIFE_S 3600
+
+static void put_claim(struct buf *out, const char *name, const char *value)
+{
+	buf_putc(out, out->len ? ',' : '{');
+	json_quote(out, name, strlen(name));
+	buf_putc(out, ':');
+	json_quote(out, value, strlen(value));
+}
+
+/* Who asks, of whom, until when; what the manifest's params say besides (a scope) are claims too. */
+static int put_claims(struct asking *k, struct lookup *look, struct buf *out, struct err *err)
+{
+	const struct manifest *m = k->c->driver->manifest;
+	const char *who = credential_field(k->credential, "client_email");
+	int64_t now_s = door_now_us(k->c->door) / 1000000;
+	int rc = 0;
+
+	if (!in_params(m, "iss"))
+		put_claim(out, "iss", who ? who : "");
+	if (!in_params(m, "aud"))
+		put_claim(out, "aud", m->auth.token_url);
+	for (int i = 0; i < m->auth.params.n && rc == 0; i++) {
+		struct buf value = BUF_INIT;
+
+		rc = subst(m->auth.params.v[i].value, SUBST_RAW, lookup_value, look, &value, err);
+		if (rc == 0)
+			put_claim(out, m->auth.params.v[i].name, buf_str(&value));
+		secret_free_buf(&value);
+	}
+	buf_printf(out, ",\"iat\":%lld,\"exp\":%lld}", (long long)now_s,
+		   (long long)now_s + JWT_LIFE_S);
+	return rc;
+}
+
+static int add_assertion(struct asking *k, struct lookup *look, struct err *err)
+{
+	const char *key = credential_field(k->credential, "private_key");
+	struct buf claims = BUF_INIT, jwt = BUF_INIT;
+	int rc = put_claims(k, look, &claims, err);
+
+	if (rc == 0 && pubkey_jwt_rs256(key ? key : "", buf_str(&claims), &jwt) < 0)
+		rc = err_set(err, -EINVAL, ERR_AUTH, "private_key",
+			     "the credential's private_key is no RSA key in PEM");
+	if (rc == 0)
+		add_field(k, "assertion", buf_str(&jwt));
+	secret_free_buf(&claims);
+	secret_free_buf(&jwt);
+	return rc;
+}
+
 static int put_together(struct asking *k, struct err *err)
 {
 	const struct manifest *m = k->c->driver->manifest;
@@ -168,11 +220,14 @@ static int put_together(struct asking *k, struct err *err)
 		add_field(k, "grant_type", ask->grant_type);
 	if (m->auth.kind == AUTH_TWO_STEP)
 		add_login(k);
-	else
+	else if (m->auth.kind != AUTH_OAUTH2_JWT)
 		add_client(k);
 	for (int i = 0; i < ask->n_fields; i++)
 		add_field(k, ask->fields[i].name, ask->fields[i].value);
-	rc = add_pairs(k, ask->params ? ask->params : &m->auth.params, &look, err);
+	if (m->auth.kind == AUTH_OAUTH2_JWT)
+		rc = add_assertion(k, &look, err);
+	else
+		rc = add_pairs(k, ask->params ? ask->params : &m->auth.params, &look, err);
 	if (rc == 0)
 		rc = add_headers(k, &look, err);
 	if (k->json)

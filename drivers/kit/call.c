@@ -163,7 +163,7 @@ static int send_once(struct going *g, struct exchange *x, struct call_result *r,
 			permit_end(g, &permit);
 	}
 	if (rc == 0) {
-		if (auth.len && m->auth.place == AUTH_IN_QUERY)
+		if (auth.len && (m->auth.place == AUTH_IN_QUERY || m->auth.place == AUTH_IN_PATH))
 			x->auth_query = buf_str(&auth);
 		else if (auth.len)
 			x->auth_header = buf_str(&auth);
@@ -190,9 +190,10 @@ static int once(struct going *g, struct call_result *r, struct err *err)
 	struct exchange x = { .route = g->route,
 			      .spec = g->spec,
 			      .sign = g->with_auth && m->auth.sign.template,
-			      .auth_name = m->auth.place == AUTH_IN_COOKIE ? "Cookie"
-					   : m->auth.name                  ? m->auth.name
-									   : "Authorization",
+			      .auth_name = m->auth.place == AUTH_IN_PATH     ? ""
+					   : m->auth.place == AUTH_IN_COOKIE ? "Cookie"
+					   : m->auth.name                    ? m->auth.name
+									     : "Authorization",
 			      .total_ms = m->total_ms,
 			      .read_ms = m->read_ms };
 	int rc = -ESTALE;

@@ -116,7 +116,8 @@ void route_partner_flight(struct route *r, int flight);
 void route_charge(struct caller *c, struct route *r, const char *group, const struct permit *permit,
 		  const struct http_response *h);
 
-/* The whole URL of a call.  query_name and query_value: the credential, or NULL.  -EINVAL: not on the partner's hosts. */
+/* The whole URL of a call.  query_name and query_value: the credential, or NULL; name "": it stands in
+ * the path, before the call's own.  -EINVAL: not on the partner's hosts. */
 int route_url(const struct route *r, const struct call_spec *spec, const char *query_name,
 	      const char *query_value, struct buf *out, struct err *err)
 	__attribute__((warn_unused_result));

@@ -267,12 +267,14 @@ static void append_url(const struct caller *c, const struct route *r, const stru
 		       struct buf *out)
 {
 	const struct manifest *m = c->driver->manifest;
-	bool in_query =
-		m->auth.kind != AUTH_NONE && m->auth.place == AUTH_IN_QUERY && !spec->no_auth;
+	bool in_path = m->auth.place == AUTH_IN_PATH;
+	bool in_url = m->auth.kind != AUTH_NONE && (in_path || m->auth.place == AUTH_IN_QUERY) &&
+		      !spec->no_auth;
+	const char *name = in_path ? "" : m->auth.name;
 	struct buf url = BUF_INIT, clean = BUF_INIT;
 	const char *mark;
 
-	if (!r || route_url(r, spec, in_query ? m->auth.name : NULL, "***", &url, NULL) < 0) {
+	if (!r || route_url(r, spec, in_url ? name : NULL, "***", &url, NULL) < 0) {
 		buf_reset(&url);
 		buf_puts(&url, spec->path);
 	}
@@ -305,7 +307,8 @@ static void append_request(const struct caller *c, const struct route *r,
 	buf_puts(out, ",\"request_headers\":{");
 	for (int i = 0; r && i < r->n_headers; i++)
 		append_header(m, r->headers[i].name, r->headers[i].value, i == 0, out);
-	if (m->auth.kind != AUTH_NONE && m->auth.place != AUTH_IN_QUERY && !spec->no_auth) {
+	if (m->auth.kind != AUTH_NONE && m->auth.place != AUTH_IN_QUERY &&
+	    m->auth.place != AUTH_IN_PATH && !spec->no_auth) {
 		const char *name = m->auth.name ? m->auth.name : "Authorization";
 
 		append_header(m, m->auth.place == AUTH_IN_COOKIE ? "Cookie" : name, "***",

@@ -151,6 +151,18 @@ static void append_pair(struct buf *out, const char *name, const char *value)
 	http_escape(out, value, strlen(value));
 }
 
+/* Behind the base: what a path has as it is, the rest as in a URL. */
+static void append_in_path(struct buf *out, const char *value)
+{
+	buf_putc(out, '/');
+	for (; *value; value++) {
+		if (strchr("/:*", *value))
+			buf_putc(out, *value);
+		else
+			http_escape(out, value, 1);
+	}
+}
+
 int route_url(const struct route *r, const struct call_spec *spec, const char *query_name,
 	      const char *query_value, struct buf *out, struct err *err)
 {
@@ -163,13 +175,16 @@ int route_url(const struct route *r, const struct call_spec *spec, const char *q
 		buf_append(out, r->roots.base.data, r->roots.base.len);
 		if (r->driver->manifest->version_in == VERSION_IN_PATH)
 			buf_printf(out, "/%s", r->driver->manifest->version);
+		if (query_name && !*query_name)
+			append_in_path(out, query_value);
 		if (spec->path[0] != '/' && spec->path[0] != '?' && spec->path[0] != '\0')
 			buf_putc(out, '/');
-		buf_puts(out, spec->path);
+		if (!query_name || *query_name || strcmp(spec->path, "/") != 0)
+			buf_puts(out, spec->path);
 	}
 	for (int i = 0; i < spec->n_query; i++)
 		append_pair(out, spec->query[i].name, spec->query[i].value);
-	if (query_name)
+	if (query_name && *query_name)
 		append_pair(out, query_name, query_value);
 	return 0;
 }

@@ -27,6 +27,7 @@ const char *event_action(enum event_do act)
 		[EVENT_AUTH_REVOKED] = "auth_revoked",
 		[EVENT_CREDENTIALS_ROTATED] = "credentials_rotated",
 		[EVENT_IGNORE] = "ignore",
+		[EVENT_DELIVERY] = "delivery",
 	};
 
 	return names[act];

@@ -34,8 +34,9 @@ enum auth_kind {
 	AUTH_OAUTH2_DEVICE,
 	AUTH_SIGNED,
 	AUTH_HOOK,
+	AUTH_OAUTH2_JWT, /* a claim, signed with our own key, is exchanged for a token */
 };
-enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY, AUTH_IN_COOKIE };
+enum auth_place { AUTH_IN_HEADER, AUTH_IN_QUERY, AUTH_IN_COOKIE, AUTH_IN_PATH };
 enum expires_kind { EXPIRES_SECONDS, EXPIRES_AT, EXPIRES_FIXED, EXPIRES_JWT };
 
 /* errors[] and auth.broken_on: first match wins; a rule matches when all that it names match. */
@@ -327,6 +328,7 @@ struct manifest {
 	struct manifest_webhooks webhooks;
 	const struct manifest_action *actions;
 	int n_actions;
+	struct manifest_channel channel;
 	const struct manifest_setting *typed; /* settings, as declared */
 	int n_typed;
 	const char *const *daily; /* collections whose contract the scheduler checks */

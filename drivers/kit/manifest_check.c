@@ -84,8 +84,10 @@ void manifest_check_headers(struct manifest_reader *r, const char *where,
 static void check_headers(struct manifest_reader *r)
 {
 	const struct manifest *m = &r->owner->m;
-	const char *own = m->auth.kind == AUTH_NONE || m->auth.place == AUTH_IN_QUERY ? NULL
-			  : m->auth.place == AUTH_IN_COOKIE                           ? "Cookie"
+	const char *own = m->auth.kind == AUTH_NONE || m->auth.place == AUTH_IN_QUERY ||
+					  m->auth.place == AUTH_IN_PATH
+				  ? NULL
+			  : m->auth.place == AUTH_IN_COOKIE ? "Cookie"
 							    : m->auth.name;
 
 	manifest_check_headers(r, "api.headers", &m->headers);
@@ -189,6 +191,7 @@ void manifest_check(struct manifest_reader *r)
 	manifest_check_format(r);
 	manifest_check_events(r);
 	manifest_check_actions(r);
+	manifest_check_channel(r);
 	manifest_check_lookups(r);
 	manifest_check_templates(r);
 	manifest_check_hooks(r);

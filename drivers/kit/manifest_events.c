@@ -188,6 +188,30 @@ static void check_new_credentials(struct manifest_reader *r, const struct manife
 	}
 }
 
+/* What became of a message, and of which. */
+static void check_delivery(struct manifest_reader *r, const struct manifest_event *e,
+			   const char *path)
+{
+	if (e->act != EVENT_DELIVERY) {
+		if (e->delivery || e->reference || e->reason)
+			reader_problem_at(
+				r, path,
+				"\"delivery\", \"reference\" and \"reason\" are for \"do\": \"delivery\" alone");
+		return;
+	}
+	if (!e->delivery)
+		reader_problem_at(r, arena_printf(r->arena, "%s.delivery", path),
+				  "missing: sent, delivered or failed");
+	if (!e->id == !e->reference)
+		reader_problem_at(
+			r, path,
+			"needs \"id\" (the partner's, as the action's \"external_id\") or \"reference\" (ours): one of them");
+	if (e->collection || e->item)
+		reader_problem_at(r, path, "\"collection\" and \"item\" mean nothing here");
+	if (!r->owner->m.channel.kind)
+		reader_problem_at(r, path, "\"delivery\" is for partners with a \"channel\"");
+}
+
 static void check_event(struct manifest_reader *r, const struct manifest_event *e)
 {
 	const struct manifest_verify *v = &r->owner->m.webhooks.verify;
@@ -195,11 +219,12 @@ static void check_event(struct manifest_reader *r, const struct manifest_event *
 
 	if (e->act <= EVENT_DELETE)
 		check_whom(r, e, path);
-	else if (e->collection || e->id || e->item)
+	else if (e->act != EVENT_DELIVERY && (e->collection || e->id || e->item))
 		reader_problem_at(r, path, "\"collection\", \"id\" and \"item\" mean nothing here");
 	if (e->act == EVENT_UPSERT)
 		check_upsert(r, e, path);
 	check_new_credentials(r, e, path);
+	check_delivery(r, e, path);
 	if ((schemes[v->scheme].is & IS_UNSIGNED) && e->act != EVENT_FETCH &&
 	    e->act != EVENT_IGNORE)
 		reader_problem_at(

@@ -63,7 +63,9 @@ enum event_do {
 	EVENT_AUTH_REVOKED,
 	EVENT_CREDENTIALS_ROTATED,
 	EVENT_IGNORE,
+	EVENT_DELIVERY, /* what became of a notification that was sent */
 };
+enum event_delivery { DELIVERY_NOT_SAID, DELIVERY_SENT, DELIVERY_DELIVERED, DELIVERY_FAILED };
 struct manifest_event {
 	const char *name;
 	const char *collection, *id; /* NULL where `act` needs none */
@@ -71,6 +73,9 @@ struct manifest_event {
 		*item; /* path of the item; NULL: what holds the id at the collection's own path */
 	struct manifest_pairs credentials; /* of credentials_rotated: name -> path */
 	enum event_do act;
+	/* Of delivery: what it says, and by which name of the message: the partner's (`id`) or ours. */
+	int delivery;                   /* enum event_delivery */
+	const char *reference, *reason; /* paths; NULL: none */
 };
 
 struct manifest_webhooks {
@@ -124,6 +129,23 @@ struct manifest_action {
 	const struct manifest_then *then;
 	int n_then;
 };
+/* How a company's people are told something by this partner: what an action's params are filled with (drivers/kit/notify.h). */
+#define CHANNEL_PARTS_MAX 16
+enum channel_address { ADDRESS_NEEDLESS, ADDRESS_EMAIL, ADDRESS_PHONE, ADDRESS_TOKEN };
+struct manifest_part {
+	const char *name; /* of the template's text, and of the param that it becomes */
+	int escape;       /* enum message_escape: of the values in it */
+	int max_bytes;
+};
+struct manifest_channel {
+	const char
+		*kind; /* email, sms, …: where templates have its texts; NULL: it is no channel */
+	const char *action; /* that sends one */
+	int address;        /* enum channel_address; what the param "to" is filled with */
+	const struct manifest_part *parts;
+	int n_parts;
+};
+
 #define ACTION_PARAMS_MAX 64
 const struct manifest_action *manifest_action(const struct manifest *m,
 					      const char *name); /* NULL */

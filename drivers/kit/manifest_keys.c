@@ -310,6 +310,7 @@ static const struct manifest_key manifest_keys[] = {
 	{ "settings", KEY_NAMED, AT(typed), COUNT(n_typed), .of = &manifest_setting_table },
 	{ "webhooks", KEY_OBJECT, AT(webhooks), .of = &manifest_webhooks_table },
 	{ "actions", KEY_NAMED, AT(actions), COUNT(n_actions), .of = &manifest_action_table },
+	{ "channel", KEY_OBJECT, AT(channel), .of = &manifest_channel_table },
 	{ "adapters", KEY_OWN, .schema = "{\"type\":\"object\"}", .read = read_adapters,
 	  .print = print_adapters },
 	{ "rollout", KEY_OBJECT, .of = &rollout_table },

@@ -26,11 +26,13 @@ static const struct key_word auth_kind_words[] = {
 	{ "oauth2_device", AUTH_OAUTH2_DEVICE },
 	{ "signed", AUTH_SIGNED },
 	{ "hook", AUTH_HOOK },
+	{ "oauth2_jwt", AUTH_OAUTH2_JWT },
 	{ NULL, 0 },
 };
 static const struct key_word auth_place_words[] = { { "header", AUTH_IN_HEADER },
 						    { "query", AUTH_IN_QUERY },
 						    { "cookie", AUTH_IN_COOKIE },
+						    { "path", AUTH_IN_PATH },
 						    { NULL, 0 } };
 static const struct key_word method_words[] = { { "POST", false }, { "GET", true }, { NULL, 0 } };
 static const struct key_word send_words[] = { { "form", false }, { "json", true }, { NULL, 0 } };
@@ -155,6 +157,7 @@ static void needs_of_kind(struct manifest_reader *r, struct manifest_auth *a)
 		[AUTH_OAUTH2_CODE] = { "client_id", "client_secret" },
 		[AUTH_OAUTH2_DEVICE] = { "client_id" },
 		[AUTH_HOOK] = { NULL },
+		[AUTH_OAUTH2_JWT] = { "client_email", "private_key" },
 	};
 
 	a->needs = arena_alloc(r->arena, sizeof(*a->needs) * NEEDS_MAX);
@@ -201,7 +204,8 @@ static const char *kind_name(enum auth_kind kind)
 
 #define KIND(k) (1u << (k))
 #define KINDS_OF_GRANTS (KIND(AUTH_OAUTH2_CODE) | KIND(AUTH_OAUTH2_DEVICE))
-#define KINDS_OF_TOKENS (KIND(AUTH_OAUTH2_CLIENT) | KIND(AUTH_TWO_STEP) | KINDS_OF_GRANTS)
+#define KINDS_OF_TOKENS \
+	(KIND(AUTH_OAUTH2_CLIENT) | KIND(AUTH_TWO_STEP) | KIND(AUTH_OAUTH2_JWT) | KINDS_OF_GRANTS)
 
 /* Keys that mean something with some kinds alone. */
 static void check_kind(struct manifest_reader *r, const struct manifest_auth *a)
@@ -242,7 +246,10 @@ static void check_place(struct manifest_reader *r, const struct manifest_auth *a
 {
 	const char *place = a->place == AUTH_IN_QUERY ? "query" : "cookie";
 
-	if (a->place == AUTH_IN_HEADER)
+	if (a->place == AUTH_IN_PATH && a->kind != AUTH_API_KEY)
+		reader_problem_at(r, "auth.in",
+				  "\"path\" means something with the kind \"api_key\" alone");
+	if (a->place == AUTH_IN_HEADER || a->place == AUTH_IN_PATH)
 		return;
 	if (a->kind == AUTH_BASIC || a->kind == AUTH_SIGNED ||
 	    (a->kind == AUTH_BEARER && a->place == AUTH_IN_QUERY))

@@ -155,8 +155,13 @@ static const struct key_word do_words[] = {
 	{ "auth_revoked", EVENT_AUTH_REVOKED },
 	{ "credentials_rotated", EVENT_CREDENTIALS_ROTATED },
 	{ "ignore", EVENT_IGNORE },
+	{ "delivery", EVENT_DELIVERY },
 	{ NULL, 0 },
 };
+static const struct key_word delivery_words[] = { { "sent", DELIVERY_SENT },
+						  { "delivered", DELIVERY_DELIVERED },
+						  { "failed", DELIVERY_FAILED },
+						  { NULL, DELIVERY_NOT_SAID } };
 static const struct manifest_key event_keys[] = {
 	{ "collection", KEY_TEXT, .at = offsetof(struct manifest_event, collection) },
 	{ "id", KEY_PATH, .at = offsetof(struct manifest_event, id), .flags = KEY_ANSWER },
@@ -164,6 +169,10 @@ static const struct manifest_key event_keys[] = {
 	{ "credentials", KEY_PAIRS, .at = offsetof(struct manifest_event, credentials) },
 	{ "do", KEY_WORD, .at = offsetof(struct manifest_event, act), .fallback = "\"fetch\"",
 	  .words = do_words },
+	{ "delivery", KEY_WORD, .at = offsetof(struct manifest_event, delivery),
+	  .words = delivery_words },
+	{ "reference", KEY_PATH, .at = offsetof(struct manifest_event, reference) },
+	{ "reason", KEY_PATH, .at = offsetof(struct manifest_event, reason) },
 };
 static const struct key_table event_table = { TABLE(event_keys),
 					      .size = sizeof(struct manifest_event),

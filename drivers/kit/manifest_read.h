@@ -124,6 +124,7 @@ extern const struct key_table manifest_table;            /* of struct manifest *
 extern const struct key_table manifest_pagination;       /* of struct manifest_paging */
 extern const struct key_table manifest_webhooks_table;   /* of struct manifest_webhooks */
 extern const struct key_table manifest_action_table;     /* of struct manifest_action */
+extern const struct key_table manifest_channel_table;    /* of struct manifest_channel */
 extern const struct key_table manifest_setting_table;    /* of struct manifest_setting */
 extern const struct key_table manifest_limit_table;      /* of struct manifest_limit */
 extern const struct key_table manifest_column_table;     /* of struct manifest_column */
@@ -217,6 +218,7 @@ void manifest_check_templates(struct manifest_reader *r); /* manifest_templates.
 void manifest_check_hooks(struct manifest_reader *r);     /* manifest_hooks.c */
 void manifest_check_events(struct manifest_reader *r);    /* manifest_events.c */
 void manifest_check_actions(struct manifest_reader *r);   /* manifest_actions.c */
+void manifest_check_channel(struct manifest_reader *r);   /* manifest_channel.c */
 void manifest_check_settings(
 	struct manifest_reader *r); /* manifest_settings.c; after the templates */
 void manifest_check_format(struct manifest_reader *r); /* manifest_format.c */

@@ -9,20 +9,10 @@
 #include <string.h>
 
 #include "common/base/crypto.h"
-#include "drivers/kit/charset.h"
-#include "drivers/kit/map_find.h"
+#include "drivers/kit/map_parts.h"
 #include "drivers/kit/map_value.h"
 
-#define HASH_HEX \
-	32 /* of the 64 of a SHA-256: collisions do not happen by chance, and rows stay small */
-#define ID_MAX_BYTES 512
 #define TEXT_ROOM 512 /* of what is made of an item: most fit, without growing step by step */
-
-/* Columns that mean something here, by table: found once, not for each item.  -1: the table has none. */
-struct known {
-	bool found;
-	int at[2], on[2], capacity, lat, lng, parent, extra, country, currency;
-};
 
 static const struct known *known_of(enum row_table t)
 {
@@ -46,17 +36,7 @@ static const struct known *known_of(enum row_table t)
 	return k;
 }
 
-struct mapping {
-	const struct map_context *m;
-	const struct known *known;
-	struct item from;
-	struct row row;
-	const char *country; /* what was sent as a country and is no code */
-	struct err *err;
-};
-
-static int __attribute__((format(printf, 3, 4)))
-set_aside(struct mapping *x, const char *field, const char *fmt, ...)
+int set_aside(struct mapping *x, const char *field, const char *fmt, ...)
 {
 	char text[480];
 	va_list ap;
@@ -72,7 +52,7 @@ set_aside(struct mapping *x, const char *field, const char *fmt, ...)
 
 /* ---- hashes ---- */
 
-static const char *hash_text(struct mapping *x, const struct buf *text)
+const char *hash_text(struct mapping *x, const struct buf *text)
 {
 	uint8_t sum[SHA256_BYTES];
 	char hex[2 * SHA256_BYTES + 1];
@@ -225,98 +205,6 @@ static int map_columns(struct mapping *x)
 			rc = map_path(x, k, out);
 	}
 	return rc;
-}
-
-/* ---- keys ---- */
-
-static const char *embedded_id(struct mapping *x)
-{
-	struct buf text = BUF_INIT;
-	const char *id;
-
-	json_print(x->from.json, &text);
-	id = arena_printf(x->m->arena, "%s/%s", x->m->parent_id, hash_text(x, &text));
-	buf_clear(&text);
-	return id;
-}
-
-/* Whose row it is is told by the prefix alone: one that begins as those of another collection in the table would be one
- * of theirs. */
-static int check_family(struct mapping *x)
-{
-	const struct manifest_collection *c = x->m->collection;
-	size_t own = strlen(c->id_prefix);
-
-	for (int i = 0; i < x->m->manifest->n_collections; i++) {
-		const struct manifest_collection *o = &x->m->manifest->collections[i];
-		size_t n = strlen(o->id_prefix);
-
-		if (o->table == c->table && n > own && !strncmp(o->id_prefix, c->id_prefix, own) &&
-		    !strncmp(x->row.external_id, o->id_prefix, n))
-			return set_aside(x, "id", "\"%.60s\" begins as the ids of \"%s\" do",
-					 x->row.external_id, o->name);
-	}
-	return 0;
-}
-
-static int map_id(struct mapping *x)
-{
-	const struct manifest_collection *c = x->m->collection;
-	const cJSON *v = item_find(&x->from, c->id);
-	const char *id = NULL;
-
-	if (!json_is_nothing(v) && !json_is_empty_text(v)) {
-		if (!cJSON_IsString(v) && !cJSON_IsNumber(v))
-			return set_aside(x, "id", "%s is neither a text nor a number", c->id);
-		id = item_text(&x->from, c->id);
-	} else if (c->embedded && x->m->parent_id) {
-		id = embedded_id(x);
-	}
-	if (!id)
-		return set_aside(x, "id", "%s is %s", c->id,
-				 !v                ? "missing"
-				 : cJSON_IsNull(v) ? "null"
-						   : "\"\"");
-	if (strstr(id, CHARSET_BROKEN))
-		return set_aside(x, "id", "%s has broken characters in it: \"%.60s\"", c->id, id);
-	if (strlen(id) > ID_MAX_BYTES)
-		return set_aside(x, "id", "%s is %zu bytes long, at most %d are taken", c->id,
-				 strlen(id), ID_MAX_BYTES);
-	x->row.external_id =
-		*c->id_prefix ? arena_printf(x->m->arena, "%s%s", c->id_prefix, id) : id;
-	return check_family(x);
-}
-
-static int map_updated(struct mapping *x)
-{
-	static const struct manifest_column column = { .name = "updated_at", .as = MAP_TIME };
-	const char *path = x->m->collection->updated_at, *why = "";
-	const cJSON *v = path ? item_find(&x->from, path) : NULL;
-	struct row_value time = { 0 };
-
-	if (json_is_nothing(v))
-		return 0;
-	if (map_value(&column, v, NULL, x->m->arena, &time, &why) < 0)
-		return set_aside(x, "updated_at", "%s", why);
-	x->row.has_partner_updated = time.set;
-	x->row.partner_updated_us = time.v.i;
-	return 0;
-}
-
-static void map_parent(struct mapping *x)
-{
-	const struct manifest_collection *c = x->m->collection, *parent;
-	const char *name = c->belongs_collection ? c->belongs_collection : c->each;
-	const char *id =
-		c->belongs_collection ? item_text(&x->from, c->belongs_id) : x->m->parent_id;
-	int column = x->known->parent;
-
-	if (!name || !id || column < 0 || !(c->columns >> column & 1))
-		return;
-	parent = manifest_collection(x->m->manifest, name);
-	if (parent && *parent->id_prefix)
-		id = arena_printf(x->m->arena, "%s%s", parent->id_prefix, id);
-	x->row.values[column] = (struct row_value){ .set = true, .v.s = { id, strlen(id) } };
 }
 
 /* ---- extra ---- */

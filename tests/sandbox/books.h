@@ -28,5 +28,6 @@ void books_keep_answer(int account, const char *key, const char *request, size_t
 
 void maintenance_routes(struct httpd *h, struct sandbox *s);
 void stripe_routes(struct httpd *h, struct sandbox *s);
+void messengers_routes(struct httpd *h, struct sandbox *s); /* SendGrid, Twilio, Slack, FCM */
 
 #endif

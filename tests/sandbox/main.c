@@ -221,6 +221,7 @@ static int ports_open(struct sandbox *s, struct stopping *open)
 	airbnb_routes(open->httpd, s);
 	maintenance_routes(open->httpd, s);
 	stripe_routes(open->httpd, s);
+	messengers_routes(open->httpd, s);
 	books_routes(open->httpd, s);
 	control_routes(open->httpd, s);
 	bench_routes(open->httpd, s);

@@ -14,6 +14,7 @@ static const struct task tasks[] = {
 	{ "import_media", task_import_media, true, false, false },
 	{ "lookup", task_lookup, true, false, true },
 	{ "process_webhook", task_process_webhook, true, false, false },
+	{ "notify", task_notify, false, true, false },
 	{ "noop", task_noop, false, false, false },
 };
 

@@ -13,6 +13,7 @@ int task_import_media(struct attempt *a);
 int task_import_resource(struct attempt *a);
 int task_lookup(struct attempt *a);
 int task_action(struct attempt *a);
+int task_notify(struct attempt *a);
 int task_process_webhook(struct attempt *a);
 bool webhook_mends_auth(
 	const struct attempt

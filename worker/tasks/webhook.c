@@ -336,6 +336,10 @@ static int process(struct hook *h)
 		if (!h->row.believed)
 			return hook_end(h, WEBHOOK_IGNORED, "it is not signed: not believed");
 		return h->e->act == EVENT_AUTH_REVOKED ? event_revoked(h) : event_rotated(h);
+	case EVENT_DELIVERY:
+		if (!h->row.believed)
+			return hook_end(h, WEBHOOK_IGNORED, "it is not signed: not believed");
+		return event_delivery(h);
 	default:
 		return about_item(h);
 	}

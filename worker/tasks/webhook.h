@@ -40,5 +40,6 @@ int event_upsert(struct hook *h) __attribute__((warn_unused_result));
 int event_delete(struct hook *h) __attribute__((warn_unused_result));
 int event_revoked(struct hook *h) __attribute__((warn_unused_result));
 int event_rotated(struct hook *h) __attribute__((warn_unused_result));
+int event_delivery(struct hook *h) __attribute__((warn_unused_result)); /* notify.c */
 
 #endif

@@ -1,0 +1,550 @@
+#include "drivers/kit/notify.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/card.h"
+#include "common/base/config.h"
+#include "common/base/id.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "drivers/kit/action.h"
+#include "drivers/kit/message.h"
+#include "drivers/kit/outbound.h"
+
+#define RECIPIENT_MAX 255
+#define NAME_MAX_BYTES 100
+#define SLICE 200
+
+/* One channel of the company, in its order. */
+struct choice {
+	struct integration integration;
+	const struct manifest *manifest;
+	const struct manifest_action *action;
+	const cJSON *section; /* of the template, borrowed */
+};
+
+/* A job on its way. */
+struct notify {
+	struct pg *p;
+	const struct notify_ask *ask;
+	int64_t company_id;
+	const char *template;
+	const cJSON *values;
+	cJSON *parts, *own; /* own: values when there are none */
+	bool urgent, in_doubt;
+	struct choice choices[8];
+	int n_choices;
+	struct err *err;
+};
+
+static int wrong(struct notify *n, const char *fmt, const char *what)
+	__attribute__((format(printf, 2, 0)));
+static int wrong(struct notify *n, const char *fmt, const char *what)
+{
+	return err_set(n->err, -EINVAL, ERR_BAD_JOB, "args", fmt, what);
+}
+
+/* ---- what is asked ---- */
+
+static int check_names(struct notify *n)
+{
+	static const char *const known[] = { "company_id", "template", "to",
+					     "values",     "urgent",   "rather_twice" };
+	const cJSON *c;
+
+	if (!cJSON_IsObject(n->ask->args))
+		return wrong(n, "%s must be an object", "args");
+	cJSON_ArrayForEach (c, n->ask->args) {
+		size_t i = 0;
+		const char *near;
+
+		while (i < ARRAY_LEN(known) && strcmp(known[i], c->string) != 0)
+			i++;
+		if (i < ARRAY_LEN(known))
+			continue;
+		near = config_nearest(c->string, known, ARRAY_LEN(known));
+		return err_set(n->err, -EINVAL, ERR_BAD_JOB, "args",
+			       "args.%.60s: notify asks for no such thing%s%s%s", c->string,
+			       near ? "; did you mean \"" : "", near ? near : "",
+			       near ? "\"?" : "");
+	}
+	return 0;
+}
+
+static int read_flag(struct notify *n, const char *name, bool *out)
+{
+	const cJSON *v = cJSON_GetObjectItemCaseSensitive(n->ask->args, name);
+
+	if (v && !cJSON_IsBool(v))
+		return wrong(n, "args.%s must be true or false", name);
+	*out = cJSON_IsTrue(v);
+	return 0;
+}
+
+static int read_args(struct notify *n)
+{
+	const cJSON *args = n->ask->args;
+	int rc = check_names(n);
+
+	if (rc < 0)
+		return rc;
+	if (!json_int(args, "company_id", &n->company_id) || n->company_id <= 0)
+		return wrong(n, "args.company_id must be a company's number%s",
+			     "; `longshore company list` shows them");
+	n->template = json_str(args, "template");
+	if (!n->template || !*n->template || strlen(n->template) > NAME_MAX_BYTES)
+		return wrong(n, "args.template must be the name of a template%s", "");
+	n->values = cJSON_GetObjectItemCaseSensitive(args, "values");
+	if (n->values && !cJSON_IsObject(n->values))
+		return wrong(n, "args.values must be an object%s", "");
+	if (!n->values)
+		n->values = n->own = cJSON_CreateObject();
+	if (card_is_in_json(n->values))
+		return err_set(n->err, -EKEYREJECTED, ERR_BAD_JOB, "card number",
+			       "a card number stands in args.values: nobody is to be sent one");
+	rc = read_flag(n, "urgent", &n->urgent);
+	return rc < 0 ? rc : read_flag(n, "rather_twice", &n->in_doubt);
+}
+
+/* ---- the company's channels ---- */
+
+static int no_channel(struct notify *n, const struct integration *i)
+{
+	return err_set(
+		n->err, -EINVAL, ERR_BAD_JOB, "channels",
+		"integration %lld, a channel of company %lld, is one with %s, which has no \"channel\" in its manifest",
+		(long long)i->id, (long long)n->company_id, i->partner);
+}
+
+static int add_choice(struct notify *n, const struct driver_set *drivers, int64_t id)
+{
+	struct choice *c = &n->choices[n->n_choices];
+	const struct driver *d;
+	int rc = integration_get(n->p, id, &c->integration, n->err);
+
+	if (rc == -ENOENT)
+		return 0; /* it is gone: the others remain */
+	if (rc < 0)
+		return rc;
+	n->n_choices++;
+	d = driver_find(drivers, c->integration.partner);
+	if (d)
+		d = driver_for(d, c->integration.id, c->integration.settings, NULL, n->err);
+	if (!d || !d->manifest->channel.kind)
+		return no_channel(n, &c->integration);
+	c->manifest = d->manifest;
+	c->action = manifest_action(d->manifest, d->manifest->channel.action);
+	c->section = cJSON_GetObjectItemCaseSensitive(n->parts, d->manifest->channel.kind);
+	return 0;
+}
+
+static int find_choices(struct notify *n, const struct driver_set *drivers)
+{
+	int64_t ids[8];
+	int count = 0, rc;
+
+	rc = notify_template_get(n->p, n->company_id, n->template, &n->parts, n->err);
+	if (rc == -ENOENT)
+		return err_set(
+			n->err, -EINVAL, ERR_BAD_JOB, "args.template",
+			"args.template: company %lld has no template \"%s\"; `longshore notify template NAME FILE` makes one",
+			(long long)n->company_id, n->template);
+	if (rc == 0)
+		rc = notify_channels(n->p, n->company_id, ids, &count, n->err);
+	if (rc == -ENOENT)
+		return err_set(
+			n->err, -EINVAL, ERR_BAD_JOB, "channels",
+			"company %lld has no channels; `longshore notify channels` says which and in what order",
+			(long long)n->company_id);
+	for (int i = 0; i < count && rc == 0; i++)
+		rc = add_choice(n, drivers, ids[i]);
+	return rc;
+}
+
+/* ---- one recipient ---- */
+
+struct recipient {
+	const cJSON *to;
+	char place[24]; /* "to[3]" */
+	const char *who;
+};
+
+static const char *const address_names[] = { "email", "phone", "token" };
+
+static const char *address_problem(int k, const char *s)
+{
+	return k == 0   ? message_email_problem(s)
+	       : k == 1 ? message_phone_problem(s)
+			: message_token_problem(s);
+}
+
+/* Each address that is given must be one, whether or not a channel will need it. */
+static int check_recipient(struct notify *n, struct recipient *r)
+{
+	const cJSON *c;
+
+	if (!cJSON_IsObject(r->to))
+		return wrong(
+			n,
+			"args.%s must be an object: {\"email\": …, \"phone\": …, \"token\": …, \"id\": …}",
+			r->place);
+	cJSON_ArrayForEach (c, r->to) {
+		size_t k = 0;
+		const char *bad;
+
+		while (k < ARRAY_LEN(address_names) && strcmp(address_names[k], c->string) != 0)
+			k++;
+		if (k == ARRAY_LEN(address_names) && strcmp(c->string, "id") != 0)
+			return err_set(n->err, -EINVAL, ERR_BAD_JOB, "args",
+				       "args.%s.%.60s is not known: id, email, phone and token are",
+				       r->place, c->string);
+		if (!cJSON_IsString(c) || !*c->valuestring)
+			bad = "must be a text";
+		else if (k == ARRAY_LEN(address_names))
+			bad = strlen(c->valuestring) > RECIPIENT_MAX
+				      ? "is too long: at most 255 bytes"
+				      : NULL;
+		else
+			bad = address_problem((int)k, c->valuestring);
+		if (bad)
+			return err_set(n->err, -EINVAL, ERR_BAD_JOB, "args", "args.%s.%s %s",
+				       r->place, c->string, bad);
+	}
+	r->who = json_str(r->to, "id");
+	for (size_t k = 0; k < ARRAY_LEN(address_names) && !r->who; k++)
+		r->who = json_str(r->to, address_names[k]);
+	return 0;
+}
+
+static bool is_known_part(const struct manifest_channel *c, const char *name)
+{
+	for (int i = 0; i < c->n_parts; i++)
+		if (strcmp(c->parts[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static int fill_part(struct notify *n, const struct choice *c, const struct manifest_part *part,
+		     cJSON *args)
+{
+	const cJSON *text = cJSON_GetObjectItemCaseSensitive(c->section, part->name);
+	struct buf filled = BUF_INIT;
+	char place[96];
+	int rc;
+
+	if (!text)
+		return 0; /* what must be there is the action's to say */
+	snprintf(place, sizeof(place), "template %.40s: %s.%s", n->template,
+		 c->manifest->channel.kind, part->name);
+	if (!cJSON_IsString(text))
+		return wrong(n, "%s must be a text", place);
+	rc = message_fill(place, text->valuestring, (enum message_escape)part->escape,
+			  (size_t)part->max_bytes, n->values, &filled, n->err);
+	if (rc == 0)
+		cJSON_AddStringToObject(args, part->name, buf_str(&filled));
+	buf_clear(&filled);
+	return rc;
+}
+
+static bool has_param(const struct manifest_action *a, const char *name)
+{
+	for (int i = 0; i < a->n_params; i++)
+		if (strcmp(a->params[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* What the action is given, checked as a job's args are. */
+static int fill_args(struct notify *n, const struct choice *c, const char *to, cJSON **out)
+{
+	const struct manifest_channel *channel = &c->manifest->channel;
+	cJSON *args = cJSON_CreateObject(), *in = NULL;
+	struct err bad = { 0 };
+	const cJSON *t;
+	int rc = 0;
+
+	cJSON_ArrayForEach (t, c->section)
+		if (rc == 0 && !is_known_part(channel, t->string))
+			rc = err_set(n->err, -EINVAL, ERR_BAD_JOB, "template",
+				     "template %.40s: %s.%.40s: %s has no such part", n->template,
+				     channel->kind, t->string, c->integration.partner);
+	if (to)
+		cJSON_AddStringToObject(args, "to", to);
+	if (has_param(c->action, "reference"))
+		cJSON_AddStringToObject(args, "reference", "0.0"); /* notification_begin knows it */
+	for (int i = 0; i < channel->n_parts && rc == 0; i++)
+		rc = fill_part(n, c, &channel->parts[i], args);
+	if (rc == 0 && action_in(c->action, args, &in, &bad) < 0)
+		rc = err_set(n->err, -EINVAL, ERR_BAD_JOB, "template", "template %.40s: %s: %.300s",
+			     n->template, channel->kind, bad.text);
+	cJSON_Delete(in);
+	if (rc == 0)
+		*out = args;
+	else
+		cJSON_Delete(args);
+	return rc;
+}
+
+/* Appends a channel to the plan, where the template and the recipient have what it takes. */
+static int plan_choice(struct notify *n, const struct recipient *r, const struct choice *c,
+		       cJSON *plan)
+{
+	int address = c->manifest->channel.address;
+	const char *to = address ? json_str(r->to, address_names[address - 1]) : NULL;
+	cJSON *args = NULL, *one;
+	int rc;
+
+	if (!cJSON_IsObject(c->section) || (address && !to))
+		return 0;
+	rc = fill_args(n, c, to, &args);
+	if (rc < 0)
+		return rc;
+	one = cJSON_CreateObject();
+	cJSON_AddStringToObject(one, "channel", c->manifest->channel.kind);
+	cJSON_AddStringToObject(one, "partner", c->integration.partner);
+	cJSON_AddNumberToObject(one, "integration_id", (double)c->integration.id);
+	cJSON_AddStringToObject(one, "action", c->action->name);
+	cJSON_AddNumberToObject(one, "steps", c->action->n_steps);
+	cJSON_AddItemToObject(one, "args", args);
+	cJSON_AddItemToArray(plan, one);
+	return 0;
+}
+
+static int make_plan(struct notify *n, struct recipient *r, cJSON *plan)
+{
+	struct buf kinds = BUF_INIT;
+	int rc = check_recipient(n, r);
+
+	for (int i = 0; i < n->n_choices && rc == 0; i++) {
+		rc = plan_choice(n, r, &n->choices[i], plan);
+		buf_printf(&kinds, "%s%s", i ? ", " : "", n->choices[i].manifest->channel.kind);
+	}
+	if (rc == 0 && cJSON_GetArraySize(plan) == 0)
+		rc = err_set(
+			n->err, -EINVAL, ERR_BAD_JOB, "args",
+			"args.%s: none of the company's channels (%s) has both an address there and a text in the template",
+			r->place, buf_str(&kinds));
+	if (rc == 0 && !r->who)
+		r->who = "all"; /* of a channel without addresses: the company's room */
+	buf_clear(&kinds);
+	return rc;
+}
+
+/* ---- rows ---- */
+
+static void name_entry(const struct notify *n, const struct recipient *r, int index,
+		       struct buf *out)
+{
+	uint8_t digest[SHA256_BYTES];
+	char hex[2 * SHA256_BYTES + 1];
+	struct buf text = BUF_INIT;
+
+	if (!n->ask->idempotency_key) {
+		buf_printf(out, "job:%s:%d", n->ask->origin, index);
+		return;
+	}
+	buf_printf(&text, "%lld\n%s\n%s", (long long)n->company_id, n->ask->idempotency_key,
+		   r->who);
+	crypto_sha256(text.data, text.len, digest);
+	crypto_hex(digest, sizeof(digest), hex);
+	buf_printf(out, "key:%s", hex);
+	buf_clear(&text);
+}
+
+static int write_row(struct notify *n, const struct recipient *r, int index, const cJSON *plan,
+		     struct buf *ids)
+{
+	struct buf entry = BUF_INIT, text = BUF_INIT, print = BUF_INIT;
+	struct notification_new new = { .company_id = n->company_id,
+					.attempts = cJSON_GetArraySize(plan),
+					.template = n->template,
+					.recipient = r->who,
+					.job_id = n->ask->job_id,
+					.urgent = n->urgent,
+					.in_doubt = n->in_doubt };
+	bool same = true;
+	int64_t id = 0;
+	int rc;
+
+	name_entry(n, r, index, &entry);
+	outbound_fingerprint(n->ask->args, &print);
+	json_print(plan, &text);
+	new.entry = buf_str(&entry);
+	new.fingerprint = buf_str(&print);
+	new.plan = buf_str(&text);
+	rc = notification_add(n->p, &new, &id, &same, n->err);
+	if (rc == 0 && !same)
+		rc = err_set(
+			n->err, -EEXIST, ERR_BAD_JOB, "idempotency_key",
+			"notification %lld has this key and other args: a key is for one request",
+			(long long)id);
+	if (rc == 0)
+		buf_printf(ids, "%s%lld", ids->len && ids->data[ids->len - 1] != '[' ? "," : "",
+			   (long long)id);
+	buf_clear(&entry);
+	buf_clear(&text);
+	buf_clear(&print);
+	return rc;
+}
+
+/* All of them are looked at before the first is written. */
+static int each_recipient(struct notify *n, struct buf *ids)
+{
+	const cJSON *to = cJSON_GetObjectItemCaseSensitive(n->ask->args, "to"), *c;
+	bool many = cJSON_IsArray(to);
+	int count = many ? cJSON_GetArraySize(to) : 1, rc = 0;
+	struct recipient *v;
+	cJSON **plans;
+
+	if (!to || count == 0)
+		return wrong(n, "args.to must say who: %s",
+			     "{\"email\": …, \"phone\": …}, or a list of them");
+	if (count > NOTIFY_TO_MAX)
+		return wrong(n, "args.to has too many recipients: at most %s in one job", "100");
+	v = mem_zalloc(sizeof(*v) * (size_t)count);
+	plans = mem_zalloc(sizeof(*plans) * (size_t)count);
+	c = many ? to->child : to;
+	for (int i = 0; i < count && rc == 0; i++, c = c->next) {
+		v[i].to = c;
+		if (many)
+			snprintf(v[i].place, sizeof(v[i].place), "to[%d]", i);
+		else
+			snprintf(v[i].place, sizeof(v[i].place), "to");
+		plans[i] = cJSON_CreateArray();
+		rc = make_plan(n, &v[i], plans[i]);
+	}
+	buf_putc(ids, '[');
+	for (int i = 0; i < count && rc == 0; i++)
+		rc = write_row(n, &v[i], i, plans[i], ids);
+	buf_putc(ids, ']');
+	for (int i = 0; i < count; i++)
+		cJSON_Delete(plans[i]);
+	free(plans);
+	free(v);
+	return rc;
+}
+
+int notify_add(struct pg *p, const struct driver_set *drivers, const struct notify_ask *ask,
+	       struct buf *ids, struct err *err)
+{
+	struct notify n = { .p = p, .ask = ask, .err = err };
+	int rc = read_args(&n);
+
+	if (rc == 0)
+		rc = find_choices(&n, drivers);
+	if (rc == 0)
+		rc = each_recipient(&n, ids);
+	for (int i = 0; i < n.n_choices; i++)
+		integration_clear(&n.choices[i].integration);
+	cJSON_Delete(n.parts);
+	cJSON_Delete(n.own);
+	return rc;
+}
+
+int notify_request(struct pg *p, const struct driver_set *drivers, const cJSON *args,
+		   const char *idempotency_key, int64_t *id, struct err *err)
+{
+	struct buf ids = BUF_INIT, entry = BUF_INIT, print = BUF_INIT, text = BUF_INIT;
+	char origin[ID_LEN + 1];
+	struct notify_ask ask = { .args = args,
+				  .idempotency_key = idempotency_key,
+				  .origin = origin };
+	struct notification_new row = { 0 };
+	int rc;
+
+	id_new(origin);
+	rc = notify_add(p, drivers, &ask, &ids, err);
+	if (rc == 0) {
+		struct notify n = { .ask = &ask };
+		struct recipient all = { .who = "" };
+
+		(void)json_int(args, "company_id", &n.company_id);
+		name_entry(&n, &all, 0, &entry);
+		outbound_fingerprint(args, &print);
+		json_print(args, &text);
+		row.entry = buf_str(&entry);
+		row.fingerprint = buf_str(&print);
+		rc = notification_request(p, &row, buf_str(&text), buf_str(&ids), id, err);
+	}
+	buf_clear(&ids);
+	buf_clear(&entry);
+	buf_clear(&print);
+	buf_clear(&text);
+	return rc;
+}
+
+/* ---- templates ---- */
+
+int notify_check_parts(const cJSON *parts, struct err *err)
+{
+	const cJSON *section, *text;
+
+	if (!cJSON_IsObject(parts) || !parts->child)
+		return err_set(
+			err, -EINVAL, ERR_CLIENT, "template",
+			"a template is an object such as {\"email\": {\"subject\": \"…\", \"text\": \"…\"}, \"sms\": {\"text\": \"…\"}}");
+	cJSON_ArrayForEach (section, parts) {
+		if (!cJSON_IsObject(section) || !section->child)
+			return err_set(err, -EINVAL, ERR_CLIENT, "template",
+				       "%.40s must be an object of texts", section->string);
+		cJSON_ArrayForEach (text, section) {
+			struct buf filled = BUF_INIT;
+			char place[96];
+			int rc = 0;
+
+			snprintf(place, sizeof(place), "%.40s.%.40s", section->string,
+				 text->string);
+			if (!cJSON_IsString(text))
+				return err_set(err, -EINVAL, ERR_CLIENT, "template",
+					       "%s must be a text", place);
+			rc = message_fill(place, text->valuestring, MESSAGE_PLAIN,
+					  MESSAGE_MAX_BYTES, NULL, &filled, err);
+			buf_clear(&filled);
+			if (rc < 0)
+				return rc;
+		}
+	}
+	return 0;
+}
+
+/* ---- what goes on ---- */
+
+/* Sent, or refused, or nobody knows and whoever asked would rather have it twice. */
+static int go_on(struct redis *r, struct pg *p, const struct notification_due *d,
+		 int64_t deadline_ms, struct err *err)
+{
+	bool unknown = strcmp(d->state, "unknown") == 0;
+	int64_t request = 0;
+	int rc;
+
+	if (strcmp(d->state, "done") == 0 && strcmp(d->tells, "bounce") != 0)
+		return notification_end(p, d, "sent", err);
+	if (d->attempt == d->attempts)
+		return notification_end(p, d, unknown ? NULL : "failed", err);
+	rc = notification_begin(p, d, &request, err);
+	if (rc == 0 && request) {
+		log_event(LOG_INFO, "notification_goes_on", LI("notification", d->id),
+			  LI("attempt", d->attempt + 1), LI("request", request),
+			  LS("after", *d->state ? d->state : NULL));
+		outbound_queue_one(r, p, request, deadline_ms);
+	}
+	return rc;
+}
+
+int notify_go_on(struct redis *r, struct pg *p, int64_t deadline_ms, bool *more, struct err *err)
+{
+	struct notification_due *v = NULL;
+	int64_t given_up = 0;
+	int n = 0, rc = notification_give_up(p, SLICE, &given_up, err);
+
+	if (rc == 0)
+		rc = notification_due(p, SLICE, &v, &n, err);
+	for (int i = 0; i < n && rc == 0; i++)
+		rc = go_on(r, p, &v[i], deadline_ms, err);
+	*more = rc == 0 && (n >= SLICE || given_up == SLICE);
+	free(v);
+	return rc;
+}

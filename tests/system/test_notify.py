@@ -1,0 +1,200 @@
+"""Notifications: who is told what by which channel, once; the partners' books say what was sent."""
+
+import base64
+import hashlib
+import hmac
+import json
+import shutil
+import subprocess
+
+import pytest
+import requests
+
+from harness import wait_until
+from harness.process import ROOT, SLOWER
+
+TEMPLATE = {
+    "email": {"subject": "Welcome, {guest.name}", "text": "Room {room}: {{the}} door code is {code}.", "html": "<p>{guest.name}: <b>{code}</b></p>"},
+    "sms": {"text": "{guest.name}, room {room}: {code}"},
+    "slack": {"text": "*{guest.name}* has arrived"},
+}
+VALUES = {"guest": {"name": "Ann\r\nBcc: all@example.com <b>&"}, "room": 12, "code": "0417"}
+
+
+class Desk:
+    """A company, its channels at the sandbox, and a template."""
+
+    def __init__(self, cluster, tmp_path):
+        self.cluster, self.tmp = cluster, tmp_path
+        self.sandbox = cluster.sandbox()
+        self.company = cluster.company()
+        self.sendgrid = self.add("sendgrid", "/sendgrid/v3", {"api_key": "SG.1"}, "from=desk@example.com")
+        self.twilio = self.add("twilio", "/twilio/2010-04-01", {"username": "AC1", "password": "token-1", "webhook_secret": "token-1"}, "account=AC1", "from=+15005550006")
+        self.slack = self.add("slack", "/slack/services", {"api_key": "T1/B1/X1"})
+        self.template("arrival", TEMPLATE)
+
+    def add(self, partner, base, credentials, *sets):
+        words = [w for s in sets for w in ("--set", s)]
+        return int(self.cluster.longshore("integration", "add", "--company", self.company, "--partner", partner, "--base-url", self.sandbox.url + base,
+                                          "--credentials", "-", *words, input=json.dumps(credentials)).out.split()[-1])
+
+    def template(self, name, parts):
+        file = self.tmp / f"{name}.json"
+        file.write_text(json.dumps(parts))
+        self.cluster.longshore("notify", "template", name, file)
+
+    def channels(self, *ids, **more):
+        words = [w for k, v in more.items() for w in (f"--{k}", v)]
+        self.cluster.longshore("notify", "channels", *ids, "--company", self.company, *words)
+
+    def notify(self, to, **more):
+        args = {"company_id": int(self.company), "template": "arrival", "to": to, "values": VALUES, **more.pop("args", {})}
+        self.cluster.push({"task": "notify", "args": args, **more}, "queue:{longshore}")
+
+    def books(self, kind):
+        return self.sandbox.control("GET", "/books").json().get(kind, [])
+
+    def outcomes(self):
+        return self.cluster.sql("SELECT * FROM notification_outcomes ORDER BY id, attempt")
+
+    def wait(self, wanted, timeout=20):
+        def seen():
+            return [(o["channel"], o["outcome"], o["state"]) for o in self.outcomes()]
+        wait_until(lambda: seen() == wanted, timeout * SLOWER, lambda: f"{wanted}: {[(s, o['error']) for s, o in zip(seen(), self.outcomes())]}\n{self.cluster.describe()}")
+        return self.outcomes()
+
+
+@pytest.fixture
+def desk(cluster, tmp_path):
+    d = Desk(cluster, tmp_path)
+    cluster.scheduler()
+    cluster.worker().wait_for_log("event=started", 20 * SLOWER)
+    return d
+
+
+def test_told_once_by_the_first_channel_that_takes_it(cluster, desk):
+    desk.channels(desk.sendgrid, desk.twilio, desk.slack)
+    desk.notify({"email": "ann@example.com", "phone": "+351912345678"}, idempotency_key="stay-1")
+    (sent,) = desk.wait([("email", "done", "sent")])
+    (mail,) = desk.books("mails")
+    assert mail["to"] == "ann@example.com" and mail["from"] == "desk@example.com" and sent["external_id"] == mail["id"] + ".sandbox"
+    assert mail["subject"] == "Welcome, Ann  Bcc: all@example.com <b>&", "a line stays one"
+    assert mail["text"] == "Room 12: {the} door code is 0417." and mail["reference"] == f"{sent['id']}.1"
+    assert mail["html"] == "<p>Ann\nBcc: all@example.com &lt;b&gt;&amp;: <b>0417</b></p>"
+    # Asked again, though Redis has lost that it ever was, it is the same one; with other values the key is refused.
+    cluster.wait_idle(partners=("longshore", "sendgrid"))
+    for values in (VALUES, {**VALUES, "room": 13}):
+        cluster.redis.client.flushall()
+        desk.notify({"email": "ann@example.com", "phone": "+351912345678"}, idempotency_key="stay-1", args={"values": values})
+        cluster.wait_idle(partners=("longshore",))
+    # The mail is refused: the text goes, and of one whom neither reaches the room is told.
+    desk.notify([{"email": "refused@example.com", "phone": "+351912345679"}, {"email": "refused@example.com", "phone": "+15005550001", "id": "g-3"}])
+    rows = desk.wait([("email", "done", "sent"), ("email", "failed", "sent"), ("sms", "done", "sent"),
+                      ("email", "failed", "sent"), ("sms", "failed", "sent"), ("slack", "done", "sent")])
+    assert [t["to"] for t in desk.books("texts")] == ["+351912345679"] and desk.books("texts")[0]["body"].startswith("Ann\nBcc")
+    assert [p["text"] for p in desk.books("posts")] == ["*Ann\nBcc: all@example.com &lt;b&gt;&amp;* has arrived"]
+    assert "21211" in json.dumps(rows, default=str) or "Invalid 'To'" in rows[4]["error"], rows[4]
+    cluster.wait_idle(partners=("longshore", "sendgrid", "twilio", "slack"))
+    assert len(desk.books("mails")) == 1
+    # What is wrong is refused before anything is sent, with its name and its place.
+    wrong = [({"email": "ann@example.com"}, {"values": {"room": 1}}, "template arrival: email.subject, line 1, column 10: {guest.name} has no value"),
+             ({"email": "ann.example.com"}, {}, "args.to.email has no @"), ({"phone": "0912 345"}, {}, "args.to.phone must begin with +"),
+             ({"email": "a@example.com\nBcc: b@example.com"}, {}, "holds a control character"), ({}, {"template": "depature"}, 'no template "depature"'),
+             ([{"email": "a@example.com"}, {"mail": "b@example.com"}], {}, "args.to[1].mail is not known"),
+             ({"email": "a@example.com"}, {"values": {**VALUES, "code": "4111 1111 1111 1111"}}, "a card number stands")]
+    before = len(desk.outcomes())
+    for to, args, _ in wrong:
+        desk.notify(to, args=args)
+    wait_until(lambda: cluster.one("SELECT count(*) FROM dead_letters WHERE task = 'notify'") == len(wrong) + 1, 20 * SLOWER,
+               lambda: f"{cluster.sql('SELECT task, rule, error FROM dead_letters')}{cluster.describe()}")
+    told = " ".join(r["error"] for r in cluster.sql("SELECT error FROM dead_letters WHERE task = 'notify'"))
+    assert all(text in told for _, _, text in wrong) and "has this key and other args" in told, told
+    assert len(desk.outcomes()) == before and len(desk.books("mails")) == 1
+
+
+def test_what_nobody_knows_is_not_sent_again(cluster, desk):
+    desk.channels(desk.sendgrid, desk.twilio)
+    # It arrived, and its answer is lost: no other channel is tried, unless whoever asks would rather have it twice.
+    desk.sandbox.fault(match="POST /sendgrid", abort=True, late=True, times=2)
+    desk.notify({"email": "ann@example.com", "phone": "+351912345678"})
+    desk.wait([("email", "unknown", "unknown")])
+    assert not desk.books("texts") and len(desk.books("mails")) == 1
+    desk.notify({"email": "bob@example.com", "phone": "+351912345679"}, args={"rather_twice": True})
+    desk.wait([("email", "unknown", "unknown"), ("email", "unknown", "sent"), ("sms", "done", "sent")])
+    # A person looks, and says that it was not sent: then it is, once.
+    request = desk.outcomes()[0]["request_id"]
+    cluster.longshore("request", "resolve", request, "done", "--kept", '{"message_id": "seen"}')
+    desk.wait([("email", "done", "sent"), ("email", "unknown", "sent"), ("sms", "done", "sent")])
+    assert len(desk.books("mails")) == 2 and len(desk.books("texts")) == 1
+    # At most one an hour to each: the next is put off, not lost; what is urgent goes at once.
+    desk.channels(desk.sendgrid, rate="1/1h")
+    desk.notify([{"email": "carl@example.com"}])
+    desk.notify([{"email": "carl@example.com"}])
+    desk.notify([{"email": "carl@example.com"}], args={"urgent": True})
+    wait_until(lambda: [m["to"] for m in desk.books("mails")].count("carl@example.com") == 2, 20 * SLOWER, lambda: str(desk.books("mails")))
+    waits = cluster.sql("SELECT id FROM notifications WHERE recipient = 'carl@example.com' AND send_at > created_at + interval '50 min'")
+    assert len(waits) == 1
+    # Quiet hours: all the day but a minute, twelve hours from now.
+    (hour,) = [int(cluster.one("SELECT extract(hour FROM now() AT TIME ZONE 'UTC' + interval '12 hours')::int"))]
+    desk.channels(desk.sendgrid, quiet=f"{hour:02}:01-{hour:02}:00", tz="UTC")
+    desk.notify([{"email": "dora@example.com"}])
+    wait_until(lambda: cluster.one("SELECT count(*) FROM notifications WHERE recipient = 'dora@example.com' AND send_at > now() + interval '10 hours'") == 1,
+               20 * SLOWER, "it waits for the end of the quiet")
+
+
+PUBLIC = "https://hooks.example.com/longshore"
+
+
+def test_what_partners_tell_since(cluster, tmp_path):
+    folder = tmp_path / "drivers" / "fcm"
+    shutil.copytree(ROOT / "drivers" / "fcm", folder)
+    cluster.add_drivers(folder.parent)
+    desk = Desk(cluster, tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["auth"]["token_url"] = desk.sandbox.url + "/fcm/token"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    key = subprocess.run(["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"], capture_output=True, text=True, check=True).stdout
+    fcm = desk.add("fcm", "/fcm/v1", {"client_email": "svc-1@p.iam.example.com", "private_key": key}, "project=p")
+    desk.template("ping", {"email": {"subject": "s", "text": "t"}, "sms": {"text": "t"}, "push": {"title": "{a}", "body": "b"}})
+    desk.channels(desk.twilio, fcm)
+    scheduler = cluster.scheduler(public_url=PUBLIC)
+    cluster.worker().wait_for_log("event=started", 20 * SLOWER)
+    # By HTTP, as any action: it is a request that is done, and keeps the notifications.
+    token = cluster.longshore("token", "add", "shop").out.strip()
+
+    def post(args, **more):
+        return requests.post(f"http://127.0.0.1:{scheduler.port}/api/v1/requests", headers={"Authorization": f"Bearer {token}"}, timeout=20,
+                             json={"partner": "longshore", "action": "notify", "args": {"company_id": int(desk.company), "template": "ping", **args}, **more})
+    to = {"phone": "+351912345678", "token": "device-1"}
+    first = post({"to": to, "values": {"a": 1}}, idempotency_key="k")
+    assert first.status_code == 200 and first.json()["state"] == "done" and len(first.json()["kept"]["notifications"]) == 1, first.text
+    assert post({"to": to, "values": {"a": 1}}, idempotency_key="k").json()["id"] == first.json()["id"]
+    assert post({"to": to, "values": {"a": 2}}, idempotency_key="k").status_code == 409
+    wrong = post({"to": to, "values": {}})
+    assert wrong.status_code == 422 and "push.title, line 1, column 1: {a} has no value" in wrong.json()["detail"], wrong.text
+    (sent,) = desk.wait([("sms", "done", "sent")])
+    sid = sent["external_id"]
+
+    def told(status, **more):
+        form = {"MessageSid": sid, "MessageStatus": status, **more}
+        path = f"/webhooks/twilio/{desk.twilio}"
+        mac = hmac.new(b"token-1", (PUBLIC + path + "".join(k + form[k] for k in sorted(form))).encode(), hashlib.sha1)
+        return requests.post(f"http://127.0.0.1:{scheduler.port}{path}", data=form, timeout=20,
+                             headers={"X-Twilio-Signature": base64.b64encode(mac.digest()).decode()}).status_code
+    assert told("sent") == 202 and told("undelivered", ErrorCode="30003") == 202
+    # It did not arrive: the next channel has its turn, once.
+    rows = desk.wait([("sms", "done", "sent"), ("push", "done", "sent")])
+    assert [(r["delivery"], r["delivery_reason"]) for r in rows] == [("failed", "30003"), (None, None)]
+    assert told("delivered") == 202
+    cluster.wait_idle(partners=("twilio", "fcm"))
+    assert [p["token"] for p in desk.books("pushes")] == ["device-1"] and desk.outcomes()[0]["delivery"] == "failed"
+    # SendGrid tells by our own number, and may tell before our row knows.
+    desk.channels(desk.sendgrid)
+    post({"to": {"email": "ann@example.com"}})
+    desk.wait([("sms", "done", "sent"), ("push", "done", "sent"), ("email", "done", "sent")])
+    mail = desk.books("mails")[0]
+    cluster.push({"task": "process_webhook", "integration_id": desk.sendgrid,
+                  "args": {"event_id": "e1", "event": "delivered", "believed": True, "received_us": 1790000000000000,
+                           "body": {"longshore": mail["reference"], "event": "delivered"}}}, "queue:{sendgrid}")
+    wait_until(lambda: [o["delivery"] for o in desk.outcomes()] == ["failed", None, "delivered"], 20 * SLOWER,
+               lambda: f"{desk.outcomes()}{cluster.sql('SELECT * FROM webhook_events')}")

@@ -1,0 +1,84 @@
+/* notify: {"company_id", "template", "to", "values"} becomes a row for each recipient; schedulers see to the rest (drivers/kit/notify.h),
+ * an outbound request for each attempt.  And what a request that is such an attempt heeds beside its deadline: quiet hours. */
+#include "drivers/kit/notify.h"
+
+#include <errno.h>
+
+#include "worker/outcome.h"
+#include "worker/settle.h"
+#include "worker/tasks/flow.h"
+#include "worker/tasks/tasks.h"
+#include "worker/tasks/webhook.h"
+
+int task_notify(struct attempt *a)
+{
+	char origin[JOB_ID_MAX];
+	struct notify_ask ask = { .args = a->job.args,
+				  .idempotency_key = a->job.idempotency_key,
+				  .origin = origin,
+				  .job_id = a->job_id };
+	struct buf ids = BUF_INIT;
+	int rc;
+
+	header_origin(&a->lease.header, origin);
+	rc = notify_add(a->worker->pg, a->worker->drivers, &ask, &ids, &a->err);
+	if (rc == -EEXIST || rc == -EKEYREJECTED)
+		rc = -EINVAL;
+	if (rc == 0 && outcome_is_wanted(a)) {
+		buf_reset(&a->result);
+		buf_printf(&a->result, "{\"notifications\":%s}", buf_str(&ids));
+	}
+	buf_clear(&ids);
+	return rc;
+}
+
+/* What the partner tells of a message that it took.  It may come before our own row says that it was taken. */
+int event_delivery(struct hook *h)
+{
+	static const char *const words[] = { [DELIVERY_SENT] = "sent",
+					     [DELIVERY_DELIVERED] = "delivered",
+					     [DELIVERY_FAILED] = "failed" };
+	struct attempt *a = h->a;
+	struct buf id = BUF_INIT, reason = BUF_INIT;
+	const cJSON *v = json_path(h->body, h->e->id ? h->e->id : h->e->reference),
+		    *why = h->e->reason ? json_path(h->body, h->e->reason) : NULL;
+	struct notification_report r = { .integration_id = a->integration->id,
+					 .delivery = words[h->e->delivery],
+					 .at_us = h->row.happened_us ? h->row.happened_us
+								     : h->row.received_us };
+	int rc = 0;
+
+	if (why && json_scalar_text(why, &reason) && reason.len)
+		r.reason = buf_str(&reason);
+	if (!v || !json_scalar_text(v, &id) || !id.len)
+		rc = hook_end(h, WEBHOOK_IGNORED, "it is of no notification of ours");
+	else if (h->e->id)
+		r.external_id = buf_str(&id);
+	else
+		r.reference = buf_str(&id);
+	if (id.len && rc == 0) {
+		rc = notification_told(a->worker->pg, &r, &a->err);
+		rc = rc == -ENOENT ? hook_wait(h, "no notification was sent by that name (yet)")
+		     : rc < 0      ? rc
+				   : hook_end(h, WEBHOOK_DONE, NULL);
+	}
+	buf_clear(&id);
+	buf_clear(&reason);
+	return rc;
+}
+
+int notify_is_quiet(struct attempt *a)
+{
+	int64_t id = 0, ms = 0;
+	int rc;
+
+	if (!json_int(a->job.tree, "notification", &id))
+		return 0;
+	rc = notification_quiet_ms(a->worker->pg, id, &ms, &a->err);
+	if (rc < 0 || ms <= 0)
+		return rc;
+	a->err.retry_after_ms = ms;
+	err_set(&a->err, -EAGAIN, ERR_HOLD, "quiet hours", "the company wants it quiet now");
+	a->err.retry_after_ms = ms;
+	return -EAGAIN;
+}
