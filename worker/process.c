@@ -61,6 +61,8 @@ static void print_info(struct buf *out)
 		buf_printf(out, ",\"ends_after\":%lld", (long long)self.s->jobs);
 	buf_puts(out, ",\"tasks\":");
 	run_print_tasks(out);
+	buf_puts(out, ",\"actions\":");
+	run_print_actions(self.w.drivers, self.s->names, self.s->n_names, out);
 	buf_puts(out, ",\"egress\":");
 	json_quote(out, door_egress(self.w.door), strlen(door_egress(self.w.door)));
 	buf_puts(out, ",\"permits_awaited\":");

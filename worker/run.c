@@ -34,31 +34,60 @@ void run_print_tasks(struct buf *out)
 	buf_putc(out, ']');
 }
 
-/* ---- tasks this build does not know ---- */
+void run_print_actions(const struct driver_set *drivers, const char *const *partners, int n,
+		       struct buf *out)
+{
+	bool first = true;
+
+	buf_putc(out, '{');
+	for (int i = 0; i < n; i++) {
+		const struct driver *d = driver_find(drivers, partners[i]);
+
+		if (!d || !d->manifest->n_actions)
+			continue;
+		buf_printf(out, "%s\"%s\":[", first ? "" : ",", partners[i]);
+		for (int k = 0; k < d->manifest->n_actions; k++)
+			buf_printf(out, "%s\"%s\"", k ? "," : "", d->manifest->actions[k].name);
+		buf_putc(out, ']');
+		first = false;
+	}
+	buf_putc(out, '}');
+}
+
+/* ---- tasks this build, and actions these manifests, do not know ---- */
 struct search {
-	const char *task, *self;
+	const char *task, *self, *partner;
 	bool found;
 };
+
+static bool has_text(const cJSON *list, const char *text)
+{
+	const cJSON *t;
+
+	cJSON_ArrayForEach (t, list)
+		if (cJSON_IsString(t) && strcmp(t->valuestring, text) == 0)
+			return true;
+	return false;
+}
 
 static void see_worker(const char *epoch, int64_t last_beat_ms, const char *info_json, void *arg)
 {
 	struct search *s = arg;
 	cJSON *info = NULL;
-	const cJSON *t;
 
 	if (!info_json || !strcmp(epoch, s->self) ||
 	    json_parse(info_json, strlen(info_json), 1 << 20, &info, NULL) < 0)
 		return;
-	cJSON_ArrayForEach (t, json_path(info, "tasks")) {
-		if (cJSON_IsString(t) && !strcmp(t->valuestring, s->task))
-			s->found = true;
-	}
+	s->found =
+		s->found || has_text(json_path(info, "tasks"), s->task) ||
+		has_text(cJSON_GetObjectItemCaseSensitive(json_path(info, "actions"), s->partner),
+			 s->task);
 	cJSON_Delete(info);
 }
 
 static int unknown_task(struct attempt *a)
 {
-	struct search s = { a->job.task, a->worker->epoch, false };
+	struct search s = { a->job.task, a->worker->epoch, a->partner, false };
 	const char *names[64];
 	struct err ignored = { 0 };
 	int n = 0;

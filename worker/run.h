@@ -9,5 +9,8 @@ void run_attempt(struct attempt *a);
 
 /* JSON array of the tasks this build knows, for the fleet; appends. */
 void run_print_tasks(struct buf *out);
+/* JSON object of the actions that its manifests have, by partner; appends. */
+void run_print_actions(const struct driver_set *drivers, const char *const *partners, int n,
+		       struct buf *out);
 
 #endif

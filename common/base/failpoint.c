@@ -120,6 +120,13 @@ const char *failpoint_sql(const char *sql)
 	return kept(text);
 }
 
+/* Longer than a word, or with two digits and more at its end: it names one of many. */
+static bool is_id(const char *s, size_t len)
+{
+	return len > SEGMENT_MAX || (len > 2 && s[len - 1] >= '0' && s[len - 1] <= '9' &&
+				     s[len - 2] >= '0' && s[len - 2] <= '9');
+}
+
 const char *failpoint_http(const char *method, const char *url)
 {
 	const char *host = strstr(url, "://"), *path = host ? strchr(host + 3, '/') : NULL;
@@ -130,7 +137,7 @@ const char *failpoint_http(const char *method, const char *url)
 		size_t len = strcspn(path + 1, "/?#");
 
 		text[n++] = '/';
-		if (len > SEGMENT_MAX)
+		if (is_id(path + 1, len))
 			text[n++] = '*';
 		else
 			n += (size_t)snprintf(text + n, SEGMENT_MAX + 1, "%.*s", (int)len,

@@ -327,6 +327,17 @@ static int held_count(struct queue *q, const struct holds *h, struct queue_depth
 	return 0;
 }
 
+int queue_control_lost(struct queue *q, bool *lost, int64_t deadline_ms, struct err *err)
+{
+	redisReply *reply = NULL;
+	int rc = redis_callv(q->r, &reply, deadline_ms, err, "HEXISTS", q->keys.control, "gen",
+			     NULL);
+
+	*lost = rc == 0 && reply_int(reply) == 0;
+	freeReplyObject(reply);
+	return rc;
+}
+
 int queue_depth(struct queue *q, struct queue_depth *out, int64_t deadline_ms, struct err *err)
 {
 	struct queue_depth d = { 0 };

@@ -166,6 +166,9 @@ struct queue_control {
 /* Waits.  Replaces the whole hash and puts back into the ring whoever may run again. */
 int queue_control_set(struct queue *q, const struct queue_control *c, int64_t deadline_ms,
 		      struct err *err) __attribute__((warn_unused_result));
+/* Waits.  There is none: Redis has lost it, or never had it. */
+int queue_control_lost(struct queue *q, bool *lost, int64_t deadline_ms, struct err *err)
+	__attribute__((warn_unused_result));
 /* Waits.  Puts into the rings whoever may run: what held some of them has ended. */
 int queue_open(struct queue *q, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));

@@ -90,31 +90,33 @@ static int mirror_limits(struct redis *r, const char *partner, const struct part
 int control_mirror(struct redis *r, struct pg *p, const struct driver *d, const char *partner,
 		   bool redis_lost, int64_t deadline_ms, struct err *err)
 {
+	struct queue *q = queue_new(r, partner, NULL);
 	struct partner_state state;
 	struct queue_control control;
-	struct queue *q;
 	int64_t generation;
 	int rc = 0;
 
-	if (redis_lost)
+	/* Whoever writes it first where it is missing begins a generation: what was queued in the one before is queued again. */
+	if (!redis_lost)
+		rc = queue_control_lost(q, &redis_lost, deadline_ms, err);
+	if (rc == 0 && redis_lost)
 		rc = partner_bump_generation(p, partner, &generation, err);
 	if (rc == 0 && redis_lost && d)
 		rc = control_seed(r, p, d, deadline_ms, err);
 	if (rc == 0)
 		rc = partner_state_get(p, partner, &state, err);
-	if (rc < 0)
-		return rc;
-	/* First the limits: where Redis has lost all, nobody claims before control is there. */
-	rc = mirror_limits(r, partner, &state, deadline_ms, err);
 	if (rc < 0) {
-		partner_state_clear(&state);
+		queue_free(q);
 		return rc;
 	}
-	fill(&control, &state, d);
-	q = queue_new(r, partner, NULL);
-	rc = queue_control_set(q, &control, deadline_ms, err);
+	/* First the limits: where Redis has lost all, nobody claims before control is there. */
+	rc = mirror_limits(r, partner, &state, deadline_ms, err);
+	if (rc == 0) {
+		fill(&control, &state, d);
+		rc = queue_control_set(q, &control, deadline_ms, err);
+		control_clear(&control);
+	}
 	queue_free(q);
-	control_clear(&control);
 	partner_state_clear(&state);
 	return rc;
 }

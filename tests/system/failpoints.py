@@ -28,11 +28,14 @@ from harness import Cluster, Longshore, Postgres
 from harness.guesty import differences, expected, listing_row, photo_rows, reservation_row
 from harness.keys import documented_keys
 from harness.process import BIN, ROOT, wait_until
+from test_outbound import Partners, quick
 from torture import job_ends
 
 FAIL_BIN = BIN.parent.parent / "fail" / "bin"
 LISTINGS, PAGE, RESERVATIONS = 24, 10, 12
-TABLES = "resources, transactions, media, runs, dead_letters, rejected_items, checkpoints, alerts, token_mints, outcomes, webhook_events"
+TABLES = "resources, transactions, media, runs, dead_letters, rejected_items, checkpoints, alerts, token_mints, outcomes, webhook_events, outbound_steps, outbound_requests"
+PARTNERS = ("guesty", "longshore", "stripe", "maintenance")
+ASKED = ("charge", "receipt", "request_service", "tokenise")  # outbound requests: a donation with what follows it, a ticket
 # Where: "worker" is the process that runs the jobs, "supervisor" its parent, which has something to do only when one died.
 Point = namedtuple("Point", "role name when nth")
 
@@ -62,8 +65,11 @@ class Lane:
         # A killed worker's calls count as in flight for the total timeout.
         manifest["api"]["timeout"] = {"connect": "2s", "read": "2s", "total": "3s"}
         (folder / "manifest.json").write_text(json.dumps(manifest))
+        for partner in ("stripe", "maintenance"):
+            quick(folder.parent, partner)
         c.add_drivers(folder.parent)
-        self.sandbox = c.sandbox(listings=LISTINGS, reservations=RESERVATIONS, clean=True, latency="3ms", limits="none")
+        self.partners = Partners(c, listings=LISTINGS, reservations=RESERVATIONS, clean=True, latency="3ms", limits="none")
+        self.sandbox = self.partners.sandbox
         company, other = c.company("Walked"), c.company("Beside it")
         self.company = company
         self.accounts = {a: c.integration(self.sandbox, a, company=company) for a in ("acct-1", "acct-2")}
@@ -93,6 +99,12 @@ class Lane:
         jobs = [({"id": "company", "task": "import_company_resources", "record": True, "result_ttl": 600,
                   "args": {"company_id": self.company, "on_done": {"task": "noop"}}}, "longshore")]
         jobs += [({"id": f"noop{n}", "task": "noop"}, q) for n, q in enumerate(("guesty:high", "guesty", "guesty:low", "longshore"))]
+        # The books outlast a run: by what each asks for they are told apart.
+        jobs += [({"id": "donation", "task": "charge", "integration_id": self.partners.stripe,
+                   "args": {"customer": f"c-{self.runs}", "invoice": f"i-{self.runs}", "intent": "walk", "amount": 1250, "currency": "EUR", "payment_method": "pm_card_visa",
+                            "email": "giver@example.com", "save_card": f"giver{self.runs}@example.com", "name": "A. Giver"}}, "stripe"),
+                 ({"id": "ticket", "task": "request_service", "integration_id": self.partners.maintenance,
+                   "args": {"title": f"Walk {self.runs}", "location": "Room 12"}}, "maintenance")]
         jobs += [({"id": "later", "task": "noop", "run_at": now + 700}, "guesty"),
                  ({"id": "unknown", "task": "no_such_task"}, "guesty"),
                  ({"id": "missing", "task": "import_resource", "integration_id": a, "args": {"external_id": "nobody"}}, "guesty"),
@@ -126,11 +138,12 @@ class Lane:
     def hurry(self):
         """A retry in half a minute is due now, the partner's Retry-After over, a dead process's lock on a token too."""
         now, client = time.time() * 1000, self.cluster.redis.client
-        late = client.zrangebyscore("delayed:{guesty}", now + 1500, "+inf")
-        if late:
-            for hold in client.scan_iter("limit:{guesty}:*:hold", 1000):
-                client.delete(hold)
-            client.zadd("delayed:{guesty}", {m: now for m in late}, xx=True)
+        for partner in ("guesty", "stripe", "maintenance"):
+            late = client.zrangebyscore(f"delayed:{{{partner}}}", now + 1500, "+inf")
+            if late:
+                for hold in client.scan_iter(f"limit:{{{partner}}}:*:hold", 1000):
+                    client.delete(hold)
+                client.zadd(f"delayed:{{{partner}}}", {m: now for m in late}, xx=True)
         if not self.unlocked and self.fired("worker"):  # at once: who comes after it has not begun
             self.unlocked = True
             for lock in client.scan_iter("tokenlock:{guesty}:*", 1000):
@@ -150,8 +163,9 @@ class Lane:
         self.hurry()
         self.replace_dead()
         open_runs = [k for k in self.cluster.redis.client.scan_iter(count=1000) if k.startswith((b"run:", b"ended:"))]
-        return not open_runs and self.cluster.busy() == 0 and self.cluster.one(
-            "SELECT count(*) FROM dead_letters") == 2 and self.cluster.redis.client.zcard("dead:{guesty}") == 2
+        return not open_runs and self.cluster.busy(PARTNERS) == 0 and self.cluster.one(
+            "SELECT count(*) FROM dead_letters") == 2 and self.cluster.redis.client.zcard("dead:{guesty}") == 2 and self.cluster.one(
+            "SELECT count(*) FROM outbound_requests WHERE state IN ('done', 'unknown')") >= len(ASKED)
 
     def run(self, point=None, first=()):
         """What was wrong, in words, and whether it died.  `first`: the deaths of workers that bring it about."""
@@ -211,9 +225,10 @@ class Lane:
         for account, integration in self.accounts.items():
             self.check_rows(wrong, account, integration)
         self.check_runs(wrong)
+        self.check_requests(wrong)
         self.check_keys(wrong)
         self.check_doctor(wrong)
-        extra = [e for e in self.sandbox.log() if e["status"] not in (200, -1) and not e["fault"]]
+        extra = [e for e in self.sandbox.log() if e["status"] not in (200, 201, -1) and not e["fault"]]
         wrong += [f"the partner said {e['status']} to {e['path']}" for e in extra if "nobody" not in e["path"]]
         return wrong
 
@@ -265,6 +280,20 @@ class Lane:
         for r in c.sql("SELECT task, job_id, state FROM runs WHERE state <> 'done' AND job_id <> 'missing'"):
             wrong.append(f"the run of {r['task']} {r['job_id']} stays {r['state']}")
         self.check_company(wrong)
+
+    def check_requests(self, wrong):
+        """Each is done, and in the partners' books once; with a key or a way to look for it none stays unknown."""
+        rows = self.cluster.sql("SELECT action, state, error FROM outbound_requests ORDER BY action")
+        if [(r["action"], r["state"]) for r in rows] != [(action, "done") for action in ASKED]:
+            wrong.append(f"requests: {[(r['action'], r['state'], r['error']) for r in rows]}")
+        books = self.sandbox.control("GET", "/books").json()
+        payments = [b["id"] for b in books.get("payments", []) if b["invoice"] == f"i-{self.runs}"]
+        customers = [b["id"] for b in books.get("customers", []) if b["email"] == f"giver{self.runs}@example.com"]
+        found = {"payments": len(payments), "customers": len(customers),
+                 "receipts": len([b for b in books.get("receipts", []) if b["payment_intent"] in payments]),
+                 "attached": len([b for b in books.get("attached", []) if b["customer"] in customers]),
+                 "tickets": len([b for b in books.get("tickets", []) if b["title"] == f"Walk {self.runs}"])}
+        wrong += [f"{n} {kind} in the partner's books, not one" for kind, n in found.items() if n != 1]
 
     def check_company(self, wrong):
         """Its run ended once, after all its parts; on_done was queued and done; whoever asked for the outcome has it."""

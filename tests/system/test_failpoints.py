@@ -29,10 +29,14 @@ def the_ledger_can_say_no(lane):
     cluster.sql("DELETE FROM media WHERE external_id = (SELECT min(external_id) FROM media)")
     cluster.sql("DELETE FROM runs WHERE task = 'import_transactions'")
     cluster.sql("UPDATE runs SET state = 'running' WHERE task = 'import_company_resources'")
+    cluster.sql("DELETE FROM outbound_requests WHERE action = 'receipt'")
+    (ticket,) = [t for t in lane.partners.books("tickets") if t["title"] == f"Walk {lane.runs}"]
+    lane.sandbox.control("POST", "/books", {"kind": "tickets", "id": ticket["id"], "fields": {"title": "lost"}})
     lane.wanted["never"] = "job_done"
     found = "\n".join(lane.ledger())
     for words in ("dead letters in Redis", "stray:{guesty} is not in common/README.md", "busy:{guesty} is left over", "version 2",
-                  "photos of", "a child was lost", "never ended as []", "doctor: busy", "stays running"):
+                  "photos of", "a child was lost", "never ended as []", "doctor: busy", "stays running",
+                  "requests: [('charge', 'done', None)", "0 tickets in the partner's books"):
         assert words in found, f"the ledger did not find: {words}\n{found}"
 
 

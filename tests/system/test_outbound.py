@@ -103,6 +103,28 @@ def test_donation(cluster, partners):
     assert len(partners.books("payments")) == 2 and not cluster.sql("SELECT 1 FROM alerts WHERE kind = 'internal_error'")
 
 
+def test_what_follows_outlasts_redis(cluster, partners):
+    """What follows a charge stands in Postgres before the charge is said to be done: the loss of Redis loses no receipt."""
+    worker = cluster.worker(partners="stripe", jobs=1)  # the charge alone
+    partners.charge(args={"email": "giver@example.com", "save_card": "giver@example.com", "name": "A. Giver"})
+    worker.wait(20 * SLOWER)
+    assert [(r["action"], r["state"]) for r in partners.requests()] == [("charge", "done"), ("tokenise", "pending"), ("receipt", "pending")]
+    cluster.redis.client.flushall()
+    # Whoever does not know an action leaves it to those who do: here to one of another version, whose word is all there is of it.
+    cluster.push({"task": "refund_all", "id": "newer", "integration_id": partners.stripe}, "queue:{stripe}")
+    now = int(cluster.redis.client.time()[0]) * 1000
+    cluster.redis.client.zadd("workers:{longshore}", {"newer-1": now})
+    cluster.redis.client.set("worker:{longshore}:newer-1", json.dumps({"host": "newer", "tasks": [], "actions": {"stripe": ["refund_all"]}}))
+    cluster.scheduler()
+    cluster.worker(partners="stripe").wait_for_log("event=started", 20 * SLOWER)
+    wait_until(lambda: [r["state"] for r in partners.requests()] == ["done"] * 3, 30 * SLOWER, lambda: f"{partners.requests()}{cluster.describe()}")
+    assert len(partners.books("payments")) == len(partners.books("receipts")) == len(partners.books("attached")) == 1
+    wait_until(lambda: cluster.redis.client.zcard("delayed:{stripe}") == 1, 20 * SLOWER, "it waits for the one who knows it")
+    assert not cluster.redis.client.exists("dead:{stripe}")
+    cluster.redis.client.delete("worker:{longshore}:newer-1")
+    wait_due(cluster, "stripe", lambda: cluster.redis.client.zcard("dead:{stripe}") == 1, 20, "nobody knows it any more")
+
+
 # ---- half-way ----
 
 

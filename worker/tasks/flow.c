@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "drivers/kit/outbound.h"
 #include "worker/fresh.h"
 #include "worker/outcome.h"
 #include "worker/settle.h"
@@ -11,11 +12,49 @@
 
 /* ---- what follows ---- */
 
+/* Its row, before its parent's says that it is done: Redis may lose the parent's settlement, and with it the job; what is in Postgres
+ * is queued again.  Where the args do not fit, the job's own end says so. */
+static int record_child(struct flow *f, const struct manifest_then *t, const cJSON *args,
+			const char *key, const struct buf *payload)
+{
+	struct attempt *a = f->a;
+	const struct manifest_action *of = manifest_action(a->driver->manifest, t->action);
+	struct buf entry = BUF_INIT, print = BUF_INIT;
+	struct request_new n = { .partner = a->partner,
+				 .action = t->action,
+				 .lane = lane_name((enum lane)t->lane),
+				 .idempotency_key = key,
+				 .source = "job",
+				 .job = buf_str(payload),
+				 .integration_id = f->row.integration_id,
+				 .parent_id = f->row.id,
+				 .generation = a->lease.generation };
+	cJSON *in = NULL;
+	int64_t id;
+	int rc = 0;
+
+	if (!of || action_in(of, args, &in, NULL) < 0)
+		return 0;
+	n.steps = of->n_steps;
+	n.deadline_in_ms = of->deadline_ms;
+	rc = outbound_entry(of, n.integration_id, in, key, NULL, &entry, &a->err);
+	outbound_fingerprint(args, &print);
+	n.entry = buf_str(&entry);
+	n.fingerprint = buf_str(&print);
+	if (rc == 0)
+		rc = request_add(a->worker->pg, &n, &id, &a->err);
+	cJSON_Delete(in);
+	buf_clear(&entry);
+	buf_clear(&print);
+	return rc;
+}
+
 /* Each as a job of its own, once: its key says whose it is. */
-static void queue_child(struct flow *f, const struct manifest_then *t, const cJSON *args)
+static int queue_child(struct flow *f, const struct manifest_then *t, const cJSON *args)
 {
 	struct attempt *a = f->a;
 	struct buf key = BUF_INIT, *payload;
+	int rc = 0;
 
 	buf_printf(&key, "then:%lld:%s", (long long)f->row.id, t->action);
 	attempt_child(a, NULL, (enum lane)t->lane, t->action, f->row.integration_id, args,
@@ -24,7 +63,10 @@ static void queue_child(struct flow *f, const struct manifest_then *t, const cJS
 	job_print_keys(payload, NULL, false, buf_str(&key));
 	payload->len--; /* the brace */
 	buf_printf(payload, ",\"parent_request\":%lld}", (long long)f->row.id);
+	if (f->row.state != REQUEST_DONE)
+		rc = record_child(f, t, args, buf_str(&key), payload);
 	buf_clear(&key);
+	return rc;
 }
 
 static int queue_what_follows(struct flow *f)
@@ -42,7 +84,7 @@ static int queue_what_follows(struct flow *f)
 
 		rc = action_then(&f->action->then[i], &v, &args, &a->err);
 		if (rc == 0 && args)
-			queue_child(f, &f->action->then[i], args);
+			rc = queue_child(f, &f->action->then[i], args);
 		cJSON_Delete(args);
 	}
 	return rc;
@@ -127,6 +169,8 @@ static int work(struct flow *f)
 		rc = notify_is_quiet(f->a);
 	if (rc == 0)
 		rc = f->row.undo ? undo_all(f) : do_all(f);
+	if (rc == 0 && !f->row.undo)
+		rc = queue_what_follows(f);
 	if (rc == 0)
 		rc = close_row(f, f->row.undo ? REQUEST_UNDONE : REQUEST_DONE);
 	return rc;
@@ -144,10 +188,7 @@ int task_action(struct attempt *a)
 			a->partner, (long long)a->integration->id, a->job.task);
 	rc = flow_enter(&f);
 	if (rc == 0) {
-		if (f.row.state != REQUEST_DONE)
-			rc = work(&f);
-		if (rc == 0 && !f.row.undo)
-			rc = queue_what_follows(&f);
+		rc = f.row.state == REQUEST_DONE ? queue_what_follows(&f) : work(&f);
 		if (rc == FLOW_UNKNOWN)
 			a->skipped = "unknown";
 		if (rc >= 0)

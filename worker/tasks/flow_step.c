@@ -157,7 +157,8 @@ static int done(struct doing *d, const char *how)
 {
 	struct flow *f = d->f;
 	struct buf external = BUF_INIT;
-	bool last = d->undo ? false : d->i + 1 == f->action->n_steps;
+	/* What follows is written down before it is said to be done. */
+	bool last = !d->undo && d->i + 1 == f->action->n_steps && !f->action->n_then;
 	struct step_end e = { .state = STEP_DONE,
 			      .how = how,
 			      .status = d->result.http.status,
