@@ -116,15 +116,30 @@ static void put_change(struct buf *b, const struct set *s)
 	buf_puts(b, ") || '}', '{}')::jsonb");
 }
 
-static void put_written(struct buf *b, const struct set *s)
+/* What hangs on whether the content differs, which is looked at once: OFFSET 0 keeps Postgres from putting the
+ * comparison in the place of each `d.new`. */
+static void put_news(struct buf *b, const struct set *s)
 {
 	bool place = s->how & ROW_WITH_HISTORY; /* excluded.written: place and ROW_ADDED */
 	int less = place ? ROW_ADDED : 0;
 
-	buf_printf(b, ", written = %sCASE WHEN r.deleted_at IS NOT NULL THEN %d WHEN ",
-		   place ? "excluded.written + " : "", ROW_UNDELETED - less);
+	buf_printf(
+		b,
+		", (version, changed_at, written, change) = (SELECT r.version + d.new::int, CASE WHEN"
+		" d.new THEN now() ELSE r.changed_at END, %sCASE WHEN r.deleted_at IS NOT NULL THEN"
+		" %d WHEN d.new THEN %d ELSE %d END, ",
+		place ? "excluded.written + " : "", ROW_UNDELETED - less, ROW_UPDATED - less,
+		ROW_UNCHANGED - less);
+	if (place) {
+		buf_puts(b, "CASE WHEN d.new THEN ");
+		put_change(b, s);
+		buf_puts(b, " END");
+	} else {
+		buf_puts(b, "NULL::jsonb");
+	}
+	buf_puts(b, " FROM (SELECT r.deleted_at IS NOT NULL OR ");
 	put_differs(b, s);
-	buf_printf(b, " THEN %d ELSE %d END", ROW_UPDATED - less, ROW_UNCHANGED - less);
+	buf_puts(b, " AS new OFFSET 0) AS d)");
 }
 
 static void put_set(struct buf *b, const struct set *s)
@@ -136,18 +151,7 @@ static void put_set(struct buf *b, const struct set *s)
 	for (int i = 0; i < s->n; i++)
 		if (in_set(s, i))
 			buf_printf(b, ", %s = excluded.%s", s->c[i].name, s->c[i].name);
-	buf_puts(b, ", version = CASE WHEN r.deleted_at IS NOT NULL OR ");
-	put_differs(b, s);
-	buf_puts(b, " THEN r.version + 1 ELSE r.version END, changed_at = CASE WHEN r.deleted_at"
-		    " IS NOT NULL OR ");
-	put_differs(b, s);
-	buf_puts(b, " THEN now() ELSE r.changed_at END");
-	put_written(b, s);
-	buf_puts(b, ", change = ");
-	if (s->how & ROW_WITH_HISTORY)
-		put_change(b, s);
-	else
-		buf_puts(b, "NULL");
+	put_news(b, s);
 }
 
 /* A row that was marked deleted comes back only for a later observation, whatever its
