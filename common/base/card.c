@@ -160,6 +160,12 @@ static bool is_phone(const char *s, const struct group *g, int n)
 	return g->at > 0 && s[g->at - 1] == '+' && digits <= 15;
 }
 
+/* A coordinate, of many decimals: a card's first group is never so short with one dot alone behind it. */
+static bool is_decimal(const char *s, const struct group *g, int n)
+{
+	return n == 2 && g[0].n <= 3 && g[1].at == g[0].at + g[0].len + 1 && s[g[1].at - 1] == '.';
+}
+
 bool card_find(const char *s, size_t len, size_t *at, size_t *n)
 {
 	struct group row[GROUPS_MAX];
@@ -168,20 +174,22 @@ bool card_find(const char *s, size_t len, size_t *at, size_t *n)
 	while (i < len) {
 		char d;
 		int groups, last;
+		bool other;
 
 		if (!digit_at(s + i, len - i, &d)) {
 			i++;
 			continue;
 		}
 		groups = read_row(s, len, i, row);
-		last = is_phone(s, row, groups) ? -1 : window_of(s, len, row, groups);
+		other = is_phone(s, row, groups) || is_decimal(s, row, groups);
+		last = other ? -1 : window_of(s, len, row, groups);
 		if (last >= 0) {
 			*at = row[0].at;
 			*n = row[last].at + row[last].len - row[0].at;
 			return true;
 		}
 		i = row[0].at + row[0].len; /* a card begins with a group, not within one */
-		if (is_phone(s, row, groups))
+		if (other)
 			i = row[groups - 1].at + row[groups - 1].len;
 	}
 	return false;
