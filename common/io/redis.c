@@ -165,7 +165,7 @@ void redis_heed(struct redis *r)
 {
 	if (r->owed.head->next)
 		return;
-	r->heard_ms = loop_now_ms();
+	r->heard_ms = clock_mono_ms(); /* not the pass' own time: it may have been held since */
 	if (!loop_timer_pending(r->watchdog))
 		loop_timer_set(r->watchdog, r->o.timeout_ms);
 }
