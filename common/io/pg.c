@@ -15,7 +15,7 @@
 
 static bool is_dialling(const struct pg_conn *c)
 {
-	return c->state == PG_RESOLVING || c->state == PG_CONNECTING;
+	return c->state == PG_RESOLVING || c->state == PG_CONNECTING || c->greeting;
 }
 
 static int depth(const struct pg *p)
@@ -41,7 +41,8 @@ static struct pg_conn *least_loaded(struct pg *p)
 	for (int i = 0; i < p->n_conns; i++) {
 		struct pg_conn *c = &p->conns[i];
 
-		if (c->state == PG_UP && c->sent.n < limit && (!best || load(c) < load(best)))
+		if (c->state == PG_UP && !c->greeting && c->sent.n < limit &&
+		    (!best || load(c) < load(best)))
 			best = c;
 	}
 	return best;

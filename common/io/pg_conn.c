@@ -211,7 +211,6 @@ void pg_conn_ready(struct pg_conn *c)
 	c->used_ms = c->pool->last_ok_ms = loop_now_ms();
 	c->pool->n_up++;
 	pg_session_begin(c);
-	pg_pool_up(c->pool);
 }
 
 void pg_conn_statement(struct pg_conn *c, struct pg_request *r, const char *sql, int n,
@@ -268,6 +267,7 @@ static struct pg_queue release(struct pg_conn *c)
 	if (c->state == PG_UP)
 		c->pool->n_up--;
 	c->state = PG_DOWN;
+	c->greeting = false;
 	pg_queue_init(&c->sent);
 	pg_dial_stop(c);
 	drop(&c->read);

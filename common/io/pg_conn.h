@@ -94,6 +94,7 @@ struct pg_conn {
 	char address[PG_HOSTS_MAX][64];
 	char why[256]; /* what broke it */
 	/* pg_session.c */
+	bool greeting; /* the first request of all, for PgBouncer (to 1.18 at least) mixes up what is sent behind it */
 	bool direct; /* the session is ours alone */
 	const struct pg_text *to_prepare;
 	uint8_t prepared[PG_TEXTS];
@@ -168,7 +169,7 @@ void pg_conn_close(struct pg_conn *c, const char *why);
 /* pg_session.c */
 /* The statement that bounds a transaction; NULL: it is left to the watchdog. The caller frees it. */
 char *pg_session_bounds(int64_t timeout_ms);
-void pg_session_begin(struct pg_conn *c); /* before all requests of a new connection */
+void pg_session_begin(struct pg_conn *c); /* when it was answered: pg_pool_up */
 /* True: name is what the server knows the statement by. */
 bool pg_session_prepared(struct pg_conn *c, const char *sql, int n, const struct pg_param *v,
 			 char name[16]);

@@ -136,12 +136,16 @@ static void on_answer(int rc, PGresult **results, int n, const struct err *err, 
 {
 	struct pg_conn *c = arg;
 
+	if (rc == -ECONNRESET)
+		return; /* of c itself too */
 	if (rc == 0) {
 		c->direct = strcmp(PQgetvalue(results[0], 0, 0), "t") == 0;
 		PQclear(results[0]);
 		log_event(LOG_DEBUG, "postgres_session", LS("url", c->pool->shown),
 			  LS("kind", c->direct ? "direct" : "pooled"));
 	}
+	c->greeting = false;
+	pg_pool_up(c->pool);
 }
 
 /* What waits for a lock (somebody's migration) is refused by the server before the watchdog gives the connection up: it would
@@ -173,6 +177,7 @@ void pg_session_begin(struct pg_conn *c)
 	char pid[24], when[64], *both = NULL, *sql;
 
 	c->direct = false;
+	c->greeting = true;
 	c->to_prepare = NULL;
 	memset(c->prepared, PREPARED_NO, sizeof(c->prepared));
 	snprintf(pid, sizeof(pid), "%d", PQbackendPID(c->db));
@@ -181,8 +186,9 @@ void pg_session_begin(struct pg_conn *c)
 		both = limits(c->pool->timeout_ms, when, "false");
 	sql = mem_printf("SELECT pg_backend_pid() = %s%s%s", pid, both ? ", " : "",
 			 both ? both : "");
-	if (PQsendQueryParams(c->db, sql, 0, NULL, NULL, NULL, NULL, 0))
-		pg_conn_sync(c, pg_request_new(1, on_answer, c));
+	PQsendQueryParams(c->db, sql, 0, NULL, NULL, NULL, NULL,
+			  0); /* refused: nothing comes, and the attempt ends in time */
+	pg_conn_sync(c, pg_request_new(1, on_answer, c));
 	free(both);
 	free(sql);
 }

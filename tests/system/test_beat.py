@@ -116,7 +116,7 @@ def test_pauses_at_three_levels_end_by_themselves_and_owe_one_import(cluster):
         assert schedule(cluster, integration)["held_by"].startswith(held)
     wait_until(lambda: cluster.one("SELECT next_at < now() - interval '3 s' FROM schedules"), 20 * SLOWER, "it to be owed")
     assert queued(cluster) == []
-    cluster.longshore("pause", "--scheduling", "--for", "1s")
+    cluster.longshore("pause", "--scheduling", "--for", f"{2 * SLOWER}s")
     assert "@" in cluster.status()["pauses"][0]["by"]
     scheduler.wait_for_log("event=pause_over of=scheduling", 20 * SLOWER)
     scheduler.wait_for_log(r"event=caught_up of=guesty starts=1 full=1 missed=[1-9]", 20 * SLOWER)

@@ -1,5 +1,6 @@
 """P6, B4: a place that the partner knows no more begins anew and says so; what is forced wins; of two imports that waited together one is enough."""
 
+import itertools
 import threading
 import time
 
@@ -93,7 +94,9 @@ def test_what_is_forced_wins_though_it_looks_older(cluster, shelf):
 
 def test_of_two_that_waited_together_one_is_enough(cluster, shelf):
     partner = Shelf(range(60))
-    partner.spoil = lambda query: time.sleep(0.05)
+    asked = itertools.count(1)
+    # The second answer is late, whoever asked: had both stored their first page at once, both would have begun.
+    partner.spoil = lambda query: time.sleep(0.4 if next(asked) == 2 else 0.15)
     integration = shelf(partner, shelf_manifest(size=10))
     cluster.scheduler()
     worker = cluster.make_worker(processes=2)

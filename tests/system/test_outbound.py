@@ -213,7 +213,12 @@ def test_without_a_way_to_look_a_person_decides(cluster, tmp_path):
         wait_until(lambda: len(p.requests()) and p.requests()[-1]["state"] == "unknown", 15 * SLOWER, lambda: str(p.requests()))
         p.sandbox.clear_faults()
     rows = p.requests()
-    alerts = cluster.sql("SELECT scope, severity FROM alerts WHERE kind = 'outbound_unknown' AND state = 'open' ORDER BY scope")
+
+    def alerted():
+        return cluster.sql("SELECT scope, severity FROM alerts WHERE kind = 'outbound_unknown' AND state = 'open' ORDER BY scope")
+
+    wait_until(lambda: len(alerted()) >= 3, 20 * SLOWER, cluster.describe)
+    alerts = alerted()
     assert [a["scope"] for a in alerts] == [f"request:{r['id']}" for r in rows] and alerts[0]["severity"] == "critical"
     assert "reset" in rows[0]["error"] or "lost" in rows[0]["error"] or "network" in rows[0]["rule"]
     cluster.wait_idle(partners=("maintenance",))
