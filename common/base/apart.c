@@ -17,6 +17,7 @@ static void __attribute__((noreturn)) child(int (*fn)(void *arg), void *arg, int
 		signal(ours[i], SIG_DFL);
 	if (dup2(out, STDERR_FILENO) < 0)
 		_exit(1);
+	alarm(APART_MAX_S); /* its parent does nothing else meanwhile */
 	rc = fn(arg);
 	fflush(stderr);
 	_exit(rc);

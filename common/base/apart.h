@@ -6,6 +6,7 @@
 #include "common/base/buf.h"
 
 #define APART_SAID_MAX_BYTES 8192
+#define APART_MAX_S 30 /* a file that is a pipe must not hold it for ever: it dies */
 
 /* What fn returned (0 to 255), or -errno where it could not be run, -ECHILD where it died.  said has gained the beginning of what it
  * wrote to stderr. */

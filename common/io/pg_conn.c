@@ -88,7 +88,7 @@ static void leave_if_read_only(struct pg_conn *c, const struct err *err)
 /* What a session knows is not good any more: a new one knows nothing. */
 static void leave_if_lost(struct pg_conn *c, const struct pg_request *r, const struct err *err)
 {
-	if (r->by_name && (strcmp(err->rule, "0A000") == 0 || strcmp(err->rule, "26000") == 0))
+	if (pg_request_is_lost(r, err))
 		doom(c, "a prepared statement is not good any more");
 }
 

@@ -138,6 +138,8 @@ void pg_request_unkeep(struct pg_request *r);
 void pg_request_free(struct pg_request *r);
 /* 0, or the first refusal among its results. */
 int pg_request_verdict(const struct pg_request *r, struct err *err);
+/* What it named is not good any more: the plan no longer fits the tables, or somebody has thrown it away (DISCARD ALL). */
+bool pg_request_is_lost(const struct pg_request *r, const struct err *err);
 /* Calls back and frees.  rc 0: the results are handed over, unless one is a refusal. */
 void pg_request_end(struct pg_request *r, int rc, const struct err *err);
 

@@ -86,19 +86,16 @@ void pg_request_free(struct pg_request *r)
 	free(r);
 }
 
-/* Its plan no longer fits the tables, or somebody has thrown it away (DISCARD ALL). */
-static bool is_lost_statement(const PGresult *res)
+bool pg_request_is_lost(const struct pg_request *r, const struct err *err)
 {
-	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-
-	return state && (strcmp(state, "0A000") == 0 || strcmp(state, "26000") == 0);
+	return r->by_name && (strcmp(err->rule, "0A000") == 0 || strcmp(err->rule, "26000") == 0);
 }
 
 static int refused(const struct pg_request *r, const PGresult *res, struct err *err)
 {
 	int rc = pg_refused(res, err);
 
-	if (err && r->by_name && is_lost_statement(res))
+	if (err && pg_request_is_lost(r, err))
 		err->class = ERR_TRANSIENT;
 	return rc;
 }

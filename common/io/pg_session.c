@@ -103,9 +103,11 @@ static void prepare(struct pg_conn *c, const struct pg_text *t)
 	char name[16];
 
 	name_of(c->pool, t, name);
+	*state = PREPARED_REFUSED;
+	if (c->state != PG_UP || !PQsendPrepare(c->db, name, t->sql, t->n, t->types))
+		return;
 	*state = PREPARED_ASKED;
-	if (c->state == PG_UP && PQsendPrepare(c->db, name, t->sql, t->n, t->types))
-		pg_conn_sync(c, pg_request_new(1, on_prepared, state));
+	pg_conn_sync(c, pg_request_new(1, on_prepared, state));
 }
 
 bool pg_session_prepared(struct pg_conn *c, const char *sql, int n, const struct pg_param *v,
@@ -186,8 +188,8 @@ void pg_session_begin(struct pg_conn *c)
 		both = limits(c->pool->timeout_ms, when, "false");
 	sql = mem_printf("SELECT pg_backend_pid() = %s%s%s", pid, both ? ", " : "",
 			 both ? both : "");
-	PQsendQueryParams(c->db, sql, 0, NULL, NULL, NULL, NULL,
-			  0); /* refused: nothing comes, and the attempt ends in time */
+	/* Where it cannot be sent the sync alone is answered: then the session counts as a pooler's. */
+	(void)PQsendQueryParams(c->db, sql, 0, NULL, NULL, NULL, NULL, 0);
 	pg_conn_sync(c, pg_request_new(1, on_answer, c));
 	free(both);
 	free(sql);

@@ -10,6 +10,7 @@
 #include "common/base/id.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/store/request.h"
 #include "drivers/kit/action.h"
 #include "drivers/kit/message.h"
 #include "drivers/kit/outbound.h"
@@ -444,6 +445,22 @@ int notify_add(struct pg *p, const struct driver_set *drivers, const struct noti
 	return rc;
 }
 
+/* Before anything is written: other args may be for other people, of whom no row would say that the key is taken. */
+static int check_key(struct pg *p, const struct notification_new *row, struct err *err)
+{
+	struct request old = { 0 };
+	int rc = request_find(p,
+			      &(struct request_who){ .partner = "longshore", .entry = row->entry },
+			      &old, err);
+
+	if (rc == 0 && strcmp(old.fingerprint, row->fingerprint) != 0)
+		rc = err_set(err, -EEXIST, ERR_BAD_JOB, "idempotency_key",
+			     "request %lld has this key and other args: a key is for one request",
+			     (long long)old.id);
+	request_clear(&old);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 int notify_request(struct pg *p, const struct driver_set *drivers, const cJSON *args,
 		   const char *idempotency_key, int64_t *id, struct err *err)
 {
@@ -452,23 +469,23 @@ int notify_request(struct pg *p, const struct driver_set *drivers, const cJSON *
 	struct notify_ask ask = { .args = args,
 				  .idempotency_key = idempotency_key,
 				  .origin = origin };
+	struct notify n = { .ask = &ask };
+	struct recipient all = { .who = "" };
 	struct notification_new row = { 0 };
 	int rc;
 
 	id_new(origin);
-	rc = notify_add(p, drivers, &ask, &ids, err);
-	if (rc == 0) {
-		struct notify n = { .ask = &ask };
-		struct recipient all = { .who = "" };
-
-		(void)json_int(args, "company_id", &n.company_id);
-		name_entry(&n, &all, 0, &entry);
-		outbound_fingerprint(args, &print);
-		json_print(args, &text);
-		row.entry = buf_str(&entry);
-		row.fingerprint = buf_str(&print);
+	(void)json_int(args, "company_id", &n.company_id);
+	name_entry(&n, &all, 0, &entry);
+	outbound_fingerprint(args, &print);
+	json_print(args, &text);
+	row.entry = buf_str(&entry);
+	row.fingerprint = buf_str(&print);
+	rc = idempotency_key && n.company_id ? check_key(p, &row, err) : 0;
+	if (rc == 0)
+		rc = notify_add(p, drivers, &ask, &ids, err);
+	if (rc == 0)
 		rc = notification_request(p, &row, buf_str(&text), buf_str(&ids), id, err);
-	}
 	buf_clear(&ids);
 	buf_clear(&entry);
 	buf_clear(&print);

@@ -180,6 +180,8 @@ def test_what_partners_tell_since(cluster, tmp_path):
     assert first.status_code == 200 and first.json()["state"] == "done" and len(first.json()["kept"]["notifications"]) == 1, first.text
     assert post({"to": to, "values": {"a": 1}}, idempotency_key="k").json()["id"] == first.json()["id"]
     assert post({"to": to, "values": {"a": 2}}, idempotency_key="k").status_code == 409
+    assert post({"to": {"phone": "+351912345679"}, "values": {"a": 1}}, idempotency_key="k").status_code == 409
+    assert cluster.one("SELECT count(*) FROM notifications") == 1
     wrong = post({"to": to, "values": {}})
     assert wrong.status_code == 422 and "push.title, line 1, column 1: {a} has no value" in wrong.json()["detail"], wrong.text
     (sent,) = desk.wait([("sms", "done", "sent")])

@@ -77,8 +77,5 @@ int notify_is_quiet(struct attempt *a)
 	rc = notification_quiet_ms(a->worker->pg, id, &ms, &a->err);
 	if (rc < 0 || ms <= 0)
 		return rc;
-	a->err.retry_after_ms = ms;
-	err_set(&a->err, -EAGAIN, ERR_HOLD, "quiet hours", "the company wants it quiet now");
-	a->err.retry_after_ms = ms;
-	return -EAGAIN;
+	return err_hold(&a->err, ms, "quiet hours", "the company wants it quiet now");
 }
