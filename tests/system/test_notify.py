@@ -1,10 +1,13 @@
 """Notifications: who is told what by which channel, once; the partners' books say what was sent."""
 
 import base64
+import email
+import email.policy
 import hashlib
 import hmac
 import json
 import shutil
+import subprocess
 import textwrap
 
 import pytest
@@ -142,6 +145,57 @@ def test_what_nobody_knows_is_not_sent_again(cluster, desk):
     desk.notify([{"email": "dora@example.com"}])
     wait_until(lambda: cluster.one("SELECT count(*) FROM notifications WHERE recipient = 'dora@example.com' AND send_at > now() + interval '10 hours'") == 1,
                20 * SLOWER, "it waits for the end of the quiet")
+
+
+@pytest.fixture
+def mail_server(tmp_path):
+    """Its port, and what happened there."""
+    log = tmp_path / "mails"
+    server = subprocess.Popen(["/usr/bin/python3", ROOT / "tests/unit/mail_server.py", log], stdout=subprocess.PIPE, text=True)
+    yield int(server.stdout.readline()), lambda what: [e for e in map(json.loads, log.read_text().splitlines()) if e["what"] == what]
+    server.kill()
+    server.wait()
+    server.stdout.close()
+
+
+def test_mails_by_smtp(cluster, desk, mail_server):
+    port, log = mail_server
+    assert "begins with neither smtp:// nor smtps://" in cluster.longshore.run(
+        "integration", "add", "--company", desk.company, "--partner", "smtp", "--base-url", "http://localhost", "--credentials", "-", input="{}").err
+    add = lambda *more: int(cluster.longshore("integration", "add", "--company", desk.company, "--partner", "smtp", "--base-url", f"smtp://127.0.0.1:{port}", "--credentials", "-",
+                                              "--set", "from=desk@example.com", "--set", "from_name=The Désk", *more, input=json.dumps({"username": "", "password": ""})).out.split()[-1])
+    smtp = add("--set", "tls=none")
+    desk.channels(smtp, desk.twilio)
+    to = lambda name, n: {"email": f"{name}@example.com", "phone": f"+35191234567{n}"}
+    # Told; refused for good, so that the next channel has its turn; not now, so that it is tried again; and lost within the message.
+    desk.notify([to("ann", 1), to("echo", 2), to("later", 3), to("dropped", 4)])
+    rows = lambda: {(o["recipient"].split("@")[0], o["channel"]): o for o in desk.outcomes()}
+    state = lambda who, channel: rows().get((who, channel), {}).get("outcome")
+    wait_until(lambda: state("ann", "email") == "done" and state("echo", "sms") == "done" and state("dropped", "email") == "unknown"
+               and rows()[("later", "email")]["class"] == "transient", 20 * SLOWER, lambda: f"{rows()}{cluster.describe()}")
+    assert rows()[("ann", "email")]["external_id"] == "250 2.0.0 Ok: queued as 4FBX1"
+    assert rows()[("echo", "email")]["error"].endswith("status 550: 550 5.1.1 <***>: no such user") and rows()[("later", "email")]["next_try_at"]
+    (job,) = [r["job_id"] for r in cluster.sql("SELECT job_id FROM outbound_requests WHERE class = 'transient' AND state = 'pending'")]
+    wait_until(lambda: cluster.longshore.run("job", "retry", job).code == 0, 20 * SLOWER, cluster.describe)
+    wait_until(lambda: state("later", "email") == "done", 20 * SLOWER, lambda: f"{rows()}{cluster.describe()}")
+    cluster.wait_idle(partners=("longshore", "smtp", "twilio"))
+    assert sorted(e["to"] for e in log("taken")) == ["ann@example.com", "later@example.com"] and len(log("begun")) == 3
+    assert [t["to"] for t in desk.books("texts")] == ["+351912345672"], "of what nobody knows no other channel is told"
+    mail = email.message_from_string(log("taken")[0]["message"], policy=email.policy.default)
+    assert mail["Subject"] == "Welcome, Ann  Bcc: all@example.com <b>&" and str(mail["From"]) == "The Désk <desk@example.com>" and not mail["Bcc"]
+    assert mail.get_body(("plain",)).get_content() == "Room 12: {the} door code is 0417." and "<b>0417</b>" in mail.get_body(("html",)).get_content()
+    # Asked for plainly: a line break makes no header, and an address no command.
+    for args in ({"to": "eve@example.com", "subject": "a\r\nBcc: all@example.com", "text": "t"}, {"to": "eve@example.com>\r\nDATA", "subject": "a", "text": "t"}):
+        cluster.push({"task": "send", "integration_id": smtp, "args": args}, "queue:{smtp}")
+    wait_until(lambda: cluster.one("SELECT count(*) FROM dead_letters WHERE partner = 'smtp' AND rule = 'mail'") == 2, 20 * SLOWER,
+               lambda: f"{cluster.sql('SELECT rule, error FROM dead_letters')}{cluster.describe()}")
+    # STARTTLS is demanded where nobody said that it need not be.
+    desk.channels(add())
+    desk.notify([to("bob", 5)])
+    wait_until(lambda: "tls" in (rows().get(("bob", "email"), {}).get("error") or ""), 20 * SLOWER, lambda: f"{rows()}{cluster.describe()}")
+    assert not [e for e in log("begun") if e["to"].startswith(("bob", "eve"))]
+    told = "".join(p.log_text() for p in cluster.processes if hasattr(p, "log_text"))
+    assert "api_call" in told and not [who for who in ("ann@", "echo@", "later@", "dropped@", "eve@") if who in told], "addresses stand in no log"
 
 
 PUBLIC = "https://hooks.example.com/longshore"
