@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import textwrap
+import time
 
 import pytest
 import requests
@@ -31,7 +32,7 @@ class Desk:
         self.cluster, self.tmp = cluster, tmp_path
         self.sandbox = cluster.sandbox()
         self.company = cluster.company()
-        self.sendgrid = self.add("sendgrid", "/sendgrid/v3", {"api_key": "SG.1"}, "from=desk@example.com")
+        self.sendgrid = self.add("sendgrid", "/sendgrid/v3", {"api_key": "SG.1", "webhook_secret": ec_public()}, "from=desk@example.com")
         self.twilio = self.add("twilio", "/twilio/2010-04-01", {"username": "AC1", "password": "token-1", "webhook_secret": "token-1"}, "account=AC1", "from=+15005550006")
         self.slack = self.add("slack", "/slack/services", {"api_key": "T1/B1/X1"})
         self.template("arrival", TEMPLATE)
@@ -209,6 +210,47 @@ KEY = ("MIICdwIBADANBgkqhkiG9w0BAQEFAASCAmEwggJdAgEAAoGBANrNxUfE++Zs5DoIXg1yjOuA
        "PQ6DZNH57O/uw1jBlRI1kYHpXByeXwf1g2OE4uRB84/WU9KQUUDPzmW4PfEA9PfNigI=")
 
 
+# ECDSA on P-256, enough of it to sign as SendGrid does.
+EC_P, EC_N = 2**256 - 2**224 + 2**192 + 2**96 - 1, 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551
+EC_G = (0x6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296, 0x4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5)
+EC_KEY = 0x1f2e3d4c5b6a79887766554433221100ffeeddccbbaa99887766554433221101
+
+
+def ec_times(k, point=EC_G):
+    out = None
+    while k:
+        if k & 1:
+            out = ec_add(out, point)
+        point, k = ec_add(point, point), k >> 1
+    return out
+
+
+def ec_add(a, b):
+    if a is None:
+        return b
+    slope = (3 * a[0] * a[0] - 3) * pow(2 * a[1], -1, EC_P) if a == b else (b[1] - a[1]) * pow(b[0] - a[0], -1, EC_P)
+    x = (slope * slope - a[0] - b[0]) % EC_P
+    return x, (slope * (a[0] - x) - a[1]) % EC_P
+
+
+def ec_sign(key, message):
+    def integer(v):
+        raw = v.to_bytes(33, "big").lstrip(b"\0")
+        raw = b"\0" + raw if raw[0] & 0x80 else raw
+        return bytes((2, len(raw))) + raw
+    z = int.from_bytes(hashlib.sha256(message).digest(), "big")
+    k = z % (EC_N - 1) + 1
+    r = ec_times(k)[0] % EC_N
+    s = pow(k, -1, EC_N) * (z + r * key) % EC_N
+    both = integer(r) + integer(s)
+    return bytes((0x30, len(both))) + both
+
+
+def ec_public():
+    x, y = ec_times(EC_KEY)
+    return base64.b64encode(bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004") + x.to_bytes(32, "big") + y.to_bytes(32, "big")).decode()
+
+
 def test_what_partners_tell_since(cluster, tmp_path):
     folder = tmp_path / "drivers" / "fcm"
     shutil.copytree(ROOT / "drivers" / "fcm", folder)
@@ -254,13 +296,32 @@ def test_what_partners_tell_since(cluster, tmp_path):
     assert told("delivered") == 202
     cluster.wait_idle(partners=("twilio", "fcm"))
     assert [p["token"] for p in desk.books("pushes")] == ["device-1"] and desk.outcomes()[0]["delivery"] == "failed"
-    # SendGrid tells by our own number, and may tell before our row knows.
-    desk.channels(desk.sendgrid)
+    # SendGrid tells by our own number, and may tell before our row knows; it signs with a key of its own.
+    desk.channels(desk.sendgrid, desk.twilio)
+    before = [("sms", "done", "sent"), ("push", "done", "sent")]
+
+    def event(reference, kind, key=EC_KEY, **more):
+        body = json.dumps([{"event": kind, "sg_event_id": f"{kind}-{reference}", "timestamp": int(time.time()), "longshore": reference, **more}]).encode()
+        stamp = str(int(time.time()))
+        return requests.post(f"http://127.0.0.1:{scheduler.port}/webhooks/sendgrid/{desk.sendgrid}", data=body, timeout=20, headers={
+            "X-Twilio-Email-Event-Webhook-Signature": base64.b64encode(ec_sign(key, stamp.encode() + body)).decode(),
+            "X-Twilio-Email-Event-Webhook-Timestamp": stamp, "Content-Type": "application/json"}).status_code
     post({"to": {"email": "ann@example.com"}})
-    desk.wait([("sms", "done", "sent"), ("push", "done", "sent"), ("email", "done", "sent")])
-    mail = desk.books("mails")[0]
-    cluster.push({"task": "process_webhook", "integration_id": desk.sendgrid,
-                  "args": {"event_id": "e1", "event": "delivered", "believed": True, "received_us": 1790000000000000,
-                           "body": {"longshore": mail["reference"], "event": "delivered"}}}, "queue:{sendgrid}")
+    desk.wait(before + [("email", "done", "sent")])
+    assert event(desk.books("mails")[0]["reference"], "delivered", key=EC_KEY + 1) == 401
+    assert event(desk.books("mails")[0]["reference"], "delivered") == 202
     wait_until(lambda: [o["delivery"] for o in desk.outcomes()] == ["failed", None, "delivered"], 20 * SLOWER,
                lambda: f"{desk.outcomes()}{cluster.sql('SELECT * FROM webhook_events')}")
+    # Of what nobody knows a report says that it was sent: it is done, and one that came back is followed by the next channel.
+    desk.sandbox.fault(match="POST /sendgrid", abort=True, late=True, times=2)
+    before += [("email", "done", "sent")]
+    alerts = "SELECT count(*) FROM alerts WHERE kind = 'outbound_unknown' AND resolved_at IS NULL"
+    for who, kind, after in (("bob", "processed", [("email", "done", "sent")]), ("carl", "bounce", [("email", "done", "sent"), ("sms", "done", "sent")])):
+        post({"to": {"email": f"{who}@example.com", "phone": "+351912345670"}})
+        desk.wait(before + [("email", "unknown", "unknown")])
+        assert cluster.one(alerts) == 1 and event(desk.books("mails")[-1]["reference"], kind) == 202
+        before += after
+        desk.wait(before)
+        assert cluster.one(alerts) == 0
+    assert [m["to"] for m in desk.books("mails")] == ["ann@example.com", "bob@example.com", "carl@example.com"]
+    assert [o["delivery"] for o in desk.outcomes()][3:] == ["sent", "failed", None]
