@@ -233,6 +233,8 @@ struct manifest_collection {
 	int parallel; /* calls that one job has under way, of its parents or of items by their ids */
 	int lane;     /* enum lane of its jobs */
 	struct manifest_deletes deletes;
+	const char *
+		merged_into; /* path, in an item that is no more, of the id or ids that it became; NULL: none says so */
 	enum row_table table;
 	uint64_t columns; /* the set of rows.h */
 	const struct manifest_column *map;

@@ -66,6 +66,58 @@ static void ids(void **state)
 	aside("homes", "null", "item", "expected an object");
 }
 
+/* The ids of rows that an item became, with blanks between. */
+static void became(const char *item, const char *wanted)
+{
+	struct mapped m = mapped("homes", item);
+	const struct map_context x = { .manifest = manifest,
+				       .collection = manifest_collection(manifest, "homes"),
+				       .arena = arena };
+	const char **ids;
+	int n = map_merged(&x, m.item, &ids);
+	struct buf out = BUF_INIT;
+
+	for (int i = 0; i < n; i++)
+		buf_printf(&out, "%s%s", i ? " " : "", ids[i]);
+	assert_string_equal(buf_str(&out), wanted);
+	assert_int_equal(m.row.gone, n > 0);
+	assert_string_equal(m.row.external_id, "h-7");
+	buf_clear(&out);
+	cJSON_Delete(m.item);
+}
+
+static void merged(void **state)
+{
+	/* It needs no more than its id. */
+	became("{\"id\": 7, \"became\": \"8\"}", "h-8");
+	became("{\"id\": \"7\", \"became\": 8}", "h-8");
+	became("{\"id\": 7, \"became\": [8, \"\", 7, \"9\", null]}", "h-8 h-9");
+	/* How partners say that it was not. */
+	became("{\"id\": 7, \"title\": \"t\"}", "");
+	became("{\"id\": 7, \"title\": \"t\", \"became\": null}", "");
+	became("{\"id\": 7, \"title\": \"t\", \"became\": \"\"}", "");
+	became("{\"id\": 7, \"title\": \"t\", \"became\": 0}", "");
+	became("{\"id\": 7, \"title\": \"t\", \"became\": false}", "");
+	became("{\"id\": 7, \"title\": \"t\", \"became\": \"7\"}", "");
+	became("{\"id\": 7, \"title\": \"t\", \"became\": []}", "");
+	aside("homes", "{\"id\": 7, \"title\": \"t\", \"became\": {\"id\": 8}}", "merged_into",
+	      "an id, or a list of ids, is expected");
+	aside("homes", "{\"id\": 7, \"title\": \"t\", \"became\": true}", "merged_into",
+	      "an id, or a list of ids, is expected");
+}
+
+static void too_many_heirs(void **state)
+{
+	struct buf item = BUF_INIT;
+
+	buf_puts(&item, "{\"id\": 7, \"became\": [");
+	for (int i = 0; i <= 100; i++)
+		buf_printf(&item, "%s%d", i ? "," : "", 1000 + i);
+	buf_puts(&item, "]}");
+	aside("homes", item.data, "merged_into", "more than 100 ids");
+	buf_clear(&item);
+}
+
 static void missing_null_empty(void **state)
 {
 	struct mapped m = mapped(
@@ -214,6 +266,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whole),      cmocka_unit_test(members),
 		cmocka_unit_test(ids),        cmocka_unit_test(missing_null_empty),
+		cmocka_unit_test(merged),     cmocka_unit_test(too_many_heirs),
 		cmocka_unit_test(enums),      cmocka_unit_test(long_texts),
 		cmocka_unit_test(embedded),   cmocka_unit_test(keys_of_a_map),
 		cmocka_unit_test(belongs_to),
