@@ -116,8 +116,9 @@ struct manifest_step {
 /* What is queued when an action is done, as a request of its own. */
 struct manifest_then {
 	const char *action;
-	const cJSON *
-		args; /* object; templates in its texts; left out whole where one of them has no value */
+	const cJSON *args; /* object; templates in its texts */
+	const char *
+		when; /* template: it follows where all that this names has a value; NULL: where all that args name has */
 	int lane; /* enum lane */
 };
 struct manifest_action {

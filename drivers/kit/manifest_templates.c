@@ -316,6 +316,8 @@ static void check_action(struct manifest_reader *r, const struct manifest_action
 	for (int i = 0; i < a->n_then; i++) {
 		t.path = arena_printf(r->arena, "actions.%s.then[%d].args", a->name, i);
 		check_json(r, t, a->then[i].args);
+		t.path = arena_printf(r->arena, "actions.%s.then[%d].when", a->name, i);
+		check_template(r, &t, a->then[i].when);
 	}
 	for (int i = 0; i < a->n_steps; i++) {
 		const struct manifest_step *s = &a->steps[i];
