@@ -66,7 +66,9 @@ struct call_spec {
 	int n_query; /* values substituted already, unescaped */
 	const char *body;
 	size_t body_len;
-	const char *content_type;          /* NULL: none */
+	const char *content_type; /* NULL: none */
+	const char *mail_from,
+		*mail_to; /* the body is a mail from one to the other; NULL: it is none */
 	const struct http_header *headers; /* beside the manifest's; at most HOOK_FIELDS_MAX */
 	int n_headers;
 	bool no_auth;           /* the token call itself */
