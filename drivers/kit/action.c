@@ -8,6 +8,7 @@
 #include "common/base/mem.h"
 #include "drivers/kit/body.h"
 #include "drivers/kit/call_door.h"
+#include "drivers/kit/mail.h"
 #include "drivers/kit/paginate_parts.h"
 #include "drivers/kit/params.h"
 #include "drivers/kit/subst.h"
@@ -206,8 +207,18 @@ static int make_body(const struct manifest_request *q, struct naming *n, struct 
 	cJSON *json = NULL;
 	int rc = q->json ? fill(q->json, n, &json, err) : 0;
 
-	if (rc == 0 && json) {
+	if (rc == 0 && json && n->v->c->driver->manifest->body == BODY_MAIL) {
+		const char *from = NULL, *to = NULL;
+
+		rc = mail_write(json, n->v->key, n->v->now_us, &out->body, &from, &to, err);
+		if (rc == 0) {
+			out->spec.mail_from = arena_strdup(out->arena, from);
+			out->spec.mail_to = arena_strdup(out->arena, to);
+		}
+	} else if (rc == 0 && json) {
 		out->spec.content_type = body_write(n->v->c->driver->manifest, json, &out->body);
+	}
+	if (out->body.len) {
 		out->spec.body = buf_str(&out->body);
 		out->spec.body_len = out->body.len;
 	}
