@@ -83,6 +83,8 @@ struct call_result {
 	uint32_t body_bytes, tree_bytes; /* bodies have at most 16 MiB, trees of them under 4 GiB */
 };
 void call_result_clear(struct call_result *r);
+/* After a call that ended so: the partner has none of what was asked for.  A 404, a 410, or what the manifest says is one. */
+bool call_found_none(int rc, const struct call_result *r, const struct err *e);
 /* The body goes, the tree stays. */
 void call_result_drop_body(struct call_result *r);
 

@@ -269,7 +269,7 @@ static int answer(struct running *x, const struct question *q, struct buf *data,
 
 	if (rc == 0)
 		rc = lookup_data(x->s->lookup, r.json, data, err);
-	else if (rc == -EREMOTEIO && (r.http.status == 404 || r.http.status == 410))
+	else if (call_found_none(rc, &r, err))
 		rc = -ENODATA;
 	call_result_clear(&r);
 	return rc;
