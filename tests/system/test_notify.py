@@ -206,7 +206,7 @@ def test_mails_by_smtp(cluster, desk, mail_server):
             cluster.longshore.run("job", "retry", r["job_id"])
         return state("later", "email") == "done"
     wait_until(later_is_done, 40 * SLOWER, lambda: f"{rows()}{cluster.describe()}", 0.3)
-    assert rows()[("later", "email")]["tries"] == 2
+    assert rows()[("later", "email")]["tries"] >= 2
     cluster.wait_idle(partners=("longshore", "smtp", "twilio"))
     assert sorted(e["to"] for e in log("taken")) == ["ann@example.com", "later@example.com"] and len(log("begun")) == 3
     assert [t["to"] for t in desk.books("texts")] == ["+351912345672"], "of what nobody knows no other channel is told"
@@ -350,6 +350,6 @@ def test_what_partners_tell_since(cluster, tmp_path):
         assert cluster.one(alerts) == 1 and event(desk.books("mails")[-1]["reference"], kind) == 202
         before += after
         desk.wait(before)
-        assert cluster.one(alerts) == 0
+        wait_until(lambda: cluster.one(alerts) == 0, 20 * SLOWER, cluster.describe)
     assert [m["to"] for m in desk.books("mails")] == ["ann@example.com", "bob@example.com", "carl@example.com"]
     assert [o["delivery"] for o in desk.outcomes()][3:] == ["sent", "failed", None]
