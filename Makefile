@@ -20,6 +20,8 @@ ifneq ($(SAN),)
 VARIANT := san-$(subst $(comma),-,$(SAN))
 OPT := -O1 -g -fno-pie -no-pie -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
 LINKOPT := -fsanitize=$(SAN)
+# In the programs themselves the sanitizers' own code: the tests start some thousands of them, and the search for leaks takes a third.
+STATIC_SAN := $(if $(findstring clang,$(CC)),,-static-libasan -static-libubsan)
 else ifeq ($(MODE),debug)
 VARIANT := debug
 OPT := -O0 -g3
@@ -152,10 +154,10 @@ link = @mkdir -p $(@D); echo "  LD $@"; $(CC) $(OPT) $(LINKOPT) -o $@ $(filter %
 # A hundred test programs, each with all of the library: gold takes half the time of GNU ld, where binutils has it.
 GOLD := $(if $(shell command -v ld.gold),-fuse-ld=gold)
 
-$(BIN)/longshore: $(call obj,$(cli_src)) $(lib_obj) ; $(link)
-$(BIN)/longshore-worker: $(call obj,worker/main.c) $(worker_obj) $(lib_obj) ; $(link) $(MALLOC)
-$(BIN)/longshore-scheduler: $(call obj,scheduler/main.c) $(scheduler_obj) $(lib_obj) ; $(link)
-$(BIN)/longshore-sandbox: $(call obj,$(sandbox_src)) $(lib_obj) ; $(link)
+$(BIN)/longshore: $(call obj,$(cli_src)) $(lib_obj) ; $(link) $(STATIC_SAN)
+$(BIN)/longshore-worker: $(call obj,worker/main.c) $(worker_obj) $(lib_obj) ; $(link) $(STATIC_SAN) $(MALLOC)
+$(BIN)/longshore-scheduler: $(call obj,scheduler/main.c) $(scheduler_obj) $(lib_obj) ; $(link) $(STATIC_SAN)
+$(BIN)/longshore-sandbox: $(call obj,$(sandbox_src)) $(lib_obj) ; $(link) $(STATIC_SAN)
 
 # A unit test is one program; those of the daemons' own files are named test_worker_*, test_scheduler_*.
 $(B)/unit/test_worker_%: $(B)/obj/tests/unit/test_worker_%.o $(worker_obj) $(lib_obj) ; $(link) $(GOLD) -lcmocka

@@ -211,7 +211,7 @@ def test_limits_set_by_hand_outlive_redis(cluster, tight):
 
 
 def test_what_imports_called_before_redis_lost_all_still_counts(cluster, tight, tmp_path):
-    sandbox = tight([(10, 1), (20, 6)], listings=70, reservations=0)
+    sandbox = tight([(10, 1), (20, 6)], listings=200, reservations=0)  # more pages than are read here
     path = tmp_path / "drivers" / "guesty" / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["pagination"]["size"] = 5
