@@ -80,6 +80,8 @@ scheduler_obj := $(call obj,$(scheduler_src))
 
 programs := $(BIN)/longshore $(BIN)/longshore-worker $(BIN)/longshore-scheduler $(BIN)/longshore-sandbox
 units := $(patsubst tests/unit/%.c,$(B)/unit/%,$(unit_src))
+# UNIT_TESTS="co queue": those alone.
+units_asked := $(if $(UNIT_TESTS),$(UNIT_TESTS:%=$(B)/unit/test_%),$(units))
 fuzzers := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(fuzz_src))
 benches := $(patsubst tests/bench/%.c,$(B)/bench/%,$(bench_src))
 # A worker with tasks that crash it; system tests find it beside bin/.
@@ -179,15 +181,15 @@ $(B)/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(call obj,tests/fuzz/driver.c) $
 $(crash_worker): $(call obj,worker/main.c tests/system/crash_tasks.c) $(worker_lib) ; $(link) $(GOLD)
 $(B)/bench/bench_%: $(B)/obj/tests/bench/bench_%.o $(worker_lib) ; $(link)
 
-units: deps-test $(units) $(fuzzers) $(crash_worker)
+units: deps-test $(units_asked) $(if $(UNIT_TESTS),,$(fuzzers)) $(crash_worker)
 
 # ---- run and test -----------------------------------------------------------------------------------
 run: all
 	@deploy/local/deps run
 	@deploy/local/run $(BIN)
 
-# Every test: style, unit and fuzz tests, and all system tests of the sanitizer build; of the release build those that
-# depend on it (tests/run-all).  `make system` runs all of them on the release build.
+# Every test: style, and all unit, fuzz and system tests of the sanitizer build; of the release build those that
+# depend on it (tests/run-all).  `make unit` and `make system` run all of them on the release build.
 test: deps-test
 	@tests/run-all
 
@@ -197,7 +199,7 @@ lint: deps-test
 check: lint test
 
 unit: units
-	@tests/run-unit $(B)/unit
+	@tests/run-unit $(B)/unit $(units_asked)
 
 # Every driver's manifest, and its cassettes through the very code that runs them: from the folders alone.
 check-drivers: $(BIN)/longshore
