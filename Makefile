@@ -86,6 +86,8 @@ fuzzers := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(fuzz_src))
 benches := $(patsubst tests/bench/%.c,$(B)/bench/%,$(bench_src))
 # A worker with tasks that crash it; system tests find it beside bin/.
 crash_worker := $(B)/test/crash-worker
+# A scheduler with the C of drivers that only tests have.
+hooked_scheduler := $(B)/test/hooked-scheduler
 
 all_src := $(lib_src) $(gen_src) $(worker_src) $(scheduler_src) $(cli_src) $(sandbox_src) $(unit_src) \
 	$(fuzz_src) $(bench_src) worker/main.c scheduler/main.c tests/fuzz/driver.c tests/system/crash_tasks.c \
@@ -178,10 +180,11 @@ $(B)/unit/test_%: $(B)/obj/tests/unit/test_%.o $(lib) ; $(link) $(GOLD) -lcmocka
 # The hooks of drivers that only tests have, in a table of their own, which is found before the library's.
 $(B)/unit/test_hooks: $(call obj,tests/unit/test_hooks.c $(test_hook_files) $(GEN)/driver_table_test.c) $(lib) ; $(link) $(GOLD) -lcmocka
 $(B)/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(call obj,tests/fuzz/driver.c) $(lib) ; $(link) $(GOLD)
+$(hooked_scheduler): $(call obj,scheduler/main.c $(test_hook_files) $(GEN)/driver_table_test.c) $(scheduler_lib) ; $(link) $(GOLD)
 $(crash_worker): $(call obj,worker/main.c tests/system/crash_tasks.c) $(worker_lib) ; $(link) $(GOLD)
 $(B)/bench/bench_%: $(B)/obj/tests/bench/bench_%.o $(worker_lib) ; $(link)
 
-units: deps-test $(units_asked) $(if $(UNIT_TESTS),,$(fuzzers)) $(crash_worker)
+units: deps-test $(units_asked) $(if $(UNIT_TESTS),,$(fuzzers)) $(crash_worker) $(hooked_scheduler)
 
 # ---- run and test -----------------------------------------------------------------------------------
 run: all
@@ -211,7 +214,7 @@ fuzz: units
 # What the walk over every step kills; the other programs are those of the release.
 walked: $(BIN)/longshore-worker $(BIN)/longshore-scheduler
 
-system: deps-test all $(crash_worker)
+system: deps-test all $(crash_worker) $(hooked_scheduler)
 	@$(if $(SAN),,$(MAKE) -s FAIL=1 walked)
 	@LONGSHORE_BIN=$(CURDIR)/$(BIN) tests/run-system $(SYSTEM_TESTS)
 

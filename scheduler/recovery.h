@@ -14,7 +14,11 @@ enum recovery_strategy { RECOVERY_PURGE, RECOVERY_DRAIN, RECOVERY_PAUSE, RECOVER
 /* Imports of a lane that have not begun and that another one may do the work of. */
 struct sifted {
 	struct sifted_job {
-		uint64_t kind; /* the same: task, integration and args, but for the mode */
+		uint64_t
+			kind; /* the same: task, integration and args, but for mode, parents and import */
+		uint64_t *
+			parents; /* of an import for some parents: whose, by their hashes; NULL: for all */
+		int n_parents;
 		bool full, fresh, goes;
 		char seq[15];
 		struct job_seen seen; /* its bytes owned, a pack's by the first of its jobs */

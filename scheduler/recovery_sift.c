@@ -2,7 +2,8 @@
  *
  * purge: imports that the clock queued.  Of one kind all but a last one go, and that one is queued afresh: a full scan, if one of
  * them was.  drain: what Longshore queued itself, the clock's and children, where it has waited for over an hour and another one of
- * its kind waits behind it.  What somebody pushed, what has begun, and an import for some parents only are not even looked at. */
+ * its kind waits behind it; of an import for some parents others for all of these.  What somebody pushed and what has begun are not even
+ * looked at, nor are parents by a purge: the clock does not make them again. */
 #include "scheduler/recovery.h"
 
 #include <stdlib.h>
@@ -18,6 +19,7 @@ static const char *const imports[] = { "import_resources", "import_transactions"
 void sifted_clear(struct sifted *s)
 {
 	for (int i = 0; i < s->n; i++) {
+		free(s->v[i].parents);
 		free((char *)s->v[i].seen.member);
 		if (s->v[i].owns_pack)
 			free((char *)s->v[i].seen.pack);
@@ -46,8 +48,12 @@ static bool is_import(const struct job *job)
 
 	while (imports[i] && strcmp(imports[i], job->task) != 0)
 		i++;
-	return imports[i] && (i >= FANS_AT) == !job->integration_id &&
-	       !(job->args && json_path(job->args, "parents"));
+	return imports[i] && (i >= FANS_AT) == !job->integration_id;
+}
+
+static const cJSON *parents_of(const struct job *job)
+{
+	return job->args ? json_path(job->args, "parents") : NULL;
 }
 
 static uint64_t kind_of(const struct job *job, bool *full)
@@ -59,7 +65,10 @@ static uint64_t kind_of(const struct job *job, bool *full)
 
 	*full = !mode || strcmp(mode, "incremental") != 0;
 	cJSON_DeleteItemFromObjectCaseSensitive(args, "mode");
-	buf_printf(&text, "%s %lld ", job->task, (long long)job->integration_id);
+	cJSON_DeleteItemFromObjectCaseSensitive(args, "import");
+	cJSON_DeleteItemFromObjectCaseSensitive(args, "parents");
+	buf_printf(&text, "%s %lld %s", job->task, (long long)job->integration_id,
+		   parents_of(job) ? "parents " : "");
 	json_print(args, &text);
 	kind = crypto_hash64(text.data, text.len, 1);
 	buf_clear(&text);
@@ -89,8 +98,24 @@ static void keep_pack(struct sifted *s, struct sifted_job *to, const struct job_
 	s->bytes += j->pack_len;
 }
 
-static void keep(struct sifted *s, const struct job_seen *j, uint64_t kind, bool full)
+static void keep_parents(struct sifted *s, struct sifted_job *to, const cJSON *parents)
 {
+	const cJSON *v;
+
+	if (!parents)
+		return;
+	to->parents = mem_alloc(sizeof(*to->parents) * (size_t)(cJSON_GetArraySize(parents) + 1));
+	cJSON_ArrayForEach (v, parents)
+		if (cJSON_IsString(v))
+			to->parents[to->n_parents++] =
+				crypto_hash64(v->valuestring, strlen(v->valuestring), 1);
+	s->bytes += sizeof(*to->parents) * (size_t)to->n_parents;
+}
+
+static void keep(struct sifted *s, const struct job_seen *j, const struct job *job)
+{
+	bool full;
+	uint64_t kind = kind_of(job, &full);
 	struct sifted_job *to;
 
 	if (s->n == s->cap) {
@@ -106,6 +131,7 @@ static void keep(struct sifted *s, const struct job_seen *j, uint64_t kind, bool
 	to->seen.header.extra = NULL; /* none that matters: it has not begun */
 	to->seen.header.extra_len = 0;
 	keep_pack(s, to, j);
+	keep_parents(s, to, parents_of(job));
 	s->bytes += j->member_len;
 	s->n++;
 }
@@ -114,18 +140,16 @@ bool sifted_see(const struct job_seen *j, void *arg)
 {
 	struct sifted *s = arg;
 	struct job job = { 0 };
-	bool full, clock = job_by_clock(&j->header);
+	bool clock = job_by_clock(&j->header);
 
 	if (j->member_len < sizeof(s->v->seq) || has_begun(j) ||
 	    (s->strategy == RECOVERY_PURGE && !clock))
 		return true;
 	if (job_parse(j->payload, j->payload_len, &job, NULL) < 0)
 		return true;
-	if (is_import(&job) && (clock || job.parent)) {
-		uint64_t kind = kind_of(&job, &full);
-
-		keep(s, j, kind, full);
-	}
+	if (is_import(&job) && (clock || job.parent) &&
+	    !(s->strategy == RECOVERY_PURGE && parents_of(&job)))
+		keep(s, j, &job);
 	job_clear(&job);
 	return s->n < RECOVERY_JOBS_MAX && s->bytes < RECOVERY_BYTES_MAX;
 }
@@ -155,14 +179,67 @@ static int purge(struct sifted_job *v, int n, sifted_fresh_fn fn, void *arg)
 	return rc;
 }
 
+/* ---- parents that another job will ask for ---- */
+
+struct crowd {
+	uint64_t *v; /* 0: free */
+	size_t size; /* a power of two, twice what comes at least */
+};
+
+static uint64_t *crowd_place(const struct crowd *c, uint64_t parent)
+{
+	size_t at = parent & (c->size - 1);
+
+	while (c->v[at] && c->v[at] != (parent | 1))
+		at = (at + 1) & (c->size - 1);
+	return &c->v[at];
+}
+
+static bool are_all_in(const struct crowd *c, const struct sifted_job *j)
+{
+	int i = 0;
+
+	while (i < j->n_parents && *crowd_place(c, j->parents[i]))
+		i++;
+	return i == j->n_parents;
+}
+
+static bool is_stale(const struct sifted_job *j, int64_t now_ms)
+{
+	return now_ms - j->seen.since_ms > RECOVERY_STALE_MS;
+}
+
+static void drain_parents(struct sifted_job *v, int n, int64_t now_ms)
+{
+	struct crowd behind = { .size = 16 };
+	size_t all = 0;
+
+	for (int i = 0; i < n; i++)
+		all += (size_t)v[i].n_parents;
+	while (behind.size < 2 * all)
+		behind.size *= 2;
+	behind.v = mem_zalloc(sizeof(*behind.v) * behind.size);
+	for (int i = n - 1; i >= 0; i--) {
+		v[i].goes = is_stale(&v[i], now_ms) && are_all_in(&behind, &v[i]);
+		for (int k = 0; k < v[i].n_parents && !v[i].goes; k++)
+			*crowd_place(&behind, v[i].parents[k]) = v[i].parents[k] | 1;
+	}
+	free(behind.v);
+}
+
 static void drain(struct sifted_job *v, int n, int64_t now_ms)
 {
 	bool full_behind = false;
 
+	if (v->parents) {
+		drain_parents(v, n, now_ms);
+		return;
+	}
+
 	for (int i = n - 1; i >= 0; i--) {
 		bool behind = v[i].full ? full_behind : i < n - 1;
 
-		v[i].goes = behind && now_ms - v[i].seen.since_ms > RECOVERY_STALE_MS;
+		v[i].goes = behind && is_stale(&v[i], now_ms);
 		full_behind = full_behind || (v[i].full && !v[i].goes);
 	}
 }

@@ -75,7 +75,8 @@ static struct entry *find(const char *key)
 static void forget(struct entry *e)
 {
 	verify_secrets_clear(&e->k.secrets);
-	secret_clear(&e->k.credential);
+	for (int i = 0; i < e->k.n_credentials; i++)
+		secret_clear(&e->k.credentials[i]);
 	free(e->k.ids);
 	e->k = (struct known){ 0 };
 	e->there = false;
@@ -220,10 +221,10 @@ static void add_secrets(struct entry *e, int64_t id, const char *sealed, bool ne
 	struct secret json = SECRET_INIT;
 	int rc = sealed ? receiver_open(known.s->keyring, id, sealed, &json) : 0;
 
-	if (sealed && rc == 0)
+	if (sealed && rc == 0 && !m->hooks.verify_webhook)
 		rc = verify_secrets_read(&e->k.secrets, m->webhooks.verify.key, &json);
-	if (sealed && needed && rc == 0 && m->hooks.verify_webhook && !e->k.credential.len)
-		secret_set(&e->k.credential, secret_reveal(&json), json.len);
+	else if (sealed && rc == 0 && e->k.n_credentials < KNOWN_CREDENTIALS_MAX)
+		secret_set(&e->k.credentials[e->k.n_credentials++], secret_reveal(&json), json.len);
 	if (rc < 0 && needed) {
 		log_event(LOG_ERROR, "webhook_secret_unreadable", LI("integration_id", id),
 			  LS("reason", rc == -ENOKEY ? "no key that opens its credentials is in"

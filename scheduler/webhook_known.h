@@ -21,14 +21,18 @@
 #define KNOWN_MAX 10000
 #define KNOWN_WAIT_MS 3000 /* for Postgres */
 
+#define KNOWN_CREDENTIALS_MAX 8
+
 struct known {
 	/* borrowed from the cache; until the next turn of the loop */
 	int64_t id;                  /* of an integration's, and of an app's newest */
 	const struct driver *driver; /* in the version that this integration has */
 	struct verify_secrets secrets;
-	struct secret credential; /* JSON, where the driver's C verifies; else empty */
-	bool unreadable;          /* its credentials do not open: our fault, not the partner's */
-	int64_t *ids;             /* of KNOWN_WHOSE */
+	/* JSON, newest first, where the driver's C verifies; else none */
+	struct secret credentials[KNOWN_CREDENTIALS_MAX];
+	int n_credentials;
+	bool unreadable; /* its credentials do not open: our fault, not the partner's */
+	int64_t *ids;    /* of KNOWN_WHOSE */
 	int n_ids;
 };
 

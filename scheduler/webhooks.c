@@ -184,7 +184,24 @@ static const char *credential_value(const char *name, void *arg)
 	return json_str(arg, name);
 }
 
-/* By the C of the partner's folder. */
+static int ask_hook(struct delivery *d, struct hook_webhook *in, const struct secret *json,
+		    struct hook_event *said, struct err *err)
+{
+	cJSON *credential = NULL;
+	int rc;
+
+	if (json &&
+	    json_parse(secret_reveal(json), json->len, json->len + 1, &credential, NULL) < 0)
+		credential = NULL;
+	in->credential = (struct hook_values){ credential ? credential_value : NULL, credential };
+	*said = (struct hook_event){ 0 };
+	rc = hook_verify_webhook(d->driver, in, d->events.arena, said, err);
+	json_zero(credential);
+	cJSON_Delete(credential);
+	return rc;
+}
+
+/* By the C of the partner's folder, with each of the credentials that are good now. */
 static void judge_by_hook(struct delivery *d, const struct known *k, const struct buf *url)
 {
 	struct hook_webhook in = { .method = "POST",
@@ -193,19 +210,16 @@ static void judge_by_hook(struct delivery *d, const struct known *k, const struc
 				   .now_ms = redis_now_ms(d->s->redis) };
 	struct hook_event said = { 0 };
 	struct err err = { 0 };
-	cJSON *credential = NULL;
-	int rc;
+	int rc, i = 0;
 
 	if (!read_body(d))
 		return;
-	if (json_parse(secret_reveal(&k->credential), k->credential.len, k->credential.len + 1,
-		       &credential, NULL) == 0)
-		in.credential = (struct hook_values){ credential_value, credential };
 	in.body = httpd_body(d->q, &in.body_len);
 	in.json = d->events.tree;
-	rc = hook_verify_webhook(d->driver, &in, d->events.arena, &said, &err);
-	json_zero(credential);
-	cJSON_Delete(credential);
+	do
+		rc = ask_hook(d, &in, i < k->n_credentials ? &k->credentials[i] : NULL, &said,
+			      &err);
+	while (rc < 0 && rc != -EINVAL && ++i < k->n_credentials);
 	if (refuse_doubled(d))
 		return;
 	if (rc == -EINVAL)

@@ -63,6 +63,7 @@ static enum policy policy_of(const struct err *e)
 	case ACT_DEAD:
 	case ACT_SET_ASIDE: /* what is to be set aside is the job itself */
 	case ACT_SKIP:
+	case ACT_NOT_THERE:
 		return BURY;
 	case ACT_SUSPEND:
 		return SUSPEND;

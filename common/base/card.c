@@ -166,6 +166,15 @@ static bool is_decimal(const char *s, const struct group *g, int n)
 	return n == 2 && g[0].n <= 3 && g[1].at == g[0].at + g[0].len + 1 && s[g[1].at - 1] == '.';
 }
 
+/* A job's own id, where no letter of its hex digits says that they are none: 13 that begin with 6 or 7 (until 2041), a hyphen, and fewer than a
+ * card has.  As no card is written. */
+static bool is_job_id(const char *s, const struct group *g, int n)
+{
+	return n >= 2 && g[0].n == 13 && g[0].len == 13 &&
+	       (s[g[0].at] == '6' || s[g[0].at] == '7') && g[1].at == g[0].at + 14 &&
+	       s[g[1].at - 1] == '-' && g[1].n < DIGITS_MIN;
+}
+
 bool card_find(const char *s, size_t len, size_t *at, size_t *n)
 {
 	struct group row[GROUPS_MAX];
@@ -174,7 +183,7 @@ bool card_find(const char *s, size_t len, size_t *at, size_t *n)
 	while (i < len) {
 		char d;
 		int groups, last;
-		bool other;
+		bool other, id;
 
 		if (!digit_at(s + i, len - i, &d)) {
 			i++;
@@ -182,14 +191,17 @@ bool card_find(const char *s, size_t len, size_t *at, size_t *n)
 		}
 		groups = read_row(s, len, i, row);
 		other = is_phone(s, row, groups) || is_decimal(s, row, groups);
-		last = other ? -1 : window_of(s, len, row, groups);
+		id = is_job_id(s, row, groups);
+		last = other || id ? -1 : window_of(s, len, row, groups);
 		if (last >= 0) {
 			*at = row[0].at;
 			*n = row[last].at + row[last].len - row[0].at;
 			return true;
 		}
 		i = row[0].at + row[0].len; /* a card begins with a group, not within one */
-		if (other)
+		if (id)
+			i = row[1].at + row[1].len;
+		else if (other)
 			i = row[groups - 1].at + row[groups - 1].len;
 	}
 	return false;

@@ -2,7 +2,8 @@
  * underscores or slashes between them.  They may not come in (O2), so what is found is refused, and masked where it must be shown.
  *
  * Not taken for one: a part of a longer number; digits in a word of hex digits (a hash), behind letters as an IBAN's are; a phone
- * number behind a plus; a decimal number of up to three digits before its dot (a coordinate); 13 digits that begin with 1 (ms since 1970).  One that was masked (13 stars and more) still is one. */
+ * number behind a plus; a decimal number of up to three digits before its dot (a coordinate); 13 digits that begin with 1 (ms since 1970);
+ * a job's id.  One that was masked (13 stars and more) still is one. */
 #ifndef COMMON_BASE_CARD_H
 #define COMMON_BASE_CARD_H
 

@@ -35,9 +35,10 @@ const char *err_class_name(enum err_class c)
 
 const char *err_action_name(enum err_action a)
 {
-	static const char *const words[ACT_COUNT] = { "",     "retry",        "refresh_then_retry",
-						      "hold", "dead",         "set_aside",
-						      "skip", "reset_paging", "suspend_partner" };
+	static const char *const words[ACT_COUNT] = {
+		"",     "retry",        "refresh_then_retry", "hold",     "dead", "set_aside",
+		"skip", "reset_paging", "suspend_partner",    "not_there"
+	};
 
 	return (unsigned)a < ACT_COUNT ? words[a] : "";
 }

@@ -36,6 +36,7 @@ enum err_action {
 	ACT_SKIP,         /* as if there was nothing */
 	ACT_RESET_PAGING, /* the place in the list is gone: from its first page */
 	ACT_SUSPEND,      /* the partner has locked us out: paused until a person resumes */
+	ACT_NOT_THERE,    /* a 404 in other words: the item, or what was asked for, is not there */
 	ACT_COUNT
 };
 

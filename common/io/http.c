@@ -45,7 +45,7 @@ static bool is_sendable(const struct http_request *q)
 	for (int i = 0; ok && i < q->n_headers; i++)
 		ok = *q->headers[i].name && !has_break(q->headers[i].name) &&
 		     !has_break(q->headers[i].value);
-	return ok;
+	return ok && (!q->mail || http_mail_is_sendable(q));
 }
 
 static void reset(struct http_response *r)
@@ -195,6 +195,7 @@ static void prepare(struct transfer *t, const struct http_request *q, const stru
 	t->max_body = q->max_body_bytes ? q->max_body_bytes : BODY_BYTES_MAX;
 	t->done = (struct completion){ 0 };
 	t->too_large = t->gave_address = t->unwanted = t->is_private = false;
+	t->is_mail = t->begun = false;
 	t->host = u->host;
 	t->sending = q->sending;
 	t->sending_arg = q->sending_arg;
@@ -233,6 +234,7 @@ static const char *failure_word(const struct transfer *t)
 	case CURLE_SSL_CIPHER:
 	case CURLE_SSL_CACERT_BADFILE:
 	case CURLE_SSL_ISSUER_ERROR:
+	case CURLE_USE_SSL_FAILED:
 	case CURLE_SSL_INVALIDCERTSTATUS:
 		return "tls";
 	case CURLE_GOT_NOTHING:
@@ -270,14 +272,17 @@ static int conclude(struct http_pool *p, struct transfer *t, const struct http_u
 	long status = 0;
 
 	measure(t, out);
+	out->unsent = t->is_mail && !t->begun;
 	if (t->unwanted)
 		return -ESTALE;
+	if (t->is_mail && !t->stop && http_mail_answer(t, out))
+		return 0;
 	if (t->stop) {
 		if (t->phase == PHASE_CONNECTING)
 			http_host_doubt(p->hosts, u);
 		return failed(out, t->stop, t->error);
 	}
-	if (t->result == CURLE_OK) {
+	if (t->result == CURLE_OK && !t->is_mail) {
 		if (t->gave_address)
 			http_host_gave(p->hosts, u, t->shard->index, t->given);
 		curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -335,7 +340,7 @@ int http_send(struct http_pool *p, const struct http_request *q, struct http_res
 	int rc;
 
 	assert(co_self());
-	if (http_url_parse(q->url, &u) < 0 || !is_sendable(q))
+	if (http_url_parse(q->url, &u) < 0 || u.mail != !!q->mail || !is_sendable(q))
 		return -EINVAL;
 	if (co_is_cancelled())
 		return -ECANCELED;
@@ -349,6 +354,8 @@ int http_send(struct http_pool *p, const struct http_request *q, struct http_res
 	t = http_transfer_get(p);
 	s = http_shard_pick(p);
 	prepare(t, q, &u, out);
+	if (q->mail)
+		http_mail_prepare(t, q);
 	set_address(t, s, host);
 	out->sent_at_us = clock_real_us();
 	failpoint_before(t, failpoint_http(q->method, q->url));
@@ -357,9 +364,11 @@ int http_send(struct http_pool *p, const struct http_request *q, struct http_res
 		return failed(out, "network", "libcurl refused the transfer");
 	}
 	rc = completion_wait(&t->done, "http", end_ms);
+	if (rc == 0 && t->in_multi)
+		rc = http_mail_talk(t, q, end_ms);
 	if (rc == 0)
 		failpoint_after(t);
-	if (rc < 0 && t->in_multi)
+	if (t->in_multi)
 		http_transfer_end(t);
 	if (rc < 0)
 		rc = ran_out(rc, end_ms, total_ms, out);
@@ -367,6 +376,6 @@ int http_send(struct http_pool *p, const struct http_request *q, struct http_res
 		rc = -ECANCELED;
 	else
 		rc = conclude(p, t, &u, out);
-	put_back(p, t, rc == 0 && !out->failure);
+	put_back(p, t, rc == 0 && !out->failure && !q->mail);
 	return rc;
 }

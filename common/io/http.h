@@ -31,6 +31,14 @@ struct http_header {
 	const char *name, *value;
 };
 
+/* A mail in place of a request (http_mail.c): the URL is smtp:// or smtps://, the body the message, its lines ended by CRLF. */
+struct http_mail {
+	const char *from, *to; /* one address each */
+	const char *user;      /* NULL: nobody logs in */
+	const char *password;
+	bool plain; /* smtp:// without STARTTLS, which is demanded else */
+};
+
 /* Everything is borrowed for the call. */
 struct http_request {
 	const char *method; /* "GET" … */
@@ -53,6 +61,10 @@ struct http_request {
 	 * written: it may not wait or send.  False: it is not sent.  Called again where libcurl begins anew. */
 	bool (*sending)(void *arg);
 	void *sending_arg;
+	const struct http_mail *mail; /* NULL: it is none; `once`, whatever that says */
+	/* Of a mail, whose server may take its time to greet: called in its coroutine, before `sending`, once somebody is there.  May wait.
+	 * < 0: it is not sent, and http_send returns that. */
+	int (*greeted)(void *arg);
 };
 
 struct http_response {
@@ -67,6 +79,8 @@ struct http_response {
 	int64_t duration_ms;
 	int64_t bytes_up, bytes_down;
 	bool reused; /* the connection */
+	bool mail;   /* the status is SMTP's, the body its last reply, without addresses */
+	bool unsent; /* of a mail: nothing of the message was written, so that it cannot have been taken */
 };
 void http_response_init(struct http_response *r);
 void http_response_clear(struct http_response *r);
@@ -75,8 +89,8 @@ const char *http_response_header(const struct http_response *r, const char *name
 
 /* Waits.  0: the exchange ended, with a status or with a failure word (a partner's failure is a
  * result, not an error).  -ETIMEDOUT (the coroutine's deadline), -ECANCELED: abandoned, the
- * transfer is removed.  -EINVAL: not an http(s) URL, or a line break in the method or a header;
- * nothing was sent.  -ESTALE: `sending` said no.  `out` may have served before: its memory is used again. */
+ * transfer is removed.  -EINVAL: not an http(s) URL (smtp(s), of a mail), or a line break in the method, a header or
+ * an address; nothing was sent.  -ESTALE: `sending` said no.  `out` may have served before: its memory is used again. */
 int http_send(struct http_pool *p, const struct http_request *q, struct http_response *out)
 	__attribute__((warn_unused_result));
 

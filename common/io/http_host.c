@@ -58,14 +58,35 @@ static int copy_host(char *out, const char *s, size_t n)
 	return 0;
 }
 
+/* Where nobody says otherwise a mail is handed in, at a submission port: not carried from server to server. */
+static const struct scheme {
+	const char *prefix;
+	bool tls, mail;
+	int port;
+} schemes[] = {
+	{ "https://", true, false, 443 },
+	{ "http://", false, false, 80 },
+	{ "smtps://", true, true, 465 },
+	{ "smtp://", false, true, 587 },
+};
+
+static const struct scheme *scheme_of(const char *url)
+{
+	for (size_t i = 0; i < ARRAY_LEN(schemes); i++)
+		if (strncasecmp(url, schemes[i].prefix, strlen(schemes[i].prefix)) == 0)
+			return &schemes[i];
+	return NULL;
+}
+
 int http_url_parse(const char *url, struct http_url *out)
 {
-	struct http_url u = { .tls = strncasecmp(url, "https://", 8) == 0 };
+	const struct scheme *scheme = scheme_of(url);
+	struct http_url u = { .tls = scheme && scheme->tls, .mail = scheme && scheme->mail };
 	const char *host, *end, *colon;
 
-	if (!u.tls && strncasecmp(url, "http://", 7) != 0)
+	if (!scheme)
 		return -EINVAL;
-	host = url + (u.tls ? 8 : 7);
+	host = url + strlen(scheme->prefix);
 	end = host + strcspn(host, "/?#");
 	for (const char *at = host; at < end; at++)
 		if (*at == '@')
@@ -86,7 +107,7 @@ int http_url_parse(const char *url, struct http_url *out)
 		if (copy_host(u.host, host, (size_t)(colon - host)) < 0)
 			return -EINVAL;
 	}
-	u.port = port_of(colon == end ? end : colon + 1, end, u.tls ? 443 : 80);
+	u.port = port_of(colon == end ? end : colon + 1, end, scheme->port);
 	if (u.port < 0)
 		return -EINVAL;
 	*out = u;

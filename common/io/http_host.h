@@ -14,11 +14,11 @@
 enum { HTTP_HOST_NAME_MAX = 254 };
 
 struct http_url {
-	bool tls;
+	bool tls, mail;
 	char host[HTTP_HOST_NAME_MAX]; /* without brackets, in lower case */
 	int port;
 };
-/* What of a URL decides where it goes.  -EINVAL: not http(s), no host, a host that can't be. */
+/* What of a URL decides where it goes.  -EINVAL: not http(s) or smtp(s), no host, a host that can't be. */
 int http_url_parse(const char *url, struct http_url *out) __attribute__((warn_unused_result));
 
 struct http_hosts;

@@ -153,7 +153,8 @@ static void collect(struct shard *s)
 			continue;
 		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
 		t->result = m->data.result;
-		http_transfer_end(t);
+		if (!t->is_mail || t->result != CURLE_OK)
+			http_transfer_end(t);
 		completion_done(&t->done);
 	}
 }
@@ -213,6 +214,7 @@ static int on_timeout(CURLM *multi, long ms, void *arg)
 void http_transfer_free(struct transfer *t)
 {
 	curl_easy_cleanup(t->easy);
+	mail_reply_clear(&t->reply);
 	buf_clear(&t->head);
 	free(t->lines);
 	free(t);

@@ -5,6 +5,9 @@
  * all connections of a multi at the end of each transfer.  A shard is used when those before it
  * are full, so a pool with little to do keeps few connections.
  *
+ * A mail's transfer ends for libcurl when the connection is there, greeted, secured and logged in: what is said then is said by
+ * http_mail.c, for libcurl would block the loop until the server has taken the message.
+ *
  * A transfer is an easy handle and what belongs to it.  It points into the request and response
  * of the coroutine that waits for it; that coroutine takes it out of libcurl before it returns,
  * whatever happens. */
@@ -20,6 +23,7 @@
 #include "common/io/http.h"
 #include "common/io/http_host.h"
 #include "common/io/loop.h"
+#include "common/io/mail_reply.h"
 
 struct shard {
 	struct http_pool *pool;
@@ -73,6 +77,10 @@ struct transfer {
 	char address[RESOLVE_ADDR_MAX + HTTP_HOST_NAME_MAX + 16]; /* the same for CURLOPT_RESOLVE */
 	struct curl_slist address_line;
 	char error[CURL_ERROR_SIZE];
+	bool is_mail; /* stays in libcurl, connected */
+	bool begun;   /* to write the message */
+	int fd;
+	struct mail_reply reply;
 	FAILPOINT_FIELD
 };
 
@@ -93,5 +101,15 @@ void http_transfer_end(struct transfer *t); /* takes it out of libcurl, mid-air 
 struct transfer *http_transfer_get(struct http_pool *p);
 void http_transfer_keep(struct http_pool *p, struct transfer *t); /* for the next request */
 void http_transfer_free(struct transfer *t);
+
+/* http_mail.c */
+bool http_mail_is_sendable(const struct http_request *q);
+void http_mail_prepare(struct transfer *t, const struct http_request *q);
+/* Waits.  Once connected: from MAIL FROM to the server's word on the message, which t->reply holds then.  0: that, or t->stop or
+ * t->result say why not; < 0: the coroutine's time is over. */
+int http_mail_talk(struct transfer *t, const struct http_request *q, int64_t end_ms)
+	__attribute__((warn_unused_result));
+/* The server's last word as an answer; false: there is none. */
+bool http_mail_answer(const struct transfer *t, struct http_response *out);
 
 #endif

@@ -293,6 +293,8 @@ void redis_free(struct redis *r)
 {
 	if (!r)
 		return;
+	if (r->phase == REDIS_UP)
+		redis_flush(r);
 	r->freed = true;
 	snprintf(r->why, sizeof(r->why), "the connection was given up");
 	close_socket(r);

@@ -81,6 +81,8 @@ void limiter_free(struct limiter *l)
 {
 	if (!l)
 		return;
+	if (l->dirty) /* a place that nobody gives back is missed until its call would have timed out */
+		limit_flush(l);
 	for (int i = 0; i < LIMIT_BUCKETS; i++) {
 		while (l->buckets[i]) {
 			struct limit_agent *a = l->buckets[i];

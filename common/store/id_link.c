@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/store/query.h"
 
 /* $1 integration, $2 old id, $3 new id, $4 observed (unix us), $5 run, $6 source; of the link alone $7 table. */
@@ -106,5 +107,44 @@ int id_link_put(struct pg *p, const struct id_link *l, struct id_link_result *ou
 	free(mark);
 	free(transactions);
 	free(media);
+	return rc;
+}
+
+static char *missing_sql(enum row_table t)
+{
+	const char *name = row_table_name(t);
+
+	return mem_printf(
+		"SELECT NOT (EXISTS (SELECT FROM id_links l WHERE l.integration_id = $1 AND l.table_name = '%s'"
+		" AND l.old_external_id = f.was COLLATE \"C\" AND l.new_external_id = f.became COLLATE \"C\")"
+		" AND EXISTS (SELECT FROM %s r WHERE r.integration_id = $1 AND r.external_id = f.was"
+		" AND r.replaced_by IS NOT NULL)) FROM unnest($2::text[], $3::text[]) WITH ORDINALITY"
+		" AS f (was, became, place) ORDER BY f.place",
+		name, name);
+}
+
+int id_links_missing(struct pg *p, const struct id_link *v, int n, bool *missing, struct err *err)
+{
+	char *sql = missing_sql(v[0].table);
+	struct pg_params params;
+	struct pg_array from, to;
+	PGresult *res = NULL;
+	int rc;
+
+	pg_array_init(&from, PG_TEXT);
+	pg_array_init(&to, PG_TEXT);
+	for (int i = 0; i < n; i++) {
+		pg_array_text(&from, v[i].old_id, strlen(v[i].old_id));
+		pg_array_text(&to, v[i].new_id, strlen(v[i].new_id));
+	}
+	pg_params_init(&params);
+	pg_int(&params, v[0].integration_id);
+	pg_array_param(&params, &from);
+	pg_array_param(&params, &to);
+	rc = query_some(p, sql, &params, &res, err);
+	for (int i = 0; rc == 0 && i < n; i++)
+		missing[i] = pg_get(res, i, 0)[0] == 't';
+	PQclear(res);
+	free(sql);
 	return rc;
 }

@@ -20,5 +20,8 @@ struct id_link_result {
  * same. */
 int id_link_put(struct pg *p, const struct id_link *l, struct id_link_result *out, struct err *err)
 	__attribute__((warn_unused_result));
+/* Waits.  missing[i]: the link v[i] is not there, or its old row is not marked so.  All of one integration and table. */
+int id_links_missing(struct pg *p, const struct id_link *v, int n, bool *missing, struct err *err)
+	__attribute__((warn_unused_result));
 
 #endif

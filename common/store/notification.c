@@ -365,7 +365,8 @@ int notification_quiet_ms(struct pg *p, int64_t id, int64_t *ms, struct err *err
 
 /* ---- what partners tell of it ---- */
 
-/* One that bounced is tried by the next channel, where that is what it was last sent by. */
+/* One that bounced is tried by the next channel, where that is what it was last sent by: also where our own row does not say yet, or will
+ * never know, that it was sent. */
 static const char told_sql[] =
 	"WITH a AS (UPDATE notification_attempts a SET delivery = CASE WHEN a.delivery IN ('delivered', 'failed') THEN"
 	" a.delivery ELSE $4 END, delivery_reason = CASE WHEN a.delivery IN ('delivered', 'failed') THEN"
@@ -373,12 +374,14 @@ static const char told_sql[] =
 	" a.delivery_at ELSE to_timestamp($6::int8 / 1e6) END FROM outbound_requests o WHERE o.id = a.request_id"
 	" AND a.integration_id = $1 AND ((o.integration_id = $1 AND o.external_id = $2)"
 	" OR (a.notification_id::text || '.' || a.attempt::text = $3 AND a.notification_id = $7))"
-	" RETURNING a.request_id, a.notification_id, a.attempt),"
+	" RETURNING a.request_id, a.notification_id, a.attempt, o.state),"
 	" b AS (UPDATE outbound_requests o SET tells = 'bounce' FROM a JOIN notifications n ON n.id = a.notification_id"
-	" WHERE $4 = 'failed' AND o.id = a.request_id AND o.state = 'done' AND n.attempt = a.attempt AND"
-	" n.attempt < n.attempts AND n.state = 'sent') SELECT 1 FROM a";
+	" WHERE $4 = 'failed' AND o.id = a.request_id AND o.state IN ('running', 'done', 'unknown') AND"
+	" n.attempt = a.attempt AND n.attempt < n.attempts AND n.state IN ('sending', 'sent'))"
+	" SELECT CASE WHEN state = 'unknown' THEN request_id END FROM a";
 
-int notification_told(struct pg *p, const struct notification_report *r, struct err *err)
+int notification_told(struct pg *p, const struct notification_report *r, int64_t *unknown,
+		      struct err *err)
 {
 	struct pg_params params;
 	PGresult *res = NULL;
@@ -393,6 +396,7 @@ int notification_told(struct pg *p, const struct notification_report *r, struct 
 	pg_int(&params, r->at_us);
 	query_id(&params, r->reference ? strtoll(r->reference, NULL, 10) : 0);
 	rc = query_some(p, told_sql, &params, &res, err);
+	*unknown = rc == 0 && pg_get(res, 0, 0) ? pg_get_int(res, 0, 0) : 0;
 	PQclear(res);
 	return rc;
 }

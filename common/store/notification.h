@@ -83,9 +83,10 @@ struct notification_report {
 	const char *reason;      /* NULL: none */
 	int64_t at_us;
 };
-/* What came later never goes back: delivered and failed stay.  -ENOENT: it is of no attempt (yet). */
-int notification_told(struct pg *p, const struct notification_report *r, struct err *err)
-	__attribute__((warn_unused_result));
+/* What came later never goes back: delivered and failed stay.  -ENOENT: it is of no attempt (yet).  *unknown: the request that nobody
+ * knew of, and that was sent, as is plain now; 0: none. */
+int notification_told(struct pg *p, const struct notification_report *r, int64_t *unknown,
+		      struct err *err) __attribute__((warn_unused_result));
 
 /* Newest first, an attempt an object (borrowed). */
 struct notification_filter {

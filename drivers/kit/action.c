@@ -8,6 +8,7 @@
 #include "common/base/mem.h"
 #include "drivers/kit/body.h"
 #include "drivers/kit/call_door.h"
+#include "drivers/kit/mail.h"
 #include "drivers/kit/paginate_parts.h"
 #include "drivers/kit/params.h"
 #include "drivers/kit/subst.h"
@@ -83,6 +84,18 @@ static bool is_left_out(const struct action_values *v, const char *template)
 		    (strncmp(name, "cfg.", 4) == 0 && is_unset(v, name + 4)))
 			return true;
 	return false;
+}
+
+/* The same, and of what earlier steps kept. */
+static bool names_nothing(const struct action_values *v, const char *template)
+{
+	const char *p = template;
+	char name[SUBST_NAME_MAX];
+
+	while (subst_next(&p, name))
+		if (strncmp(name, "kept.", 5) == 0 && !value_of(v, name))
+			return true;
+	return is_left_out(v, template);
 }
 
 /* Whether all that the texts name is there. */
@@ -194,8 +207,18 @@ static int make_body(const struct manifest_request *q, struct naming *n, struct 
 	cJSON *json = NULL;
 	int rc = q->json ? fill(q->json, n, &json, err) : 0;
 
-	if (rc == 0 && json) {
+	if (rc == 0 && json && n->v->c->driver->manifest->body == BODY_MAIL) {
+		const char *from = NULL, *to = NULL;
+
+		rc = mail_write(json, n->v->key, n->v->now_us, &out->body, &from, &to, err);
+		if (rc == 0) {
+			out->spec.mail_from = arena_strdup(out->arena, from);
+			out->spec.mail_to = arena_strdup(out->arena, to);
+		}
+	} else if (rc == 0 && json) {
 		out->spec.content_type = body_write(n->v->c->driver->manifest, json, &out->body);
+	}
+	if (out->body.len) {
 		out->spec.body = buf_str(&out->body);
 		out->spec.body_len = out->body.len;
 	}
@@ -308,14 +331,37 @@ int action_once(const struct manifest_action *a, const cJSON *in, struct buf *ou
 	return rc < 0 ? -EINVAL : 0;
 }
 
-int action_then(const struct manifest_then *t, const struct action_values *v, cJSON **out,
-		struct err *err)
+static bool may_be_left_out(const struct manifest_action *of, const char *name)
+{
+	for (int i = 0; i < of->n_params; i++)
+		if (strcmp(of->params[i].name, name) == 0)
+			return of->params[i].optional || of->params[i].fallback;
+	return false;
+}
+
+static const char *missing_arg(const struct manifest_action *of, const struct manifest_then *t,
+			       const struct action_values *v)
+{
+	const cJSON *c;
+
+	cJSON_ArrayForEach (c, t->args)
+		if (!has_all(c, v) && !(t->when && may_be_left_out(of, c->string)))
+			return c->string;
+	return NULL;
+}
+
+int action_then(const struct manifest_action *of, const struct manifest_then *t,
+		const struct action_values *v, cJSON **out, const char **missing, struct err *err)
 {
 	struct naming n = { .v = v };
 	int rc;
 
 	*out = NULL;
-	if (!has_all(t->args, v))
+	*missing = NULL;
+	if (t->when && names_nothing(v, t->when))
+		return 0;
+	*missing = missing_arg(of, t, v);
+	if (*missing)
 		return 0;
 	rc = fill(t->args, &n, out, err);
 	buf_clear(&n.keep);

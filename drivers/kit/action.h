@@ -33,9 +33,11 @@ int action_in(const struct manifest_action *a, const cJSON *args, cJSON **out, s
 /* What an action's "once" says of this input; appends.  -EINVAL: a name has no value. */
 int action_once(const struct manifest_action *a, const cJSON *in, struct buf *out, struct err *err)
 	__attribute__((warn_unused_result));
-/* The args of a request that is to follow: *out NULL where something that they name has no value. */
-int action_then(const struct manifest_then *t, const struct action_values *v, cJSON **out,
-		struct err *err) __attribute__((warn_unused_result));
+/* The args of a request that is to follow.  *out NULL: it does not, for what `when` names has no value, or, then *missing is its name,
+ * an arg that must be there.  With `when` an arg of a param that may be left out is, by itself. */
+int action_then(const struct manifest_action *of, const struct manifest_then *t,
+		const struct action_values *v, cJSON **out, const char **missing, struct err *err)
+	__attribute__((warn_unused_result));
 
 /* What the step keeps of its answer, into the object.  -EBADMSG with ERR_DATA: one of them is not there. */
 int action_keep(const struct manifest_step *s, const struct call_result *r, cJSON *kept,

@@ -133,8 +133,7 @@ static void permit_learn(const struct going *g, const struct permit *permit,
 		limiter_eased(g->c->door->limiter, permit);
 }
 
-/* What must not come twice is written down before it goes. */
-static int mark(const struct call_spec *spec, struct err *err)
+int exchange_mark(const struct call_spec *spec, struct err *err)
 {
 	struct call_mark *m = spec->mark;
 
@@ -157,8 +156,8 @@ static int send_once(struct going *g, struct exchange *x, struct call_result *r,
 
 	if (rc == 0) {
 		rc = guard_stands(&g->guard, err);
-		if (rc == 0)
-			rc = mark(g->spec, err);
+		if (rc == 0 && !g->spec->mail_to) /* of a mail once the server has greeted */
+			rc = exchange_mark(g->spec, err);
 		if (rc < 0 && taken)
 			permit_end(g, &permit);
 	}

@@ -66,7 +66,9 @@ struct call_spec {
 	int n_query; /* values substituted already, unescaped */
 	const char *body;
 	size_t body_len;
-	const char *content_type;          /* NULL: none */
+	const char *content_type; /* NULL: none */
+	const char *mail_from,
+		*mail_to; /* the body is a mail from one to the other; NULL: it is none */
 	const struct http_header *headers; /* beside the manifest's; at most HOOK_FIELDS_MAX */
 	int n_headers;
 	bool no_auth;           /* the token call itself */
@@ -81,6 +83,8 @@ struct call_result {
 	uint32_t body_bytes, tree_bytes; /* bodies have at most 16 MiB, trees of them under 4 GiB */
 };
 void call_result_clear(struct call_result *r);
+/* After a call that ended so: the partner has none of what was asked for.  A 404, a 410, or what the manifest says is one. */
+bool call_found_none(int rc, const struct call_result *r, const struct err *e);
 /* The body goes, the tree stays. */
 void call_result_drop_body(struct call_result *r);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/io/co.h"
+#include "drivers/kit/classify.h"
 
 #define PROBE_SLACK_MS 5000 /* beside the call's own time: for a token, a permit */
 
@@ -108,7 +109,7 @@ static enum breaker_outcome outcome_of(bool sent, int rc, const struct err *err)
 	if (strcmp(err->rule, "network wait_timeout") == 0)
 		return BREAKER_NOTHING;
 	if (rc == -EREMOTEIO && err->class == ERR_TRANSIENT)
-		return BREAKER_FAILED;
+		return strcmp(err->rule, RULE_SMTP_LATER) == 0 ? BREAKER_OK : BREAKER_FAILED;
 	if (!sent || (rc < 0 && rc != -EREMOTEIO && err->class != ERR_RATE_LIMIT))
 		return BREAKER_NOTHING;
 	return BREAKER_OK;

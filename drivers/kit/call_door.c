@@ -1,5 +1,6 @@
 #include "drivers/kit/call_door.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -183,6 +184,12 @@ void call_result_clear(struct call_result *r)
 	r->json = NULL;
 	budget_give(r->memory, r->tree_bytes);
 	r->tree_bytes = 0;
+}
+
+bool call_found_none(int rc, const struct call_result *r, const struct err *e)
+{
+	return rc == -EREMOTEIO && (r->http.status == 404 || r->http.status == 410 ||
+				    (e && e->action == ACT_NOT_THERE));
 }
 
 void call_result_drop_body(struct call_result *r)

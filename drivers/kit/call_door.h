@@ -144,6 +144,9 @@ struct exchange {
 };
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
 		  struct err *err) __attribute__((warn_unused_result));
+/* call.c.  Waits.  What must not come twice is written down before it goes. */
+int exchange_mark(const struct call_spec *spec, struct err *err)
+	__attribute__((warn_unused_result));
 /* hook_sign.c.  What the driver's C adds to a call: to its URL, and headers, of the arena. */
 int exchange_sign(struct caller *c, const struct exchange *x, struct buf *url, struct arena *a,
 		  struct hook_fields *headers, struct err *err) __attribute__((warn_unused_result));

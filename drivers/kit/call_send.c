@@ -37,6 +37,32 @@ static int request_headers(const struct exchange *x, const struct signing *s,
 	return n;
 }
 
+/* How a mail goes: the credential of basic auth is who logs in (no user: nobody does), and the setting `tls` whether STARTTLS must be. */
+static int mail_of(const struct caller *c, const struct exchange *x, struct buf *login,
+		   struct http_mail *out)
+{
+	const char *basic = x->auth_header, *tls;
+	struct buf keep = BUF_INIT;
+	char *colon;
+
+	tls = cfg_text(x->route->driver->manifest, c->integration, "tls", &keep);
+	*out = (struct http_mail){ .from = x->spec->mail_from,
+				   .to = x->spec->mail_to,
+				   .plain = tls && strcmp(tls, "none") == 0 };
+	buf_clear(&keep);
+	if (!basic || strncmp(basic, "Basic ", 6) != 0)
+		return 0;
+	if (base64_decode(basic + 6, strlen(basic + 6), login) < 0)
+		return -EINVAL;
+	colon = strchr(buf_str(login), ':');
+	if (!colon || colon == login->data)
+		return 0;
+	*colon = '\0';
+	out->user = login->data;
+	out->password = colon + 1;
+	return 0;
+}
+
 static size_t body_max(const struct budget *memory)
 {
 	int64_t left = budget_left(memory);
@@ -55,8 +81,20 @@ struct sending {
 	struct permit *permit;
 	bool *handed; /* NULL, or set when the request may have reached the partner */
 	struct call_mark *mark;
-	bool repeatable, sent, again;
+	const struct call_spec *spec;
+	struct err *err;
+	bool repeatable, sent, again, unmarked;
 };
+
+/* A mail's mark is good for less long than a server may take to greet. */
+static int mark_greeted(void *arg)
+{
+	struct sending *s = arg;
+	int rc = exchange_mark(s->spec, s->err);
+
+	s->unmarked = rc < 0;
+	return rc;
+}
 
 /* libcurl begins anew by itself where a kept connection died under the request, or refused it.  The partner may have counted the first
  * time: its permit stays used, and another goes with the second time.  What is not to be sent twice is not. */
@@ -102,16 +140,20 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		headers[DOOR_HEADERS_MAX + 2 + 2 * EXCHANGE_MORE_MAX + 2 * HOOK_FIELDS_MAX];
 	struct hook_fields signature = { .n = 0 };
 	struct arena *arena = NULL;
-	struct buf url = BUF_INIT;
+	struct buf url = BUF_INIT, login = BUF_INIT;
+	struct http_mail mail;
 	struct signing signing = { .n = 0 };
 	struct sending sending = { .limiter = c->door->limiter,
 				   .permit = x->permit,
 				   .handed = x->handed,
 				   .mark = x->spec->mark,
+				   .spec = x->spec,
+				   .err = err,
 				   .repeatable = x->spec->repeatable };
 	struct http_request q = {
 		.sending = may_send,
 		.sending_arg = &sending,
+		.greeted = mark_greeted,
 		.method = x->spec->method,
 		.headers = headers,
 		.body = x->spec->body,
@@ -128,6 +170,10 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 	int rc = route_url(x->route, x->spec, x->auth_query ? x->auth_name : NULL, x->auth_query,
 			   &url, err);
 
+	if (rc == 0 && x->spec->mail_to) {
+		rc = mail_of(c, x, &login, &mail);
+		q.mail = &mail;
+	}
 	if (rc == 0 && x->sign)
 		rc = auth_sign(c, x->spec, buf_str(&url), &signing, err);
 	if (rc == 0 && is_signed(c, x)) {
@@ -145,9 +191,11 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		if (x->permit)
 			limiter_sending(c->door->limiter, x->permit);
 		rc = exchange_pass(c, x, &q, r, err);
+		if (rc == 0 && r->http.unsent && x->spec->mark)
+			x->spec->mark->handed = false;
 		if (rc == -ESTALE && sending.again && !x->spec->repeatable)
 			rc = lost_on_the_way(r);
-		if (rc < 0 && rc != -ESTALE && rc != -ENOENT)
+		if (rc < 0 && rc != -ESTALE && rc != -ENOENT && !sending.unmarked)
 			err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call",
 				rc == -ECANCELED ? "cancelled while %s %s was under way"
 						 : "the job's time ended while %s %s was under way",
@@ -156,6 +204,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 			hold_body(r);
 	}
 	signing_clear(&signing);
+	secret_free_buf(&login);
 	secret_free_buf(&url); /* may hold a key */
 	arena_free(arena);
 	return rc;

@@ -9,7 +9,8 @@ static size_t origin_len(const char *url)
 {
 	const char *host = url ? strstr(url, "://") : NULL;
 
-	if (!host || (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0))
+	if (!host || (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0 &&
+		      strncasecmp(url, "smtp://", 7) != 0 && strncasecmp(url, "smtps://", 8) != 0))
 		return 0;
 	host += 3;
 	return (size_t)(host - url) + strcspn(host, "/?#");

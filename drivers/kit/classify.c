@@ -234,6 +234,33 @@ static const struct {
 	{ 0, 999, ERR_DATA, "status unknown" },
 };
 
+/* A server of mail counts the other way round: what it says of 4yz it may take later, what of 5yz never.  Either is its word, so a mail
+ * that got one was not sent. */
+static const struct {
+	int from, to;
+	enum err_class class;
+	const char *rule;
+} mail_table[] = {
+	{ 200, 299, ERR_NONE, "" },
+	{ 421, 0, ERR_TRANSIENT, "smtp 421" }, /* it closes */
+	{ 400, 499, ERR_TRANSIENT, RULE_SMTP_LATER },
+	{ 530, 0, ERR_AUTH, "smtp 530" },
+	{ 534, 535, ERR_AUTH, "smtp 535" },
+	{ 0, 999, ERR_CLIENT, "smtp 5yz" },
+};
+
+static void classify_mail(const struct http_response *r, struct err *out)
+{
+	size_t i = 0;
+
+	while (i + 1 < ARRAY_LEN(mail_table) &&
+	       (r->status < mail_table[i].from ||
+		r->status > (mail_table[i].to ? mail_table[i].to : mail_table[i].from)))
+		i++;
+	if (mail_table[i].class != ERR_NONE)
+		set_text(r, NULL, mail_table[i].class, mail_table[i].rule, out);
+}
+
 static void classify_status(const struct http_response *r, const cJSON *json, struct err *out)
 {
 	size_t i = 0;
@@ -299,6 +326,8 @@ void classify(const struct manifest *m, const struct http_response *r, const cJS
 		snprintf(rule, sizeof(rule), "errors[%d]", i);
 		set_text(r, json, m->errors[i].class, rule, out);
 		out->action = m->errors[i].action;
+	} else if (r->mail) {
+		classify_mail(r, out);
 	} else {
 		classify_status(r, json, out);
 	}

@@ -5,6 +5,9 @@
 #include "common/io/http.h"
 #include "drivers/kit/manifest.h"
 
+/* A server of mail that may take it later: it is there, which is all that a breaker asks. */
+#define RULE_SMTP_LATER "smtp 4yz"
+
 /* Fills *out: class ERR_NONE for success, else class, rule, retry_after_ms (rate_limit), text with the partner's own message where it is found
  * (error.message, message, error, errors[0].message). now_ms: for dates in Retry-After; server_date header is used to cancel clock skew. */
 void classify(const struct manifest *m, const struct http_response *r, const cJSON *json,

@@ -45,6 +45,23 @@ static char *address(const struct enrol *e)
 
 /* ---- one request ---- */
 
+/* "reservation/created" is the action created of the object reservation. */
+static const char *event_part(struct enrolling *r, const char *name)
+{
+	const char *event = r->event ? r->event->name : NULL;
+	size_t n = event ? strcspn(event, "/.:") : 0;
+
+	if (!event || strcmp(name, "event") == 0)
+		return event;
+	if (!n || !event[n] || !event[n + 1])
+		return NULL;
+	if (strcmp(name, "event.action") == 0)
+		return event + n + 1;
+	buf_reset(&r->keep);
+	buf_append(&r->keep, event, n);
+	return buf_str(&r->keep);
+}
+
 static const char *value(const char *name, void *arg)
 {
 	struct enrolling *r = arg;
@@ -57,13 +74,15 @@ static const char *value(const char *name, void *arg)
 		return r->secret.len ? secret_reveal(&r->secret) : NULL;
 	if (strcmp(name, "events") == 0)
 		return buf_str(&r->events);
+	if (strncmp(name, "event", 5) == 0)
+		return event_part(r, name);
 	buf_reset(&r->keep);
 	return strncmp(name, "cfg.", 4) == 0 ? cfg_text(r->e->c->driver->manifest,
 							r->e->c->integration, name + 4, &r->keep)
 					     : NULL;
 }
 
-static bool is_listened_to(const struct manifest_event *e)
+bool enrolling_listens_to(const struct manifest_event *e)
 {
 	return e->act != EVENT_IGNORE;
 }
@@ -73,7 +92,7 @@ static cJSON *event_list(const struct manifest_webhooks *w)
 	cJSON *list = cJSON_CreateArray();
 
 	for (int i = 0; i < w->n_events; i++)
-		if (is_listened_to(&w->events[i]))
+		if (enrolling_listens_to(&w->events[i]))
 			cJSON_AddItemToArray(list, cJSON_CreateString(w->events[i].name));
 	return list;
 }
@@ -151,105 +170,6 @@ int enrolling_ask(struct enrolling *r, const struct manifest_request *q, struct 
 	return rc;
 }
 
-/* ---- what the partner has ---- */
-
-static bool is_ours(const struct enrolling *r, const char *text)
-{
-	size_t n = strlen(r->address);
-
-	if (!r->in_path)
-		return strcmp(text, r->address) == 0;
-	return strncmp(text, r->address, n) == 0 && text[n] == '/';
-}
-
-/* The innermost object that holds our address; *url borrows it. */
-static const cJSON *find_in(const struct enrolling *r, const cJSON *v, const char **url)
-{
-	const cJSON *c, *found;
-
-	cJSON_ArrayForEach (c, v) {
-		if (cJSON_IsString(c) && cJSON_IsObject(v) && is_ours(r, c->valuestring)) {
-			*url = c->valuestring;
-			return v;
-		}
-		found = find_in(r, c, url);
-		if (found)
-			return found;
-	}
-	return NULL;
-}
-
-static bool says(const cJSON *v, const char *text)
-{
-	const cJSON *c;
-
-	if (cJSON_IsString(v) && strcmp(v->valuestring, text) == 0)
-		return true;
-	cJSON_ArrayForEach (c, v)
-		if (says(c, text))
-			return true;
-	return false;
-}
-
-/* Of one that names events at all each of ours must be there; NULL: it lacks none. */
-static const char *lacks(const struct manifest_webhooks *w, const cJSON *found)
-{
-	const char *missing = NULL;
-	bool any = false;
-
-	for (int i = 0; i < w->n_events; i++) {
-		if (!is_listened_to(&w->events[i]))
-			continue;
-		if (says(found, w->events[i].name))
-			any = true;
-		else if (!missing)
-			missing = w->events[i].name;
-	}
-	return any ? missing : NULL;
-}
-
-static void take_id(struct enrolling *r, const cJSON *v)
-{
-	const char *path = hooks_of(r->e)->enrol_id;
-	const cJSON *id = v && path ? json_path(v, path) : NULL;
-	struct buf text = BUF_INIT;
-
-	if (id && json_scalar_text(id, &text) && text.len) {
-		free(r->id);
-		r->id = mem_strdup(buf_str(&text));
-	}
-	buf_clear(&text);
-}
-
-/* r->seen: FOUND_NONE, or what is wrong with what was found. */
-static int look(struct enrolling *r, struct err *err)
-{
-	const struct manifest_webhooks *w = hooks_of(r->e);
-	struct call_result answer;
-	const cJSON *found;
-	const char *url = NULL, *missing;
-	int rc = enrolling_ask(r, &w->list, &answer, err);
-
-	found = rc == 0 ? find_in(r, answer.json, &url) : NULL;
-	if (rc == 0)
-		r->seen = found ? FOUND_RIGHT : FOUND_NONE;
-	if (found) {
-		take_id(r, found);
-		missing = lacks(w, found);
-		if (missing) {
-			r->seen = FOUND_WRONG;
-			snprintf(r->why, sizeof(r->why), "it lacks the event %.100s", missing);
-		} else if (!enrolling_knows_secret(r, url)) {
-			r->seen = FOUND_WRONG;
-			snprintf(r->why, sizeof(r->why), "nobody knows its secret any more");
-		}
-	} else if (rc == 0) {
-		snprintf(r->why, sizeof(r->why), "the partner has none with our address");
-	}
-	call_result_clear(&answer);
-	return rc;
-}
-
 /* ---- begin and end ---- */
 
 static bool can_look(const struct enrol *e)
@@ -262,7 +182,7 @@ static void put_event_names(struct enrolling *r)
 	const struct manifest_webhooks *w = hooks_of(r->e);
 
 	for (int i = 0; i < w->n_events; i++)
-		if (is_listened_to(&w->events[i]))
+		if (enrolling_listens_to(&w->events[i]))
 			buf_printf(&r->events, "%s%s", r->events.len ? "," : "", w->events[i].name);
 }
 
@@ -289,7 +209,7 @@ static int begin(struct enrolling *r, struct enrol *e, struct err *err)
 	put_event_names(r);
 	rc = webhook_registration_get(e->pg, e->c->integration->id, &r->noted, err);
 	if (rc == 0 && r->noted.webhook_id)
-		r->id = mem_strdup(r->noted.webhook_id);
+		r->id = r->ids[r->n_ids++] = mem_strdup(r->noted.webhook_id);
 	return rc == -ENOENT ? 0 : rc;
 }
 
@@ -299,7 +219,7 @@ static void end(struct enrolling *r)
 	if (r->url)
 		secret_zero(r->url, strlen(r->url));
 	free(r->url);
-	free(r->id);
+	enrolling_forget_ids(r);
 	buf_clear(&r->events);
 	buf_clear(&r->keep);
 	secret_clear(&r->secret);
@@ -311,51 +231,78 @@ static int note(struct enrolling *r, const char *state, const char *why, int64_t
 		struct err *err)
 {
 	char *shown = r->in_path ? mem_printf("%s/*", r->address) : mem_strdup(r->address);
-	int rc = webhook_registration_put(r->e->pg, r->e->c->integration->id, shown, r->id, state,
-					  why, again_ms, err);
+	struct buf ids = BUF_INIT;
+	int rc;
 
+	for (int i = 0; i < r->n_ids; i++)
+		buf_printf(&ids, "%s%s", i ? "," : "", r->ids[i]);
+	rc = webhook_registration_put(r->e->pg, r->e->c->integration->id, shown,
+				      ids.len ? buf_str(&ids) : NULL, state, why, again_ms, err);
+	buf_clear(&ids);
 	free(shown);
 	return rc;
 }
 
 /* ---- told ---- */
 
-static int take_back(struct enrolling *r, struct err *err)
+static int take_back_one(struct enrolling *r, const char *id, struct err *err)
 {
-	const struct manifest_request *q = &hooks_of(r->e)->unenrol;
 	struct call_result answer;
 	int rc;
 
-	if (!request_path(q, NULL))
+	r->id = id;
+	rc = enrolling_ask(r, &hooks_of(r->e)->unenrol, &answer, err);
+	if (call_found_none(rc, &answer, err))
+		rc = 0;
+	call_result_clear(&answer);
+	return rc;
+}
+
+static int take_back(struct enrolling *r, struct err *err)
+{
+	int rc = 0;
+
+	if (!request_path(&hooks_of(r->e)->unenrol, NULL))
 		return err_set(
 			err, -EINVAL, ERR_CLIENT, "webhooks.register.remove",
 			"the partner has a registration of ours that is not right (%.100s), and the manifest"
 			" has no call to remove it: remove it there, and register again",
 			r->why);
-	rc = enrolling_ask(r, q, &answer, err);
-	if (rc == -EREMOTEIO && (answer.http.status == 404 || answer.http.status == 410))
-		rc = 0;
+	if (r->n_ids == 0)
+		rc = take_back_one(r, NULL, err); /* says that it has no name */
+	for (int i = 0; rc == 0 && i < r->n_ids; i++)
+		rc = take_back_one(r, r->ids[i], err);
+	if (rc == 0)
+		enrolling_forget_ids(r);
+	return rc;
+}
+
+static int tell_one(struct enrolling *r, const struct manifest_event *event, struct err *err)
+{
+	struct call_result answer;
+	int rc;
+
+	r->event = event;
+	rc = enrolling_ask(r, &hooks_of(r->e)->enrol, &answer, err);
+	if (rc == 0)
+		enrolling_take_id(r, answer.json);
 	call_result_clear(&answer);
-	if (rc == 0) {
-		free(r->id);
-		r->id = NULL;
-	}
 	return rc;
 }
 
 static int tell(struct enrolling *r, struct err *err)
 {
-	struct call_result answer;
+	const struct manifest_webhooks *w = hooks_of(r->e);
 	int rc = enrolling_make_secret(r, err);
 
 	if (rc == 0)
 		rc = note(r, "registering", NULL, SOON_MS, err);
-	if (rc < 0)
-		return rc;
-	rc = enrolling_ask(r, &hooks_of(r->e)->enrol, &answer, err);
-	if (rc == 0)
-		take_id(r, answer.json);
-	call_result_clear(&answer);
+	enrolling_forget_ids(r);
+	if (rc == 0 && !w->enrol_each)
+		return tell_one(r, NULL, err);
+	for (int i = 0; rc == 0 && i < w->n_events; i++)
+		if (enrolling_listens_to(&w->events[i]))
+			rc = tell_one(r, &w->events[i], err);
 	return rc;
 }
 
@@ -364,12 +311,12 @@ static int name_it(struct enrolling *r, struct err *err)
 {
 	if (r->id || !hooks_of(r->e)->enrol_id || !can_look(r->e))
 		return 0;
-	return look(r, err);
+	return enrolling_look(r, err);
 }
 
 static int register_now(struct enrolling *r, enum enrolment *out, struct err *err)
 {
-	int rc = can_look(r->e) ? look(r, err) : 0;
+	int rc = can_look(r->e) ? enrolling_look(r, err) : 0;
 
 	if (rc < 0)
 		return rc;
@@ -430,7 +377,7 @@ int enrol_look(struct enrol *e, bool *stands, char why[160], struct err *err)
 	if (rc == 0)
 		rc = enrolling_read_secrets(&r, err);
 	if (rc == 0 && can_look(e)) {
-		rc = look(&r, err);
+		rc = enrolling_look(&r, err);
 		*stands = r.seen == FOUND_RIGHT;
 		snprintf(why, 160, "%s", *stands ? "" : r.why);
 	} else if (rc == 0) {
@@ -450,7 +397,7 @@ int enrol_remove(struct enrol *e, bool *told, struct err *err)
 	if (rc == 0 && request_path(&hooks_of(e)->unenrol, NULL)) {
 		r.seen = FOUND_RIGHT;
 		if (can_look(e))
-			rc = look(&r, err);
+			rc = enrolling_look(&r, err);
 		if (rc == 0 && r.seen != FOUND_NONE)
 			rc = take_back(&r, err);
 		*told = rc == 0;

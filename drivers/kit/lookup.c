@@ -222,10 +222,9 @@ static int as_failure(const struct call_result *r, int rc, struct err *err)
 
 static int not_fetched(struct asking *a, const struct call_result *r, int rc, struct err *err)
 {
-	int status = r->http.status;
 	int64_t sent_ms = r->observed_us / 1000;
 
-	if (rc == -EREMOTEIO && err->class == ERR_CLIENT && (status == 404 || status == 410)) {
+	if (err->class == ERR_CLIENT && call_found_none(rc, r, err)) {
 		keep(a, CACHE_NONE, "not found", strlen("not found"), sent_ms);
 		set_none(a, "not found");
 		return 0;

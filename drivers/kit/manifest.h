@@ -20,7 +20,7 @@ struct zone;
 
 /* What a partner answers in; whatever it is becomes the JSON that paths address (decode.h). */
 enum body_format { FORMAT_JSON, FORMAT_JSONL, FORMAT_XML, FORMAT_CSV, FORMAT_TEXT };
-enum request_format { BODY_JSON, BODY_FORM, BODY_XML };
+enum request_format { BODY_JSON, BODY_FORM, BODY_XML, BODY_MAIL };
 enum version_place { VERSION_SAID, VERSION_IN_PATH, VERSION_IN_HEADER };
 
 enum auth_kind {
@@ -233,6 +233,8 @@ struct manifest_collection {
 	int parallel; /* calls that one job has under way, of its parents or of items by their ids */
 	int lane;     /* enum lane of its jobs */
 	struct manifest_deletes deletes;
+	const char *
+		merged_into; /* path, in an item that is no more, of the id or ids that it became; NULL: none says so */
 	enum row_table table;
 	uint64_t columns; /* the set of rows.h */
 	const struct manifest_column *map;
@@ -350,6 +352,9 @@ const struct manifest_collection *manifest_collection(const struct manifest *m,
 const char *manifest_fixtures(
 	const struct manifest
 		*m); /* the name of the folder, beside the manifest, of its cassettes */
+/* Whether it may stand for api.base: by its scheme; and which those are, "http:// nor https://". */
+bool manifest_takes_url(const struct manifest *m, const char *url);
+const char *manifest_schemes(const struct manifest *m);
 const struct manifest_setting *manifest_setting(const struct manifest *m,
 						const char *name); /* NULL: not declared */
 /* False: `wanted` says what is ("a whole number"). */

@@ -42,21 +42,22 @@ static void check_partner(struct manifest_reader *r)
 
 /* ---- addresses ---- */
 
-static size_t scheme_len(const char *url)
+static size_t scheme_len(const char *url, const char *plain, const char *tls)
 {
-	if (strncmp(url, "https://", 8) == 0)
-		return 8;
-	return strncmp(url, "http://", 7) == 0 ? 7 : 0;
+	if (strncmp(url, tls, strlen(tls)) == 0)
+		return strlen(tls);
+	return strncmp(url, plain, strlen(plain)) == 0 ? strlen(plain) : 0;
 }
 
-void manifest_check_url(struct manifest_reader *r, const char *path, const char *url, bool root)
+static void check_url(struct manifest_reader *r, const char *path, const char *url, bool root,
+		      const char *plain, const char *tls)
 {
-	size_t n = url ? scheme_len(url) : 0;
+	size_t n = url ? scheme_len(url, plain, tls) : 0;
 
 	if (!url)
 		return;
 	if (!n || !url[n] || strchr("/?#:", url[n]))
-		reader_problem_at(r, path, "expected http:// or https:// and a host, found \"%s\"",
+		reader_problem_at(r, path, "expected %s or %s and a host, found \"%s\"", plain, tls,
 				  url);
 	else if (url[strcspn(url, " \t\r\n@#")])
 		reader_problem_at(r, path, "an address has no blank, no @ and no # in it");
@@ -64,6 +65,19 @@ void manifest_check_url(struct manifest_reader *r, const char *path, const char 
 		reader_problem_at(r, path, "what follows ? goes to \"query\" of a collection");
 	else if (root && url[strlen(url) - 1] == '/')
 		reader_problem_at(r, path, "must not end in /: paths begin with it");
+}
+
+void manifest_check_url(struct manifest_reader *r, const char *path, const char *url, bool root)
+{
+	check_url(r, path, url, root, "http://", "https://");
+}
+
+static void check_base(struct manifest_reader *r, const char *path, const char *url)
+{
+	if (r->owner->m.body == BODY_MAIL)
+		check_url(r, path, url, true, "smtp://", "smtps://");
+	else
+		manifest_check_url(r, path, url, true);
 }
 
 /* Names and values that can be headers. */
@@ -176,8 +190,8 @@ void manifest_check(struct manifest_reader *r)
 	struct manifest *m = &r->owner->m;
 
 	check_partner(r);
-	manifest_check_url(r, "api.base.production", m->base_production, true);
-	manifest_check_url(r, "api.base.sandbox", m->base_sandbox, true);
+	check_base(r, "api.base.production", m->base_production);
+	check_base(r, "api.base.sandbox", m->base_sandbox);
 	check_headers(r);
 	manifest_check_auth(r);
 	manifest_check_limits(r);
@@ -192,6 +206,7 @@ void manifest_check(struct manifest_reader *r)
 	manifest_check_events(r);
 	manifest_check_actions(r);
 	manifest_check_channel(r);
+	manifest_check_mail(r);
 	manifest_check_lookups(r);
 	manifest_check_templates(r);
 	manifest_check_hooks(r);

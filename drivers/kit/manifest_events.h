@@ -90,7 +90,11 @@ struct manifest_webhooks {
 	 * that has the same value.  NULL: each integration has an address of its own. */
 	const char *whose, *whose_setting;
 	struct manifest_request enrol, list, unenrol; /* register, register.list, register.remove */
-	const char *enrol_id;
+	const char *enrol_id;                         /* path of a registration's name */
+	const char *
+		enrol_records; /* path of the registrations in what lists them; NULL: what holds our address */
+	const char *enrol_on; /* path in one of them: whether the partner sends by it; NULL */
+	bool enrol_each;      /* register names {event}: once for each of them */
 	const struct manifest_event *events;
 	int n_events;
 };
@@ -112,8 +116,9 @@ struct manifest_step {
 /* What is queued when an action is done, as a request of its own. */
 struct manifest_then {
 	const char *action;
-	const cJSON *
-		args; /* object; templates in its texts; left out whole where one of them has no value */
+	const cJSON *args; /* object; templates in its texts */
+	const char *
+		when; /* template: it follows where all that this names has a value; NULL: where all that args name has */
 	int lane; /* enum lane */
 };
 struct manifest_action {

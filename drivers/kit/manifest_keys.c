@@ -41,9 +41,11 @@ static const struct key_word format_words[] = {
 	{ "json", FORMAT_JSON }, { "jsonl", FORMAT_JSONL }, { "xml", FORMAT_XML },
 	{ "csv", FORMAT_CSV },   { "text", FORMAT_TEXT },   { NULL, 0 },
 };
-static const struct key_word body_words[] = {
-	{ "json", BODY_JSON }, { "form", BODY_FORM }, { "xml", BODY_XML }, { NULL, 0 }
-};
+static const struct key_word body_words[] = { { "json", BODY_JSON },
+					      { "form", BODY_FORM },
+					      { "xml", BODY_XML },
+					      { "mail", BODY_MAIL },
+					      { NULL, 0 } };
 
 static const struct key_word version_words[] = { { "base", VERSION_SAID },
 						 { "path", VERSION_IN_PATH },

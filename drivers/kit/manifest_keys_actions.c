@@ -65,6 +65,7 @@ static const struct manifest_key then_keys[] = {
 	{ "action", KEY_TEXT, .at = offsetof(struct manifest_then, action), .flags = KEY_REQUIRED },
 	{ "args", KEY_JSON_OBJECT, .at = offsetof(struct manifest_then, args),
 	  .flags = KEY_REQUIRED },
+	{ "when", KEY_TEXT, .at = offsetof(struct manifest_then, when) },
 	{ "lane", KEY_WORD, .at = offsetof(struct manifest_then, lane), .fallback = "\"normal\"",
 	  .words = then_lanes },
 };

@@ -144,6 +144,7 @@ static const struct manifest_key collection_keys[] = {
 	{ "group", KEY_TEXT, AT(group) },
 	{ "lane", KEY_WORD, AT(lane), .fallback = "\"normal\"", .words = lane_words },
 	{ "deletes", KEY_OBJECT, .of = &deletes_table },
+	{ "merged_into", KEY_PATH, AT(merged_into) },
 	{ "table", KEY_OWN, .flags = KEY_REQUIRED, .read = read_table, .print = print_table,
 	  .schema = "{\"enum\":[\"resources\",\"transactions\",\"media\"]}" },
 	{ "belongs_to", KEY_OBJECT, .of = &belongs_table },

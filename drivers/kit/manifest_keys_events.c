@@ -130,6 +130,8 @@ static const struct key_table verify_table = { TABLE(verify_keys), .shorthand = 
 static const struct manifest_key enrol_keys[] = {
 	REQUEST_KEYS(offsetof(struct manifest_webhooks, enrol)),
 	{ "id", KEY_PATH, AT(enrol_id) },
+	{ "records", KEY_PATH, AT(enrol_records) },
+	{ "enabled", KEY_PATH, AT(enrol_on) },
 	{ "list", KEY_OBJECT, AT(list), .of = &manifest_request_table },
 	{ "remove", KEY_OBJECT, AT(unenrol), .of = &manifest_request_table },
 };
@@ -144,6 +146,9 @@ static void enrol_finish(struct manifest_reader *r, void *base)
 	request_finish(r, &w->enrol);
 	if (request_path(&w->unenrol, NULL) && !w->enrol_id)
 		reader_problem(r, "\"remove\" needs \"id\", the path of what names a registration");
+	if ((w->enrol_records || w->enrol_on) && !request_path(&w->list, NULL))
+		reader_problem(r,
+			       "\"records\" and \"enabled\" are paths in the answer of \"list\"");
 }
 static const struct key_table enrol_table = { TABLE(enrol_keys), .present = enrol_present,
 					      .finish = enrol_finish };

@@ -219,6 +219,7 @@ void manifest_check_hooks(struct manifest_reader *r);     /* manifest_hooks.c */
 void manifest_check_events(struct manifest_reader *r);    /* manifest_events.c */
 void manifest_check_actions(struct manifest_reader *r);   /* manifest_actions.c */
 void manifest_check_channel(struct manifest_reader *r);   /* manifest_channel.c */
+void manifest_check_mail(struct manifest_reader *r);      /* manifest_mail.c */
 void manifest_check_settings(
 	struct manifest_reader *r); /* manifest_settings.c; after the templates */
 void manifest_check_format(struct manifest_reader *r); /* manifest_format.c */

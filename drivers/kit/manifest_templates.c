@@ -28,6 +28,7 @@ enum {
 	IN_STAMP = 65536,   /* ts, nonce, the body's hash */
 	IN_SIGNATURE = 131072,
 	IN_WEBHOOK_SECRET = 262144,
+	IN_EVENT = 524288, /* of one registration for each */
 	IN_WEBHOOKS = IN_CFG | IN_CALLBACK | IN_EVENTS,
 	IN_ONCE = IN_IN,
 	IN_ACTION = IN_CFG | IN_IN | IN_KEPT | IN_KEY | IN_TIME,
@@ -48,6 +49,9 @@ static const struct {
 	{ "until", IN_UNTIL },
 	{ "key", IN_KEY },
 	{ "events", IN_EVENTS },
+	{ "event", IN_EVENT },
+	{ "event.object", IN_EVENT },
+	{ "event.action", IN_EVENT },
 	{ "callback_url", IN_CALLBACK },
 	{ "webhook.id", IN_WEBHOOK },
 	{ "webhook.secret", IN_WEBHOOK_SECRET },
@@ -100,11 +104,11 @@ static const char *allowed_text(struct manifest_reader *r, unsigned allowed)
 static void unknown_name(struct manifest_reader *r, const struct template_place *t,
 			 const char *name)
 {
-	static const char *const known[] = { "id",       "ids",    "since", "until",
-					     "now",      "cursor", "key",   "callback_url",
-					     "events",   "method", "path",  "query",
-					     "body",     "ts",     "nonce", "body_sha256",
-					     "signature" };
+	static const char *const known[] = { "id",          "ids",      "since",  "until",
+					     "now",         "cursor",   "key",    "callback_url",
+					     "events",      "event",    "method", "path",
+					     "query",       "body",     "ts",     "nonce",
+					     "body_sha256", "signature" };
 
 	reader_problem_at(r, t->path, "{%s} is not known%s", name,
 			  reader_nearest(r, name, known, ARRAY_LEN(known)));
@@ -252,33 +256,47 @@ static unsigned check_json(struct manifest_reader *r, struct template_place t, c
 	return seen;
 }
 
-static void check_request(struct manifest_reader *r, struct template_place t,
-			  const struct manifest_request *q)
+static unsigned check_request(struct manifest_reader *r, struct template_place t,
+			      const struct manifest_request *q)
 {
 	static const char *const keys[] = { "GET", "get",   "POST",  "post",   "PUT",
 					    "put", "PATCH", "patch", "DELETE", "delete" };
 	const char *base = t.path, *method = "", *path = request_path(q, &method);
+	unsigned seen;
 
 	for (size_t i = 0; i < ARRAY_LEN(keys); i += 2)
 		if (strcmp(keys[i], method) == 0)
 			t.path = arena_printf(r->arena, "%s.%s", base, keys[i + 1]);
-	check_template(r, &t, path);
+	seen = check_template(r, &t, path);
 	t.path = arena_printf(r->arena, "%s.query", base);
-	check_pairs(r, t, &q->query);
+	seen |= check_pairs(r, t, &q->query);
 	t.path = arena_printf(r->arena, "%s.json", base);
-	check_json(r, t, q->json);
+	return seen | check_json(r, t, q->json);
+}
+
+/* One registration for each event: which of them there are only the partner's list says. */
+static void check_each(struct manifest_reader *r, const struct manifest_webhooks *w)
+{
+	if (!request_path(&w->list, NULL) || !request_path(&w->unenrol, NULL) || !w->enrol_id)
+		reader_problem_at(
+			r, "webhooks.register",
+			"one call for each {event} needs \"list\", \"remove\" and \"id\", to see which of them there are");
 }
 
 static void check_webhooks(struct manifest_reader *r)
 {
-	const struct manifest_webhooks *w = &r->owner->m.webhooks;
-	struct template_place t = { .allowed = IN_WEBHOOKS };
+	struct manifest_webhooks *w = &r->owner->m.webhooks;
+	struct template_place t = { .allowed = IN_WEBHOOKS | IN_WEBHOOK };
 
 	t.path = "webhooks.verify.secret";
-	check_request(r, t, &w->verify.secret);
+	if ((check_request(r, t, &w->verify.secret) & IN_WEBHOOK) && !w->enrol_id)
+		reader_problem_at(r, t.path,
+				  "{webhook.id} needs \"register\" with \"id\", the path of it");
 	t.path = "webhooks.register";
-	t.allowed |= IN_WEBHOOK_SECRET;
-	check_request(r, t, &w->enrol);
+	t.allowed = IN_WEBHOOKS | IN_WEBHOOK_SECRET | IN_EVENT;
+	w->enrol_each = (check_request(r, t, &w->enrol) & IN_EVENT) != 0;
+	if (w->enrol_each)
+		check_each(r, w);
 	t.allowed = IN_WEBHOOKS;
 	t.path = "webhooks.register.list";
 	check_request(r, t, &w->list);
@@ -298,6 +316,8 @@ static void check_action(struct manifest_reader *r, const struct manifest_action
 	for (int i = 0; i < a->n_then; i++) {
 		t.path = arena_printf(r->arena, "actions.%s.then[%d].args", a->name, i);
 		check_json(r, t, a->then[i].args);
+		t.path = arena_printf(r->arena, "actions.%s.then[%d].when", a->name, i);
+		check_template(r, &t, a->then[i].when);
 	}
 	for (int i = 0; i < a->n_steps; i++) {
 		const struct manifest_step *s = &a->steps[i];

@@ -371,10 +371,22 @@ const char *map_key(const struct map_context *m, const cJSON *item)
 	return is_item(x.from.json) && map_id(&x) == 0 ? x.row.external_id : NULL;
 }
 
+int map_merged(const struct map_context *m, const cJSON *item, const char ***ids)
+{
+	struct mapping x = mapping_of(m, item, NULL);
+	int n;
+
+	if (!m->collection->merged_into || adapt(&x) < 0 || !is_item(x.from.json) || map_id(&x) < 0)
+		return 0;
+	n = map_heirs(&x, ids);
+	return n < 0 ? 0 : n;
+}
+
 int map_item(const struct map_context *m, const cJSON *item, struct row *out, struct err *err)
 {
 	struct mapping x = mapping_of(m, item, err);
 	struct item_members members;
+	const char **heirs;
 	int rc = adapt(&x);
 
 	if (rc < 0)
@@ -386,7 +398,9 @@ int map_item(const struct map_context *m, const cJSON *item, struct row *out, st
 	rc = map_id(&x);
 	if (rc == 0)
 		rc = map_updated(&x);
-	x.row.gone = rc == 0 && is_tombstone(&x);
+	if (rc == 0)
+		rc = map_heirs(&x, &heirs);
+	x.row.gone = rc > 0 || (rc == 0 && is_tombstone(&x));
 	if (x.row.gone) {
 		*out = x.row;
 		return 0;

@@ -21,9 +21,13 @@ struct map_context {
 	void *unknown_arg;
 	const struct driver_hooks *hooks; /* adapt_item; NULL: none */
 };
-/* out->gone: the item says that it is deleted; then it has a key and its times, and no columns.
+/* out->gone: the item says that it is deleted, or merged (map_merged); then it has a key and its times, and no columns.
  * 0 | -EINVAL: the item is set aside: err has the field in `where` and the reason in text ("name: required, but null"). */
 int map_item(const struct map_context *m, const cJSON *item, struct row *out, struct err *err)
+	__attribute__((warn_unused_result));
+/* Of an item that map_item found gone: rows that the partner says it became (merged_into), as external ids of the arena; one: it was
+ * merged into that, several: it was split.  0: it is deleted, no more. */
+int map_merged(const struct map_context *m, const cJSON *item, const char ***ids)
 	__attribute__((warn_unused_result));
 /* The row of an item that is set aside, as far as that is known: NULL, its id cannot be told.  Of the arena. */
 const char *map_key(const struct map_context *m, const cJSON *item);

@@ -7,6 +7,7 @@
 #include "drivers/kit/map_value.h"
 
 #define ID_MAX_BYTES 512
+#define HEIRS_MAX 100 /* ids that one was split into */
 
 static const char *embedded_id(struct mapping *x)
 {
@@ -96,4 +97,62 @@ void map_parent(struct mapping *x)
 	if (parent && *parent->id_prefix)
 		id = arena_printf(x->m->arena, "%s%s", parent->id_prefix, id);
 	x->row.values[column] = (struct row_value){ .set = true, .v.s = { id, strlen(id) } };
+}
+
+/* ---- what became of it, by its own word ---- */
+
+/* Partners write that an item was not merged as null, "", 0, false, or its own id. */
+static bool is_nobody(const struct mapping *x, const cJSON *v, const char *id)
+{
+	return json_is_nothing(v) || json_is_empty_text(v) || cJSON_IsFalse(v) ||
+	       (cJSON_IsNumber(v) && v->valuedouble == 0) ||
+	       strcmp(id, x->row.external_id + strlen(x->m->collection->id_prefix)) == 0;
+}
+
+static const char *heir_id(struct mapping *x, const cJSON *v)
+{
+	struct buf text = BUF_INIT;
+	const char *id = json_scalar_text(v, &text)
+				 ? arena_strndup(x->m->arena, buf_str(&text), text.len)
+				 : "";
+
+	buf_clear(&text);
+	return id;
+}
+
+static int add_heir(struct mapping *x, const cJSON *v, const char **ids, int *n)
+{
+	const char *id = heir_id(x, v);
+
+	if (is_nobody(x, v, id))
+		return 0;
+	if (!cJSON_IsString(v) && !cJSON_IsNumber(v))
+		return set_aside(x, "merged_into", "an id, or a list of ids, is expected");
+	if (strlen(id) > ID_MAX_BYTES)
+		return set_aside(x, "merged_into", "an id is %zu bytes long, at most %d are taken",
+				 strlen(id), ID_MAX_BYTES);
+	if (*n == HEIRS_MAX)
+		return set_aside(x, "merged_into", "more than %d ids", HEIRS_MAX);
+	ids[(*n)++] = arena_printf(x->m->arena, "%s%s", x->m->collection->id_prefix, id);
+	return 0;
+}
+
+int map_heirs(struct mapping *x, const char ***ids)
+{
+	const char *path = x->m->collection->merged_into;
+	const cJSON *v = path ? item_find(&x->from, path) : NULL, *each;
+	int n = 0, rc = 0;
+
+	if (json_is_nothing(v))
+		return 0;
+	if (!cJSON_IsArray(v)) {
+		*ids = arena_alloc(x->m->arena, sizeof(**ids));
+		rc = add_heir(x, v, *ids, &n);
+		return rc < 0 ? rc : n;
+	}
+	*ids = arena_alloc(x->m->arena, sizeof(**ids) * HEIRS_MAX);
+	cJSON_ArrayForEach (each, v)
+		if (rc == 0)
+			rc = add_heir(x, each, *ids, &n);
+	return rc < 0 ? rc : n;
 }

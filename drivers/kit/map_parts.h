@@ -33,5 +33,7 @@ const char *hash_text(struct mapping *x, const struct buf *text); /* HASH_HEX ch
 int map_id(struct mapping *x) __attribute__((warn_unused_result));
 int map_updated(struct mapping *x) __attribute__((warn_unused_result));
 void map_parent(struct mapping *x);
+/* Behind map_id.  How many rows' ids (of the arena) the item says it became; 0: it is itself.  -EINVAL: as set_aside. */
+int map_heirs(struct mapping *x, const char ***ids) __attribute__((warn_unused_result));
 
 #endif

@@ -306,11 +306,25 @@ static int check_decision(struct pg *p, const struct driver_set *drivers, const 
 	return rc;
 }
 
+static int decide(struct redis *r, struct pg *p, int64_t id, const char *as, const cJSON *kept,
+		  int64_t deadline_ms, struct err *err)
+{
+	char scope[40];
+	int rc = request_resolve(p, id, as, kept, err);
+
+	if (rc == 0) {
+		snprintf(scope, sizeof(scope), "request:%lld", (long long)id);
+		rc = alert_resolve(p, "outbound_unknown", scope, err);
+	}
+	if (rc == 0)
+		outbound_queue_one(r, p, id, deadline_ms);
+	return rc;
+}
+
 int outbound_resolve(struct redis *r, struct pg *p, const struct driver_set *drivers, int64_t id,
 		     const char *as, const cJSON *kept, int64_t deadline_ms, struct err *err)
 {
 	struct request row = { 0 };
-	char scope[40];
 	int rc = request_find(p, &(struct request_who){ .id = id }, &row, err);
 
 	if (kept && card_is_in_json(kept))
@@ -319,13 +333,39 @@ int outbound_resolve(struct redis *r, struct pg *p, const struct driver_set *dri
 	if (rc == 0)
 		rc = check_decision(p, drivers, &row, as, kept, err);
 	if (rc == 0)
-		rc = request_resolve(p, id, as, kept, err);
-	if (rc == 0) {
-		snprintf(scope, sizeof(scope), "request:%lld", (long long)id);
-		rc = alert_resolve(p, "outbound_unknown", scope, err);
+		rc = decide(r, p, id, as, kept, deadline_ms, err);
+	request_clear(&row);
+	return rc;
+}
+
+/* What the step would have kept of its answer is not known, and null says so. */
+static cJSON *keep_nothing(const struct manifest_action *a)
+{
+	cJSON *kept = cJSON_CreateObject();
+
+	for (int i = 0; i < a->n_steps; i++)
+		for (int k = 0; k < a->steps[i].keep.n; k++)
+			cJSON_AddNullToObject(kept, a->steps[i].keep.v[k].name);
+	return kept;
+}
+
+int outbound_told(struct redis *r, struct pg *p, const struct driver *d, int64_t id,
+		  int64_t deadline_ms, struct err *err)
+{
+	struct request row = { 0 };
+	int rc = request_find(p, &(struct request_who){ .id = id }, &row, err);
+	const struct manifest_action *a = rc == 0 ? manifest_action(d->manifest, row.action) : NULL;
+
+	if (rc == 0 && a && a->n_steps == 1 && !row.undo) {
+		cJSON *kept = keep_nothing(a);
+
+		rc = decide(r, p, id, "done", kept, deadline_ms, err);
+		cJSON_Delete(kept);
 	}
-	if (rc == 0)
-		outbound_queue_one(r, p, id, deadline_ms);
+	if (rc == -EPERM || rc == -ENOENT) {
+		*err = (struct err){ 0 };
+		rc = 0;
+	}
 	request_clear(&row);
 	return rc;
 }

@@ -33,6 +33,11 @@ int outbound_resolve(struct redis *r, struct pg *p, const struct driver_set *dri
 		     const char *as, const cJSON *kept, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));
 
+/* The partner itself has told that the only step of a request that is unknown was done, be it that it told no more than that: as if a
+ * person had.  Waits.  0 also where it is unknown no more. */
+int outbound_told(struct redis *r, struct pg *p, const struct driver *d, int64_t id,
+		  int64_t deadline_ms, struct err *err) __attribute__((warn_unused_result));
+
 /* The identity of a request by its args (flow_entry.c and outbound_add agree on it). */
 void outbound_fingerprint(const cJSON *args, struct buf *out);
 /* in: what action_in made.  origin: the job's header id, or NULL: a new one is made.  -EINVAL. */

@@ -59,9 +59,11 @@ int fetch_item(struct caller *c, const struct manifest_collection *coll, const c
 			out->records = mem_alloc(sizeof(*out->records));
 			out->records[out->n++] = item;
 		}
-		if (rc == -EREMOTEIO &&
-		    (out->result.http.status == 404 || out->result.http.status == 410))
+		if (call_found_none(rc, &out->result, err)) {
 			rc = -ENOENT;
+			if (err && err->action == ACT_NOT_THERE)
+				err->action = ACT_NONE; /* this was it */
+		}
 		if (rc == -EREMOTEIO || rc == -EBADMSG)
 			call_exchange_print(c, &spec, &out->result, &out->exchange);
 		page_query_clear(&query);

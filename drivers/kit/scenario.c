@@ -90,8 +90,19 @@ static void add_value(cJSON *o, const struct row_column *k, const struct row_val
 	}
 }
 
-static void add_row(struct running *x, const struct manifest_collection *c, const struct row *row)
+static void add_heirs(cJSON *o, const struct map_context *m, const cJSON *item)
 {
+	const char **ids;
+	int n = map_merged(m, item, &ids);
+
+	if (n)
+		cJSON_AddItemToObject(o, "merged_into", cJSON_CreateStringArray(ids, n));
+}
+
+static void add_row(struct running *x, const struct map_context *m, const cJSON *item,
+		    const struct row *row)
+{
+	const struct manifest_collection *c = m->collection;
 	int n;
 	const struct row_column *columns = row_columns(c->table, &n);
 	cJSON *o = cJSON_CreateObject();
@@ -103,6 +114,8 @@ static void add_row(struct running *x, const struct manifest_collection *c, cons
 		add_time(o, "partner_updated_at", row->partner_updated_us);
 	if (row->gone)
 		cJSON_AddBoolToObject(o, "deleted", true);
+	if (row->gone)
+		add_heirs(o, m, item);
 	for (int i = 0; i < n; i++)
 		if (row->values[i].set && (c->columns >> i & 1))
 			add_value(o, &columns[i], &row->values[i]);
@@ -144,7 +157,7 @@ static bool map_one(struct running *x, const struct manifest_collection *c, cons
 		add_aside(x, c, item, &why);
 		return false;
 	}
-	add_row(x, c, row);
+	add_row(x, &m, item, row);
 	return !row->gone;
 }
 
@@ -256,7 +269,7 @@ static int answer(struct running *x, const struct question *q, struct buf *data,
 
 	if (rc == 0)
 		rc = lookup_data(x->s->lookup, r.json, data, err);
-	else if (rc == -EREMOTEIO && (r.http.status == 404 || r.http.status == 410))
+	else if (call_found_none(rc, &r, err))
 		rc = -ENODATA;
 	call_result_clear(&r);
 	return rc;

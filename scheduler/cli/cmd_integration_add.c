@@ -50,10 +50,9 @@ static int check_environment(const struct cli *c, const struct manifest *m)
 		return cli_misused(c,
 				   "--environment: %s has no sandbox of its own; give --base-url",
 				   partner);
-	if (base_url && strncmp(base_url, "http://", 7) != 0 &&
-	    strncmp(base_url, "https://", 8) != 0)
-		return cli_misused(c, "--base-url: \"%s\" begins with neither http:// nor https://",
-				   base_url);
+	if (base_url && !manifest_takes_url(m, base_url))
+		return cli_misused(c, "--base-url: \"%s\" begins with neither %s", base_url,
+				   manifest_schemes(m));
 	return 0;
 }
 

@@ -153,17 +153,17 @@ static int read_overrides(const struct cli *c, const struct driver *d, const str
 	return rc;
 }
 
-static int check_url(const struct cli *c)
+static int check_url(const struct cli *c, const struct manifest *m)
 {
 	if (!base_url)
 		return 0;
 	if (strcmp(base_url, "manifest") == 0)
 		base_url = "";
-	else if (strncmp(base_url, "http://", 7) != 0 && strncmp(base_url, "https://", 8) != 0)
+	else if (!manifest_takes_url(m, base_url))
 		return cli_misused(c,
-				   "--base-url: \"%s\" begins with neither http:// nor https://;"
+				   "--base-url: \"%s\" begins with neither %s;"
 				   " the word manifest gives the manifest's back",
-				   base_url);
+				   base_url, manifest_schemes(m));
 	return 0;
 }
 
@@ -206,7 +206,7 @@ static int set(struct cli *c, const struct integration *i)
 	if (rc == 0)
 		rc = cli_redis(c);
 	if (rc == 0)
-		rc = check_url(c);
+		rc = check_url(c, d->manifest);
 	if (rc == 0)
 		rc = settings_read(c, d->manifest, settings);
 	if (rc == 0 && settings)

@@ -16,7 +16,6 @@
 #define KEY_BEGIN "cbat_secret-"
 #define PAGE_USUAL 20
 #define PAGE_MAX 100
-#define FORM_TEXT 200
 
 static struct quota of_property = { .tier = { 5, 1000000LL } };
 
@@ -32,7 +31,7 @@ static void reply_tree(struct exchange *x, int status, cJSON *tree)
 	buf_clear(&body);
 }
 
-static void fail(struct exchange *x, int status, const char *message)
+void cloudbeds_fail(struct exchange *x, int status, const char *message)
 {
 	bool v1 = strncmp(httpd_path(x->q), V1, strlen(V1)) == 0;
 	cJSON *body = cJSON_CreateObject();
@@ -48,7 +47,7 @@ static void fail(struct exchange *x, int status, const char *message)
 }
 
 /* Takes data. */
-static void done(struct exchange *x, cJSON *data, int count, int total)
+void cloudbeds_done(struct exchange *x, cJSON *data, int count, int total)
 {
 	cJSON *body = cJSON_CreateObject();
 
@@ -84,12 +83,12 @@ static bool admit(struct exchange *x)
 {
 	x->account = key_owner(x);
 	if (!x->account) {
-		fail(x, 401, "The API key is missing, wrong or expired");
+		cloudbeds_fail(x, 401, "The API key is missing, wrong or expired");
 		return false;
 	}
 	journal_account(x->sandbox->journal, x->seq, x->account->number, 0);
 	if (quota_admit(&of_property, x) > 0) {
-		fail(x, 429, "Rate limit exceeded");
+		cloudbeds_fail(x, 429, "Rate limit exceeded");
 		return false;
 	}
 	account_fill(x->sandbox->accounts, x->account);
@@ -130,7 +129,7 @@ static void page_serve(struct exchange *x, const struct collection *c, int usual
 			cJSON_AddItemToArray(data, view(x, c->v[i].tree));
 		n++;
 	}
-	done(x, data, cJSON_GetArraySize(data), n);
+	cloudbeds_done(x, data, cJSON_GetArraySize(data), n);
 }
 
 static void get_hotels(struct exchange *x)
@@ -138,12 +137,12 @@ static void get_hotels(struct exchange *x)
 	cJSON *data = cJSON_CreateArray();
 
 	cJSON_AddItemToArray(data, cloudbeds_hotel_view(x, false));
-	done(x, data, 1, 1);
+	cloudbeds_done(x, data, 1, 1);
 }
 
 static void get_hotel_details(struct exchange *x)
 {
-	done(x, cloudbeds_hotel_view(x, true), 0, -1);
+	cloudbeds_done(x, cloudbeds_hotel_view(x, true), 0, -1);
 }
 
 static void get_room_types(struct exchange *x)
@@ -163,62 +162,46 @@ static void get_reservation(struct exchange *x)
 		id ? guise_find(&x->account->reservations, x->account->number, id) : NULL;
 
 	if (item)
-		done(x, cloudbeds_reservation_detailed(x, item->tree), 0, -1);
+		cloudbeds_done(x, cloudbeds_reservation_detailed(x, item->tree), 0, -1);
 	else
-		fail(x, 200, "Reservation not found");
+		cloudbeds_fail(x, 200, "Reservation not found");
 }
 
 /* ---- v1.3: forms ---- */
 
-static bool field(const struct exchange *x, const char *name, char out[FORM_TEXT])
+bool cloudbeds_field(const struct exchange *x, const char *name, char out[CLOUDBEDS_FIELD_MAX])
 {
 	size_t len;
 	const char *form = httpd_body(x->q, &len);
 
-	return form_value(form, len, name, out, FORM_TEXT);
+	return form_value(form, len, name, out, CLOUDBEDS_FIELD_MAX);
 }
 
 /* A body of anything but form fields has none of them. */
 static void put_reservation(struct exchange *x)
 {
-	char id[FORM_TEXT], status[FORM_TEXT];
+	char id[CLOUDBEDS_FIELD_MAX], status[CLOUDBEDS_FIELD_MAX];
 	const struct item *item;
 	const char *read;
 	cJSON *fields;
 
-	if (!field(x, "reservationID", id) || !field(x, "status", status)) {
-		fail(x, 200, "Parameter reservationID is required");
+	if (!cloudbeds_field(x, "reservationID", id) || !cloudbeds_field(x, "status", status)) {
+		cloudbeds_fail(x, 200, "Parameter reservationID is required");
 		return;
 	}
 	item = guise_find(&x->account->reservations, x->account->number, id);
 	read = cloudbeds_status_read(status);
 	if (!item || !read) {
-		fail(x, 200, item ? "Invalid status" : "Reservation not found");
+		cloudbeds_fail(x, 200, item ? "Invalid status" : "Reservation not found");
 		return;
 	}
 	fields = cJSON_CreateObject();
 	cJSON_AddStringToObject(fields, "status", read);
 	collection_update(&x->account->reservations, json_str(item->tree, "_id"), fields,
 			  clock_real_ms());
+	news_of(x->account, "reservation", CHANGE_UPDATED, item->tree, fields);
 	cJSON_Delete(fields);
-	news_of(x->account->number, "reservation", CHANGE_UPDATED, item->tree);
-	done(x, cloudbeds_reservation_detailed(x, item->tree), 0, -1);
-}
-
-static void post_webhook(struct exchange *x)
-{
-	char object[FORM_TEXT], action[FORM_TEXT], url[FORM_TEXT], id[3 * FORM_TEXT];
-	cJSON *data;
-
-	if (!field(x, "object", object) || !field(x, "action", action) ||
-	    !field(x, "endpointUrl", url)) {
-		fail(x, 200, "Parameter endpointUrl is required");
-		return;
-	}
-	data = cJSON_CreateObject();
-	snprintf(id, sizeof(id), "sub-%s-%s", object, action);
-	cJSON_AddStringToObject(data, "subscriptionID", id);
-	done(x, data, 0, -1);
+	cloudbeds_done(x, cloudbeds_reservation_detailed(x, item->tree), 0, -1);
 }
 
 static const struct {
@@ -231,7 +214,9 @@ static const struct {
 	{ "GET", "getReservations", get_reservations },
 	{ "GET", "getReservation", get_reservation },
 	{ "PUT", "putReservation", put_reservation },
-	{ "POST", "postWebhook", post_webhook },
+	{ "POST", "postWebhook", cloudbeds_post_webhook },
+	{ "GET", "getWebhooks", cloudbeds_get_webhooks },
+	{ "DELETE", "deleteWebhook", cloudbeds_delete_webhook },
 };
 
 static void v1_serve(struct exchange *x)
@@ -242,7 +227,7 @@ static void v1_serve(struct exchange *x)
 
 	if (!is_own_property(x, httpd_header(x->q, "X-PROPERTY-ID")) ||
 	    !is_own_property(x, property) || !is_own_property(x, properties)) {
-		fail(x, 200, "You do not have access to this property");
+		cloudbeds_fail(x, 200, "You do not have access to this property");
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
@@ -252,7 +237,7 @@ static void v1_serve(struct exchange *x)
 			return;
 		}
 	}
-	fail(x, 404, "Method not found");
+	cloudbeds_fail(x, 404, "Method not found");
 }
 
 /* ---- v2 ---- */
@@ -270,8 +255,8 @@ static void v2_serve(struct exchange *x)
 	cJSON *body, *data;
 
 	if (!named || !is_own_property(x, property)) {
-		fail(x, named ? 403 : 400,
-		     named ? "Access denied" : "The x-property-id header is required");
+		cloudbeds_fail(x, named ? 403 : 400,
+			       named ? "Access denied" : "The x-property-id header is required");
 		return;
 	}
 	body = cJSON_CreateObject();

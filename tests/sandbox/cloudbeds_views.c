@@ -121,7 +121,7 @@ static const char *const statuses[][2] = {
 	{ "expired", "canceled" },
 };
 
-static const char *status_view(const char *status)
+const char *cloudbeds_status_view(const char *status)
 {
 	for (size_t i = 0; status && i < ARRAY_LEN(statuses); i++)
 		if (strcmp(statuses[i][0], status) == 0)
@@ -193,7 +193,8 @@ static void add_common(const struct exchange *x, cJSON *v, const cJSON *t)
 	cJSON_AddStringToObject(v, "dateCreated", at);
 	guise_time(t, "lastUpdatedAt", at);
 	cJSON_AddStringToObject(v, "dateModified", at);
-	cJSON_AddItemToObject(v, "status", guise_text(status_view(json_str(t, "status"))));
+	cJSON_AddItemToObject(v, "status",
+			      guise_text(cloudbeds_status_view(json_str(t, "status"))));
 	guise_copy(v, "guestName", t, "guest.fullName");
 	guise_copy(v, "startDate", t, "checkInDateLocalized");
 	guise_copy(v, "endDate", t, "checkOutDateLocalized");

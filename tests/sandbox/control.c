@@ -194,11 +194,11 @@ static int change_items(struct account *a, struct collection *c, const char *id,
 	if (!item)
 		return 0;
 	if (remove) {
-		news_of(a->number, c->noun, CHANGE_REMOVED, item->tree);
+		news_of(a, c->noun, CHANGE_REMOVED, item->tree, NULL);
 		return collection_remove(c, id);
 	}
 	int n = collection_update(c, id, fields, clock_real_ms());
-	news_of(a->number, c->noun, CHANGE_UPDATED, item->tree);
+	news_of(a, c->noun, CHANGE_UPDATED, item->tree, fields);
 	return n;
 }
 
@@ -215,7 +215,7 @@ static int change_apply(struct account *a, const cJSON *change)
 		struct collection *c = reservation ? &a->reservations : &a->listings;
 
 		collection_append(c, append);
-		news_of(a->number, c->noun, CHANGE_NEW, append);
+		news_of(a, c->noun, CHANGE_NEW, append, NULL);
 		return 1;
 	}
 	if (!id)

@@ -231,5 +231,5 @@ void guesty_routes(struct httpd *h, struct sandbox *s)
 	httpd_route(h, "GET", "/v1/listings/", listings_handler, s);
 	httpd_route(h, "GET", "/v1/reservations", reservations_handler, s);
 	httpd_route(h, "GET", "/v1/reservations/", reservations_handler, s);
-	subscription_routes(h, s);
+	guesty_webhook_routes(h, s);
 }

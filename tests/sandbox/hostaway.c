@@ -10,7 +10,6 @@
 #include "tests/sandbox/guise.h"
 #include "tests/sandbox/hostaway.h"
 
-#define ROOT "/hostaway/v1"
 #define TEN_SECONDS_US 10000000LL
 #define TOKEN_UNUSABLE_US 1000000LL
 #define PAGE_DEFAULT 100
@@ -21,7 +20,7 @@ static struct window of_address; /* all of ours come from one */
 static const struct tier address_tier = { 15, TEN_SECONDS_US };
 
 /* An error's text is the result; only that of a 429 is a message. */
-static void fail(struct exchange *x, int status, const char *text)
+void hostaway_fail(struct exchange *x, int status, const char *text)
 {
 	struct buf body = BUF_INIT;
 
@@ -47,7 +46,7 @@ static void token_serve(struct exchange *x)
 	    strcmp(grant, "client_credentials") != 0 ||
 	    !form_value(form, len, "scope", scope, sizeof(scope)) ||
 	    strcmp(scope, "general") != 0) {
-		fail(x, 400, "grant_type must be client_credentials, and scope general");
+		hostaway_fail(x, 400, "grant_type must be client_credentials, and scope general");
 	} else if (!account) {
 		exchange_refuse(x, 401, "invalid_client", "Client authentication failed", 0);
 	} else if (exchange_latency(x)) {
@@ -69,7 +68,7 @@ static void token_revoke(struct exchange *x)
 	struct buf body = BUF_INIT;
 
 	if (!account || !account_revoke(account, text)) {
-		fail(x, 404, "there is no such token");
+		hostaway_fail(x, 404, "there is no such token");
 		return;
 	}
 	buf_puts(&body, "{\"status\":\"success\",\"result\":[]}");
@@ -94,19 +93,21 @@ static bool within_limits(struct exchange *x)
 		window_add(&of_address, x->arrived_us);
 		return true;
 	}
-	fail(x, 429,
-	     "This error occurs because a server detects that your application has exceeded the rate limits or has made too many requests in a given period of time.");
+	hostaway_fail(
+		x, 429,
+		"This error occurs because a server detects that your application has exceeded the rate limits or has made too many requests in a given period of time.");
 	return false;
 }
 
-static bool admit(struct exchange *x)
+bool hostaway_admit(struct exchange *x)
 {
 	const char *token = exchange_token(x);
 	const struct token *known = x->account ? account_token(x->account, token) : NULL;
 
 	if (!known || x->arrived_us >= known->expires_us ||
 	    x->arrived_us < known->minted_us + TOKEN_UNUSABLE_US) {
-		fail(x, 403, "The resource owner or authorization server denied the request.");
+		hostaway_fail(x, 403,
+			      "The resource owner or authorization server denied the request.");
 		return false;
 	}
 	if (!within_limits(x))
@@ -203,7 +204,7 @@ static void one_reply(struct exchange *x, const struct item *item,
 	cJSON *one;
 
 	if (!item) {
-		fail(x, 404, "Resource not found");
+		hostaway_fail(x, 404, "Resource not found");
 		return;
 	}
 	one = view(x, item->tree);
@@ -217,7 +218,7 @@ static void one_reply(struct exchange *x, const struct item *item,
 
 static void listings_serve(struct exchange *x)
 {
-	const char *rest = httpd_path(x->q) + strlen(ROOT "/listings");
+	const char *rest = httpd_path(x->q) + strlen(HOSTAWAY "/listings");
 	const struct collection *c = &x->account->listings;
 	const char *order = httpd_query(x->q, "sortOrder");
 	struct entry *v;
@@ -236,7 +237,7 @@ static void listings_serve(struct exchange *x)
 
 static void reservations_serve(struct exchange *x)
 {
-	const char *rest = httpd_path(x->q) + strlen(ROOT "/reservations");
+	const char *rest = httpd_path(x->q) + strlen(HOSTAWAY "/reservations");
 	const struct collection *c = &x->account->reservations;
 	const char *order = httpd_query(x->q, "sortOrder"),
 		   *after_id = httpd_query(x->q, "afterId");
@@ -274,7 +275,7 @@ static void listings_handler(struct httpd_request *q, void *arg)
 {
 	struct exchange x;
 
-	if (exchange_begin(&x, arg, q) && admit(&x))
+	if (exchange_begin(&x, arg, q) && hostaway_admit(&x))
 		listings_serve(&x);
 	exchange_end(&x);
 }
@@ -283,7 +284,7 @@ static void reservations_handler(struct httpd_request *q, void *arg)
 {
 	struct exchange x;
 
-	if (exchange_begin(&x, arg, q) && admit(&x))
+	if (exchange_begin(&x, arg, q) && hostaway_admit(&x))
 		reservations_serve(&x);
 	exchange_end(&x);
 }
@@ -291,12 +292,13 @@ static void reservations_handler(struct httpd_request *q, void *arg)
 void hostaway_routes(struct httpd *h, struct sandbox *s)
 {
 	window_init(&of_address, address_tier);
-	httpd_route(h, "POST", ROOT "/accessTokens", token_handler, s);
-	httpd_route(h, "DELETE", ROOT "/accessTokens", token_handler, s);
-	httpd_route(h, "GET", ROOT "/listings", listings_handler, s);
-	httpd_route(h, "GET", ROOT "/listings/", listings_handler, s);
-	httpd_route(h, "GET", ROOT "/reservations", reservations_handler, s);
-	httpd_route(h, "GET", ROOT "/reservations/", reservations_handler, s);
+	httpd_route(h, "POST", HOSTAWAY "/accessTokens", token_handler, s);
+	httpd_route(h, "DELETE", HOSTAWAY "/accessTokens", token_handler, s);
+	httpd_route(h, "GET", HOSTAWAY "/listings", listings_handler, s);
+	httpd_route(h, "GET", HOSTAWAY "/listings/", listings_handler, s);
+	httpd_route(h, "GET", HOSTAWAY "/reservations", reservations_handler, s);
+	httpd_route(h, "GET", HOSTAWAY "/reservations/", reservations_handler, s);
+	hostaway_webhook_routes(h, s);
 }
 
 void hostaway_free(void)

@@ -14,8 +14,8 @@
 #include "common/io/loop.h"
 #include "tests/sandbox/bench.h"
 #include "tests/sandbox/books.h"
-#include "tests/sandbox/guesty.h"
 #include "tests/sandbox/news.h"
+#include "tests/sandbox/subscription.h"
 #include "tests/sandbox/tell.h"
 
 #define REQUESTS_MAX 12000 /* under way: a coroutine each, see co_set_limit */

@@ -6,16 +6,16 @@
 
 #include "common/base/id.h"
 #include "common/base/mem.h"
-#include "tests/sandbox/guesty.h"
-#include "tests/sandbox/tell.h"
+#include "common/io/co.h"
 
 #define UNDER_WAY_MAX 2000 /* what comes beyond is not told: partners lose news too */
 
 struct news {
 	struct news *prev, *next;
 	struct co *co;
+	const struct teller *by;
 	char *url, *body;
-	char secret[64], id[ID_LEN + 8];
+	char login[64], secret[64], id[ID_LEN + 8];
 };
 
 static struct news *first;
@@ -39,6 +39,9 @@ static void send(void *arg)
 {
 	static const int waits_ms[] = { 0, 1000, 2000, 4000, 8000, 15000, 30000, 60000 };
 	struct news *n = arg;
+	const struct telling t = {
+		.url = n->url, .login = n->login, .secret = n->secret, .body = n->body, .id = n->id
+	};
 	struct buf answer = BUF_INIT;
 	int status = 0;
 
@@ -46,7 +49,9 @@ static void send(void *arg)
 		if (co_is_cancelled() || co_sleep("news", waits_ms[i]) < 0)
 			break;
 		buf_reset(&answer);
-		status = tell_once(n->url, n->secret, n->id, n->body, &answer);
+		status = n->by->send(&t, &answer);
+		if (n->by->gives_up(status, (int)i + 1))
+			break;
 	}
 	buf_clear(&answer);
 	news_end(n);
@@ -56,9 +61,11 @@ static void news_begin(const struct subscription *s, const char *body)
 {
 	struct news *n = mem_new(struct news);
 
+	n->by = s->by;
 	n->url = mem_strdup(s->url);
 	n->body = mem_strdup(body);
-	snprintf(n->secret, sizeof(n->secret), "%s", s->secret);
+	memcpy(n->login, s->login, sizeof(n->login));
+	memcpy(n->secret, s->secret, sizeof(n->secret));
 	memcpy(n->id, "msg_", 4);
 	id_new(n->id + 4);
 	n->next = first;
@@ -71,29 +78,29 @@ static void news_begin(const struct subscription *s, const char *body)
 		news_end(n);
 }
 
-/* As Guesty names them; NULL: it tells nobody. */
-static const char *event_name(const char *noun, enum change what)
+static void tell(const struct subscription *s, struct account *a, const char *event,
+		 const char *noun, const cJSON *item)
 {
-	static const char *const listing[] = { "listing.new", "listing.updated",
-					       "listing.removed" };
-	static const char *const stay[] = { "reservation.created.v2", "reservation.updated.v2",
-					    NULL };
-
-	return strcmp(noun, "listing") == 0 ? listing[what] : stay[what];
-}
-
-void news_of(int account, const char *noun, enum change what, const cJSON *item)
-{
-	const char *event = event_name(noun, what);
-	const struct subscription *s = NULL;
 	struct buf body = BUF_INIT;
 
-	if (event)
-		tell_body(event, noun, item, &body);
-	while (event && under_way < UNDER_WAY_MAX && (s = subscription_next(s, account)))
-		if (subscription_wants(s, event))
-			news_begin(s, body.data);
+	s->by->body(a, event, noun, item, &body);
+	news_begin(s, buf_str(&body));
 	buf_clear(&body);
+}
+
+void news_of(struct account *a, const char *noun, enum change what, const cJSON *item,
+	     const cJSON *fields)
+{
+	const struct subscription *s = NULL;
+	const char *names[TELL_EVENTS_MAX];
+
+	while ((s = subscription_next(s, NULL, a->number))) {
+		int n = s->off ? 0 : s->by->events(noun, what, fields, names);
+
+		for (int i = 0; i < n && under_way < UNDER_WAY_MAX; i++)
+			if (subscription_wants(s, names[i]))
+				tell(s, a, names[i], noun, item);
+	}
 }
 
 void news_cancel(void)

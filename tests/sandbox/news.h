@@ -1,13 +1,14 @@
-/* What the sandbox tells by itself: whoever is subscribed to an event of an account gets it when an item of it changes, signed as Guesty
- * does, each attempt anew and with the event's own id, until it is taken in (2xx) or has been tried for some minutes. */
+/* What the sandbox tells by itself: whoever is subscribed to an event of an account gets it when an item of it changes, as that partner
+ * tells it (subscription.h), each attempt anew and with the event's own id, until it is taken in (2xx) or the partner gives up. */
 #ifndef TESTS_SANDBOX_NEWS_H
 #define TESTS_SANDBOX_NEWS_H
 
-#include "common/base/json.h"
+#include "tests/sandbox/subscription.h"
 
-enum change { CHANGE_NEW, CHANGE_UPDATED, CHANGE_REMOVED };
-/* Does not wait.  item: as it is now, or was before it went; borrowed for the call. */
-void news_of(int account, const char *noun, enum change what, const cJSON *item);
+/* Does not wait.  item: as it is now, or was before it went; fields: what was changed, NULL where it is new or gone; all borrowed
+ * for the call. */
+void news_of(struct account *a, const char *noun, enum change what, const cJSON *item,
+	     const cJSON *fields);
 void news_cancel(void); /* nothing more is sent */
 int news_under_way(void);
 

@@ -7,7 +7,7 @@
 #include "common/base/crypto.h"
 #include "common/base/hmac.h"
 #include "common/base/id.h"
-#include "common/io/http.h"
+#include "common/base/mem.h"
 
 #define BODY_MAX (1024 * 1024)
 #define TIMES_MAX 10000
@@ -34,35 +34,44 @@ static void sign(const char *secret, const char *id, const char *ts, const char 
 	buf_clear(&text);
 }
 
-int tell_once(const char *url, const char *secret, const char *id, const char *body,
+int tell_send(const char *url, const struct http_header *headers, int n_headers, const char *body,
 	      struct buf *answer)
 {
-	struct buf signature = BUF_INIT;
+	const struct http_request q = { .method = "POST",
+					.url = url,
+					.headers = headers,
+					.n_headers = n_headers,
+					.body = body,
+					.body_len = strlen(body),
+					.total_ms = 15000 };
 	struct http_response r;
-	char ts[24];
 	int status = 0;
 
 	if (!pool && http_global_init() == 0)
 		pool = http_pool_new("tell", 0);
-	snprintf(ts, sizeof(ts), "%lld", (long long)(clock_real_ms() / 1000));
-	sign(secret, id, ts, body, &signature);
-	const struct http_header headers[] = { { "Content-Type", "application/json" },
-					       { "svix-id", id },
-					       { "svix-timestamp", ts },
-					       { "svix-signature", buf_str(&signature) } };
-	const struct http_request q = { .method = "POST",
-					.url = url,
-					.headers = headers,
-					.n_headers = 4,
-					.body = body,
-					.body_len = strlen(body),
-					.total_ms = 15000 };
 	http_response_init(&r);
 	if (pool && http_send(pool, &q, &r) == 0) {
 		status = r.status;
 		buf_append(answer, buf_str(&r.body), r.body.len);
 	}
 	http_response_clear(&r);
+	return status;
+}
+
+int tell_once(const char *url, const char *secret, const char *id, const char *body,
+	      struct buf *answer)
+{
+	struct buf signature = BUF_INIT;
+	char ts[24];
+	int status;
+
+	snprintf(ts, sizeof(ts), "%lld", (long long)(clock_real_ms() / 1000));
+	sign(secret, id, ts, body, &signature);
+	const struct http_header headers[] = { { "Content-Type", "application/json" },
+					       { "svix-id", id },
+					       { "svix-timestamp", ts },
+					       { "svix-signature", buf_str(&signature) } };
+	status = tell_send(url, headers, (int)ARRAY_LEN(headers), body, answer);
 	buf_clear(&signature);
 	return status;
 }

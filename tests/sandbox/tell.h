@@ -1,11 +1,15 @@
-/* Guesty's webhooks as it sends them: signed by Standard Webhooks (svix-id, svix-timestamp, svix-signature), each attempt anew. */
+/* Webhooks on their way to whoever wants them; Guesty's signed by Standard Webhooks (svix-id, svix-timestamp, svix-signature), each
+ * attempt anew. */
 #ifndef TESTS_SANDBOX_TELL_H
 #define TESTS_SANDBOX_TELL_H
 
 #include "common/base/json.h"
+#include "common/io/http.h"
 #include "tests/sandbox/exchange.h"
 
-/* Waits.  One attempt: the status of the answer, or 0; `answer` gets its body. */
+/* Wait.  One attempt: the status of the answer, or 0; `answer` gets its body. */
+int tell_send(const char *url, const struct http_header *headers, int n_headers, const char *body,
+	      struct buf *answer);
 int tell_once(const char *url, const char *secret, const char *id, const char *body,
 	      struct buf *answer);
 /* {"event", "listing" or "reservation": the item, "publishedAt"}, appended. */

@@ -109,11 +109,15 @@ def test_imports(cluster):
         "external_id": f"addon-{a['id']}", "name": a["name"], "price_minor": int(a["price"]["amount"]),
         "currency": a["price"]["currencyCode"]} for a in addons})
 
-    # A 200 that says it went wrong: what is asked for does not exist.
+    # A 200 that says it went wrong, and one that says what is asked for does not exist.
     letters = lambda: [json.loads(m) for m in cluster.redis.client.zrange("dead:{cloudbeds}", 0, -1)]
-    cluster.push({"task": "import_resource", "integration_id": one, "args": {"collection": "reservations", "external_id": "1"}}, QUEUE)
-    (letter,) = wait_until(letters, 40 * SLOWER, worker.log_tail)
-    assert (letter["class"], letter["rule"]) == ("client", "errors[1]") and "Reservation not found" in letter["error"]
+    sandbox.fault(match="reservationID=2", body='{"success": false, "message": "Parameter reservationID is wrong"}', times=1)
+    for id in "12":
+        cluster.push({"task": "import_resource", "integration_id": one, "args": {"collection": "reservations", "external_id": id}}, QUEUE)
+    wait_until(lambda: len(letters()) == 2, 40 * SLOWER, worker.log_tail)
+    missing, wrong = sorted(letters(), key=lambda letter: json.loads(letter["payload"])["args"]["external_id"])
+    assert (missing["class"], missing["rule"]) == ("client", "404") and "does not know item 1" in missing["error"]
+    assert (wrong["class"], wrong["rule"]) == ("client", "errors[2]") and "reservationID is wrong" in wrong["error"]
 
     # A 429 is no matter of waiting: nobody calls any more until a person says so.
     sandbox.fault(match="/cloudbeds/", status=429, body='{"success": false, "message": "Rate limit exceeded"}', times=1)

@@ -226,7 +226,8 @@ def test_a_list_that_moves_while_it_is_read(cluster, shelf):
 
 
 def test_an_item_that_says_it_is_deleted(cluster, shelf):
-    partner, integration = shelf(range(10), deletes={"tombstone": {"path": "state", "value": "removed"}}, updated_at="at")
+    partner, integration = shelf(range(10), deletes={"tombstone": {"path": "state", "value": "removed"}}, updated_at="at",
+                                 merged_into="became")
     for item in partner.items.values():
         item["at"] = "2026-01-01T00:00:00Z"
     scan(cluster, integration, "shelf")
@@ -241,6 +242,34 @@ def test_an_item_that_says_it_is_deleted(cluster, shelf):
     partner.items["3"] = {"id": "3", "name": "back", "at": "2026-01-03T00:00:00Z"}
     run = scan(cluster, integration, "shelf")
     assert gone(cluster) == {"20"} and run["undeleted"] == 1
+
+    # So does one that became another, or several.
+    cluster.sql("INSERT INTO media (integration_id, external_id, resource_external_id, kind, observed_at)"
+                " SELECT %s, 'of-' || n, n::text, 'photo', now() FROM generate_series(5, 7) n", integration)
+    partner.items["5"] = {"id": "5", "became": "6", "at": "2026-01-04T00:00:00Z"}
+    partner.items["7"] = {"id": "7", "became": [8, 30], "at": "2026-01-04T00:00:00Z"}
+    partner.items["2"] |= {"became": "6", "at": "2025-01-02T00:00:00Z"}  # older news
+    run = scan(cluster, integration, "shelf")
+    assert gone(cluster) == {"20", "5", "7"} and (run["deleted"], run["stale"], run["failed"]) == (2, 2, 0)
+    rows = {r["external_id"]: r for r in cluster.sql("SELECT * FROM resources")}
+    assert [rows[id]["replaced_by"] for id in "2567"] == [None, "6", None, "8"] and rows["5"]["name"] == "item 5"
+    links = "SELECT old_external_id || ' ' || new_external_id || ' ' || source || ' ' || run_id AS link FROM id_links ORDER BY 1"
+    assert [r["link"] for r in cluster.sql(links)] == [f"{link} full {run['id']}" for link in ("5 6", "7 30", "7 8")]
+    children = "SELECT string_agg(external_id || ' ' || resource_external_id, ', ' ORDER BY external_id) FROM media WHERE deleted_at IS NULL"
+    assert cluster.one(children) == "of-5 6, of-6 6, of-7 7", "those of one that was split are whose the partner says they are"
+    # Told again it is no news; one that is itself again loses its mark, and may be merged again.
+    cluster.sql("UPDATE media SET resource_external_id = '5' WHERE external_id = 'of-5'")
+    scan(cluster, integration, "shelf")
+    assert cluster.sql("SELECT external_id, version FROM resources WHERE external_id IN ('5', '7') ORDER BY 1") == [
+        {"external_id": id, "version": rows[id]["version"]} for id in "57"]
+    assert cluster.one(children).startswith("of-5 5"), "what came since under the old id is the partner's word"
+    partner.items["5"] = {"id": "5", "name": "again", "at": "2026-01-05T00:00:00Z"}
+    scan(cluster, integration, "shelf")
+    assert cluster.one("SELECT deleted_at IS NULL AND replaced_by IS NULL FROM resources WHERE external_id = '5'")
+    partner.items["5"] = {"id": "5", "became": "6", "at": "2026-01-06T00:00:00Z"}
+    scan(cluster, integration, "shelf")
+    assert cluster.one("SELECT replaced_by FROM resources WHERE external_id = '5'") == "6"
+    assert cluster.one(children).startswith("of-5 6")
 
 
 @contextlib.contextmanager

@@ -1,9 +1,8 @@
 """P2, P5, P6: whatever order the news came in, and whatever died on the way, in the end Postgres is what the partner is.
 
-Items are made, changed, taken away and put back at random while full, incremental and single imports run into each other, answers that
-were given long ago come late, and processes are killed.  Whenever it is quiet, and a full import has looked last, each item is there as
-the partner has it, each part with it, and all that there was besides is marked deleted.  LONGSHORE_SEED draws another history,
-LONGSHORE_ROUNDS (8) a longer one."""
+Items are made, changed, taken away and put back at random while webhooks tell of it, full, incremental and single imports run into each
+other, answers that were given long ago come late, and processes are killed.  Whenever it is quiet, and no news was lost or a full import has looked
+last, each item is there as the partner has it, each part with it, and all that there was besides is marked deleted.  LONGSHORE_SEED draws another history, LONGSHORE_ROUNDS (8) a longer one."""
 
 import contextlib
 import json
@@ -11,25 +10,70 @@ import os
 import random
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
 
 from harness import wait_until
 from harness.process import SLOWER
 from harness.shelf import Shelf, add_shelf, shelf_manifest
+from harness.webhooks import post, standard, whsec
 
 PARTNERS = ("shelf", "longshore")
 SEED, ROUNDS = int(os.environ.get("LONGSHORE_SEED", "1")), int(os.environ.get("LONGSHORE_ROUNDS", "8"))
 QUIET_EVERY = 4
 
 
+class News:
+    """Tells of changes as partners do: late, in any order, some twice, some in vain, each one until it is taken in."""
+
+    def __init__(self, rng, path, secret):
+        self.rng, self.path, self.secret = rng, path, secret
+        self.schedulers, self.n, self.lost_share, self.late_ms = [], 0, 0, 0
+        self.threads, self.under_way, self.refused = ThreadPoolExecutor(16), [], []
+
+    def tell(self, event, item, at):
+        if self.rng.random() < self.lost_share:
+            return
+        self.n += 1
+        ids = [self.n]
+        if self.rng.random() < 0.3:  # once more: the same, or under another name
+            ids.append(self.rng.choice((self.n, f"{self.n}-again")))
+        for id in ids:
+            body = json.dumps({"id": f"news-{id}", "event": event, "at": at, "item": item}).encode()
+            self.under_way.append(self.threads.submit(self._send, body, self.rng.random() * self.late_ms / 1000))
+
+    def _send(self, body, late_s):
+        time.sleep(late_s)
+        status, patience = 0, time.monotonic() + 20 * SLOWER
+        while status != 202 and time.monotonic() < patience:
+            for scheduler in self.schedulers:
+                with contextlib.suppress(requests.RequestException):  # it was killed
+                    status = post(scheduler, self.path, body, standard(self.secret, body, prefix="webhook-")).status_code
+                if status == 202:
+                    return
+                if status not in (0, 503):
+                    self.refused.append((status, body))
+                    return
+            time.sleep(0.05)
+        self.refused.append((status, body))
+
+    def wait(self):
+        for one in self.under_way:
+            one.result()
+        self.under_way.clear()
+        assert not self.refused, self.refused
+
+
 class Changing(Shelf):
     """Its own clock never stands still, and an answer is what was true when it was asked for, however late it comes."""
 
-    def __init__(self, rng):
+    def __init__(self, rng, news):
         super().__init__()
+        self.news = news
         self.rng, self.clock, self.late_ms, self.ever, self.parts_ever = rng, datetime.now(timezone.utc), 0, set(), set()
 
     def tick(self):
@@ -59,6 +103,7 @@ class Changing(Shelf):
         self.items[id] = {"id": id, "name": f"name {self.rng.random()}", "at": self.tick(), "parts": parts}
         self.ever.add(id)
         self.parts_ever |= {p["id"] for p in parts}
+        self.news.tell(self.rng.choice(("item.changed", "item.stored")), self.items[id], self.items[id]["at"])
 
     def mutate(self):
         what = self.rng.random()
@@ -67,7 +112,9 @@ class Changing(Shelf):
         if what < 0.5 and there:
             self.put(self.rng.choice(there))
         elif what < 0.7 and len(there) > 5:
-            del self.items[self.rng.choice(there)]
+            id = self.rng.choice(there)
+            del self.items[id]
+            self.news.tell("item.gone", {"id": id}, self.tick())
         elif what < 0.8 and gone:
             self.put(self.rng.choice(gone))
         else:
@@ -82,6 +129,10 @@ def manifest():
     made["collections"]["parts"] = {
         "each": "items", "embedded": "parts", "id": "id", "table": "media", "deletes": "scan_of_parent",
         "map": {"kind": {"const": "part"}, "url": {"path": "url", "as": "url", "required": True}}}
+    made["webhooks"] = {
+        "verify": {"scheme": "standard_webhooks", "prefix": "webhook-"}, "event": "event", "event_id": "id", "happened_at": "at",
+        "events": {f"item.{name}": {"collection": "items", "id": "item.id", "do": do}
+                   for name, do in (("changed", "fetch"), ("stored", "upsert"), ("gone", "delete"))}}
     return made
 
 
@@ -114,24 +165,37 @@ def wait_quiet(cluster, seconds):
     wait_until(quiet, seconds, lambda: cluster.describe(), 0.05)
 
 
-@pytest.mark.timeout(60 * SLOWER + 10 * ROUNDS)
+@pytest.mark.timeout(90 * SLOWER + 10 * ROUNDS)
 def test_postgres_becomes_what_the_partner_is(cluster, tmp_path):
-    rng = random.Random(SEED)
+    rng, secret = random.Random(SEED), whsec()
     add_shelf(cluster, tmp_path, manifest())
-    with contextlib.closing(Changing(rng)) as partner:
-        for id in range(30):
-            partner.put(str(id))
-        integration = cluster.integration(partner, partner="shelf", base="", deletes_brake="1")
-        cluster.scheduler()
+    news = News(rng, "/webhooks/shelf/1", secret)
+    with contextlib.closing(Changing(rng, news)) as partner:
+        words = ("--company", cluster.company(), "--partner", "shelf", "--base-url", partner.url, "--set", "deletes_brake=1")
+        integration = int(cluster.longshore("integration", "add", *words, "--credentials", "-",
+                                            input=json.dumps({"webhook_secret": secret})).out.split()[-1])
+        news.path = f"/webhooks/shelf/{integration}"
+        news.schedulers = [cluster.scheduler() for _ in range(2)]
         workers = [cluster.worker(partners="shelf,longshore") for _ in range(2)]
         for worker in workers:
             worker.wait_for_log("event=started", 20 * SLOWER)
+        for id in range(30):
+            partner.put(str(id))
 
         def push(task="import_resources", **args):
             cluster.push({"task": task, "integration_id": integration, "args": args}, "queue:{shelf}")
 
+        def kill():
+            if rng.random() < 0.7:
+                with contextlib.suppress(IndexError, ProcessLookupError):
+                    rng.choice(workers).kill9_child()
+            else:
+                scheduler = rng.choice(news.schedulers)
+                scheduler.kill9()
+                scheduler.start()
+
         for n in range(ROUNDS):
-            partner.late_ms = 60
+            partner.late_ms, news.late_ms = 60, 150
             for _ in range(12):
                 for _ in range(rng.randrange(3)):
                     partner.mutate()
@@ -140,22 +204,26 @@ def test_postgres_becomes_what_the_partner_is(cluster, tmp_path):
                     push(mode="full")
                 elif what < 0.3:
                     push(mode="incremental")
-                elif what < 0.9:
-                    id = rng.choice(sorted(partner.ever))
-                    for _ in range(rng.choice((1, 1, 2))):
-                        push("import_resource", external_id=id)
-                else:
-                    with contextlib.suppress(IndexError, ProcessLookupError):
-                        rng.choice(workers).kill9_child()
+                elif what < 0.6:
+                    push("import_resource", external_id=rng.choice(sorted(partner.ever)))
+                elif what < 0.7:
+                    kill()
                 time.sleep(rng.random() * 0.03)  # how the history goes, not what it waits for
             if (n + 1) % QUIET_EVERY:
                 continue
+            news.wait()
             wait_quiet(cluster, 25 * SLOWER)
+            if not news.lost_share:  # an event whose record comes after all is looked at again within seconds
+                wait_until(lambda: not differences(cluster, partner), 20 * SLOWER,
+                           lambda: f"LONGSHORE_SEED={SEED}, round {n + 1}, by news alone: {differences(cluster, partner)}")
             push(mode="full")
             wait_quiet(cluster, 25 * SLOWER)
             assert not differences(cluster, partner), f"LONGSHORE_SEED={SEED}, after round {n + 1}"
+            news.lost_share = 0 if news.lost_share else 0.2
         letters = [json.loads(m) for m in cluster.redis.client.zrange("dead:{shelf}", 0, -1)]
         assert all(l["class"] == "client" and l["rule"] == "404" for l in letters), letters
+        events = {r["state"]: r["n"] for r in cluster.sql("SELECT state, count(*) AS n FROM webhook_events GROUP BY 1")}
+        assert set(events) <= {"done", "coalesced", "stale", "unmatched"} and events["done"] > ROUNDS, events
         broken = cluster.sql("SELECT external_id FROM resources r WHERE version <> (SELECT max(version) FROM resource_changes c"
                              " WHERE c.integration_id = r.integration_id AND c.external_id = r.external_id)")
         assert not broken, "the history has each version"

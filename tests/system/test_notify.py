@@ -1,11 +1,15 @@
 """Notifications: who is told what by which channel, once; the partners' books say what was sent."""
 
 import base64
+import email
+import email.policy
 import hashlib
 import hmac
 import json
 import shutil
+import subprocess
 import textwrap
+import time
 
 import pytest
 import requests
@@ -28,7 +32,7 @@ class Desk:
         self.cluster, self.tmp = cluster, tmp_path
         self.sandbox = cluster.sandbox()
         self.company = cluster.company()
-        self.sendgrid = self.add("sendgrid", "/sendgrid/v3", {"api_key": "SG.1"}, "from=desk@example.com")
+        self.sendgrid = self.add("sendgrid", "/sendgrid/v3", {"api_key": "SG.1", "webhook_secret": ec_public()}, "from=desk@example.com")
         self.twilio = self.add("twilio", "/twilio/2010-04-01", {"username": "AC1", "password": "token-1", "webhook_secret": "token-1"}, "account=AC1", "from=+15005550006")
         self.slack = self.add("slack", "/slack/services", {"api_key": "T1/B1/X1"})
         self.template("arrival", TEMPLATE)
@@ -144,6 +148,57 @@ def test_what_nobody_knows_is_not_sent_again(cluster, desk):
                20 * SLOWER, "it waits for the end of the quiet")
 
 
+@pytest.fixture
+def mail_server(tmp_path):
+    """Its port, and what happened there."""
+    log = tmp_path / "mails"
+    server = subprocess.Popen(["/usr/bin/python3", ROOT / "tests/unit/mail_server.py", log], stdout=subprocess.PIPE, text=True)
+    yield int(server.stdout.readline()), lambda what: [e for e in map(json.loads, log.read_text().splitlines()) if e["what"] == what]
+    server.kill()
+    server.wait()
+    server.stdout.close()
+
+
+def test_mails_by_smtp(cluster, desk, mail_server):
+    port, log = mail_server
+    assert "begins with neither smtp:// nor smtps://" in cluster.longshore.run(
+        "integration", "add", "--company", desk.company, "--partner", "smtp", "--base-url", "http://localhost", "--credentials", "-", input="{}").err
+    add = lambda *more: int(cluster.longshore("integration", "add", "--company", desk.company, "--partner", "smtp", "--base-url", f"smtp://127.0.0.1:{port}", "--credentials", "-",
+                                              "--set", "from=desk@example.com", "--set", "from_name=The Désk", *more, input=json.dumps({"username": "", "password": ""})).out.split()[-1])
+    smtp = add("--set", "tls=none")
+    desk.channels(smtp, desk.twilio)
+    to = lambda name, n: {"email": f"{name}@example.com", "phone": f"+35191234567{n}"}
+    # Told; refused for good, so that the next channel has its turn; not now, so that it is tried again; and lost within the message.
+    desk.notify([to("ann", 1), to("echo", 2), to("later", 3), to("dropped", 4)])
+    rows = lambda: {(o["recipient"].split("@")[0], o["channel"]): o for o in desk.outcomes()}
+    state = lambda who, channel: rows().get((who, channel), {}).get("outcome")
+    wait_until(lambda: state("ann", "email") == "done" and state("echo", "sms") == "done" and state("dropped", "email") == "unknown"
+               and rows()[("later", "email")]["class"] == "transient", 20 * SLOWER, lambda: f"{rows()}{cluster.describe()}")
+    assert rows()[("ann", "email")]["external_id"] == "250 2.0.0 Ok: queued as 4FBX1"
+    assert rows()[("echo", "email")]["error"].endswith("status 550: 550 5.1.1 <***>: no such user") and rows()[("later", "email")]["next_try_at"]
+    (job,) = [r["job_id"] for r in cluster.sql("SELECT job_id FROM outbound_requests WHERE class = 'transient' AND state = 'pending'")]
+    wait_until(lambda: cluster.longshore.run("job", "retry", job).code == 0, 20 * SLOWER, cluster.describe)
+    wait_until(lambda: state("later", "email") == "done", 20 * SLOWER, lambda: f"{rows()}{cluster.describe()}")
+    cluster.wait_idle(partners=("longshore", "smtp", "twilio"))
+    assert sorted(e["to"] for e in log("taken")) == ["ann@example.com", "later@example.com"] and len(log("begun")) == 3
+    assert [t["to"] for t in desk.books("texts")] == ["+351912345672"], "of what nobody knows no other channel is told"
+    mail = email.message_from_string(log("taken")[0]["message"], policy=email.policy.default)
+    assert mail["Subject"] == "Welcome, Ann  Bcc: all@example.com <b>&" and str(mail["From"]) == "The Désk <desk@example.com>" and not mail["Bcc"]
+    assert mail.get_body(("plain",)).get_content() == "Room 12: {the} door code is 0417." and "<b>0417</b>" in mail.get_body(("html",)).get_content()
+    # Asked for plainly: a line break makes no header, and an address no command.
+    for args in ({"to": "eve@example.com", "subject": "a\r\nBcc: all@example.com", "text": "t"}, {"to": "eve@example.com>\r\nDATA", "subject": "a", "text": "t"}):
+        cluster.push({"task": "send", "integration_id": smtp, "args": args}, "queue:{smtp}")
+    wait_until(lambda: cluster.one("SELECT count(*) FROM dead_letters WHERE partner = 'smtp' AND rule = 'mail'") == 2, 20 * SLOWER,
+               lambda: f"{cluster.sql('SELECT rule, error FROM dead_letters')}{cluster.describe()}")
+    # STARTTLS is demanded where nobody said that it need not be.
+    desk.channels(add())
+    desk.notify([to("bob", 5)])
+    wait_until(lambda: "tls" in (rows().get(("bob", "email"), {}).get("error") or ""), 20 * SLOWER, lambda: f"{rows()}{cluster.describe()}")
+    assert not [e for e in log("begun") if e["to"].startswith(("bob", "eve"))]
+    told = "".join(p.log_text() for p in cluster.processes if hasattr(p, "log_text"))
+    assert "api_call" in told and not [who for who in ("ann@", "echo@", "later@", "dropped@", "eve@") if who in told], "addresses stand in no log"
+
+
 PUBLIC = "https://hooks.example.com/longshore"
 # Of nobody: an RSA key made for this test.
 KEY = ("MIICdwIBADANBgkqhkiG9w0BAQEFAASCAmEwggJdAgEAAoGBANrNxUfE++Zs5DoIXg1yjOuAMknjIQS9rJJReRwakPTxIsHCyVdzHXcPUVCToVQWavJ7tPaWz4GB3HsyLo"
@@ -153,6 +208,47 @@ KEY = ("MIICdwIBADANBgkqhkiG9w0BAQEFAASCAmEwggJdAgEAAoGBANrNxUfE++Zs5DoIXg1yjOuA
        "xmuhfWGYs4yasS+liS/9PlhbhrwZ2YU79RBZwCd3lVsYbvEC2Q49HLk0MMrTAkEAgYtSjSdKWop1EFKm+oNO4U/jguWajBPSOVlgfcboE2yAuq+2QgaDnod9AgXWGR0XnL"
        "O4qDE1qFtEWSA9RhMVCwJABTJRa4nol+DtAfdMtf6XK6/oJyJ2h80ccqGwvE6dv8Su+6F9jDYAuYjht5oCzBbAR49Pu8/lGazw9UNGh/Fy5QJBAJW+AuV9EExCf0aehbBH"
        "PQ6DZNH57O/uw1jBlRI1kYHpXByeXwf1g2OE4uRB84/WU9KQUUDPzmW4PfEA9PfNigI=")
+
+
+# ECDSA on P-256, enough of it to sign as SendGrid does.
+EC_P, EC_N = 2**256 - 2**224 + 2**192 + 2**96 - 1, 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551
+EC_G = (0x6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296, 0x4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5)
+EC_KEY = 0x1f2e3d4c5b6a79887766554433221100ffeeddccbbaa99887766554433221101
+
+
+def ec_times(k, point=EC_G):
+    out = None
+    while k:
+        if k & 1:
+            out = ec_add(out, point)
+        point, k = ec_add(point, point), k >> 1
+    return out
+
+
+def ec_add(a, b):
+    if a is None:
+        return b
+    slope = (3 * a[0] * a[0] - 3) * pow(2 * a[1], -1, EC_P) if a == b else (b[1] - a[1]) * pow(b[0] - a[0], -1, EC_P)
+    x = (slope * slope - a[0] - b[0]) % EC_P
+    return x, (slope * (a[0] - x) - a[1]) % EC_P
+
+
+def ec_sign(key, message):
+    def integer(v):
+        raw = v.to_bytes(33, "big").lstrip(b"\0")
+        raw = b"\0" + raw if raw[0] & 0x80 else raw
+        return bytes((2, len(raw))) + raw
+    z = int.from_bytes(hashlib.sha256(message).digest(), "big")
+    k = z % (EC_N - 1) + 1
+    r = ec_times(k)[0] % EC_N
+    s = pow(k, -1, EC_N) * (z + r * key) % EC_N
+    both = integer(r) + integer(s)
+    return bytes((0x30, len(both))) + both
+
+
+def ec_public():
+    x, y = ec_times(EC_KEY)
+    return base64.b64encode(bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004") + x.to_bytes(32, "big") + y.to_bytes(32, "big")).decode()
 
 
 def test_what_partners_tell_since(cluster, tmp_path):
@@ -200,13 +296,32 @@ def test_what_partners_tell_since(cluster, tmp_path):
     assert told("delivered") == 202
     cluster.wait_idle(partners=("twilio", "fcm"))
     assert [p["token"] for p in desk.books("pushes")] == ["device-1"] and desk.outcomes()[0]["delivery"] == "failed"
-    # SendGrid tells by our own number, and may tell before our row knows.
-    desk.channels(desk.sendgrid)
+    # SendGrid tells by our own number, and may tell before our row knows; it signs with a key of its own.
+    desk.channels(desk.sendgrid, desk.twilio)
+    before = [("sms", "done", "sent"), ("push", "done", "sent")]
+
+    def event(reference, kind, key=EC_KEY, **more):
+        body = json.dumps([{"event": kind, "sg_event_id": f"{kind}-{reference}", "timestamp": int(time.time()), "longshore": reference, **more}]).encode()
+        stamp = str(int(time.time()))
+        return requests.post(f"http://127.0.0.1:{scheduler.port}/webhooks/sendgrid/{desk.sendgrid}", data=body, timeout=20, headers={
+            "X-Twilio-Email-Event-Webhook-Signature": base64.b64encode(ec_sign(key, stamp.encode() + body)).decode(),
+            "X-Twilio-Email-Event-Webhook-Timestamp": stamp, "Content-Type": "application/json"}).status_code
     post({"to": {"email": "ann@example.com"}})
-    desk.wait([("sms", "done", "sent"), ("push", "done", "sent"), ("email", "done", "sent")])
-    mail = desk.books("mails")[0]
-    cluster.push({"task": "process_webhook", "integration_id": desk.sendgrid,
-                  "args": {"event_id": "e1", "event": "delivered", "believed": True, "received_us": 1790000000000000,
-                           "body": {"longshore": mail["reference"], "event": "delivered"}}}, "queue:{sendgrid}")
+    desk.wait(before + [("email", "done", "sent")])
+    assert event(desk.books("mails")[0]["reference"], "delivered", key=EC_KEY + 1) == 401
+    assert event(desk.books("mails")[0]["reference"], "delivered") == 202
     wait_until(lambda: [o["delivery"] for o in desk.outcomes()] == ["failed", None, "delivered"], 20 * SLOWER,
                lambda: f"{desk.outcomes()}{cluster.sql('SELECT * FROM webhook_events')}")
+    # Of what nobody knows a report says that it was sent: it is done, and one that came back is followed by the next channel.
+    desk.sandbox.fault(match="POST /sendgrid", abort=True, late=True, times=2)
+    before += [("email", "done", "sent")]
+    alerts = "SELECT count(*) FROM alerts WHERE kind = 'outbound_unknown' AND resolved_at IS NULL"
+    for who, kind, after in (("bob", "processed", [("email", "done", "sent")]), ("carl", "bounce", [("email", "done", "sent"), ("sms", "done", "sent")])):
+        post({"to": {"email": f"{who}@example.com", "phone": "+351912345670"}})
+        desk.wait(before + [("email", "unknown", "unknown")])
+        assert cluster.one(alerts) == 1 and event(desk.books("mails")[-1]["reference"], kind) == 202
+        before += after
+        desk.wait(before)
+        assert cluster.one(alerts) == 0
+    assert [m["to"] for m in desk.books("mails")] == ["ann@example.com", "bob@example.com", "carl@example.com"]
+    assert [o["delivery"] for o in desk.outcomes()][3:] == ["sent", "failed", None]

@@ -9,13 +9,13 @@ from harness import wait_until
 from harness.process import SLOWER
 
 
-def clock(cluster, n, integration, mode="full", partner="guesty", lane="normal", **more):
-    """n jobs as the clock leaves them in a lane."""
+def clock(cluster, n, integration, mode="full", partner="guesty", lane="normal", age_s=0, by="beat", **more):
+    """n jobs as the clock, or an import, leaves them in a lane."""
     client = cluster.redis.client
     payload = {"task": "import_resources", "integration_id": integration, "args": {"mode": mode}, **more}
     for i in range(n):
         seq = client.incr(f"seq:{{{partner}}}")
-        member = f"1{seq:014d} {integration} beat-{integration}-{seq} 0 0 {int(time.time() * 1000)}\n{json.dumps(payload)}"
+        member = f"1{seq:014d} {integration} {by}-{integration}-{seq} 0 0 {int((time.time() - age_s) * 1000)}\n{json.dumps(payload)}"
         client.zadd(f"ready:{{{partner}}}:{lane}", {member: integration})
     client.zadd(f"ring:{{{partner}}}:{lane}", {str(integration): 1})
 
@@ -43,7 +43,18 @@ def test_a_lane_that_an_outage_filled_is_brought_down_to_what_the_clock_cannot_m
     clock(cluster, 1, alone)
     for n in range(5):
         cluster.push({"task": "import_resources", "integration_id": one, "id": f"by-hand-{n}"})
+    # Beside it a lane of children that is drained, as set by hand: what is old and asked for by others too goes.
+    for import_, age_s in ("first", 7200), ("second", 7100), ("third", 60):
+        for parents in ["a", "b"], ["c"]:
+            clock(cluster, 1, one, lane="low", by="child", age_s=age_s, task="import_media", parent="x",
+                  args={"collection": "photos", "parents": parents, "import": import_})
+    cluster.push({"task": "import_media", "integration_id": one, "args": {"mode": "full"}, "id": "pushed"}, "queue:{guesty}:low")
+    cluster.longshore("queue", "recovery", "guesty:low", "drain", "--over", "6")
     scheduler = cluster.scheduler(recovery_over=20)
+    scheduler.wait_for_log("event=recovery_shed queue=guesty:low strategy=drain shed=4", 20 * SLOWER)
+    assert len(heads(cluster, "low")) == 3, "the youngest of each, and what was pushed"
+    low = wait_until(lambda: (r := recovery(cluster, "guesty:low")) and r["shed"] and r, 10 * SLOWER)
+    assert (low["strategy"], low["over"], low["shed"], low["fresh"]) == ("drain", 6, 4, 0)
     scheduler.wait_for_log("event=recovery_shed", 20 * SLOWER)
     left = heads(cluster)
     fresh = [h for h in left if h.startswith("beat-fresh-")]
@@ -55,19 +66,20 @@ def test_a_lane_that_an_outage_filled_is_brought_down_to_what_the_clock_cannot_m
     assert modes == {one: "full", two: "full"}, "the fresh one sees all that one of them would have seen"
     row = wait_until(lambda: (r := recovery(cluster)) and r["shed"] and r, 10 * SLOWER, lambda: str(recovery(cluster)))
     assert (row["shed"], row["fresh"], row["deepest"]) == (40, 2, 46) and row["strategy"] == "default"
-    (alert,) = cluster.sql("SELECT * FROM alerts WHERE kind = 'recovery'")
+    (alert,) = cluster.sql("SELECT * FROM alerts WHERE kind = 'recovery' AND scope = 'guesty'")
     assert alert["scope"] == "guesty" and "40 imports were taken out" in alert["what"], alert
     assert 'longshore_jobs_shed_total{queue_name="guesty",strategy="purge"} 40' in scheduler.get("/metrics").text
     assert cluster.one("SELECT count(*) FROM dead_letters") == 0 and cluster.dead() == [], "another does their work: no letters"
     # It was down to half by that, and so is over; then a worker does what is left.
-    wait_until(lambda: cluster.one("SELECT state FROM alerts WHERE kind = 'recovery'") == "resolved", 10 * SLOWER,
+    wait_until(lambda: cluster.one("SELECT count(*) FROM alerts WHERE kind = 'recovery' AND state <> 'resolved'") == 0, 10 * SLOWER,
                scheduler.log_tail)
-    assert recovery(cluster)["under_way"] is False
+    assert recovery(cluster)["under_way"] is recovery(cluster, "guesty:low")["under_way"] is False
+    cluster.longshore("queue", "purge", "guesty:low", "--yes")  # no parents of that name
     cluster.worker()
     cluster.wait_idle(20)
     for integration in (one, two, alone):
         assert cluster.one("SELECT count(*) FROM resources WHERE integration_id = %s", integration) == 3
-    assert cluster.dead() == []
+    assert all(l["class"] == "purged" for l in cluster.dead())
 
 
 def test_pause_lets_the_clock_wait_till_half_is_done_and_off_does_nothing(cluster):

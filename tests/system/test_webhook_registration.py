@@ -1,10 +1,11 @@
 """Partners are told where to send webhooks: once, found again by whoever died, looked at daily, taken back."""
 
 import json
+import shutil
 
 import pytest
 
-from harness.process import wait_until
+from harness.process import ROOT, SLOWER, wait_until
 from harness.webhooks import post, standard, whsec
 
 URL = "https://hooks.example"
@@ -121,5 +122,81 @@ def test_from_the_partner_to_the_row(cluster):
     tell("listing.updated", id)
     wait_until(lambda: cluster.one("SELECT count(*) FROM webhook_events WHERE processed_at IS NOT NULL") == 4, 30, cluster.describe)
     assert cluster.one("SELECT count(*) FROM webhook_events WHERE state = 'unknown'") == 1
+    worker.stop()
+    scheduler.stop()
+
+
+@pytest.fixture
+def hurried(cluster, tmp_path):
+    """Hostaway and Cloudbeds whose limits nobody waits for."""
+    for name in ("hostaway", "cloudbeds"):
+        folder = tmp_path / "drivers" / name
+        shutil.copytree(ROOT / "drivers" / name, folder)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        del manifest["limits"]
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    cluster.add_drivers(tmp_path / "drivers")
+
+
+@pytest.mark.timeout(60 * SLOWER)
+def test_others_tell_in_their_own_ways(cluster, hurried):
+    """Hostaway by one registration and a password, Cloudbeds by one for each event and a secret in the address."""
+    sandbox = cluster.sandbox(listings=3, reservations=6, clean=True, limits="none")
+    hostaway = cluster.integration(sandbox, partner="hostaway", base="/hostaway/v1")
+    cloudbeds = int(cluster.longshore(
+        "integration", "add", "--company", cluster.company_id, "--partner", "cloudbeds", "--base-url", sandbox.url + "/cloudbeds", "--set",
+        "property_id=1", "--credentials", "-", input=json.dumps({"api_key": "cbat_secret-1"})).out.split()[-1])
+    scheduler, worker = cluster.scheduler(), cluster.worker()
+    cluster.longshore.env |= {"LONGSHORE_PRIVATE_TARGETS": "127.0.0.1", "LONGSHORE_PUBLIC_URL": f"http://127.0.0.1:{scheduler.port}"}
+
+    def webhook(verb, integration):
+        return cluster.longshore("webhook", verb, integration, "--json").json()["result"]
+
+    def at_cloudbeds(method="GET", path="getWebhooks", **query):
+        return sandbox.session.request(method, f"{sandbox.url}/cloudbeds/api/v1.3/{path}", params=query, timeout=20,
+                                       headers={"x-api-key": "cbat_secret-1", "X-PROPERTY-ID": "1"}).json()["data"]
+
+    assert (webhook("register", hostaway), webhook("register", cloudbeds)) == ("registered", "registered")
+    assert (webhook("register", hostaway), webhook("register", cloudbeds)) == ("found", "found")
+    subscribed = at_cloudbeds()
+    assert {s["event"]["entity"] for s in subscribed} == {"reservation"} and len({s["event"]["action"] for s in subscribed}) == len(subscribed) == 6
+    (secret,) = {s["subscriptionData"]["endpoint"].rsplit("/", 1)[1] for s in subscribed}
+    noted = cluster.one("SELECT callback_url FROM webhook_registrations WHERE integration_id = %s", cloudbeds)
+    assert len(secret) > 40 and noted.endswith(f"/webhooks/cloudbeds/{cloudbeds}/*")
+
+    stay = sandbox.items("reservation")[2]["id"]
+    sandbox.update(stay, status="canceled", guest={"fullName": "Ada Lovelace"})
+    told = ("SELECT count(*) FROM webhook_events e JOIN transactions t USING (integration_id, external_id) WHERE e.integration_id = %s"
+            " AND e.event = %s AND e.state IN ('done', 'coalesced') AND t.guest_name = 'Ada Lovelace' AND t.status = 'cancelled'")
+    wait_until(lambda: cluster.one(told, hostaway, "reservation.updated") == 1, 20 * SLOWER, cluster.describe)
+    wait_until(lambda: cluster.one(told, cloudbeds, "reservation/status_changed") == 1, 20 * SLOWER, cluster.describe)
+    assert cluster.one("SELECT count(*) FROM webhook_events WHERE integration_id IN (%s, %s)", hostaway, cloudbeds) == 2
+    assert secret not in scheduler.log_text() + worker.log_text()
+
+    # Gone: of the two only Cloudbeds says so, and what it is asked for answers with a 200.
+    sandbox.remove(stay)
+    gone = "SELECT deleted_at IS NOT NULL FROM transactions WHERE integration_id = %s AND guest_name = 'Ada Lovelace'"
+    wait_until(lambda: cluster.one(gone, cloudbeds), 20 * SLOWER, cluster.describe)
+    assert not cluster.one(gone, hostaway)
+
+    # Each has lost something: one switched it off, as Hostaway does after days of failures, one forgot an event.
+    form = {"grant_type": "client_credentials", "scope": "general", "client_id": "acct-1", "client_secret": "secret-1"}
+    token = sandbox.session.post(f"{sandbox.url}/hostaway/v1/accessTokens", data=form, timeout=20).json()["access_token"]
+    path = f"{sandbox.url}/hostaway/v1/webhooks/unifiedWebhooks"
+    ask = lambda method, path, **more: sandbox.session.request(method, path, headers={"Authorization": f"Bearer {token}"}, timeout=20, **more)
+    wait_until(lambda: ask("GET", path).status_code == 200, 20 * SLOWER)
+    (there,) = ask("GET", path).json()["result"]
+    assert there["isEnabled"] == 1
+    ask("PUT", f"{path}/{there['id']}", json={**there, "isEnabled": 0})
+    at_cloudbeds("DELETE", "deleteWebhook", subscriptionID=subscribed[0]["id"])
+    for integration, why in (hostaway, "switched it off"), (cloudbeds, "lacks the event reservation/"):
+        done = cluster.longshore.run("webhook", "verify", integration)
+        assert done.code == 1 and why in done.err, done
+        assert (webhook("register", integration), webhook("verify", integration)) == ("replaced", "stands")
+    assert [w["isEnabled"] for w in ask("GET", path).json()["result"]] == [1]
+    anew = at_cloudbeds()
+    assert len(anew) == 6 and all(secret not in s["subscriptionData"]["endpoint"] for s in anew)
+    assert (webhook("remove", hostaway), webhook("remove", cloudbeds)) == ("removed", "removed")
+    assert at_cloudbeds() == [] == ask("GET", path).json()["result"]
     worker.stop()
     scheduler.stop()

@@ -1,12 +1,14 @@
 """Webhooks on their way in: verified, queued once, and only then answered; and everything that must not get in."""
 
 import base64
+import hashlib
 import json
 import time
 
 import pytest
 
 from harness import wait_until
+from harness.process import BIN, ROOT
 from harness.webhooks import SECRET, event, hooked, mac, post, queued, raw, receiver, standard, url_secret, whsec
 
 
@@ -249,3 +251,48 @@ def test_one_address_for_all_customers(cluster, tmp_path):
         answer = send({"events": [event(account="a-1")]}, at=time.time() + off)
         assert (answer.status_code, answer.json()["error"]) == (401, "old_signature")
     assert send({"events": [event(account="a-1")]}, at=time.time() - 290).status_code == 202
+
+
+def test_a_partners_own_c_verifies(cluster, tmp_path):
+    """By the C of a folder that only tests have (tests/drivers/hooked), in a scheduler that is linked with it."""
+    hooked(tmp_path / "plain", "hooked", "github")  # to the command, which has not that C, it is a partner without
+    manifest = tmp_path / "plain" / "hooked" / "manifest.json"
+    sandbox = cluster.sandbox(listings=1)
+    manifest.write_text(manifest.read_text().replace("http://127.0.0.1:1", sandbox.url).replace('"/things"', '"/bench/items"'))
+    cluster.add_drivers(tmp_path / "plain")
+    one, other = (receiver(cluster, "hooked", {"user_id": "u", "key": key}) for key in ("the key of one", "the key of another"))
+    scheduler = cluster.make_scheduler(import_every="0")
+    scheduler.argv[0] = str(BIN.parent / "test" / "hooked-scheduler")
+    scheduler.env["LONGSHORE_DRIVERS"] = str(ROOT / "tests" / "drivers")
+    scheduler.start().wait_ready(60)
+
+    def send(body, integration=one, key="the key of one"):
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return post(scheduler, f"/webhooks/hooked/{integration}", data, {"X-Proof": hashlib.sha256(key.encode() + b":" + data).hexdigest()})
+
+    body = {"event": "thing.changed", "type": "of the body", "id": "e-1", "thing": {"id": "t-7"}, "at": 1700000000}
+    assert [send(body).json() for _ in range(2)] == [{"accepted": 1, "duplicates": n} for n in range(2)]
+    (job,) = queued(cluster, "hooked")
+    args = job["args"]
+    # What the C says goes before the manifest's paths.
+    assert (args["event"], args["external_id"], args["happened_us"], args["event_id"]) == ("thing.changed", "t-7", 1700000000000000, "e-1")
+    assert args["believed"] is True and args["body"] == body and job["integration_id"] == one
+    assert send({**body, "event": "key.revoked", "id": "e-2"}).status_code == 202
+    assert [j["args"]["event"] for j in queued(cluster, "hooked", ["high"])] == ["key.revoked"]
+
+    forged = send(body, key="the key of another")
+    assert (forged.status_code, forged.json()["error"]) == (401, "bad_signature") and send(body, other).text == forged.text
+    for wrong in ({"id": "e-3"}, b"nonsense"):
+        assert (send(wrong).status_code, send(wrong).json()["error"]) == (400, "unparseable")
+    data, proof = b'{"event":"thing.changed","id":"e-4"}', "X-Proof: x\r\n"
+    doubled = raw(scheduler, f"POST /webhooks/hooked/{one} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{proof}{proof}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+    assert b" 400 " in doubled and b"doubled_header" in doubled
+    assert send(body, other, "the key of another").json() == {"accepted": 1, "duplicates": 0}
+    # Another key is known soon; the one before is good for a while beside it.
+    cluster.longshore("integration", "rotate", one, "--credentials", "-", input=json.dumps({"user_id": "u", "key": "a new key"}))
+    wait_until(lambda: send({**body, "id": "e-5"}, key="a new key").status_code == 202, 20, "the new key")
+    assert send({**body, "id": "e-6"}).status_code == 202
+    assert send({**body, "id": "e-7"}, key="neither").status_code == 401
+    assert len(queued(cluster, "hooked")) == 5
+    assert "the key of" not in scheduler.log_text()
+    scheduler.stop()

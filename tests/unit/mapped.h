@@ -19,7 +19,7 @@
 
 static const char manifest_text[] =
 	"{\"partner\": \"p\", \"manifest\": 1, \"api\": {\"base\": {\"production\": \"https://h\"}}, \"collections\": {"
-	"\"homes\": {\"get\": \"/h\", \"id\": \"_id|id\", \"updated_at\": \"updated\", \"table\": \"resources\", \"id_prefix\": \"h-\","
+	"\"homes\": {\"get\": \"/h\", \"id\": \"_id|id\", \"updated_at\": \"updated\", \"table\": \"resources\", \"id_prefix\": \"h-\", \"merged_into\": \"became\","
 	" \"map\": {\"kind\": {\"const\": \"home\"}, \"name\": {\"path\": \"nick|title\", \"required\": true},"
 	"  \"internal_name\": \"code\", \"status\": {\"path\": \"listed\", \"enum\": {\"true\": \"active\", \"*\": \"other\"}},"
 	"  \"type\": {\"path\": \"type\", \"enum\": {\"Flat\": \"apartment\"}}, \"capacity\": \"sleeps\","

@@ -248,7 +248,7 @@ static void body_bad(void)
 		bool right;
 		int rc;
 
-		b.manifest->total_ms = strcmp(v->what, "drip") == 0 ? 1700 : 60000;
+		b.manifest->total_ms = strcmp(v->what, "drip") == 0 ? 900 : 60000;
 		rc = ask(&b, v->what, &err, &bytes);
 		right = rc == -EREMOTEIO && err.class == v->class &&
 			strncmp(err.rule, v->rule, strlen(v->rule)) == 0 &&

@@ -326,6 +326,20 @@ static void settings_body(struct pg *p)
 
 /* ---- ids that a partner changed ---- */
 
+/* Beside one that is there, for the order of answers: -1 if that is wrong. */
+static int missing(const char *old_id, const char *new_id)
+{
+	const struct id_link v[] = {
+		{ .integration_id = 7, .old_id = "none", .new_id = "such" },
+		{ .integration_id = 7, .old_id = old_id, .new_id = new_id },
+	};
+	struct err err = { 0 };
+	bool out[2] = { false, false };
+
+	CHECK(id_links_missing(pg, v, 2, out, &err) == 0);
+	return out[0] ? out[1] : -1;
+}
+
 static void link_body(struct pg *p)
 {
 	struct id_link l = { .integration_id = 7,
@@ -345,6 +359,8 @@ static void link_body(struct pg *p)
 	CHECK(id_link_put(pg, &l, &r, &err) == 0 && r.marked && r.children == 2);
 	CHECK(says("SELECT replaced_by || (deleted_at IS NOT NULL) || version FROM resources",
 		   "newtrue2"));
+	CHECK(missing("old", "new") == 0 && missing("old", "newer") == 1 &&
+	      missing("nobody", "new") == 1);
 	CHECK(says(
 		"SELECT string_agg(resource_external_id, ' ' ORDER BY external_id) FROM transactions",
 		"new other"));
@@ -362,6 +378,8 @@ static void link_body(struct pg *p)
 	CHECK(says("SELECT replaced_by IS NULL AND deleted_at IS NULL FROM resources", "t"));
 	CHECK(says("SELECT changes->'replaced_by' FROM resource_changes WHERE what = 'undeleted'",
 		   "[\"new\", null]"));
+
+	CHECK(missing("old", "new") == 1); /* it is itself again */
 
 	/* A split: both links, the first mark stays, children wait for the partner. */
 	l = (struct id_link){ .integration_id = 7,

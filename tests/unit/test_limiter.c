@@ -351,6 +351,33 @@ static void body_of_the_dead(void)
 	end();
 }
 
+/* A command that ends right after its call: what it gave back last arrives nevertheless. */
+static void body_of_one_that_leaves(void)
+{
+	struct limit_set set = one_scope(10, 60000);
+	struct redis_options o = { .url = server.url, .client_name = "leaves" };
+	struct limiter *leaves;
+	struct redis *r = NULL;
+	static struct permit p;
+	struct err err = { 0 };
+
+	begin();
+	set.scopes[0].flight = 3;
+	set.scopes[0].flight_ttl_ms = 60000;
+	CHECK(redis_new(&o, &r, &err) == 0 && redis_wait_up(r, soon()) == 0);
+	leaves = limiter_new(r, "leaves");
+	CHECK(limiter_acquire(leaves, &set, 0, &p, NULL, NULL, CO_NO_DEADLINE, &err) == 0);
+	CHECK(plain_int("ZCARD limit:{p}:host:443:i7:flight") == 1);
+	limiter_release(leaves, &p);
+	limiter_free(leaves);
+	redis_free(r);
+	for (int64_t end_ms = soon();
+	     loop_now_ms() < end_ms && plain_int("ZCARD limit:{p}:host:443:i7:flight") > 0;)
+		CHECK(co_sleep("flight", 5) == 0);
+	CHECK(plain_int("ZCARD limit:{p}:host:443:i7:flight") == 0);
+	end();
+}
+
 static int order[40], ordered;
 
 static void queue_up(void *arg)
@@ -492,6 +519,7 @@ TEST(all_or_none)
 TEST(hold)
 TEST(in_flight)
 TEST(of_the_dead)
+TEST(of_one_that_leaves)
 TEST(first_come_first_served)
 TEST(cancelled)
 TEST(lost_log)
@@ -519,6 +547,7 @@ int main(void)
 		cmocka_unit_test(hold),
 		cmocka_unit_test(in_flight),
 		cmocka_unit_test(of_the_dead),
+		cmocka_unit_test(of_one_that_leaves),
 		cmocka_unit_test(first_come_first_served),
 		cmocka_unit_test(cancelled),
 		cmocka_unit_test(lost_log),

@@ -296,7 +296,7 @@ static void deletions(void **state)
 {
 	struct manifest *m = good_with(
 		", \"collections\": {"
-		" \"a\": {\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"deletes\": \"full_scan\", \"map\": {\"name\": \"n\"}},"
+		" \"a\": {\"get\": \"/a\", \"id\": \"id\", \"table\": \"resources\", \"deletes\": \"full_scan\", \"merged_into\": \"merge.target|into\", \"map\": {\"name\": \"n\"}},"
 		" \"b\": {\"each\": \"a\", \"embedded\": \"p\", \"id\": \"id\", \"table\": \"media\", \"deletes\": \"scan_of_parent\", \"map\": {\"url\": \"u\"}},"
 		" \"c\": {\"get\": \"/c\", \"id\": \"id\", \"table\": \"transactions\", \"map\": {\"code\": \"u\"},"
 		"  \"deletes\": {\"by\": \"full_scan\", \"tombstone\": {\"path\": \"gone\", \"value\": \"Y\"}, \"brake\": 0.5, \"few\": 9}},"
@@ -309,6 +309,8 @@ static void deletions(void **state)
 
 	assert_int_equal(a->by, DELETES_FULL_SCAN);
 	assert_true(a->brake == 0.2 && a->few == 2);
+	assert_string_equal(manifest_collection(m, "a")->merged_into, "merge.target|into");
+	assert_null(manifest_collection(m, "c")->merged_into);
 	assert_int_equal(manifest_collection(m, "b")->deletes.by, DELETES_SCAN_OF_PARENT);
 	assert_true(c->by == DELETES_FULL_SCAN && c->brake == 0.5 && c->few == 9);
 	assert_string_equal(c->tombstone, "gone");
@@ -320,6 +322,7 @@ static void deletions(void **state)
 		out.data,
 		"\"deletes\":{\"by\":\"full_scan\",\"tombstone\":{\"path\":\"gone\",\"value\":\"Y\"},"
 		"\"brake\":0.5,\"few\":9}"));
+	assert_non_null(strstr(out.data, "\"merged_into\":\"merge.target|into\""));
 	buf_clear(&out);
 	manifest_free(m);
 }

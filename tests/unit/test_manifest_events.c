@@ -161,6 +161,9 @@ static void printed(void **state)
 #define SIGNED(event)                                                                           \
 	", \"webhooks\": {\"verify\": \"github\", \"event\": \"e\", \"events\": {\"x\": " event \
 	"}}" COLLECTION
+#define REGISTER(keys)                                                                    \
+	", \"webhooks\": {\"verify\": \"github\", \"event\": \"e\", \"register\": {" keys \
+	"}, \"events\": {\"x\": {\"collection\": \"c\", \"id\": \"i\"}}}" COLLECTION
 #define STEP(step) ", \"actions\": {\"a\": {\"steps\": [{\"name\": \"s\", " step "}]}}"
 
 static const char *const accepted[] = {
@@ -183,6 +186,9 @@ static const char *const accepted[] = {
 	SIGNED("{\"do\": \"upsert\", \"collection\": \"c\", \"id\": \"data.id\"}"),
 	SIGNED("{\"do\": \"upsert\", \"collection\": \"c\", \"id\": \"ref\", \"item\": \"data\"}"),
 	SIGNED("{\"do\": \"credentials_rotated\", \"credentials\": {\"api_key\": \"data.key\"}}"),
+	REGISTER(
+		"\"post\": \"/{event}\", \"json\": {\"o\": \"{event.object}\", \"a\": \"{event.action}\"}, \"id\": \"id\","
+		" \"list\": {\"get\": \"/l\"}, \"records\": \"data\", \"enabled\": \"on\", \"remove\": {\"delete\": \"/{webhook.id}\"}"),
 	STEP("\"post\": \"/x\", \"json\": {\"a\": \"{key} {now} {cfg.b}\", \"//\": \"{for people}\"}"),
 };
 
@@ -206,7 +212,17 @@ static const char *const refused[][2] = {
 	{ VERIFIED("{\"scheme\": \"github\", \"secret\": {\"get\": \"/s\"}}"),
 	  "verify.secret.path: missing" },
 	{ VERIFIED("{\"scheme\": \"github\", \"secret\": {\"get\": \"/{in.x}\", \"path\": \"a\"}}"),
-	  "webhooks.verify.secret.get: {in.x} cannot be used here ({cfg.X} {events} {callback_url} can)" },
+	  "webhooks.verify.secret.get: {in.x} cannot be used here ({cfg.X} {events} {callback_url} {webhook.id} can)" },
+	{ VERIFIED(
+		  "{\"scheme\": \"github\", \"secret\": {\"get\": \"/{webhook.id}\", \"path\": \"a\"}}"),
+	  "webhooks.verify.secret: {webhook.id} needs \"register\" with \"id\"" },
+	{ REGISTER("\"post\": \"/{event.actn}\""), "{event.actn} is not known" },
+	{ REGISTER("\"post\": \"/{event}\", \"id\": \"id\", \"list\": {\"get\": \"/l\"}"),
+	  "webhooks.register: one call for each {event} needs" },
+	{ REGISTER("\"post\": \"/x\", \"enabled\": \"on\""),
+	  "\"records\" and \"enabled\" are paths in the answer of \"list\"" },
+	{ REGISTER("\"post\": \"/x\", \"list\": {\"get\": \"/{event}\"}"),
+	  "webhooks.register.list.get: {event} cannot be used here" },
 	{ ", \"webhooks\": {}", "webhooks.event: missing" },
 	{ ", \"webhooks\": {\"event\": \"e\", \"events\": {}}", "webhooks.events: names no event" },
 	{ ", \"webhooks\": {\"event\": \"e\", \"events\": {}}", "\"verify\" is missing" },

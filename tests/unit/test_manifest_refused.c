@@ -328,6 +328,8 @@ static const char *const refused_beside[][2] = {
 	{ "\"deletes\": {\"by\": \"full_scan\", \"brake\": 20}",
 	  "a.deletes.brake: expected a number over 0" },
 	{ "\"deletes\": {\"tombstone\": {}}", "a.deletes.tombstone.path: missing" },
+	{ "\"merged_into\": \"a[*].id\"", "a.merged_into" },
+	{ "\"merged_int\": \"a\"", "did you mean \"merged_into\"?" },
 	{ "\"deletes\": {\"tombstone\": {\"path\": \"x\", \"value\": []}}",
 	  "a.deletes.tombstone.value: expected a text" },
 	{ "\"deletes\": \"full_scan\", \"pagination\": {\"kind\": \"ack_queue\", \"ack\": {\"post\": \"/{id}\"}}",

@@ -66,6 +66,97 @@ static void ids(void **state)
 	aside("homes", "null", "item", "expected an object");
 }
 
+/* The row of an item that is set aside, as far as that can be told. */
+static void keyed(const char *collection, const char *parent, const char *item, const char *wanted)
+{
+	const struct map_context x = { .manifest = manifest,
+				       .collection = manifest_collection(manifest, collection),
+				       .parent_id = parent,
+				       .arena = arena };
+	cJSON *tree = json(item);
+	const char *key = map_key(&x, tree);
+
+	if (wanted)
+		assert_string_equal(key, wanted);
+	else
+		assert_null(key);
+	cJSON_Delete(tree);
+}
+
+static void keys(void **state)
+{
+	struct mapped pic = mapped("pics", "{\"url\": \"//h/x.jpg\"}");
+
+	/* A name is required, and there is none; the key is there all the same, with its prefix, however it is written. */
+	keyed("homes", NULL, "{\"id\": 7}", "h-7");
+	keyed("homes", NULL, "{\"_id\": \"a\", \"id\": 7, \"sleeps\": \"many\"}", "h-a");
+	keyed("homes", NULL, "{\"_id\": null, \"id\": \"7\"}", "h-7");
+	keyed("homes", NULL, "{\"name\": \"x\"}", NULL);
+	keyed("homes", NULL, "{\"id\": {}}", NULL);
+	keyed("homes", NULL, "{\"id\": \"\"}", NULL);
+	keyed("homes", NULL, "[7]", NULL);
+	keyed("homes", NULL, "null", NULL);
+	/* One that begins as those of another collection of the table do is nobody's. */
+	keyed("stays", NULL, "{\"id\": \"f1\"}", NULL);
+	keyed("stays", NULL, "{\"id\": \"1f\"}", "1f");
+	/* Embedded, its content tells it where it has no id: the same each time. */
+	keyed("pics", "p1", "{\"id\": 5}", "5");
+	keyed("pics", "p1", "{\"url\": \"//h/x.jpg\"}", pic.row.external_id);
+	cJSON_Delete(pic.item);
+}
+
+/* The ids of rows that an item became, with blanks between. */
+static void became(const char *item, const char *wanted)
+{
+	struct mapped m = mapped("homes", item);
+	const struct map_context x = { .manifest = manifest,
+				       .collection = manifest_collection(manifest, "homes"),
+				       .arena = arena };
+	const char **ids;
+	int n = map_merged(&x, m.item, &ids);
+	struct buf out = BUF_INIT;
+
+	for (int i = 0; i < n; i++)
+		buf_printf(&out, "%s%s", i ? " " : "", ids[i]);
+	assert_string_equal(buf_str(&out), wanted);
+	assert_int_equal(m.row.gone, n > 0);
+	assert_string_equal(m.row.external_id, "h-7");
+	buf_clear(&out);
+	cJSON_Delete(m.item);
+}
+
+static void merged(void **state)
+{
+	/* It needs no more than its id. */
+	became("{\"id\": 7, \"became\": \"8\"}", "h-8");
+	became("{\"id\": \"7\", \"became\": 8}", "h-8");
+	became("{\"id\": 7, \"became\": [8, \"\", 7, \"9\", null]}", "h-8 h-9");
+	/* How partners say that it was not. */
+	became("{\"id\": 7, \"title\": \"t\"}", "");
+	became("{\"id\": 7, \"title\": \"t\", \"became\": null}", "");
+	became("{\"id\": 7, \"title\": \"t\", \"became\": \"\"}", "");
+	became("{\"id\": 7, \"title\": \"t\", \"became\": 0}", "");
+	became("{\"id\": 7, \"title\": \"t\", \"became\": false}", "");
+	became("{\"id\": 7, \"title\": \"t\", \"became\": \"7\"}", "");
+	became("{\"id\": 7, \"title\": \"t\", \"became\": []}", "");
+	aside("homes", "{\"id\": 7, \"title\": \"t\", \"became\": {\"id\": 8}}", "merged_into",
+	      "an id, or a list of ids, is expected");
+	aside("homes", "{\"id\": 7, \"title\": \"t\", \"became\": true}", "merged_into",
+	      "an id, or a list of ids, is expected");
+}
+
+static void too_many_heirs(void **state)
+{
+	struct buf item = BUF_INIT;
+
+	buf_puts(&item, "{\"id\": 7, \"became\": [");
+	for (int i = 0; i <= 100; i++)
+		buf_printf(&item, "%s%d", i ? "," : "", 1000 + i);
+	buf_puts(&item, "]}");
+	aside("homes", item.data, "merged_into", "more than 100 ids");
+	buf_clear(&item);
+}
+
 static void missing_null_empty(void **state)
 {
 	struct mapped m = mapped(
@@ -212,11 +303,12 @@ static void members(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(whole),      cmocka_unit_test(members),
-		cmocka_unit_test(ids),        cmocka_unit_test(missing_null_empty),
-		cmocka_unit_test(enums),      cmocka_unit_test(long_texts),
-		cmocka_unit_test(embedded),   cmocka_unit_test(keys_of_a_map),
-		cmocka_unit_test(belongs_to),
+		cmocka_unit_test(whole),         cmocka_unit_test(members),
+		cmocka_unit_test(ids),           cmocka_unit_test(missing_null_empty),
+		cmocka_unit_test(merged),        cmocka_unit_test(too_many_heirs),
+		cmocka_unit_test(keys),          cmocka_unit_test(enums),
+		cmocka_unit_test(long_texts),    cmocka_unit_test(embedded),
+		cmocka_unit_test(keys_of_a_map), cmocka_unit_test(belongs_to),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "drivers/kit/mail.h"
 #include "drivers/kit/message.h"
 #include "drivers/kit/notify.h"
 
@@ -163,6 +164,87 @@ static void templates_are_checked_when_they_are_set(void **state)
 	}
 }
 
+/* ---- mails ---- */
+
+#define KEY "0123456789abcdef0123456789abcdef9999"
+
+static int write_mail(const char *text, struct buf *out, struct err *err)
+{
+	const char *from = NULL, *to = NULL;
+	cJSON *v = json(text);
+	int rc = mail_write(v, KEY, 1764400000000000, out, &from, &to, err);
+
+	if (rc == 0) {
+		assert_string_equal(from, "desk@example.com");
+		assert_string_equal(to, "ann@example.com");
+	}
+	cJSON_Delete(v);
+	return rc;
+}
+
+static void mails_are_written(void **state)
+{
+	struct buf out = BUF_INIT;
+	struct err err = { 0 };
+
+	assert_int_equal(
+		write_mail(
+			"{\"from\":\"desk@example.com\",\"to\":\"ann@example.com\",\"subject\":\"Hi\",\"text\":\"one\\ntwo\"}",
+			&out, &err),
+		0);
+	assert_string_equal(buf_str(&out),
+			    "Date: Sat, 29 Nov 2025 07:06:40 +0000\r\n"
+			    "Message-ID: <0123456789abcdef0123456789abcdef@example.com>\r\n"
+			    "From: <desk@example.com>\r\nTo: <ann@example.com>\r\n"
+			    "Subject: Hi\r\nAuto-Submitted: auto-generated\r\n"
+			    "MIME-Version: 1.0\r\n"
+			    "Content-Type: text/plain; charset=utf-8\r\n"
+			    "Content-Transfer-Encoding: 7bit\r\n\r\none\r\ntwo\r\n");
+	buf_reset(&out);
+	assert_int_equal(
+		write_mail(
+			"{\"from\":\"desk@example.com\",\"to\":\"ann@example.com\",\"subject\":\"Gr\u00fc\u00dfe\",\"text\":\"\u00fc\","
+			"\"from_name\":\"The \\\"Desk\\\"\",\"reply_to\":\"x@example.com\",\"html\":\"<p>\"}",
+			&out, &err),
+		0);
+	assert_non_null(strstr(buf_str(&out), "From: \"The \\\"Desk\\\"\" <desk@example.com>\r\n"));
+	assert_non_null(strstr(buf_str(&out), "\r\nReply-To: <x@example.com>\r\n"));
+	assert_non_null(strstr(buf_str(&out), "\r\nSubject: =?UTF-8?B?R3LDvMOfZQ==?=\r\n"));
+	assert_non_null(strstr(buf_str(&out), "base64\r\n\r\nw7wNCg==\r\n--=_0123"));
+	assert_non_null(strstr(buf_str(&out), "text/html; charset=utf-8\r\n"));
+	buf_clear(&out);
+}
+
+/* Nobody's text makes a header or a recipient, and what is wrong is said without it. */
+static void no_mail_says_more_than_it_should(void **state)
+{
+	static const struct {
+		const char *mail, *why;
+	} cases[] = {
+		{ "{\"from\":\"desk@example.com\",\"to\":\"ann@example.com\",\"subject\":\"a\\r\\nBcc: x@y.z\",\"text\":\"t\"}",
+		  "the mail's subject holds a line break" },
+		{ "{\"from\":\"desk@example.com\",\"to\":\"ann@example.com\",\"subject\":\"s\",\"text\":\"t\",\"from_name\":\"a\\nb\"}",
+		  "the mail's from_name holds a line break" },
+		{ "{\"from\":\"desk@example.com\",\"to\":\"ann@example.com\\r\\nDATA\",\"subject\":\"s\",\"text\":\"t\"}",
+		  "the mail's to holds a control character" },
+		{ "{\"from\":\"desk\",\"to\":\"ann@example.com\",\"subject\":\"s\",\"text\":\"t\"}",
+		  "the mail's from has no @" },
+		{ "{\"from\":\"desk@example.com\",\"to\":\"ann@example.com\",\"text\":\"t\"}",
+		  "the mail's subject is missing" },
+		{ "{\"from\":\"desk@example.com\",\"to\":\"ann@example.com\",\"subject\":1,\"text\":\"t\"}",
+		  "the mail's subject is no text" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct buf out = BUF_INIT;
+		struct err err = { 0 };
+
+		assert_int_equal(write_mail(cases[i].mail, &out, &err), -EINVAL);
+		assert_int_equal(strncmp(err.text, cases[i].why, strlen(cases[i].why)), 0);
+		buf_clear(&out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,6 +252,8 @@ int main(void)
 		cmocka_unit_test(what_is_wrong_has_its_place),
 		cmocka_unit_test(addresses),
 		cmocka_unit_test(templates_are_checked_when_they_are_set),
+		cmocka_unit_test(mails_are_written),
+		cmocka_unit_test(no_mail_says_more_than_it_should),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -801,6 +801,8 @@ static void answer_item(struct httpd_request *q, int number)
 		reply_json(q, 200, "{\"results\":[]}");
 	else if (strcmp(path, "/v1/things/500") == 0)
 		reply_json(q, 400, "{\"message\":\"bad\"}");
+	else if (strcmp(path, "/v1/things/200") == 0)
+		reply_json(q, 200, "{\"message\":\"thing not found\"}");
 	else
 		reply_json(q, 404, "{}");
 }
@@ -819,19 +821,25 @@ static void body_item(void)
 		{ "8", 0 },
 		{ "9", -EBADMSG },
 		{ "404", -ENOENT },
+		{ "200", -ENOENT }, /* the manifest says that it is one */
 		{ "500", -EREMOTEIO },
 		{ "..", -EINVAL },
 	};
 
 	partner.answer = answer_item;
-	bench_open(&b, "", THINGS("/things", "results", ",\"detail\":{\"get\":\"/things/{id}\"}"),
-		   NULL, 5, 5000);
+	bench_open(
+		&b, "",
+		THINGS("/things", "results",
+		       ",\"detail\":{\"get\":\"/things/{id}\"}") ",\"errors\":[{\"status\":200,\"json\":\"message\",\"contains\":\"not found\","
+								 "\"class\":\"client\",\"action\":\"not_there\"}]",
+		NULL, 5, 5000);
 	coll = &b.manifest->collections[0];
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		int rc = fetch_item(&b.caller, coll, cases[i].id, &page, &err);
 		int64_t id = 0;
 
 		OK(rc == cases[i].rc);
+		OK(rc != -ENOENT || err.action == ACT_NONE);
 		OK(rc != 0 || (page.n == 1 && json_int(page.records[0], "id", &id) &&
 			       id == cases[i].id[0] - '0'));
 		OK(rc != -EREMOTEIO || strstr(buf_str(&page.exchange), "\"status\":400"));

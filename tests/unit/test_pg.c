@@ -142,7 +142,7 @@ static int teardown(void **state)
 }
 
 #define WAIT_UNTIL(what)                                          \
-	for (int64_t end_ = clock_mono_ms() + 100000; !(what);) {  \
+	for (int64_t end_ = clock_mono_ms() + 100000; !(what);) { \
 		assert_true(clock_mono_ms() < end_);              \
 		assert_int_equal(co_sleep("until " #what, 2), 0); \
 	}

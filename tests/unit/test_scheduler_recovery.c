@@ -163,6 +163,47 @@ static void drain_takes_what_is_stale_and_not_the_last(void **state)
 	sifted_clear(&s);
 }
 
+#define PHOTOS(parents, more)                                                        \
+	"{\"task\":\"import_media\",\"integration_id\":7,\"parent\":\"x\",\"args\":" \
+	"{\"collection\":\"photos\",\"parents\":[" parents "]" more "}}"
+
+static bool goes(const struct sifted *s, const char *id)
+{
+	int i = 0;
+
+	while (strcmp(s->v[i].seen.header.id, id) != 0)
+		i++;
+	return s->v[i].goes;
+}
+
+static void drain_takes_parents_that_others_ask_for(void **state)
+{
+	struct sifted s = { .strategy = RECOVERY_DRAIN, .now_ms = NOW };
+
+	see(&s, "ab", 90 * MINUTE, "", PHOTOS("\"a\",\"b\"", ",\"import\":\"1\""));
+	see(&s, "cd", 90 * MINUTE, "", PHOTOS("\"c\",\"d\"", ",\"import\":\"1\""));
+	see(&s, "e", 80 * MINUTE, "", PHOTOS("\"e\"", ",\"import\":\"1\",\"force\":true"));
+	see(&s, "a", 70 * MINUTE, "", PHOTOS("\"a\"", ",\"import\":\"2\""));
+	see(&s, "bce", 20 * MINUTE, "", PHOTOS("\"b\",\"c\",\"e\"", ",\"import\":\"3\""));
+	see(&s, "c", 10 * MINUTE, "", PHOTOS("\"c\"", ",\"import\":\"4\""));
+	see(&s, "pushed", 90 * MINUTE, "",
+	    "{\"task\":\"import_media\",\"integration_id\":7,\"args\":{\"parents\":[\"c\"]}}");
+	assert_int_equal(s.n, 6);
+	assert_int_equal(going(&s), 1);
+	assert_true(goes(&s, "ab"));   /* a and b of two others */
+	assert_false(goes(&s, "cd"));  /* nobody else asks for d */
+	assert_false(goes(&s, "e"));   /* what is forced is another kind */
+	assert_false(goes(&s, "a"));   /* "ab" goes for it */
+	assert_false(goes(&s, "bce")); /* not stale */
+	sifted_clear(&s);
+	/* A purge has nobody who would make them again. */
+	s = (struct sifted){ .strategy = RECOVERY_PURGE, .now_ms = NOW };
+	see(&s, "beat-7-1", 90 * MINUTE, "", PHOTOS("\"a\"", ""));
+	see(&s, "beat-7-2", 80 * MINUTE, "", PHOTOS("\"a\"", ""));
+	assert_int_equal(s.n, 0);
+	sifted_clear(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -171,6 +212,7 @@ int main(void)
 		cmocka_unit_test(a_fresh_one_is_not_replaced_by_another),
 		cmocka_unit_test(nothing_goes_where_no_fresh_one_could_be_queued),
 		cmocka_unit_test(drain_takes_what_is_stale_and_not_the_last),
+		cmocka_unit_test(drain_takes_parents_that_others_ask_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "worker/tasks/sweep.h"
 #include "worker/tasks/webhook.h"
 
 #define NOT_KNOWN "the partner does not know it (yet)"
@@ -41,6 +42,18 @@ static int end_stored(struct hook *h, const struct import *im)
 	return hook_end(h, WEBHOOK_DONE, NULL);
 }
 
+/* What comes with the item alone goes with it.  Also where it was marked before: who did that may have died at once. */
+static int take_along(struct hook *h, int64_t before_us)
+{
+	struct import *im = mem_new(struct import);
+	int rc;
+
+	import_init(h, im);
+	rc = sweep_orphans(im, h->c, &h->row.external_id, 1, before_us);
+	free(im);
+	return rc;
+}
+
 /* ---- fetch ---- */
 
 /* The partner was asked at `sent_us` and has none. */
@@ -56,15 +69,18 @@ static int not_there(struct hook *h, int64_t sent_us)
 		h->missing_us = sent_us;
 		return hook_wait(h, NOT_KNOWN);
 	}
-	if (rc == 0 && held.deleted)
-		return hook_end(h, WEBHOOK_DONE, "the partner has none, and it is marked deleted");
-	if (rc == 0)
+	if (rc == 0 && !held.deleted)
 		rc = row_delete(a->worker->pg, h->c->table, a->integration->id, h->row.external_id,
 				0, sent_us, &a->err);
 	if (rc == -ENOENT)
 		return hook_end(h, WEBHOOK_STALE, "the partner had none, and has it again");
-	return rc < 0 ? rc
-		      : hook_end(h, WEBHOOK_DONE, "the partner has it no more: marked deleted");
+	if (rc == 0)
+		rc = take_along(h, sent_us);
+	if (rc < 0)
+		return rc;
+	return hook_end(h, WEBHOOK_DONE,
+			held.deleted ? "the partner has none, and it is marked deleted"
+				     : "the partner has it no more: marked deleted");
 }
 
 static int fetch(struct hook *h)
@@ -99,13 +115,21 @@ static int fetch(struct hook *h)
 	return rc;
 }
 
+/* Another event may have marked it, which read nothing: one that came later, of what happened before. */
+static bool is_marked_by_older(const struct hook *h, const struct row_held *held)
+{
+	return held->deleted && (!h->happened_us || !held->has_partner_updated ||
+				 h->happened_us > held->partner_updated_us);
+}
+
 /* Not where an attempt died that may have stored the item and queued nothing of what hangs on it. */
 int event_is_covered(struct hook *h, bool *covered)
 {
 	struct row_held held;
 	int rc = look(h, &held);
 
-	*covered = rc == 0 && !h->a->unclean && held.observed_us > h->row.received_us;
+	*covered = rc == 0 && !h->a->unclean && held.observed_us > h->row.received_us &&
+		   !is_marked_by_older(h, &held);
 	return rc == -ENOENT ? 0 : rc;
 }
 
@@ -212,8 +236,10 @@ int event_upsert(struct hook *h)
 		return rc;
 	if (rc == 0 && held.deleted && held.has_partner_updated && us <= held.partner_updated_us)
 		return hook_end(h, WEBHOOK_STALE, "older than its deletion");
-	if (rc == 0 && held.deleted && !held.has_partner_updated && h->c->detail)
-		return event_fetch(h);
+	/* Whether what marked it came later by news of before, or by a look at the partner, only another look can tell. */
+	if (rc == 0 && held.deleted && h->c->detail &&
+	    (!held.has_partner_updated || h->row.received_us <= held.observed_us))
+		return fetch(h);
 	return take_item(h, item);
 }
 
@@ -243,6 +269,8 @@ int event_delete(struct hook *h)
 
 	if (rc == -ENOENT)
 		return hook_wait(h, "nothing is stored of it (yet)");
+	if (rc == 0 && held.deleted)
+		rc = take_along(h, h->row.received_us);
 	if (rc < 0)
 		return rc;
 	if (held.deleted)
@@ -255,5 +283,7 @@ int event_delete(struct hook *h)
 			h->happened_us, h->row.received_us, &a->err);
 	if (rc == -ENOENT)
 		return hook_end(h, WEBHOOK_STALE, "what is held is newer");
+	if (rc == 0)
+		rc = take_along(h, h->row.received_us);
 	return rc < 0 ? rc : hook_end(h, WEBHOOK_DONE, NULL);
 }

@@ -80,11 +80,18 @@ static int queue_what_follows(struct flow *f)
 	int rc = 0;
 
 	for (int i = 0; i < f->action->n_then && rc == 0; i++) {
+		const struct manifest_then *t = &f->action->then[i];
+		const char *missing;
 		cJSON *args = NULL;
 
-		rc = action_then(&f->action->then[i], &v, &args, &a->err);
+		rc = action_then(manifest_action(a->driver->manifest, t->action), t, &v, &args,
+				 &missing, &a->err);
 		if (rc == 0 && args)
-			rc = queue_child(f, &f->action->then[i], args);
+			rc = queue_child(f, t, args);
+		else if (rc == 0 && missing)
+			log_event(LOG_WARN, "then_left_out", LS("action", t->action),
+				  LI("request", f->row.id), LS("arg", missing),
+				  LS("reason", "what it names has no value"));
 		cJSON_Delete(args);
 	}
 	return rc;

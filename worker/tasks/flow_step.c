@@ -132,6 +132,8 @@ static enum known judge(const struct doing *d, int rc, const struct err *e)
 		return KNOWN_NOT;
 	if (h->status == 0)
 		return h->failure || d->mark.handed ? KNOWN_NOTHING : KNOWN_NOT;
+	if (h->mail) /* the server's word, whichever it is */
+		return e->class == ERR_TRANSIENT || rc == -EAGAIN ? KNOWN_NOT : KNOWN_REFUSED;
 	if (d->undo && (h->status == 404 || h->status == 410))
 		return KNOWN_DONE; /* what is not there is undone */
 	if (h->status >= 500 || h->status == 408)

@@ -64,6 +64,9 @@ void import_keep_exchange(struct attempt *a, struct page *p);
 int import_page(struct import *im, const struct page *p, const char *parent_id)
 	__attribute__((warn_unused_result));
 
+/* What the history says of its rows. */
+enum row_source import_source(const struct import *im);
+
 /* bound.c: before a page of `parents`, whose items get jobs of their own.  Waits.  -EAGAIN (ERR_HOLD): a
  * lane that they go to is full. */
 int import_room(struct import *im, const struct manifest_collection *parents)

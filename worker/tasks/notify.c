@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "common/base/log.h"
+#include "drivers/kit/outbound.h"
 #include "worker/outcome.h"
 #include "worker/settle.h"
 #include "worker/tasks/flow.h"
@@ -32,6 +34,16 @@ int task_notify(struct attempt *a)
 	return rc;
 }
 
+/* A report of one that nobody knew of: it was sent. */
+static int clear_up(struct attempt *a, int64_t request)
+{
+	if (!request)
+		return 0;
+	log_event(LOG_INFO, "request_told", LI("request", request));
+	return outbound_told(a->worker->redis, a->worker->pg, a->driver, request,
+			     attempt_deadline_ms(a), &a->err);
+}
+
 /* What the partner tells of a message that it took.  It may come before our own row says that it was taken. */
 int event_delivery(struct hook *h)
 {
@@ -57,7 +69,11 @@ int event_delivery(struct hook *h)
 	else
 		r.reference = buf_str(&id);
 	if (id.len && rc == 0) {
-		rc = notification_told(a->worker->pg, &r, &a->err);
+		int64_t unknown = 0;
+
+		rc = notification_told(a->worker->pg, &r, &unknown, &a->err);
+		if (rc == 0)
+			rc = clear_up(a, unknown);
 		rc = rc == -ENOENT ? hook_wait(h, "no notification was sent by that name (yet)")
 		     : rc < 0      ? rc
 				   : hook_end(h, WEBHOOK_DONE, NULL);

@@ -12,6 +12,7 @@
 #include "worker/room.h"
 #include "worker/runs.h"
 #include "worker/tasks/import.h"
+#include "worker/tasks/merge.h"
 #include "worker/tasks/schema.h"
 #include "worker/tasks/sweep.h"
 
@@ -269,7 +270,7 @@ static int store_outcome(struct import *im, struct rows *r, int i, const char *w
 	return 0;
 }
 
-static enum row_source source_of(const struct import *im)
+enum row_source import_source(const struct import *im)
 {
 	if (im->source)
 		return im->source;
@@ -280,7 +281,7 @@ static enum row_source source_of(const struct import *im)
 static int store_as(struct import *im, struct rows *r, uint64_t columns, const struct page *p)
 {
 	struct attempt *a = im->a;
-	const struct row_set set = { r->c->table, columns, { source_of(im), im->run.id } };
+	const struct row_set set = { r->c->table, columns, { import_source(im), im->run.id } };
 	const struct row **ptrs = mem_alloc((r->n + 1) * sizeof(*ptrs));
 	char(*why)[SINK_WHY_MAX] = NULL;
 	int rc;
@@ -299,22 +300,36 @@ static int store_as(struct import *im, struct rows *r, uint64_t columns, const s
 	return rc;
 }
 
-/* Rows that are marked deleted, and what comes with them.  Of an attempt that died in between they look as if they had been. */
-static int store_gone(struct import *im, struct rows *gone, const struct page *p)
+/* Of an attempt that died before what follows they look as if they had been gone before. */
+static bool is_gone_now(const struct import *im, const struct rows *gone, int i)
+{
+	return gone->outcomes[i] == ROW_DELETED || (im->redo && gone->outcomes[i] == ROW_UNCHANGED);
+}
+
+/* Rows that are marked deleted, and what comes with them; but of one that lives on in another what hangs on it does too. */
+static int store_gone(struct import *im, struct rows *gone, const struct page *p,
+		      struct arena *arena)
 {
 	const char **ids;
+	bool *merged;
 	int n = 0, rc;
 
 	if (!gone->n)
 		return 0;
 	rc = store_as(im, gone, ROW_GONE, p);
 	ids = mem_alloc(sizeof(*ids) * (size_t)gone->n);
+	merged = mem_zalloc(sizeof(*merged) * (size_t)gone->n);
+	if (rc == 0 && gone->c->merged_into)
+		rc = merge_links(im,
+				 &(struct merge){ gone->c, gone->v, gone->items, gone->outcomes,
+						  gone->n, p->observed_us, arena },
+				 merged);
 	for (int i = 0; rc == 0 && i < gone->n; i++)
-		if (gone->outcomes[i] == ROW_DELETED ||
-		    (im->redo && gone->outcomes[i] == ROW_UNCHANGED))
+		if (is_gone_now(im, gone, i) && !merged[i])
 			ids[n++] = gone->v[i].external_id;
 	if (rc == 0)
 		rc = sweep_orphans(im, gone->c, ids, n, p->observed_us);
+	free(merged);
 	free(ids);
 	return rc;
 }
@@ -334,12 +349,12 @@ static int store_seen(struct import *im, const struct rows *r, const struct page
 			  p->observed_us, &a->err);
 }
 
-static int store(struct import *im, struct rows *r, const struct page *p)
+static int store(struct import *im, struct rows *r, const struct page *p, struct arena *arena)
 {
 	int rc = store_as(im, r, r->c->columns | (im->force ? ROW_FORCE : 0), p);
 
 	if (rc == 0)
-		rc = store_gone(im, r->gone, p);
+		rc = store_gone(im, r->gone, p, arena);
 	return rc == 0 ? store_seen(im, r, p) : rc;
 }
 
@@ -386,7 +401,7 @@ static int store_embedded(struct import *im, const struct manifest_collection *e
 			sweep_parents_add(&lists, parents->v[i].external_id, p->observed_us);
 	}
 	if (rc == 0)
-		rc = store(im, &r, p);
+		rc = store(im, &r, p, arena);
 	if (rc == 0)
 		rc = sweep_parents_run(im, &lists);
 	sweep_parents_clear(&lists);
@@ -525,7 +540,7 @@ static int store_page(struct import *im, struct rows *r, const struct page *p, s
 	int rc;
 
 	im->a->unclean = true;
-	rc = store(im, r, p);
+	rc = store(im, r, p, arena);
 	if (rc == 0)
 		rc = hang_on(im, r, p, arena);
 	if (rc == 0)

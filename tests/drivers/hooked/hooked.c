@@ -157,6 +157,8 @@ static int verify_webhook(const struct hook_webhook *in, struct arena *a, struct
 	if (!in->json)
 		return err_set(err, -EINVAL, ERR_DATA, "webhook", "not JSON");
 	out->type = json_str(in->json, "event");
+	if (!out->type)
+		return err_set(err, -EINVAL, ERR_DATA, "webhook", "it names no event");
 	out->external_id = json_str(in->json, "thing.id");
 	if (cJSON_IsNumber(json_path(in->json, "at")))
 		at = json_path(in->json, "at")->valuedouble;

@@ -1,0 +1,105 @@
+/* What a server of mail replies, whole or in pieces, comes to the same, and no address of it is told; and a mail whose texts anybody may
+ * choose has the headers that it has, each once, and is of seven bits in lines that any server takes. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/io/mail_reply.h"
+#include "drivers/kit/mail.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void need(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+static void replies(const char *s, size_t n)
+{
+	struct mail_reply whole = { 0 }, pieces = { 0 };
+	struct buf told = BUF_INIT;
+	int rc = mail_reply_feed(&whole, s, n), again = 0;
+
+	for (size_t i = 0; i < n && again == 0; i++)
+		again = mail_reply_feed(&pieces, s + i, 1);
+	need(rc == again && (rc == 0 || rc == -EBADMSG));
+	need(whole.code == pieces.code && whole.ended == pieces.ended);
+	need(whole.code == 0 || (whole.code >= 200 && whole.code <= 599));
+	need(whole.text.len <= MAIL_REPLY_TEXT_MAX);
+	mail_reply_tell(&whole, &told);
+	need(!memchr(buf_str(&told), '@', told.len));
+	buf_clear(&told);
+	mail_reply_clear(&whole);
+	mail_reply_clear(&pieces);
+}
+
+/* Of the head, in lines of their own. */
+static int count(const char *mail, const char *line)
+{
+	const char *end = strstr(mail, "\r\n\r\n");
+	int n = strncmp(mail, line + 2, strlen(line + 2)) == 0;
+
+	for (const char *p = mail; (p = strstr(p, line)) && p < end; p++)
+		n++;
+	return n;
+}
+
+static void mail_is_sound(const char *mail, size_t len)
+{
+	size_t line = 0;
+
+	need(strlen(mail) == len && strstr(mail, "\r\n\r\n"));
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)mail[i];
+
+		need(c < 0x80 && (c >= ' ' || c == '\t' || c == '\r' || c == '\n'));
+		need((c == '\n') == (i > 0 && mail[i - 1] == '\r'));
+		line = c == '\n' ? 0 : line + 1;
+		need(line < 998);
+	}
+	need(count(mail, "\r\nTo: ") == 1 && count(mail, "\r\nSubject: ") == 1);
+	need(count(mail, "\r\nBcc: ") == 0 && count(mail, "\r\nFrom: ") == 1);
+}
+
+static void mails(const char *s)
+{
+	cJSON *v = cJSON_CreateObject();
+	struct buf out = BUF_INIT;
+	const char *from, *to;
+	struct err err = { 0 };
+	int rc;
+
+	cJSON_AddStringToObject(v, "from", "desk@example.com");
+	cJSON_AddStringToObject(v, "to", "ann@example.com");
+	cJSON_AddStringToObject(v, "from_name", strpbrk(s, "\r\n") ? "x" : s);
+	cJSON_AddStringToObject(v, "subject", s);
+	cJSON_AddStringToObject(v, "text", s);
+	cJSON_AddStringToObject(v, "html", s);
+	rc = mail_write(v, "0123456789abcdef0123456789abcdef", 0, &out, &from, &to, &err);
+	need(rc == 0 || (rc == -EINVAL && *err.text));
+	need(rc < 0 || !strpbrk(s, "\r\n"));
+	if (rc == 0)
+		mail_is_sound(buf_str(&out), out.len);
+	buf_reset(&out);
+	cJSON_ReplaceItemInObject(v, "subject", cJSON_CreateString("s"));
+	cJSON_ReplaceItemInObject(v, "from_name", cJSON_CreateString("n"));
+	need(mail_write(v, "0123456789abcdef0123456789abcdef", 0, &out, &from, &to, &err) == 0);
+	mail_is_sound(buf_str(&out), out.len);
+	cJSON_ReplaceItemInObject(v, "to", cJSON_CreateString(s));
+	if (mail_write(v, "k", 0, &out, &from, &to, &err) == 0)
+		need(!strpbrk(to, "<> \r\n"));
+	buf_clear(&out);
+	cJSON_Delete(v);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *text = mem_strndup(size ? (const char *)data : "", size);
+
+	replies((const char *)data, size);
+	mails(text);
+	free(text);
+	return 0;
+}

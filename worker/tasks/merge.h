@@ -1,0 +1,23 @@
+/* What a partner says that a record became (merged_into): merged into another one, or split into several.  The row is marked deleted by
+ * its item already, under the guard; here follow the link from old to new, the row's mark of it, and the children of one that was
+ * merged.  Once: what the partner says of a child afterwards stands. */
+#ifndef WORKER_TASKS_MERGE_H
+#define WORKER_TASKS_MERGE_H
+
+#include "worker/tasks/import.h"
+
+/* Rows that were just marked deleted, or were so before. */
+struct merge {
+	const struct manifest_collection *c;
+	const struct row *v;
+	const cJSON *const *items;
+	const enum row_outcome *outcomes;
+	int n;
+	int64_t observed_us;
+	struct arena *arena;
+};
+/* Waits.  merged[i]: what hangs on row i follows, or stays until the partner says whose it is.  Safe to run twice. */
+int merge_links(struct import *im, const struct merge *m, bool *merged)
+	__attribute__((warn_unused_result));
+
+#endif
