@@ -29,7 +29,7 @@ static const struct command commands[] = {
 	  cmd_integration_list },
 	{ "integration show", "ID", "shows one integration: settings, status, health", 1, 1, NULL,
 	  cmd_integration_show },
-	{ "integration sync", "ID [--full] [--wait [5m]] [--force]",
+	{ "integration sync", "ID [--full] [--wait [5m]] [--force] [--children]",
 	  "imports it now, before others; prints the job's id, or waits for its result", 1, 1,
 	  options_integration_sync, cmd_integration_sync },
 	{ "integration pause", "ID [--reason R] [--for 2h]",
