@@ -182,6 +182,9 @@ static const struct command commands[] = {
 	  0, 1, options_pause, cmd_pause },
 	{ "resume", "PARTNER | --integration ID | --scheduling", "ends that", 0, 1, options_resume,
 	  cmd_resume },
+	{ "drain", "[PARTNER] [--for 5m] [--reason R]",
+	  "starts nothing by the clock any more, and waits until what is queued is done", 0, 1,
+	  options_drain, cmd_drain },
 };
 
 struct outcome {
