@@ -1,6 +1,11 @@
 /* Outbound requests that are in Postgres and not in their queue: what came by HTTP while Redis was away, what a person decided, and all
  * that was open when Redis lost its data (B8). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/io/loop.h"
 #include "drivers/kit/notify.h"
 #include "drivers/kit/outbound.h"
@@ -10,6 +15,9 @@
 #define MIN_AGE_MS 1000 /* whoever wrote it queues it himself */
 #define SLICE 200
 #define STEP_MS 5000
+#define LATE_LOOK_MS 5000
+#define LATE_MIN_MS 30000 /* who is at it may need a moment to say how it ended */
+#define LATE_KIND "outbound_late"
 
 static int relay(struct scheduler *s, int *more)
 {
@@ -41,6 +49,80 @@ static bool notify(struct scheduler *s)
 	return more;
 }
 
+/* ---- late ones ---- */
+
+struct late {
+	struct scheduler *s;
+	struct pg_array scopes;
+	char *partners[SCHEDULER_PARTNERS_MAX];
+	int64_t counts[SCHEDULER_PARTNERS_MAX], oldest[SCHEDULER_PARTNERS_MAX];
+	int n;
+};
+
+/* Collected first: an alert is written on a connection too. */
+static void see_late(const char *partner, int64_t n, int64_t oldest, void *arg)
+{
+	struct late *l = arg;
+
+	if (l->n == SCHEDULER_PARTNERS_MAX)
+		return;
+	l->partners[l->n] = mem_strdup(partner);
+	l->counts[l->n] = n;
+	l->oldest[l->n++] = oldest;
+}
+
+static int tell_late(struct late *l, int i, struct err *err)
+{
+	char scope[64];
+	char *what = mem_printf(
+		"%lld outbound request%s of %s still wait%s after their deadline; the oldest is %lld",
+		(long long)l->counts[i], l->counts[i] == 1 ? "" : "s", l->partners[i],
+		l->counts[i] == 1 ? "s" : "", (long long)l->oldest[i]);
+	char *todo = mem_printf(
+		"longshore request list --state late; longshore request show %lld says what it waits for (a pause, an open breaker, a limit, no worker)",
+		(long long)l->oldest[i]);
+	int rc;
+
+	snprintf(scope, sizeof(scope), "partner:%s", l->partners[i]);
+	pg_array_text(&l->scopes, scope, strlen(scope));
+	rc = alert_raise(l->s->pg, LATE_KIND, "warning", scope, what, todo, err);
+	free(what);
+	free(todo);
+	return rc;
+}
+
+static void look_for_late(struct scheduler *s)
+{
+	struct late *l = mem_new(struct late);
+	struct err err = { 0 };
+	int rc;
+
+	l->s = s;
+	pg_array_init(&l->scopes, PG_TEXT);
+	rc = request_late_each(s->pg, LATE_MIN_MS, see_late, l, &err);
+	for (int i = 0; i < l->n && rc == 0; i++)
+		rc = tell_late(l, i, &err);
+	if (rc == 0)
+		rc = alert_resolve_others(s->pg, LATE_KIND, &l->scopes, &err);
+	if (rc < 0)
+		log_event(LOG_WARN, "alert_not_written", LS("kind", LATE_KIND),
+			  LS("reason", err.text));
+	pg_array_clear(&l->scopes);
+	for (int i = 0; i < l->n; i++)
+		free(l->partners[i]);
+	free(l);
+}
+
+static void run_late(void *arg)
+{
+	struct scheduler *s = arg;
+
+	do {
+		if (leader_is_me(s) && pg_is_up(s->pg))
+			look_for_late(s);
+	} while (scheduler_sleep(s, LATE_LOOK_MS) == 0);
+}
+
 static void run(void *arg)
 {
 	struct scheduler *s = arg;
@@ -55,5 +137,7 @@ static void run(void *arg)
 
 int requests_start(struct scheduler *s)
 {
-	return scheduler_spawn(s, "requests", run, s);
+	int rc = scheduler_spawn(s, "requests", run, s);
+
+	return rc < 0 ? rc : scheduler_spawn(s, "late requests", run_late, s);
 }

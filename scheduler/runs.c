@@ -2,7 +2,8 @@
  * of on_done is queued, and the note is taken away, in that order: whoever dies in between leaves the note to another
  * scheduler.  Each step may be done twice: the row's first end stays, and the task has an id of the run's.
  * A run whose open jobs went with Redis' data would never end: what nothing has touched for long and Redis does not know is closed
- * as unknown. */
+ * as unknown.  First what it imported is imported anew, with all that hangs on its items: these look unchanged now, and nothing else
+ * would ever ask for what was lost. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,6 +163,47 @@ static void on_idle(int64_t id, const char *home, void *arg)
 		i->v[i->n++] = (struct idle_run){ id, scheduler_queue(i->s, home) };
 }
 
+struct lost {
+	struct scheduler *s;
+	int64_t run;
+	struct err *err;
+};
+
+/* Of many runs of an integration that were lost one import is enough, and of each one is queued once. */
+static int import_anew(int64_t integration, const char *partner, void *arg)
+{
+	struct lost *l = arg;
+	struct queue *q = scheduler_queue(l->s, partner);
+	struct buf payload = BUF_INIT;
+	char id[JOB_ID_MAX], unique[64];
+	cJSON *args;
+	bool fresh = false;
+	int rc;
+
+	if (!q)
+		return 0;
+	snprintf(id, sizeof(id), JOB_CLOCK "lost-%lld-%lld", (long long)integration,
+		 (long long)l->run);
+	snprintf(unique, sizeof(unique), "lost-%lld", (long long)integration);
+	args = cJSON_CreateObject();
+	cJSON_AddStringToObject(args, "mode", "full");
+	cJSON_AddStringToObject(args, CHILDREN_ARG, "all");
+	job_print(&payload, "import_resources", integration, args, 0, NULL);
+	job_print_keys(&payload, unique, false, NULL);
+	cJSON_Delete(args);
+	struct queue_push push = { .lane = LANE_NORMAL,
+				   .integration = integration,
+				   .id = id,
+				   .payload = payload.data,
+				   .len = payload.len };
+	rc = queue_enqueue_once(q, &push, DONE_SEEN_MS, &fresh, loop_now_ms() + STEP_MS, l->err);
+	buf_clear(&payload);
+	if (rc == 0 && fresh)
+		log_event(LOG_WARN, "lost_import_queued", LI("run", l->run),
+			  LI("integration", integration), LS("partner", partner), LS("job", id));
+	return rc;
+}
+
 static int judge(struct scheduler *s, const struct idle_run *r, struct err *err)
 {
 	struct run_open o = { 0 };
@@ -170,7 +212,9 @@ static int judge(struct scheduler *s, const struct idle_run *r, struct err *err)
 
 	if (rc < 0 || o.known)
 		return rc;
-	rc = run_mark_lost(s->pg, r->id, &was_open, err);
+	rc = run_imports_each(s->pg, r->id, import_anew, &(struct lost){ s, r->id, err }, err);
+	if (rc == 0)
+		rc = run_mark_lost(s->pg, r->id, &was_open, err);
 	if (rc == 0 && was_open)
 		log_event(LOG_WARN, "run_lost", LI("run", r->id),
 			  LS("reason",

@@ -103,9 +103,10 @@ static int is_superseded(struct attempt *a, bool *out)
 	const char *mode;
 	int rc = task_mode(a, &mode);
 
-	/* What is forced is done: what succeeded meanwhile may have left things as they are. */
+	/* What is forced is done, and so is what asks for all children: what succeeded meanwhile may have left things as they are. */
 	*out = false;
-	if (rc == 0 && a->job.args && json_bool(a->job.args, "force", false))
+	if (rc == 0 && a->job.args &&
+	    (json_bool(a->job.args, "force", false) || json_path(a->job.args, CHILDREN_ARG)))
 		return 0;
 	*out = rc == 0 && remembered(a, mode) > born;
 	/* The integration's row is at hand anyway, and says nearly always that nothing newer succeeded. */

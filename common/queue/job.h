@@ -89,6 +89,9 @@ void job_clear(struct job *j);
 /* A payload for a child: {"task":…,"integration_id":…,"args":…,"run_id":…,"parent":…}; args may be NULL, numbers 0 are left out. Appends. */
 void job_print(struct buf *out, const char *task, int64_t integration_id, const cJSON *args,
 	       int64_t run_id, const char *parent);
+/* Of an import, "all": what hangs on an item is asked for though the item did not change. */
+#define CHILDREN_ARG "children"
+
 /* Add fields (NULL, 0 = none) to the job that `out` ends with. */
 void job_print_run_home(struct buf *out, const char *run_home);
 void job_print_result_ttl(struct buf *out, int64_t seconds);

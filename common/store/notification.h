@@ -70,9 +70,14 @@ int notification_end(struct pg *p, const struct notification_due *d, const char 
  * theirs that comes up later finds its deadline passed.  *n of them. */
 int notification_give_up(struct pg *p, int limit, int64_t *n, struct err *err)
 	__attribute__((warn_unused_result));
-/* How long it is still quiet for this one; 0: it is not. */
-int notification_quiet_ms(struct pg *p, int64_t id, int64_t *ms, struct err *err)
-	__attribute__((warn_unused_result));
+/* Before an attempt is sent.  One that had failed may be tried again, by a replay of its dead letter or a person's word: not once the
+ * next channel has had its turn. */
+struct notification_look {
+	bool went_on;
+	int64_t quiet_ms; /* it is quiet for so long; 0: it is not */
+};
+int notification_look(struct pg *p, int64_t id, int64_t request_id, struct notification_look *out,
+		      struct err *err) __attribute__((warn_unused_result));
 
 /* ---- what partners tell of it ---- */
 struct notification_report {

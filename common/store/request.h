@@ -121,6 +121,11 @@ int request_due_one(struct pg *p, int64_t id, struct request_due **out, int *n, 
 int request_queued(struct pg *p, int64_t id, int64_t times, struct err *err)
 	__attribute__((warn_unused_result));
 
+/* Partners with requests that still wait or run longer than min_ms after their deadline; those that are unknown have an alert each. */
+typedef void (*request_late_fn)(const char *partner, int64_t n, int64_t oldest, void *arg);
+int request_late_each(struct pg *p, int64_t min_ms, request_late_fn fn, void *arg, struct err *err)
+	__attribute__((warn_unused_result));
+
 /* ---- people ---- */
 /* done: what a person found out; retry: it was not done; undo: what was done is taken back.  kept: what a step that was done keeps.
  * -ENOENT; -EPERM: its state does not allow that (err says why). */

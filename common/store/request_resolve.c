@@ -89,6 +89,25 @@ int request_resolve(struct pg *p, int64_t id, const char *as, const cJSON *kept,
 
 /* ---- looking ---- */
 
+int request_late_each(struct pg *p, int64_t min_ms, request_late_fn fn, void *arg, struct err *err)
+{
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc;
+
+	pg_params_init(&params);
+	pg_int(&params, min_ms);
+	rc = query(
+		p,
+		"SELECT partner, count(*), min(id) FROM outbound_requests WHERE state IN ('pending', 'running')"
+		" AND deadline_at < now() - $1 * interval '1 ms' GROUP BY partner",
+		&params, &res, err);
+	for (int i = 0; rc == 0 && i < PQntuples(res); i++)
+		fn(pg_get(res, i, 0), pg_get_int(res, i, 1), pg_get_int(res, i, 2), arg);
+	PQclear(res);
+	return rc;
+}
+
 static const char list_sql[] =
 	"SELECT row_to_json(x) FROM (SELECT o.id, o.partner, o.integration_id, o.action, o.state, o.wants,"
 	" o.state IN ('pending', 'running', 'unknown') AND now() > o.deadline_at AS late,"

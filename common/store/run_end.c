@@ -108,6 +108,26 @@ int run_mark_lost(struct pg *p, int64_t id, bool *was_open, struct err *err)
 	return 0;
 }
 
+int run_imports_each(struct pg *p, int64_t id, run_import_fn fn, void *arg, struct err *err)
+{
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc;
+
+	pg_params_init(&params);
+	pg_int(&params, id);
+	rc = query(
+		p,
+		"SELECT i.id, i.partner FROM integrations i WHERE i.id IN (SELECT r.integration_id"
+		" FROM runs r WHERE (r.id = $1 OR r.root_id = $1) AND r.task LIKE 'import\\_%')"
+		" ORDER BY i.id",
+		&params, &res, err);
+	for (int i = 0; rc == 0 && i < PQntuples(res); i++)
+		rc = fn(pg_get_int(res, i, 0), pg_get(res, i, 1), arg);
+	PQclear(res);
+	return rc;
+}
+
 int run_done_task(struct pg *p, int64_t id, struct run_done_task *out, struct err *err)
 {
 	struct pg_params params;

@@ -26,6 +26,11 @@ int run_mark_ended(struct pg *p, int64_t id, const struct run_end_counts *c, str
 int run_mark_lost(struct pg *p, int64_t id, bool *was_open, struct err *err)
 	__attribute__((warn_unused_result));
 
+/* Integrations that a run, or a part of it, imported. */
+typedef int (*run_import_fn)(int64_t integration, const char *partner, void *arg); /* <0 ends it */
+int run_imports_each(struct pg *p, int64_t id, run_import_fn fn, void *arg, struct err *err)
+	__attribute__((warn_unused_result));
+
 struct run_done_task {
 	cJSON *on_done; /* the caller's (cJSON_Delete); NULL: none, or it was queued */
 	char ended[16];

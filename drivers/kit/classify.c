@@ -65,8 +65,10 @@ static bool value_contains(const cJSON *v, const char *what)
 
 static bool json_matches(const struct manifest_rule *rule, const cJSON *json)
 {
-	const cJSON *v = json_path(json, rule->json);
+	const cJSON *v = json ? json_path(json, rule->json) : NULL;
 
+	if (rule->not_in)
+		return !v || !value_in(v, rule->not_in);
 	if (!v || (cJSON_IsNull(v) && !rule->in))
 		return false;
 	if (rule->in && !value_in(v, rule->in))

@@ -44,6 +44,7 @@ struct manifest_rule {
 	int statuses[16], n_statuses; /* 5xx is written as -5 */
 	const char *json;
 	const cJSON *in;      /* path and array of values */
+	const cJSON *not_in;  /* the same, of which it is none, nor missing */
 	const char *contains; /* in the json value, or in the body where json is NULL ("text") */
 	const char *header;   /* present */
 	bool at_token_url;

@@ -101,6 +101,7 @@ static const struct key_table jobs_table = { TABLE(jobs_keys) };
 	{ "status", KEY_OWN, .read = read_statuses, .print = print_statuses,                     \
 	  .schema = STATUS_SCHEMA },                                                             \
 		{ "json", KEY_PATH, AT(json) }, { "in", KEY_JSON_LIST, AT(in) },                 \
+		{ "not_in", KEY_JSON_LIST, AT(not_in) },                                         \
 		{ "contains", KEY_OWN, .read = read_json_contains, .print = print_json_contains, \
 		  .schema = TEXT_SCHEMA },                                                       \
 		{ "text", KEY_OWN, .read = read_body_contains, .print = print_body_contains,     \
@@ -125,8 +126,9 @@ static void rule_finish(struct manifest_reader *r, void *base)
 	if (!u->n_statuses && !u->json && !u->contains && !u->header && !u->at_token_url)
 		reader_problem(r,
 			       "a rule needs something to match: status, json, text, header or at");
-	if (u->in && !u->json)
-		reader_problem(r, "\"in\" needs \"json\", the path of what is looked up");
+	if ((u->in || u->not_in) && !u->json)
+		reader_problem(r, "\"%s\" needs \"json\", the path of what is looked up",
+			       u->in ? "in" : "not_in");
 }
 
 static void broken_on_finish(struct manifest_reader *r, void *base)

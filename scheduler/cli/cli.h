@@ -107,6 +107,9 @@ void json_add_text(cJSON *object, const char *key, const char *value); /* NULL: 
 void json_add_int(cJSON *object, const char *key, int64_t n);
 void json_add_time(cJSON *object, const char *key, int64_t real_ms); /* 0: null */
 
+/* cmd_pause.c: who gives this command, "user@host"; valid until the next call. */
+const char *cli_myself(void);
+
 /* cmd_status.c: rows that several commands show. */
 int cli_add_queue(struct cli *c, cJSON *rows, const char *partner, struct err *err)
 	__attribute__((warn_unused_result)); /* waits; one row a lane */
@@ -195,6 +198,7 @@ int cmd_webhook_remove(struct cli *c);
 int cmd_webhook_replay(struct cli *c);
 int cmd_pause(struct cli *c);
 int cmd_resume(struct cli *c);
+int cmd_drain(struct cli *c);
 
 int options_integration_add(struct config_option *out);
 int options_driver_check(struct config_option *out);
@@ -208,6 +212,7 @@ int options_integration_rotate(struct config_option *out);
 int options_pause(struct config_option *out);
 int options_pause_one(struct config_option *out);
 int options_resume(struct config_option *out);
+int options_drain(struct config_option *out);
 int options_integration_sync(struct config_option *out);
 int options_push(struct config_option *out);
 int options_dead_list(struct config_option *out);

@@ -10,7 +10,7 @@
 #include "drivers/kit/plan.h"
 #include "scheduler/cli/push_wait.h"
 
-static bool full, force;
+static bool full, force, children;
 static int64_t wait_ms;
 
 int options_integration_sync(struct config_option *out)
@@ -25,8 +25,15 @@ int options_integration_sync(struct config_option *out)
 						 " claim to be newer: its clock ran ahead",
 					 .type = CONFIG_BOOL,
 					 .out = &force };
-	out[2] = push_wait_option(&wait_ms);
-	return 3;
+	out[2] = (struct config_option){
+		.name = "children",
+		.help = "everything, and what hangs on each item by calls of"
+			" its own, changed or not: jobs of it were lost",
+		.type = CONFIG_BOOL,
+		.out = &children
+	};
+	out[3] = push_wait_option(&wait_ms);
+	return 4;
 }
 
 /* What does not keep the job from being queued, but from running now. */
@@ -58,12 +65,14 @@ static int push(struct cli *c, const struct integration *i, const struct plan *p
 	char ids[2][ID_LEN + 1];
 	cJSON *args = cJSON_CreateObject();
 	struct err err = { 0 };
-	bool whole = full || plan->always_full || !i->last_success_ms;
+	bool whole = full || children || plan->always_full || !i->last_success_ms;
 	int rc;
 
 	json_add_text(args, "mode", whole && plan_can_be_full(plan) ? "full" : "incremental");
 	if (force)
 		cJSON_AddTrueToObject(args, "force");
+	if (children)
+		cJSON_AddStringToObject(args, CHILDREN_ARG, "all");
 	for (int k = 0; k < plan->n_tasks; k++) {
 		id_new(ids[k]);
 		job_print(&payloads[k], plan->tasks[k], i->id, args, 0, NULL);

@@ -90,7 +90,7 @@ int options_integration_resume(struct config_option *out)
 
 /* ---- what a pause says ---- */
 
-static const char *myself(void)
+const char *cli_myself(void)
 {
 	static char text[300];
 	const char *name = getenv("SUDO_USER");
@@ -107,7 +107,7 @@ static const char *myself(void)
 static int read_pause(const struct cli *c, struct pause *out)
 {
 	*out = (struct pause){ .reason = reason ? reason : "paused by an operator",
-			       .by = by ? by : myself() };
+			       .by = by ? by : cli_myself() };
 	if (until && for_ms)
 		return cli_misused(c, "--for and --until say the same twice");
 	if (for_ms)

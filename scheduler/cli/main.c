@@ -29,7 +29,7 @@ static const struct command commands[] = {
 	  cmd_integration_list },
 	{ "integration show", "ID", "shows one integration: settings, status, health", 1, 1, NULL,
 	  cmd_integration_show },
-	{ "integration sync", "ID [--full] [--wait [5m]] [--force]",
+	{ "integration sync", "ID [--full] [--wait [5m]] [--force] [--children]",
 	  "imports it now, before others; prints the job's id, or waits for its result", 1, 1,
 	  options_integration_sync, cmd_integration_sync },
 	{ "integration pause", "ID [--reason R] [--for 2h]",
@@ -182,6 +182,9 @@ static const struct command commands[] = {
 	  0, 1, options_pause, cmd_pause },
 	{ "resume", "PARTNER | --integration ID | --scheduling", "ends that", 0, 1, options_resume,
 	  cmd_resume },
+	{ "drain", "[PARTNER] [--for 5m] [--reason R]",
+	  "starts nothing by the clock any more, and waits until what is queued is done", 0, 1,
+	  options_drain, cmd_drain },
 };
 
 struct outcome {

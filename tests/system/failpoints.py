@@ -33,9 +33,9 @@ from torture import job_ends
 
 FAIL_BIN = BIN.parent.parent / "fail" / "bin"
 LISTINGS, PAGE, RESERVATIONS = 24, 10, 12
-TABLES = "resources, transactions, media, runs, dead_letters, rejected_items, checkpoints, alerts, token_mints, outcomes, webhook_events, outbound_steps, outbound_requests"
-PARTNERS = ("guesty", "longshore", "stripe", "maintenance")
-ASKED = ("charge", "receipt", "request_service", "tokenise")  # outbound requests: a donation with what follows it, a ticket
+TABLES = "resources, transactions, media, runs, dead_letters, rejected_items, checkpoints, alerts, token_mints, outcomes, webhook_events, outbound_steps, outbound_requests, notifications, notification_attempts"
+PARTNERS = ("guesty", "longshore", "stripe", "maintenance", "sendgrid")
+ASKED = ("charge", "receipt", "request_service", "send", "tokenise")  # outbound requests: a donation with what follows it, a ticket, a notification
 # Where: "worker" is the process that runs the jobs, "supervisor" its parent, which has something to do only when one died.
 Point = namedtuple("Point", "role name when nth")
 
@@ -67,11 +67,16 @@ class Lane:
         (folder / "manifest.json").write_text(json.dumps(manifest))
         for partner in ("stripe", "maintenance"):
             quick(folder.parent, partner)
+        quick(folder.parent, "sendgrid", lambda m: m.pop("limit_headers"))
         c.add_drivers(folder.parent)
         self.partners = Partners(c, listings=LISTINGS, reservations=RESERVATIONS, clean=True, latency="3ms", limits="none")
         self.sandbox = self.partners.sandbox
         company, other = c.company("Walked"), c.company("Beside it")
         self.company = company
+        sendgrid = int(c.longshore("integration", "add", "--company", company, "--partner", "sendgrid", "--base-url", self.sandbox.url + "/sendgrid/v3",
+                                   "--set", "from=desk@example.com", "--credentials", "-", input='{"api_key": "SG.1"}').out.split()[-1])
+        c.longshore("notify", "template", "walk", "-", "--company", company, input='{"email": {"subject": "Walk {n}", "text": "t"}}')
+        c.longshore("notify", "channels", sendgrid, "--company", company)
         self.accounts = {a: c.integration(self.sandbox, a, company=company) for a in ("acct-1", "acct-2")}
         self.other = c.integration(self.sandbox, "acct-3", company=other)
         self.items = {a: self.sandbox.items("listing", a) for a in (*self.accounts, "acct-3")}
@@ -104,7 +109,9 @@ class Lane:
                    "args": {"customer": f"c-{self.runs}", "invoice": f"i-{self.runs}", "intent": "walk", "amount": 1250, "currency": "EUR", "payment_method": "pm_card_visa",
                             "email": "giver@example.com", "save_card": f"giver{self.runs}@example.com", "name": "A. Giver"}}, "stripe"),
                  ({"id": "ticket", "task": "request_service", "integration_id": self.partners.maintenance,
-                   "args": {"title": f"Walk {self.runs}", "location": "Room 12"}}, "maintenance")]
+                   "args": {"title": f"Walk {self.runs}", "location": "Room 12"}}, "maintenance"),
+                 ({"id": "told", "task": "notify", "args": {"company_id": int(self.company), "template": "walk", "to": {"email": f"walker{self.runs}@example.com"},
+                                                            "values": {"n": self.runs}}}, "longshore")]
         jobs += [({"id": "later", "task": "noop", "run_at": now + 700}, "guesty"),
                  ({"id": "unknown", "task": "no_such_task"}, "guesty"),
                  ({"id": "missing", "task": "import_resource", "integration_id": a, "args": {"external_id": "nobody"}}, "guesty"),
@@ -138,7 +145,7 @@ class Lane:
     def hurry(self):
         """A retry in half a minute is due now, the partner's Retry-After over, a dead process's lock on a token too."""
         now, client = time.time() * 1000, self.cluster.redis.client
-        for partner in ("guesty", "stripe", "maintenance"):
+        for partner in ("guesty", "stripe", "maintenance", "sendgrid"):
             late = client.zrangebyscore(f"delayed:{{{partner}}}", now + 1500, "+inf")
             if late:
                 for hold in client.scan_iter(f"limit:{{{partner}}}:*:hold", 1000):
@@ -165,7 +172,8 @@ class Lane:
         open_runs = [k for k in self.cluster.redis.client.scan_iter(count=1000) if k.startswith((b"run:", b"ended:"))]
         return not open_runs and self.cluster.busy(PARTNERS) == 0 and self.cluster.one(
             "SELECT count(*) FROM dead_letters") == 2 and self.cluster.redis.client.zcard("dead:{guesty}") == 2 and self.cluster.one(
-            "SELECT count(*) FROM outbound_requests WHERE state IN ('done', 'unknown')") >= len(ASKED)
+            "SELECT count(*) FROM outbound_requests WHERE state IN ('done', 'unknown')") >= len(ASKED) and self.cluster.one(
+            "SELECT count(*) FROM notification_outcomes WHERE state IN ('sent', 'unknown')") == 1
 
     def run(self, point=None, first=()):
         """What was wrong, in words, and whether it died.  `first`: the deaths of workers that bring it about."""
@@ -228,7 +236,7 @@ class Lane:
         self.check_requests(wrong)
         self.check_keys(wrong)
         self.check_doctor(wrong)
-        extra = [e for e in self.sandbox.log() if e["status"] not in (200, 201, -1) and not e["fault"]]
+        extra = [e for e in self.sandbox.log() if e["status"] not in (200, 201, 202, -1) and not e["fault"]]
         wrong += [f"the partner said {e['status']} to {e['path']}" for e in extra if "nobody" not in e["path"]]
         return wrong
 
@@ -248,8 +256,9 @@ class Lane:
         stored = sorted(r["letter"]["job"] for r in self.cluster.sql("SELECT letter FROM dead_letters"))
         if stored != dead:
             wrong.append(f"dead letters in Postgres: {stored}")
-        # One page of the scenario has items that fit nowhere.
-        wrong += [f"alert {a['kind']}: {a['what']}" for a in self.cluster.sql("SELECT kind, what FROM alerts WHERE kind <> 'schema_changed'")]
+        # One page of the scenario has items that fit nowhere; of a mail whose answer was lost nobody can know.
+        wrong += [f"alert {a['kind']}: {a['what']}" for a in self.cluster.sql("SELECT kind, what FROM alerts WHERE kind <> 'schema_changed'")
+                  if not (a["kind"] == "outbound_unknown" and "(send of sendgrid," in a["what"])]
 
     def check_rows(self, wrong, account, integration):
         c = self.cluster
@@ -282,9 +291,11 @@ class Lane:
         self.check_company(wrong)
 
     def check_requests(self, wrong):
-        """Each is done, and in the partners' books once; with a key or a way to look for it none stays unknown."""
+        """Each is done, and in the partners' books once; with a key or a way to look for it none stays unknown.  A mail has neither: of that
+        it may be said that nobody knows, with the reason, and then it is in the books once or not at all."""
         rows = self.cluster.sql("SELECT action, state, error FROM outbound_requests ORDER BY action")
-        if [(r["action"], r["state"]) for r in rows] != [(action, "done") for action in ASKED]:
+        unknown = [r for r in rows if r["action"] == "send" and r["state"] == "unknown" and r["error"]]
+        if [(r["action"], "done" if r in unknown else r["state"]) for r in rows] != [(action, "done") for action in ASKED]:
             wrong.append(f"requests: {[(r['action'], r['state'], r['error']) for r in rows]}")
         books = self.sandbox.control("GET", "/books").json()
         payments = [b["id"] for b in books.get("payments", []) if b["invoice"] == f"i-{self.runs}"]
@@ -293,6 +304,9 @@ class Lane:
                  "receipts": len([b for b in books.get("receipts", []) if b["payment_intent"] in payments]),
                  "attached": len([b for b in books.get("attached", []) if b["customer"] in customers]),
                  "tickets": len([b for b in books.get("tickets", []) if b["title"] == f"Walk {self.runs}"])}
+        mails = len([b for b in books.get("mails", []) if b["to"] == f"walker{self.runs}@example.com"])
+        if not unknown or mails > 1:
+            found["mails"] = mails
         wrong += [f"{n} {kind} in the partner's books, not one" for kind, n in found.items() if n != 1]
 
     def check_company(self, wrong):

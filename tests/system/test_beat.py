@@ -93,6 +93,7 @@ def test_what_redis_lost_is_started_again_and_what_was_done_is_not(cluster):
     runs = cluster.one("SELECT count(*) FROM runs")
     cluster.redis.client.flushall()
     wait_until(lambda: cluster.redis.client.hexists("beat:{guesty}", "token"), 30 * SLOWER, scheduler.log_tail)
+    wait_until(lambda: schedule(cluster, lost)["next_at"], 30 * SLOWER, scheduler.log_tail)  # who leads anew plans anew
     assert schedule(cluster, lost)["next_at"] > datetime.now(timezone.utc)
     assert cluster.busy() == 0 and cluster.one("SELECT count(*) FROM runs") == runs
 

@@ -14,6 +14,11 @@ CREDENTIALS = json.dumps({"client_id": "acct-1", "client_secret": "a-very-secret
 ADD = ("integration", "add", "--company", "Acme", "--partner", "guesty")
 
 
+@pytest.fixture(autouse=True)
+def leaks(monkeypatch):
+    monkeypatch.setattr(Longshore, "leaks", True)
+
+
 @pytest.fixture
 def acme(cluster):
     cluster.longshore("company", "add", "Acme")

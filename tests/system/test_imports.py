@@ -108,3 +108,40 @@ def test_columns_of_a_parent_are_filled_in(cluster, photos_by_call, tmp_path):
     assert "{parent.city} is null" in reasons[nowhere] and "unknown is not stored" in reasons["unknown"]
     cluster.wait_idle(40)
     assert len(sandbox.log(path="/photos")) == 7 and cluster.dead() == []
+
+
+def test_what_redis_lost_of_an_import_is_asked_for_again(cluster, photos_by_call, tmp_path):
+    """The items look unchanged by then, and photos are only asked for of those that changed."""
+    file = tmp_path / "drivers" / "guesty" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["collections"]["listings"]["map"]["media_hash"] = {"hash": "pictures[*]._id"}
+    manifest["collections"]["photos"]["when_changed"] = "media_hash"
+    file.write_text(json.dumps(manifest))
+    sandbox = cluster.sandbox(listings=3, clean=True, limits="none")
+    integration = cluster.integration(sandbox)
+    sandbox.fault(match="/photos", status=503)
+    cluster.worker()
+    cluster.push({"task": "import_resources", "integration_id": integration})
+    wait_until(lambda: cluster.redis.client.zcard("delayed:{guesty}"), 30 * SLOWER, cluster.describe)
+    cluster.redis.client.flushall()
+    sandbox.clear_faults()
+    (lost,) = cluster.sql("UPDATE runs SET updated_at = now() - interval '1 hour' WHERE home IS NOT NULL AND ended_at IS NULL RETURNING id")
+    cluster.sql("UPDATE runs SET updated_at = now() - interval '1 hour'")
+    scheduler = cluster.scheduler()
+    scheduler.wait_for_log(f"event=lost_import_queued run={lost['id']} integration={integration} ", 30 * SLOWER)
+    wait_until(lambda: [e["status"] for e in sandbox.log(path="/photos")].count(200) == 3, 30 * SLOWER, cluster.describe)
+    cluster.wait_idle(30)
+    assert cluster.one("SELECT ended FROM runs WHERE id = %s", lost["id"]) == "unknown"
+    assert cluster.one("SELECT max(version) FROM resources") == 1
+
+    # By hand: a purge took them, say.  As ever what did not change has no photos to ask for.
+    asked = len(sandbox.log(path="/photos"))
+    cluster.longshore("integration", "sync", integration, "--full", "--wait", "20s")
+    cluster.wait_idle(30)
+    assert len(sandbox.log(path="/photos")) == asked
+    cluster.longshore("integration", "sync", integration, "--children")
+    cluster.wait_idle(30)
+    assert len(sandbox.log(path="/photos")) == asked + 3
+    cluster.push({"task": "import_resources", "integration_id": integration, "args": {"children": "some"}})
+    wait_until(cluster.dead, 20 * SLOWER, cluster.describe)
+    assert 'args.children can only be "all"' in cluster.dead()[0]["error"]

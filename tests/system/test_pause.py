@@ -8,7 +8,7 @@ def test_jobs_of_a_paused_integration_wait(cluster):
     sandbox = cluster.sandbox(listings=40, clean=True, limits="none")
     paused, other = cluster.integration(sandbox, "acct-1"), cluster.integration(sandbox, "acct-2")
     cluster.scheduler()
-    cluster.worker()
+    worker = cluster.worker()
     cluster.longshore("integration", "pause", paused)
     shown = cluster.longshore("integration", "show", paused, "--json").json()
     assert shown["status"] == "paused"
@@ -27,6 +27,20 @@ def test_jobs_of_a_paused_integration_wait(cluster):
     assert cluster.one("SELECT count(*) FROM resources WHERE integration_id = %s", paused) == 20
     assert cluster.longshore("integration", "show", paused, "--json").json()["status"] == "active"
     assert cluster.dead() == [] and cluster.queue()["held"] == 0
+
+    # Drained: nothing is started, what could run is waited for, what is delayed is not.
+    cluster.longshore("push", "guesty", "noop", "--run-at", "1h")
+    worker.pause()
+    cluster.push({"task": "noop"})
+    short = cluster.longshore.run("drain", "--for", "10ms", "--reason", "upgrade")
+    assert short.code == 1 and "1 jobs could run and 0 do, of guesty" in short.err and "resume --scheduling" in short.err, short
+    worker.resume()
+    told = cluster.longshore("drain", "guesty", "--for", "50s", "--json").json()
+    assert told["drained"] and (told["ready"], told["in_flight"], told["delayed"], told["held"]) == (0, 0, 1, 0), told
+    (pause,) = cluster.status()["pauses"]
+    assert (pause["level"], pause["reason"]) == ("scheduling", "upgrade"), "the first one's word stands"
+    cluster.longshore("resume", "--scheduling")
+    assert cluster.status()["pauses"] == []
 
 
 def test_a_pause_survives_restarts_of_workers_and_redis(cluster):

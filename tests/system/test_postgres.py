@@ -237,11 +237,11 @@ def pair():
 def test_a_full_disk_and_then_a_failover_lose_nothing(cluster, pair):
     name = pair.primary.create_database()
     at(cluster, pair.url(name))
+    cluster.postgres, cluster.database = pair.primary, name
     cluster.longshore("migrate")
     sandbox = cluster.sandbox(listings=600, reservations=RESERVATIONS, clean=True, latency="150ms", limits="none")
     integration = cluster.integration(sandbox)
     scheduler, worker = cluster.scheduler(), cluster.worker()
-    cluster.postgres, cluster.database = pair.primary, name
     worker.wait_for_log("event=started", 20 * SLOWER)
     pair.flag.write_text("")
     cluster.push({"task": "import_resources", "integration_id": integration, "id": "all"})

@@ -42,6 +42,8 @@ def test_the_queries_of_the_readme_answer_on_real_rows(cluster):
     cluster.sql("INSERT INTO runs (id, root_id, integration_id, task, state, started_at, processed, total)"
                 " VALUES (1000000, 1000000, 2, 'import_resources', 'running', now() - interval '1 minute', 100, 400)")
     cluster.sql("INSERT INTO alerts (kind, severity, scope, what, todo) VALUES ('schema_changed', 'critical', 'integration:2', 'w', 't')")
+    cluster.sql("INSERT INTO id_links (integration_id, table_name, old_external_id, new_external_id) VALUES (1, 'resources', 'first', 'second'),"
+                " (1, 'resources', 'second', (SELECT max(external_id) FROM resources WHERE integration_id = 1))")
 
     have = {row["number"] for row in cluster.sql("SELECT number FROM schema_migrations")}
     found = {}
@@ -86,5 +88,6 @@ def test_the_queries_of_the_readme_answer_on_real_rows(cluster):
     biggest = rows("biggest customers")
     assert biggest[0]["company"] == "Harbour Homes" and biggest[0]["integrations"] == 2
     assert all(len(r["rows"]) >= 2 for r in rows("several partners"))
+    assert [(r["asked"], r["steps"], r["is_itself"]) for r in rows("merged or split")] == [("first", 1, False), ("first", 2, True), ("second", 1, True)]
     assert [r["position"] for r in rows("photos")] == sorted(r["position"] for r in rows("photos"))
     assert scheduler.is_running()

@@ -19,7 +19,7 @@
 #include "common/io/loop.h"
 #include "drivers/kit/call_door.h"
 
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 60000
 #define ARRIVALS_MAX 512
 #define KEY_BASE64 "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 

@@ -7,7 +7,7 @@
 #include "tests/unit/postgres.h"
 
 #ifndef PATIENCE_MS
-#define PATIENCE_MS 30000
+#define PATIENCE_MS 100000
 #endif
 
 static PGconn *other; /* somebody else's session */

@@ -238,7 +238,7 @@ static void body_bad(void)
 	size_t bytes;
 
 	partner.answer = answer_nothing;
-	bench_open(&b, ",\"timeout\":{\"connect\":\"2s\",\"read\":\"500ms\",\"total\":\"30s\"}",
+	bench_open(&b, ",\"timeout\":{\"connect\":\"2s\",\"read\":\"1500ms\",\"total\":\"60s\"}",
 		   ",\"breaker\":{\"failures\":1000,\"calls\":100000}" COLLECTION, NULL, 1, 300);
 	b.caller.memory = &memory;
 	free(b.integration.base_url);
@@ -248,7 +248,7 @@ static void body_bad(void)
 		bool right;
 		int rc;
 
-		b.manifest->total_ms = strcmp(v->what, "drip") == 0 ? 700 : 30000;
+		b.manifest->total_ms = strcmp(v->what, "drip") == 0 ? 900 : 60000;
 		rc = ask(&b, v->what, &err, &bytes);
 		right = rc == -EREMOTEIO && err.class == v->class &&
 			strncmp(err.rule, v->rule, strlen(v->rule)) == 0 &&

@@ -24,7 +24,8 @@ static const char with_rules[] =
 	"  {\"text\": \"scheduled maintenance\", \"class\": \"transient\"},"
 	"  {\"status\": \"4xx\", \"header\": \"X-Blocked\", \"class\": \"rate_limit\"},"
 	"  {\"at\": \"token_url\", \"json\": \"error\", \"contains\": \"client\", \"class\": \"auth\"},"
-	"  {\"json\": \"fault\", \"class\": \"data\"}]}";
+	"  {\"json\": \"fault\", \"class\": \"data\"},"
+	"  {\"status\": 207, \"json\": \"state\", \"not_in\": [\"ok\", \"fine\"], \"class\": \"client\"}]}";
 
 static struct manifest *load(const char *text)
 {
@@ -281,6 +282,68 @@ static void order_of_headers(void **state)
 	manifest_free(m);
 }
 
+/* Anything but what is good, be it nothing at all. */
+static void whatever_is_none_of_these(void **state)
+{
+	static const struct {
+		struct answer answer;
+		enum err_class class;
+	} cases[] = {
+		{ { 207, "{\"state\": \"ok\"}", { 0 } }, ERR_NONE },
+		{ { 207, "{\"state\": \"fine\"}", { 0 } }, ERR_NONE },
+		{ { 207, "{\"state\": \"bad\"}", { 0 } }, ERR_CLIENT },
+		{ { 207, "{\"state\": null}", { 0 } }, ERR_CLIENT },
+		{ { 207, "{}", { 0 } }, ERR_CLIENT },
+		{ { 207, NULL, { 0 } }, ERR_CLIENT },
+		{ { 200, "{}", { 0 } }, ERR_NONE },
+	};
+	struct manifest *m = load(with_rules);
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct err err = judge(m, &cases[i].answer, false);
+
+		assert_int_equal(err.class, cases[i].class);
+		if (err.class)
+			assert_string_equal(err.rule, "errors[6]");
+	}
+	manifest_free(m);
+}
+
+/* A server of mail counts the other way round. */
+static void replies_of_mail(void **state)
+{
+	static const struct {
+		int status;
+		enum err_class class;
+		const char *rule;
+	} cases[] = {
+		{ 250, ERR_NONE, "" },
+		{ 421, ERR_TRANSIENT, "smtp 421" },
+		{ 451, ERR_TRANSIENT, "smtp 4yz" },
+		{ 454, ERR_TRANSIENT, "smtp 4yz" },
+		{ 530, ERR_AUTH, "smtp 530" },
+		{ 535, ERR_AUTH, "smtp 535" },
+		{ 550, ERR_CLIENT, "smtp 5yz" },
+		{ 503, ERR_CLIENT, "smtp 5yz" },
+	};
+	struct manifest *m = load(plain);
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct http_response r;
+		struct err err;
+
+		http_response_init(&r);
+		r.status = cases[i].status;
+		r.mail = true;
+		buf_puts(&r.body, "550 5.1.1 no");
+		classify(m, &r, NULL, false, NOW_MS, &err);
+		assert_int_equal(err.class, cases[i].class);
+		assert_string_equal(err.rule, cases[i].rule);
+		http_response_clear(&r);
+	}
+	manifest_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -290,6 +353,8 @@ int main(void)
 		cmocka_unit_test(messages),
 		cmocka_unit_test(waits),
 		cmocka_unit_test(order_of_headers),
+		cmocka_unit_test(whatever_is_none_of_these),
+		cmocka_unit_test(replies_of_mail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

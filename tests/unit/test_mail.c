@@ -214,7 +214,7 @@ static void test_lost(void)
 	OK(s.r.status == 0 && strcmp(s.r.failure, "reset") == 0 && !s.r.unsent);
 	http_response_clear(&s.r);
 	prepare(&s, "smtp", "mute@example.com");
-	s.q.read_ms = 300;
+	s.q.read_ms = 2500;
 	OK(http_send(pool, &s.q, &s.r) == 0);
 	OK(s.r.status == 0 && strcmp(s.r.failure, "timeout") == 0 && !s.r.unsent);
 	http_response_clear(&s.r);

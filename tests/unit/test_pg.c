@@ -142,7 +142,7 @@ static int teardown(void **state)
 }
 
 #define WAIT_UNTIL(what)                                          \
-	for (int64_t end_ = clock_mono_ms() + 30000; !(what);) {  \
+	for (int64_t end_ = clock_mono_ms() + 100000; !(what);) { \
 		assert_true(clock_mono_ms() < end_);              \
 		assert_int_equal(co_sleep("until " #what, 2), 0); \
 	}
@@ -163,7 +163,7 @@ static struct pg *pool(const char *url, int connections, int64_t timeout_ms)
 
 	assert_int_equal(pg_new(&o, &p, &err), 0);
 	assert_false(pg_is_up(p));
-	assert_int_equal(pg_wait_up(p, in(30000), &err), 0);
+	assert_int_equal(pg_wait_up(p, in(100000), &err), 0);
 	return p;
 }
 
@@ -589,7 +589,7 @@ static void test_restart(void)
 	send_many(pg, &while_down, 200, "select $1::int8");
 	server_start();
 	begun = clock_mono_ms();
-	assert_int_equal(pg_wait_up(pg, in(30000), &err), 0);
+	assert_int_equal(pg_wait_up(pg, in(100000), &err), 0);
 	many_end(&while_down);
 	many_end(&before);
 	assert_int_equal(before.reset + before.ok,

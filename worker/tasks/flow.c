@@ -173,7 +173,7 @@ static int work(struct flow *f)
 	int rc = f->row.undo ? 0 : check_expiry(f);
 
 	if (rc == 0 && !f->row.undo)
-		rc = notify_is_quiet(f->a);
+		rc = notify_may_send(f->a, f->row.id);
 	if (rc == 0)
 		rc = f->row.undo ? undo_all(f) : do_all(f);
 	if (rc == 0 && !f->row.undo)

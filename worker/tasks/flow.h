@@ -29,8 +29,9 @@ int flow_enter(struct flow *f) __attribute__((warn_unused_result));
 enum { FLOW_UNKNOWN = 1 };
 int flow_step(struct flow *f, int i, bool undo) __attribute__((warn_unused_result));
 
-/* notify.c: an attempt at a notification waits while it is quiet.  Waits.  -EAGAIN (ERR_HOLD). */
-int notify_is_quiet(struct attempt *a) __attribute__((warn_unused_result));
+/* notify.c: an attempt at a notification waits while it is quiet, and is not sent where the next channel had its turn.  Waits.  -EAGAIN
+ * (ERR_HOLD), -EREMOTEIO. */
+int notify_may_send(struct attempt *a, int64_t request_id) __attribute__((warn_unused_result));
 
 /* What of this request is known of a step; NULL: it was not begun. */
 struct request_step *flow_known(struct flow *f, int i, bool undo);

@@ -87,14 +87,19 @@ int import_progress(struct import *im)
 								 : 0;
 }
 
-static int read_force(struct import *im, struct attempt *a)
+static int read_args(struct import *im, struct attempt *a)
 {
-	const cJSON *v = a->job.args ? json_path(a->job.args, "force") : NULL;
+	const cJSON *force = a->job.args ? json_path(a->job.args, "force") : NULL;
+	const cJSON *children = a->job.args ? json_path(a->job.args, CHILDREN_ARG) : NULL;
 
-	if (v && !cJSON_IsBool(v))
+	if (force && !cJSON_IsBool(force))
 		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "args.force",
 			       "args.force must be true or false");
-	im->force = cJSON_IsTrue(v);
+	if (children && (!cJSON_IsString(children) || strcmp(children->valuestring, "all") != 0))
+		return err_set(&a->err, -EINVAL, ERR_BAD_JOB, "args.children",
+			       "args.children can only be \"all\"");
+	im->force = cJSON_IsTrue(force);
+	im->all_children = children;
 	return 0;
 }
 
@@ -103,7 +108,7 @@ int import_begin(struct import *im, struct attempt *a)
 	int rc = task_mode(a, &im->mode);
 
 	if (rc == 0)
-		rc = read_force(im, a);
+		rc = read_args(im, a);
 
 	im->a = a;
 	im->resumed = a->run_id != 0;
@@ -679,7 +684,7 @@ static bool stands_alone(const struct manifest *m, enum row_table t)
 /* How it is done is how they are done.  NULL: as usual. */
 static cJSON *args_of_children(const cJSON *args)
 {
-	static const char *const handed_on[] = { "mode", "force" };
+	static const char *const handed_on[] = { "mode", "force", CHILDREN_ARG };
 	cJSON *out = NULL;
 
 	for (size_t i = 0; i < ARRAY_LEN(handed_on); i++) {

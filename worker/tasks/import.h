@@ -42,6 +42,7 @@ struct import {
 	bool told;    /* the run's row was written by this attempt */
 	bool proving; /* what this scan does not see is gone (sweep.h) */
 	bool force;   /* args.force: its rows win by when they were observed alone */
+	bool all_children; /* args.children: what hangs on an item is due though the item did not change */
 	struct sweep_parents *
 		parents; /* whose lists were read whole, and not swept yet; NULL: it is no scan of parents */
 	const char *note; /* what the run's row says beside how it ended; NULL: nothing */

@@ -1,5 +1,6 @@
 /* notify: {"company_id", "template", "to", "values"} becomes a row for each recipient; schedulers see to the rest (drivers/kit/notify.h),
- * an outbound request for each attempt.  And what a request that is such an attempt heeds beside its deadline: quiet hours. */
+ * an outbound request for each attempt.  And what a request that is such an attempt heeds beside its deadline: quiet hours, and
+ * whether its notification has gone on. */
 #include "drivers/kit/notify.h"
 
 #include <errno.h>
@@ -83,15 +84,25 @@ int event_delivery(struct hook *h)
 	return rc;
 }
 
-int notify_is_quiet(struct attempt *a)
+int notify_may_send(struct attempt *a, int64_t request_id)
 {
-	int64_t id = 0, ms = 0;
+	struct notification_look look;
+	int64_t id = 0;
 	int rc;
 
 	if (!json_int(a->job.tree, "notification", &id))
 		return 0;
-	rc = notification_quiet_ms(a->worker->pg, id, &ms, &a->err);
-	if (rc < 0 || ms <= 0)
+	rc = notification_look(a->worker->pg, id, request_id, &look, &a->err);
+	if (rc < 0)
 		return rc;
-	return err_hold(&a->err, ms, "quiet hours", "the company wants it quiet now");
+	if (look.went_on) {
+		err_set(&a->err, -EREMOTEIO, ERR_CLIENT, "went on",
+			"notification %lld went on by the next channel: sent now, it would be told twice",
+			(long long)id);
+		a->err.action = ACT_DEAD;
+		return -EREMOTEIO;
+	}
+	return look.quiet_ms > 0 ? err_hold(&a->err, look.quiet_ms, "quiet hours",
+					    "the company wants it quiet now")
+				 : 0;
 }

@@ -446,6 +446,8 @@ static int push_parents(struct import *im, const struct manifest_collection *c, 
 	cJSON_AddStringToObject(args, "import", import_id(a));
 	if (im->force)
 		cJSON_AddTrueToObject(args, "force");
+	if (im->all_children)
+		cJSON_AddStringToObject(args, CHILDREN_ARG, "all");
 	job_print(&payload, task_of(c->table), a->integration->id, args,
 		  im->run.root_id ? im->run.root_id : im->run.id, a->job_id);
 	job_print_run_home(&payload, runs_home(a, im->run.root_id ? im->run.root_id : im->run.id));
@@ -487,7 +489,7 @@ static bool is_due(const struct import *im, const struct manifest_collection *c,
 
 	if (o == ROW_FAILED || is_over(im, c, parents, i))
 		return false;
-	if (im->redo)
+	if (im->redo || im->all_children)
 		return true;
 	return o != ROW_STALE && (!c->when_changed || o != ROW_UNCHANGED);
 }
