@@ -499,6 +499,7 @@ int main(int argc, char **argv)
 	name_self(s);
 	if (load_drivers(s, false) < 0)
 		return EXIT_MISUSED;
+	loop_merge_changes();
 	if (loop_init() < 0 || http_global_init() < 0)
 		return EXIT_FAILED;
 	if (connect_servers(s, &err) < 0 || open_door(s, &err) < 0 || open_listeners(s, &err) < 0) {

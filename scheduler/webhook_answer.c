@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/log_hold.h"
 #include "common/base/metrics.h"
 #include "common/io/loop.h"
 #include "scheduler/webhook_delivery.h"
@@ -72,10 +73,29 @@ static void observe(const struct delivery *d)
 
 /* ---- the log ---- */
 
+static bool lines_held;
+
+static void release_lines(void *arg)
+{
+	lines_held = false;
+	log_release();
+}
+
+/* After the answers of this turn: no partner waits for our disk. */
+static void hold_lines(void)
+{
+	if (lines_held)
+		return;
+	lines_held = true;
+	log_hold();
+	loop_defer(release_lines, NULL);
+}
+
 static void log_events(const struct delivery *d, const char *fresh)
 {
 	int64_t us = clock_mono_us() - d->began_us;
 
+	hold_lines();
 	for (int i = 0; i < d->n_jobs; i++) {
 		const struct job_of *j = &d->jobs[i];
 		char id[INTAKE_HASH_CHARS + 4] = "wh-";

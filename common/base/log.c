@@ -3,22 +3,26 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/json.h"
+#include "common/base/log_hold.h"
 #include "common/base/secret.h"
 
 #define VALUE_MAX_BYTES 2048
+#define HELD_MAX_BYTES 32768
 
 static struct {
 	const char *program;
 	enum log_level level;
 	bool json;
 	log_context_fn context;
-	struct buf line; /* kept: a line costs no allocation */
+	struct buf line; /* kept: a line costs no allocation; while `holds` all that are held */
+	bool holds;
 } logger = { .level = LOG_INFO };
 
 static const char *const level_names[] = { "debug", "info", "warn", "error" };
@@ -198,6 +202,26 @@ static void write_all(const char *p, size_t n)
 	}
 }
 
+void log_hold(void)
+{
+	static bool at_exit;
+
+	logger.holds = true;
+	if (!at_exit)
+		at_exit = atexit(log_release) == 0;
+}
+
+void log_release(void)
+{
+	int saved = errno;
+
+	if (logger.holds && logger.line.len)
+		write_all(logger.line.data, logger.line.len);
+	buf_reset(&logger.line);
+	logger.holds = false;
+	errno = saved;
+}
+
 /* errno is kept: log lines stand between a call and the look at its error. */
 void log_write(enum log_level level, const char *event, const struct log_kv *kv)
 {
@@ -205,7 +229,8 @@ void log_write(enum log_level level, const char *event, const struct log_kv *kv)
 	struct buf *b = &logger.line;
 	int saved = errno;
 
-	buf_reset(b);
+	if (!logger.holds)
+		buf_reset(b);
 	put_head(b, level, event);
 	/* what the event says itself is nearer to the truth than the context: no key twice */
 	for (; context && context->type != LOG_KV_END; context++)
@@ -214,6 +239,9 @@ void log_write(enum log_level level, const char *event, const struct log_kv *kv)
 	for (; kv->type != LOG_KV_END; kv++)
 		put_kv(b, kv);
 	buf_puts(b, logger.json ? "}\n" : "\n");
-	write_all(b->data, b->len);
+	if (!logger.holds || level >= LOG_WARN || b->len > HELD_MAX_BYTES) {
+		write_all(b->data, b->len);
+		buf_reset(b);
+	}
 	errno = saved;
 }

@@ -171,7 +171,11 @@ static void dispatch(struct httpd_request *q, const struct route *r, int status)
 		q->arg = r->arg;
 		q->direct = r->direct;
 		if (r->direct) {
+			q->holders++;
+			q->arriving = true;
 			q->fn(q, q->arg);
+			q->arriving = false;
+			httpd_request_put(q);
 			return;
 		}
 		if (co_spawn("httpd", handle, q))

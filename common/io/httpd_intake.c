@@ -51,6 +51,8 @@ static void intake_begin(struct intake *in)
 	struct stat st = { 0 };
 
 	in->began_ms = loop_now_ms();
+	if (in->socket)
+		return;
 	in->fd = bufferevent_getfd(in->bev);
 	in->socket = fstat(in->fd, &st) == 0 ? st.st_ino : 0;
 }
@@ -123,6 +125,7 @@ struct bufferevent *httpd_on_connection(struct event_base *base, void *arg)
 	else
 		free(fresh);
 	intake_reset(*found);
+	(*found)->socket = 0;
 	httpd_mind_files(h);
 	evbuffer_add_cb(bufferevent_get_input(bev), on_input, *found);
 	return bev;

@@ -1,6 +1,8 @@
 #include "common/io/httpd_request.h"
 
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
 #include <event2/http_struct.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -204,6 +206,22 @@ static void put_body(struct httpd_request *q, int status, const void *body, size
 	httpd_add_header(q, "Content-Length", number);
 }
 
+/* An answer that comes later goes out at once, while its bytes are warm: evhttp would only ask to be told when it may be written,
+ * which nearly always is now.  What does not fit is left to it. */
+static void send_now(struct evhttp_connection *c)
+{
+	struct bufferevent *bev = evhttp_connection_get_bufferevent(c);
+	struct evbuffer *out = bufferevent_get_output(bev);
+
+	evbuffer_unfreeze(out, 1);
+	(void)evbuffer_write(out,
+			     bufferevent_getfd(
+				     bev)); /* an error comes again, where evhttp hears of it */
+	evbuffer_freeze(out, 1);
+	if (evbuffer_get_length(out) == 0)
+		bufferevent_trigger(bev, EV_WRITE, 0); /* the request is gone now, and perhaps c */
+}
+
 /* With its answer a direct handler is through. */
 static void direct_end(struct httpd_request *q)
 {
@@ -217,6 +235,7 @@ void httpd_reply(struct httpd_request *q, int status, const char *content_type, 
 		 size_t len)
 {
 	struct evhttp_request *req = q->req;
+	struct evhttp_connection *c = req ? evhttp_request_get_connection(req) : NULL;
 
 	if (q->answered)
 		return;
@@ -230,6 +249,8 @@ void httpd_reply(struct httpd_request *q, int status, const char *content_type, 
 	q->answered = true;
 	if (req)
 		evhttp_send_reply(req, status, httpd_reason(status), NULL);
+	if (c && q->direct && !q->arriving)
+		send_now(c);
 	direct_end(q);
 }
 

@@ -38,9 +38,10 @@ struct httpd_request {
 		*owned; /* the same, kept for the handler when the connection is gone */
 	int holders;
 	bool handling, answered;
-	bool closing; /* the connection ends with this answer */
-	bool direct;  /* its handler runs on the loop, and may answer later */
-	size_t bytes; /* of its body, counted in the server */
+	bool closing;  /* the connection ends with this answer */
+	bool arriving; /* evhttp is still handing it over */
+	bool direct;   /* its handler runs on the loop, and may answer later */
+	size_t bytes;  /* of its body, counted in the server */
 	httpd_handler fn;
 	void *arg;
 	char *path; /* decoded; NULL: it can't be */

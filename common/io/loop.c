@@ -326,6 +326,13 @@ int loop_on_signal(int signo, void (*fn)(int signo, void *arg), void *arg)
 	return 0;
 }
 
+static bool merges_changes;
+
+void loop_merge_changes(void)
+{
+	merges_changes = true;
+}
+
 static struct event_base *new_base(void)
 {
 	struct event_config *config = event_config_new();
@@ -334,7 +341,10 @@ static struct event_base *new_base(void)
 	if (!config)
 		return NULL;
 	/* One thread owns the base: no locks. */
-	if (event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0)
+	if (event_config_set_flag(config,
+				  EVENT_BASE_FLAG_NOLOCK |
+					  (merges_changes ? EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST
+							  : 0)) == 0)
 		base = event_base_new_with_config(config);
 	event_config_free(config);
 	return base;

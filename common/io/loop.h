@@ -9,6 +9,10 @@
 
 typedef void (*loop_fn)(void *arg);
 
+/* Before loop_init: what is wanted of a socket is told to the kernel once a turn, and not at all where it was taken back meanwhile.  For a
+ * process that serves many connections, and whose children exec at once: of a socket that a fork still holds when it is closed here
+ * nothing would be taken back. */
+void loop_merge_changes(void);
 int loop_init(void) __attribute__((warn_unused_result)); /* ignores SIGPIPE; -errno */
 void loop_close(void); /* frees the base; nothing may be pending that is still needed */
 int loop_run(void);    /* until loop_stop; 0 */

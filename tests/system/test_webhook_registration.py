@@ -138,7 +138,7 @@ def hurried(cluster, tmp_path):
     cluster.add_drivers(tmp_path / "drivers")
 
 
-@pytest.mark.timeout(60 * SLOWER)
+@pytest.mark.timeout(120 * SLOWER)
 def test_others_tell_in_their_own_ways(cluster, hurried):
     """Hostaway by one registration and a password, Cloudbeds by one for each event and a secret in the address."""
     sandbox = cluster.sandbox(listings=3, reservations=6, clean=True, limits="none")

@@ -63,6 +63,36 @@ static void on_abort(struct httpd_request *q, void *arg)
 	httpd_abort(q);
 }
 
+/* ---- a direct route, answered later ---- */
+
+static int listener = -1; /* the client's end, looked at as soon as the answer was given */
+static int at_once;
+
+static void answer_later(void *arg)
+{
+	struct httpd_request *q = arg;
+	const char *size = httpd_query(q, "n");
+	size_t n = size ? strtoul(size, NULL, 10) : 5;
+	char *body = mem_alloc(n), c;
+
+	memset(body, 'x', n);
+	entered++;
+	(void)co_sleep("later", 20);
+	httpd_reply(q, 200, "text/plain", body, n);
+	left++;
+	if (listener >= 0 && recv(listener, &c, 1, MSG_PEEK) == 1)
+		at_once++;
+	free(body);
+}
+
+static void on_later(struct httpd_request *q, void *arg)
+{
+	if (httpd_query(q, "now"))
+		httpd_reply_text(q, 200, "now");
+	else
+		assert_non_null(co_spawn("later", answer_later, q));
+}
+
 static void on_named(struct httpd_request *q, void *arg)
 {
 	httpd_reply_text(q, 200, arg);
@@ -81,12 +111,13 @@ static struct httpd *start(struct httpd_options o)
 	httpd_route(h, "POST", "/slow", on_slow, NULL);
 	httpd_route(h, "GET", "/silent", on_silent, NULL);
 	httpd_route(h, "GET", "/abort", on_abort, NULL);
+	httpd_route_direct(h, "GET", "/later", on_later, NULL);
 	httpd_route(h, "GET", "/", on_named, "root");
 	httpd_route(h, "GET", "/a/", on_named, "a");
 	httpd_route(h, "GET", "/a/b/", on_named, "ab");
 	httpd_route(h, "GET", "/a/exact", on_named, "exact");
 	httpd_route(h, "POST", "/only-post", on_named, "posted");
-	entered = left = seen_body = 0;
+	entered = left = seen_body = at_once = 0;
 	return h;
 }
 
@@ -235,6 +266,61 @@ static void test_keep_alive(void)
 	buf_clear(&in);
 }
 
+static void wait_for(const int *what, int n)
+{
+	int64_t end = clock_mono_ms() + 5000;
+
+	while (*what < n) {
+		assert_true(clock_mono_ms() < end);
+		assert_int_equal(co_sleep("condition", 2), 0);
+	}
+}
+
+/* It goes out with the reply, not at the next look at the socket; what does not fit goes on by itself. */
+static void test_answered_later(void)
+{
+	static const char two[] = "GET /later HTTP/1.1\r\nHost: x\r\n\r\n"
+				  "GET /later?now=1 HTTP/1.1\r\nHost: x\r\n\r\n";
+	static const char large[] = "GET /later?n=9000000 HTTP/1.1\r\nHost: x\r\n\r\n"
+				    "GET /later HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+	struct linger reset = { .l_onoff = 1 };
+	struct buf in = BUF_INIT;
+	const char *at;
+
+	listener = dial();
+	for (int i = 1; i <= 3; i++) {
+		buf_reset(&in);
+		say(listener, two, sizeof(two) - 1);
+		assert_true(hear(listener, &in, "\r\n\r\nnow", 5000));
+		assert_memory_equal(strstr(in.data, "\r\n\r\nxxxxx") + 9, "HTTP/1.1 200", 12);
+		assert_int_equal(at_once, i);
+	}
+	buf_reset(&in);
+	say(listener, large, sizeof(large) - 1);
+	assert_false(hear(listener, &in, NULL, 20000));
+	at = strstr(in.data, "\r\n\r\n") + 4;
+	assert_int_equal(strspn(at, "x"), 9000000);
+	assert_memory_equal(at + 9000000, "HTTP/1.1 200", 12);
+	assert_non_null(strstr(at + 9000000, "\r\n\r\nxxxxx"));
+	close(listener);
+	listener = -1;
+	entered = left = 0;
+	for (int i = 0; i < 10; i++) { /* who asks and goes */
+		int fd = dial();
+
+		say(fd, two, 32 + i);
+		wait_for(&entered, i + 1);
+		if (i % 2)
+			setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		close(fd);
+	}
+	wait_for(&left, 10);
+	ask("GET /later HTTP/1.1\r\n" CLOSE, &in);
+	assert_non_null(strstr(in.data, " 200 "));
+	assert_int_equal(httpd_drain(server, loop_now_ms() + 2000), 0);
+	buf_clear(&in);
+}
+
 static void test_body_bound(void)
 {
 	char *big = mem_zalloc(3000);
@@ -267,16 +353,6 @@ static void test_body_bound(void)
 	close(fd);
 	free(big);
 	buf_clear(&in);
-}
-
-static void wait_for(const int *what, int n)
-{
-	int64_t end = clock_mono_ms() + 5000;
-
-	while (*what < n) {
-		assert_true(clock_mono_ms() < end);
-		assert_int_equal(co_sleep("condition", 2), 0);
-	}
 }
 
 static void test_client_gone(void)
@@ -470,6 +546,7 @@ int main(void)
 		T(test_routes),
 		T(test_not_found),
 		T(test_keep_alive),
+		T(test_answered_later),
 		T(test_body_bound, .max_body_bytes = 1000, .max_header_bytes = 4000),
 		T(test_client_gone),
 		T(test_slow_client, .read_timeout_ms = 300),
@@ -481,6 +558,7 @@ int main(void)
 	};
 	int failed;
 
+	loop_merge_changes(); /* as the scheduler does */
 	if (loop_init() < 0)
 		return 1;
 	failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@
 #include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
+#include "common/base/log_hold.h"
 #include "common/base/mem.h"
 #include "common/base/secret.h"
 
@@ -202,6 +203,45 @@ static void errno_survives(void **state)
 	got();
 }
 
+/* How many lines the next write(2) had; they are in `line`. */
+static int written(void)
+{
+	ssize_t n = recv(sink[0], line, sizeof(line) - 1, MSG_DONTWAIT);
+	int lines = 0;
+
+	line[n > 0 ? n : 0] = '\0';
+	for (const char *p = line; (p = strchr(p, '\n')); p++)
+		lines++;
+	return lines;
+}
+
+static void held_lines_go_together(void **state)
+{
+	log_hold();
+	log_event(LOG_INFO, "one");
+	log_event(LOG_INFO, "two");
+	assert_int_equal(written(), 0);
+	log_event(LOG_WARN, "three"); /* who is warned sees what came before */
+	assert_int_equal(written(), 3);
+	assert_true(strstr(line, "event=one") < strstr(line, "event=two"));
+	assert_non_null(strstr(line, "event=three"));
+	log_event(LOG_INFO, "four");
+	assert_int_equal(written(), 0);
+	log_release();
+	assert_int_equal(written(), 1);
+	log_event(LOG_INFO, "five");
+	assert_int_equal(written(), 1);
+	assert_non_null(strstr(line, "event=five"));
+	log_hold();
+	for (int i = 0; i < 1000; i++)
+		log_event(LOG_INFO, "many", LS("text", "some words"));
+	assert_in_range(written(), 300, 600); /* 32 KiB */
+	log_release();
+	log_release();
+	while (written() > 0)
+		continue;
+}
+
 /* A pipe that is full and non-blocking: nothing may be lost, and the writer waits for its reader. */
 static void a_full_pipe_loses_nothing(void **state)
 {
@@ -242,6 +282,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(long_values_are_cut, redirect, restore),
 		cmocka_unit_test_setup_teardown(secrets_do_not_show, redirect, restore),
 		cmocka_unit_test_setup_teardown(errno_survives, redirect, restore),
+		cmocka_unit_test_setup_teardown(held_lines_go_together, redirect, restore),
 		cmocka_unit_test(a_full_pipe_loses_nothing),
 	};
 
