@@ -2,7 +2,8 @@
  * that answers every one of them with the same words.
  *
  *   bench_webhook serve                                      prints its port, answers until stdin ends
- *   bench_webhook load PORT PATH SECRET N CONNECTIONS RATE   RATE a second in all; 0: each as soon as its last was answered */
+ *   bench_webhook load PORT PATH SECRET N CONNECTIONS RATE   RATE a second in all; 0: each as soon as its last was answered
+ *   bench_webhook get PORT PATH TOKEN N CONNECTIONS RATE     the same of GETs with a bearer token */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/buffer.h>
@@ -74,6 +75,7 @@ static struct {
 	const char *path, *secret;
 	int epoll, n_lines;
 	struct line *lines;
+	bool gets;
 	int64_t n, sent, answered, wrong, began_us;
 	double rate;
 	int64_t *took_us;
@@ -87,6 +89,13 @@ static void request_print(struct buf *out)
 	uint8_t mac[HMAC_BYTES_MAX];
 	int n;
 
+	if (crowd.gets) {
+		buf_reset(out);
+		buf_printf(out,
+			   "GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n",
+			   crowd.path, crowd.secret);
+		return;
+	}
 	if (!salt)
 		salt = clock_real_us();
 	n = snprintf(
@@ -136,7 +145,7 @@ static bool line_read(struct line *l)
 	if (!end || !length || l->got < (size_t)(end + 4 - l->in) + strtoul(length + 16, NULL, 10))
 		return false;
 	crowd.took_us[crowd.answered++] = clock_mono_us() - l->since_us;
-	if (strncmp(l->in, "HTTP/1.1 202", 12) != 0) {
+	if (strncmp(l->in, "HTTP/1.1 20", 11) != 0) {
 		if (!crowd.wrong++)
 			fprintf(stderr, "%.200s\n", l->in);
 	}
@@ -228,8 +237,9 @@ int main(int argc, char **argv)
 		serve();
 		return 0;
 	}
-	if (argc != 8 || strcmp(argv[1], "load") != 0)
+	if (argc != 8 || (strcmp(argv[1], "load") != 0 && strcmp(argv[1], "get") != 0))
 		bench_die("usage: see the head of bench_webhook.c");
+	crowd.gets = argv[1][0] == 'g';
 	crowd.path = argv[3];
 	crowd.secret = argv[4];
 	crowd.n = bench_int(argv[5]);
