@@ -128,6 +128,8 @@ static int add_heir(struct mapping *x, const cJSON *v, const char **ids, int *n)
 		return 0;
 	if (!cJSON_IsString(v) && !cJSON_IsNumber(v))
 		return set_aside(x, "merged_into", "an id, or a list of ids, is expected");
+	if (strstr(id, CHARSET_BROKEN))
+		return set_aside(x, "merged_into", "broken characters in \"%.60s\"", id);
 	if (strlen(id) > ID_MAX_BYTES)
 		return set_aside(x, "merged_into", "an id is %zu bytes long, at most %d are taken",
 				 strlen(id), ID_MAX_BYTES);

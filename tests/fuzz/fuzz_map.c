@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char manifest_text[] =
 	"{\"partner\": \"p\", \"manifest\": 1, \"api\": {\"base\": {\"production\": \"https://h\"}}, \"collections\": {"
-	"\"a\": {\"get\": \"/a\", \"id\": \"id|code\", \"updated_at\": \"u\", \"table\": \"resources\", \"id_prefix\": \"a-\", \"map\": {"
+	"\"a\": {\"get\": \"/a\", \"id\": \"id|code\", \"updated_at\": \"u\", \"merged_into\": \"into\", \"table\": \"resources\", \"id_prefix\": \"a-\", \"map\": {"
 	" \"name\": {\"path\": \"n|m\", \"required\": true}, \"status\": {\"path\": \"s\", \"enum\": {\"x\": \"y\", \"*\": \"z\"}},"
 	" \"capacity\": \"c\", \"lat\": \"g.lat\", \"country_code\": \"k\", \"currency\": \"cur\","
 	" \"price_minor\": {\"path\": \"p\", \"as\": \"money\", \"currency\": \"cur\"}, \"timezone\": {\"path\": \"tz\", \"default\": \"UTC\"},"
@@ -55,6 +55,16 @@ static void check_row(const struct manifest_collection *c, const struct row *row
 	}
 }
 
+static void check_heirs(const struct map_context *x, const cJSON *item, const struct row *row)
+{
+	const char **ids;
+	int n = map_merged(x, item, &ids);
+
+	need(n >= 0 && n <= 100 && (n > 0) == row->gone);
+	for (int i = 0; i < n; i++)
+		need(*ids[i] && strcmp(ids[i], row->external_id) != 0 && strlen(ids[i]) <= 2 + 512);
+}
+
 static void try_item(const struct manifest *m, const cJSON *item)
 {
 	for (int i = 0; i < m->n_collections; i++) {
@@ -65,10 +75,12 @@ static void try_item(const struct manifest *m, const cJSON *item)
 		struct row row = { 0 };
 		struct err err = { 0 };
 
-		if (map_item(&x, item, &row, &err) == 0)
+		if (map_item(&x, item, &row, &err) == 0) {
 			check_row(x.collection, &row);
-		else
+			check_heirs(&x, item, &row);
+		} else {
 			need(err.text[0] && err.where[0] && err.class == ERR_DATA);
+		}
 		arena_free(x.arena);
 	}
 }

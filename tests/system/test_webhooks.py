@@ -8,7 +8,7 @@ import time
 import pytest
 
 from harness import wait_until
-from harness.process import BIN, ROOT
+from harness.process import BIN, ROOT, SLOWER
 from harness.webhooks import SECRET, event, hooked, mac, post, queued, raw, receiver, standard, url_secret, whsec
 
 
@@ -16,6 +16,7 @@ from harness.webhooks import SECRET, event, hooked, mac, post, queued, raw, rece
 def github(cluster, tmp_path):
     """A partner that signs the body alone, an integration with it, and a scheduler."""
     hooked(tmp_path / "drivers", "acme", "github")
+    hooked(tmp_path / "drivers", "chat", "slack")
     cluster.add_drivers(tmp_path / "drivers")
     integration = receiver(cluster, "acme", {"webhook_secret": SECRET})
     return integration, cluster.scheduler()
@@ -61,6 +62,16 @@ def test_an_event_becomes_one_job(cluster, github):
     line = next(line for line in scheduler.log_text().splitlines() if f"job={job['id']}" in line)
     assert "event=webhook_received" in line and f"integration={integration}" in line and "type=thing.changed" in line
     assert "quoted" not in scheduler.log_text() and SECRET not in scheduler.log_text()
+
+    # What Slack asks before it sends anything: answered, once it is known to be Slack's, and no event.
+    chat = receiver(cluster, "chat", {"webhook_secret": SECRET})
+    hello = b'{"type": "url_verification", "challenge": "3eZbrw1a"}'
+    for age, secret, code in (0, SECRET, 200), (0, "another", 401), (400, SECRET, 401), (-400, SECRET, 401):
+        at = str(int(time.time()) - age)
+        proof = "v0=" + mac("sha256", secret, f"v0:{at}:".encode() + hello).hexdigest()
+        answer = post(scheduler, f"/webhooks/chat/{chat}", hello, {"X-Slack-Signature": proof, "X-Slack-Request-Timestamp": at})
+        assert answer.status_code == code and (answer.text == "3eZbrw1a") == (code == 200), answer.text
+    assert queued(cluster, "chat") == []
 
 
 def test_what_must_not_get_in(cluster, github):
@@ -173,8 +184,8 @@ def test_several_secrets_are_good_at_once(cluster):
     assert sandbox.control("POST", "/webhook", {**tell, "secret": never}).json()["status"] == 401
 
 
-def test_while_postgres_is_away(cluster, github):
-    """Whoever was seen lately gets in; of the others nothing is known, so the partner is asked to come again."""
+def test_while_a_server_is_away(cluster, github):
+    """Without Postgres whoever was seen lately gets in; of the others nothing is known, and without Redis nobody does: the partner is asked to come again."""
     integration, scheduler = github
     other = receiver(cluster, "acme", {"webhook_secret": SECRET})
     assert post(scheduler, f"/webhooks/acme/{integration}", *signed(event())).status_code == 202
@@ -190,6 +201,13 @@ def test_while_postgres_is_away(cluster, github):
     cluster.longshore("integration", "pause", integration)  # still takes them in
     assert post(scheduler, f"/webhooks/acme/{integration}", *signed(event())).status_code == 202
     assert len(queued(cluster, "acme")) == 4
+
+    cluster.redis.kill9()
+    answer = post(scheduler, f"/webhooks/acme/{integration}", *signed(event("after")))
+    assert (answer.status_code, answer.json()["error"]) == (503, "redis_down") and int(answer.headers["Retry-After"]) > 0
+    cluster.redis.start()
+    wait_until(lambda: post(scheduler, f"/webhooks/acme/{integration}", *signed(event("after"))).status_code == 202, 20 * SLOWER, "Redis is back")
+    assert [job["args"]["event_id"] for job in queued(cluster, "acme")].count("after") == 1 and len(queued(cluster, "acme")) == 5
 
 
 def test_schemes_that_sign_nothing_are_not_believed(cluster, tmp_path):
