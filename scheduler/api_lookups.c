@@ -10,34 +10,15 @@
 #include "common/io/loop.h"
 #include "drivers/kit/form.h"
 #include "scheduler/api.h"
-#include "scheduler/lookups.h"
+#include "scheduler/lookup_part.h"
 
 #define WAIT_MS 5000
 #define WAIT_MAX_MS 60000
-#define PARTS_MAX 32
 #define NAME_MAX_BYTES 60
-
-/* One of the questions of a call, and what became of it. */
-struct part {
-	const char *name; /* the caller's; "" of a call for one */
-	struct lookup_question q;
-	int critical; /* -1: as the manifest says */
-	struct asked *asked;
-	const struct lookup_answer *answer; /* NULL: none */
-	struct buf text;
-	struct err err;
-	int rc;
-	bool late; /* the time was over */
-};
-
-static void part_clear(struct part *p)
-{
-	asked_put(p->asked);
-	buf_clear(&p->text);
-}
+#define NO_ID_OF_KIND "a kind is asked of partners, not of an integration"
 
 /* "parts.here.params.lat", or "params.lat" of a call for one. */
-static void field_of(const struct part *p, char *out, size_t n)
+static void field_of(const struct lookup_part *p, char *out, size_t n)
 {
 	const char *at = p->err.rule;
 	size_t len = strlen(at);
@@ -52,37 +33,19 @@ static void field_of(const struct part *p, char *out, size_t n)
 
 /* ---- what becomes of errors ---- */
 
-static bool is_callers(const struct part *p)
-{
-	return p->err.class == ERR_BAD_JOB && (p->rc == -ENOENT || p->rc == -EINVAL);
-}
-
-/* Ours, and so of all parts. */
-static bool is_ours(const struct part *p)
-{
-	return p->rc == -ECONNRESET || p->rc == -ECANCELED || p->rc == -ETIMEDOUT ||
-	       p->err.class == ERR_INTERNAL;
-}
-
-static bool is_critical(const struct part *p)
+static bool is_critical(const struct lookup_part *p)
 {
 	return p->critical >= 0 ? p->critical : p->asked && asked_is_critical(p->asked);
 }
 
-/* Neither an answer nor the partner's word that there is none. */
-static bool has_failed(const struct part *p)
-{
-	return p->rc < 0 || (p->answer->state >= LOOKUP_PLACEHOLDER && !p->answer->none);
-}
-
-static int status_of(const struct part *p)
+static int status_of(const struct lookup_part *p)
 {
 	if (p->rc == -ETIME || p->late)
 		return 504;
 	return p->rc == -EAGAIN || p->rc == -EBUSY ? 503 : 502;
 }
 
-static void say_retry(struct api_call *c, const struct part *p)
+static void say_retry(struct api_call *c, const struct lookup_part *p)
 {
 	int64_t s = (p->err.retry_after_ms + 999) / 1000;
 	char text[24];
@@ -92,14 +55,14 @@ static void say_retry(struct api_call *c, const struct part *p)
 }
 
 /* True: answered. */
-static bool answer_error(struct api_call *c, const struct part *p)
+static bool answer_error(struct api_call *c, const struct lookup_part *p)
 {
 	char field[200];
 
-	if (p->rc >= 0 || (!is_callers(p) && !is_ours(p)))
+	if (p->rc >= 0 || (!lookup_part_is_callers(p) && !lookup_part_is_ours(p)))
 		return false;
 	field_of(p, field, sizeof(field));
-	if (is_callers(p)) {
+	if (lookup_part_is_callers(p)) {
 		api_problem(c, p->rc == -ENOENT && !*p->name ? 404 : 422, field, "%s", p->err.text);
 	} else if (p->err.class == ERR_INTERNAL) {
 		api_error(c, p->rc, &p->err);
@@ -108,34 +71,6 @@ static bool answer_error(struct api_call *c, const struct part *p)
 		api_problem(c, 503, NULL, "Redis or Postgres does not answer");
 	}
 	return true;
-}
-
-/* A part without an answer, as others look. */
-static void print_missing(struct part *p)
-{
-	buf_puts(&p->text, "{\"partner\":");
-	json_quote(&p->text, p->q.partner, strlen(p->q.partner));
-	buf_puts(&p->text, ",\"name\":");
-	json_quote(&p->text, p->q.name, strlen(p->q.name));
-	buf_puts(&p->text, ",\"state\":\"missing\",\"fresh\":false,\"cached\":false,\"reason\":");
-	json_quote(&p->text, p->err.text, strlen(p->err.text));
-	buf_puts(&p->text, ",\"data\":null}");
-}
-
-static void ask(struct api_call *c, struct part *p, int64_t until_ms)
-{
-	p->rc = lookups_ask(c->s, &p->q, until_ms, &p->asked, &p->err);
-}
-
-static void wait_for(struct part *p, int64_t until_ms)
-{
-	if (p->rc == 0)
-		p->rc = asked_wait(p->asked, until_ms, &p->answer, &p->text, &p->err);
-	p->late = loop_now_ms() >= until_ms;
-	if (p->rc < 0 && !p->err.text[0])
-		err_set(&p->err, p->rc, ERR_TRANSIENT, "lookup", "it could not be asked");
-	if (p->rc < 0)
-		print_missing(p);
 }
 
 static bool read_wait(struct api_call *c, const char *text, int64_t *ms)
@@ -147,7 +82,7 @@ static bool read_wait(struct api_call *c, const char *text, int64_t *ms)
 	return false;
 }
 
-/* ---- GET /api/v1/lookup/{partner}/{name}?… ---- */
+/* ---- GET /api/v1/lookup/{partner}/{name}?…, /api/v1/lookup/{kind}?… ---- */
 
 static bool is_id(const cJSON *v, int64_t *id)
 {
@@ -181,15 +116,14 @@ static cJSON *read_query(struct api_call *c)
 	return params;
 }
 
-static void answer_one(struct api_call *c, struct part *p, const char *wait)
+static void answer_one(struct api_call *c, struct lookup_part *p, const char *wait)
 {
 	int64_t wait_ms, until_ms;
 
 	if (!read_wait(c, wait, &wait_ms))
 		return;
 	until_ms = loop_now_ms() + wait_ms;
-	ask(c, p, until_ms);
-	wait_for(p, until_ms);
+	lookup_parts_ask(c->s, p, 1, until_ms);
 	if (answer_error(c, p))
 		return;
 	if (p->rc == 0) {
@@ -203,28 +137,36 @@ static void answer_one(struct api_call *c, struct part *p, const char *wait)
 void api_lookup_get(struct api_call *c)
 {
 	const char *slash = strchr(c->rest, '/');
-	struct part p = { .name = "", .critical = -1 };
+	struct lookup_part p = { .name = "", .critical = -1 };
 	cJSON *params, *id, *wait;
 	char *partner;
 
-	if (!slash || slash == c->rest || !slash[1] || strchr(slash + 1, '/')) {
-		api_problem(c, 404, NULL, "lookup/PARTNER/NAME is expected");
+	if (!*c->rest || slash == c->rest || (slash && (!slash[1] || strchr(slash + 1, '/')))) {
+		api_problem(c, 404, NULL, "lookup/PARTNER/NAME or lookup/KIND is expected");
 		return;
 	}
 	params = read_query(c);
 	if (!params)
 		return;
-	partner = mem_strndup(c->rest, (size_t)(slash - c->rest));
+	partner = mem_strndup(c->rest, slash ? (size_t)(slash - c->rest) : strlen(c->rest));
 	id = cJSON_DetachItemFromObjectCaseSensitive(params, "integration_id");
 	wait = cJSON_DetachItemFromObjectCaseSensitive(params, "wait");
-	p.q = (struct lookup_question){ .partner = partner, .name = slash + 1, .params = params };
-	if (id && !is_id(id, &p.q.integration_id))
+	p.q.params = params;
+	if (slash) {
+		p.q.partner = partner;
+		p.q.name = slash + 1;
+	} else {
+		lookup_part_of_kind(&p, partner);
+	}
+	if (id && !slash)
+		api_problem(c, 400, "integration_id", "integration_id: " NO_ID_OF_KIND);
+	else if (id && !is_id(id, &p.q.integration_id))
 		api_problem(c, 400, "integration_id", "integration_id: a number is expected");
 	else if (wait && !cJSON_IsString(wait))
 		api_problem(c, 400, "wait", "wait is given twice");
 	else
 		answer_one(c, &p, cJSON_GetStringValue(wait));
-	part_clear(&p);
+	lookup_part_clear(&p);
 	cJSON_Delete(params);
 	cJSON_Delete(id);
 	cJSON_Delete(wait);
@@ -233,12 +175,17 @@ void api_lookup_get(struct api_call *c)
 
 /* ---- POST /api/v1/lookup ---- */
 
-static const char *member_problem(const cJSON *v, struct part *p)
+static const char *member_problem(const cJSON *v, struct lookup_part *p)
 {
 	const char *text = cJSON_GetStringValue(v);
 
 	if (!strcmp(v->string, "partner") || !strcmp(v->string, "name")) {
 		*(v->string[0] == 'p' ? &p->q.partner : &p->q.name) = text;
+		return text && *text ? NULL : "must be a text";
+	}
+	if (!strcmp(v->string, "kind")) {
+		if (text && *text)
+			lookup_part_of_kind(p, text);
 		return text && *text ? NULL : "must be a text";
 	}
 	if (!strcmp(v->string, "params")) {
@@ -257,8 +204,8 @@ static const char *member_problem(const cJSON *v, struct part *p)
 
 static bool refuse_member(struct api_call *c, const char *part, const char *name, const char *wrong)
 {
-	static const char *const all[] = { "partner", "name", "params", "integration_id",
-					   "critical" };
+	static const char *const all[] = { "partner", "name",           "kind",
+					   "params",  "integration_id", "critical" };
 	const char *near = strcmp(wrong, "is not known") == 0
 				   ? config_nearest(name, all, ARRAY_LEN(all))
 				   : NULL;
@@ -270,11 +217,26 @@ static bool refuse_member(struct api_call *c, const char *part, const char *name
 	return false;
 }
 
-static bool read_part(struct api_call *c, const cJSON *v, struct part *p)
+static bool is_by_kind(const cJSON *v)
+{
+	return cJSON_GetObjectItemCaseSensitive(v, "kind") != NULL;
+}
+
+static bool read_kind(struct api_call *c, const cJSON *v, const struct lookup_part *p)
+{
+	static const char *const others[] = { "partner", "name", "integration_id" };
+
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		if (cJSON_GetObjectItemCaseSensitive(v, others[i]))
+			return refuse_member(c, p->name, others[i], "excludes \"kind\"");
+	return true;
+}
+
+static bool read_part(struct api_call *c, const cJSON *v, struct lookup_part *p)
 {
 	const cJSON *m;
 
-	*p = (struct part){ .name = v->string, .critical = -1 };
+	*p = (struct lookup_part){ .name = v->string, .critical = -1 };
 	if (!*v->string || strlen(v->string) > NAME_MAX_BYTES || !cJSON_IsObject(v)) {
 		api_problem(c, 400, "parts",
 			    "each part is an object, under a name of 1 to %d bytes",
@@ -287,13 +249,15 @@ static bool read_part(struct api_call *c, const cJSON *v, struct part *p)
 		if (wrong)
 			return refuse_member(c, p->name, m->string, wrong);
 	}
+	if (is_by_kind(v))
+		return read_kind(c, v, p);
 	if (!p->q.partner)
 		return refuse_member(c, p->name, "partner", "is missing");
 	return p->q.name ? true : refuse_member(c, p->name, "name", "is missing");
 }
 
 /* How many; 0: refused. */
-static int read_parts(struct api_call *c, struct part *parts)
+static int read_parts(struct api_call *c, struct lookup_part *parts)
 {
 	const cJSON *list = c->body ? cJSON_GetObjectItemCaseSensitive(c->body, "parts") : NULL, *v;
 	int n = 0;
@@ -304,9 +268,9 @@ static int read_parts(struct api_call *c, struct part *parts)
 			return 0;
 		}
 	}
-	if (!cJSON_IsObject(list) || !list->child || cJSON_GetArraySize(list) > PARTS_MAX) {
+	if (!cJSON_IsObject(list) || !list->child || cJSON_GetArraySize(list) > LOOKUP_PARTS_MAX) {
 		api_problem(c, 400, "parts", "\"parts\" must be an object of 1 to %d questions",
-			    PARTS_MAX);
+			    LOOKUP_PARTS_MAX);
 		return 0;
 	}
 	cJSON_ArrayForEach (v, list)
@@ -315,7 +279,7 @@ static int read_parts(struct api_call *c, struct part *parts)
 	return n;
 }
 
-static void print_names(const struct part *parts, int n, const char *name, bool stale,
+static void print_names(const struct lookup_part *parts, int n, const char *name, bool stale,
 			struct buf *out)
 {
 	bool first = true;
@@ -334,7 +298,7 @@ static void print_names(const struct part *parts, int n, const char *name, bool 
 	buf_puts(out, "],");
 }
 
-static void print_parts(const struct part *parts, int n, struct buf *out)
+static void print_parts(const struct lookup_part *parts, int n, struct buf *out)
 {
 	buf_puts(out, "\"parts\":{");
 	for (int i = 0; i < n; i++) {
@@ -346,13 +310,13 @@ static void print_parts(const struct part *parts, int n, struct buf *out)
 	buf_putc(out, '}');
 }
 
-static const char *reason_of(const struct part *p)
+static const char *reason_of(const struct lookup_part *p)
 {
 	return p->rc < 0 ? p->err.text : p->answer->reason;
 }
 
 /* The first critical part that failed decides; what the others have is told with it. */
-static void answer_many(struct api_call *c, const struct part *parts, int n)
+static void answer_many(struct api_call *c, const struct lookup_part *parts, int n)
 {
 	struct buf text = BUF_INIT;
 	char field[80];
@@ -361,9 +325,9 @@ static void answer_many(struct api_call *c, const struct part *parts, int n)
 		if (answer_error(c, &parts[i]))
 			return;
 	for (int i = 0; i < n; i++) {
-		const struct part *p = &parts[i];
+		const struct lookup_part *p = &parts[i];
 
-		if (!has_failed(p) || !is_critical(p))
+		if (!lookup_part_has_failed(p) || !is_critical(p))
 			continue;
 		print_parts(parts, n, &text);
 		snprintf(field, sizeof(field), "parts.%s", p->name);
@@ -384,19 +348,16 @@ static void answer_many(struct api_call *c, const struct part *parts, int n)
 
 void api_lookup_post(struct api_call *c)
 {
-	struct part *parts = mem_zalloc(PARTS_MAX * sizeof(*parts));
+	struct lookup_part *parts = mem_zalloc(LOOKUP_PARTS_MAX * sizeof(*parts));
 	int64_t wait_ms, until_ms;
 	int n = read_parts(c, parts);
 
 	if (n > 0 && read_wait(c, httpd_query(c->q, "wait"), &wait_ms)) {
 		until_ms = loop_now_ms() + wait_ms;
-		for (int i = 0; i < n; i++)
-			ask(c, &parts[i], until_ms);
-		for (int i = 0; i < n; i++)
-			wait_for(&parts[i], until_ms);
+		lookup_parts_ask(c->s, parts, n, until_ms);
 		answer_many(c, parts, n);
 	}
-	for (int i = 0; i < PARTS_MAX; i++)
-		part_clear(&parts[i]);
+	for (int i = 0; i < LOOKUP_PARTS_MAX; i++)
+		lookup_part_clear(&parts[i]);
 	free(parts);
 }

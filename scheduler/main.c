@@ -22,6 +22,7 @@
 #include "common/io/target.h"
 #include "common/store/store.h"
 #include "scheduler/api.h"
+#include "scheduler/lookup_kinds.h"
 #include "scheduler/lookups.h"
 #include "scheduler/oauth.h"
 #include "scheduler/scheduler.h"
@@ -206,6 +207,8 @@ static int load_drivers(struct scheduler *s, bool strict)
 
 	if (rc < 0)
 		fprintf(stderr, "longshore-scheduler: %s\n", err.text);
+	else
+		lookup_kinds_check(s->drivers, &problems);
 	if (problems.len && strict)
 		fputs(buf_str(&problems), stderr);
 	else if (problems.len)
@@ -319,6 +322,17 @@ static int read_import_every(struct scheduler *s)
 	return EXIT_MISUSED;
 }
 
+static int read_lookup_kinds(void)
+{
+	struct buf problem = BUF_INIT;
+	int rc = lookup_kinds_read(&problem);
+
+	if (rc < 0)
+		fprintf(stderr, "longshore-scheduler: %s\n", buf_str(&problem));
+	buf_clear(&problem);
+	return rc < 0 ? EXIT_MISUSED : 0;
+}
+
 static void name_self(struct scheduler *s)
 {
 	char host[32] = "host", id[ID_LEN + 1];
@@ -340,6 +354,7 @@ static void close_all(struct scheduler *s)
 	redis_free(s->redis);
 	webhooks_free();
 	lookups_free();
+	lookup_kinds_free();
 	driver_set_free(s->drivers);
 	loop_close();
 }
@@ -407,6 +422,7 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 	n += recovery_options(s, own + n);
 	n += emergency_options(s, own + n);
 	n += events_options(s, own + n);
+	n += lookup_kinds_options(own + n);
 	rc = config_load(
 		"longshore-scheduler",
 		"longshore-scheduler [flags]: starts what is due, promotes, reaps, watches",
@@ -427,6 +443,8 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 	}
 	log_init("longshore-scheduler", level, !strcmp(common.log_format, "json"));
 	rc = read_import_every(s);
+	if (rc == 0)
+		rc = read_lookup_kinds();
 	return rc == 0 ? read_public_url(s) : rc;
 }
 

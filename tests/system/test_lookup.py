@@ -173,10 +173,15 @@ def test_one_calls_for_all_even_if_it_dies(cluster, partners):
     assert len(sandbox.log(path="/open-meteo/")) == 2, "the one that died, and the one that took it up"
 
 
-def test_by_http(cluster, partners):
+def test_by_http(cluster, partners, tmp_path):
     """Without a worker: the scheduler asks by its own door, and what it learns is everybody's."""
     sandbox = partners
-    api = Api(cluster, cluster.scheduler())
+    meteo = tmp_path / "mine" / "meteo"  # another one for the weather, whom nobody reaches
+    meteo.mkdir(parents=True)
+    (meteo / "manifest.json").write_text((ROOT / "drivers" / "weather" / "manifest.json").read_text().replace('"partner": "weather"', '"partner": "meteo"'))
+    cluster.add_drivers(meteo.parent)
+    cluster.longshore("integration", "add", "--partner", "meteo", "--base-url", f"http://127.0.0.1:{lease_port()}/v1")
+    api = Api(cluster, cluster.scheduler(lookup_kinds="weather=weather/current,sky=meteo/current:weather/current,none=meteo/current"))
     assert not cluster.redis.client.keys("cache:*")
 
     def ask(parts, wait="20s", **more):
@@ -190,6 +195,19 @@ def test_by_http(cluster, partners):
     assert len(sandbox.log(path="/open-meteo/")) == 1
     again = api.call("GET", "/lookup/weather/current?lon=13.4049&lat=52.5200001", token="read").json()
     assert again["cached"] is True and again["data"] == answers[0]["data"]
+
+    # By kind: whom the setting names, and the next where he has no answer.
+    same = api.call("GET", "/lookup/weather?lat=52.52&lon=13.405", token="read").json()
+    assert (same["partner"], same["name"], same["cached"], same["data"]) == ("weather", "current", True, again["data"])
+    other = api.call("GET", "/lookup/sky?lat=52.52&lon=13.405&wait=20s", token="read").json()
+    assert (other["partner"], other["state"], other["cached"], other["data"]) == ("weather", "fresh", True, again["data"])
+    answer = ask({"sky": {"kind": "sky", "params": BERLIN}, "none": {"kind": "none", "params": BERLIN}}).json()
+    assert answer["missing"] == ["none"] and answer["parts"]["sky"]["data"] == again["data"], answer
+    for parts, status, field in (({"a": {"kind": "ski"}}, 422, "parts.a.kind"), ({"a": {"kind": "sky", "partner": "weather"}}, 400, "parts.a.partner"),
+                                 ({"a": {"kind": "sky", "params": {"lat": 91, "lon": 0}}}, 422, "parts.a.params.lat")):
+        told = ask(parts)
+        assert (told.status_code, told.json()["field"]) == (status, field), told.text
+    assert api.call("GET", "/lookup/ski?lat=1&lon=2", token="read").status_code == 404
 
     # Parts are asked at once: each is there before the first is answered.
     sandbox.fault(match="/", delay_ms=2000)
@@ -238,7 +256,7 @@ def test_by_http(cluster, partners):
     for parts, status, field in bad:
         answer = ask(parts)
         assert (answer.status_code, answer.json().get("field")) == (status, field), f"{parts}: {answer.text}"
-    for path, status in (("weather/curent?lat=1&lon=2", 404), ("wether/current", 404), ("guesty/x", 404), ("weather", 404), ("weather/current?lat=1", 422),
+    for path, status in (("weather/curent?lat=1&lon=2", 404), ("wether/current", 404), ("guesty/x", 404), ("weather/", 404), ("weather/current?lat=1", 422),
                          ("weather/current?lat=1&lon=2&x=3", 422), ("weather/current?lat=1&lon=2&wait=1h", 400), ("weather/current?lat=x&lon=2", 422)):
         answer = api.call("GET", "/lookup/" + path, token="read")
         assert answer.status_code == status, f"{path}: {answer.text}"

@@ -1,0 +1,30 @@
+/* Lookups by what they are: which partner answers a kind of question, and who is asked where he cannot (O4).  Said by the setting
+ * --lookup-kinds: "weather=weather/current,geocoding=nominatim/search:mine/place". */
+#ifndef SCHEDULER_LOOKUP_KINDS_H
+#define SCHEDULER_LOOKUP_KINDS_H
+
+#include "common/base/config.h"
+#include "drivers/driver.h"
+
+#define LOOKUP_KINDS_MAX 32
+#define LOOKUP_CHOICES_MAX 8
+
+struct lookup_kind {
+	const char *name;
+	struct {
+		const char *partner, *name;
+	} choices[LOOKUP_CHOICES_MAX]; /* each is asked where those before it have no answer */
+	int n;
+};
+
+int lookup_kinds_options(struct config_option *out); /* how many */
+/* Of what the option said, or of this text.  -EINVAL: problem says what is wrong with it. */
+int lookup_kinds_read(struct buf *problem) __attribute__((warn_unused_result));
+int lookup_kinds_parse(const char *text, struct buf *problem) __attribute__((warn_unused_result));
+/* Appends a line for each lookup that these drivers do not have. */
+void lookup_kinds_check(const struct driver_set *drivers, struct buf *problems);
+/* Good until it is read anew.  NULL with err (-ENOENT's, of the field "kind"): there is none of this name. */
+const struct lookup_kind *lookup_kind(const char *name, struct err *err);
+void lookup_kinds_free(void);
+
+#endif

@@ -1,0 +1,126 @@
+#include "scheduler/lookup_part.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/io/loop.h"
+
+void lookup_part_clear(struct lookup_part *p)
+{
+	asked_put(p->asked);
+	buf_clear(&p->text);
+}
+
+bool lookup_part_is_callers(const struct lookup_part *p)
+{
+	return p->err.class == ERR_BAD_JOB && (p->rc == -ENOENT || p->rc == -EINVAL);
+}
+
+bool lookup_part_is_ours(const struct lookup_part *p)
+{
+	return p->rc == -ECONNRESET || p->rc == -ECANCELED || p->rc == -ETIMEDOUT ||
+	       p->err.class == ERR_INTERNAL;
+}
+
+bool lookup_part_has_failed(const struct lookup_part *p)
+{
+	return p->rc < 0 || (p->answer->state >= LOOKUP_PLACEHOLDER && !p->answer->none);
+}
+
+/* A part without an answer, as others look. */
+static void print_missing(struct lookup_part *p)
+{
+	buf_puts(&p->text, "{\"partner\":");
+	json_quote(&p->text, p->q.partner, strlen(p->q.partner));
+	buf_puts(&p->text, ",\"name\":");
+	json_quote(&p->text, p->q.name, strlen(p->q.name));
+	buf_puts(&p->text, ",\"state\":\"missing\",\"fresh\":false,\"cached\":false,\"reason\":");
+	json_quote(&p->text, p->err.text, strlen(p->err.text));
+	buf_puts(&p->text, ",\"data\":null}");
+}
+
+/* So that who is asked next has time too. */
+static int64_t own_until(const struct lookup_part *p, int64_t until_ms)
+{
+	int64_t left = until_ms - loop_now_ms();
+
+	return p->kind && p->choice + 1 < p->kind->n && left > 0 ? until_ms - left / 2 : until_ms;
+}
+
+static void choose(struct lookup_part *p, int choice)
+{
+	p->choice = choice;
+	p->q.partner = p->kind->choices[choice].partner;
+	p->q.name = p->kind->choices[choice].name;
+}
+
+static void ask(struct scheduler *s, struct lookup_part *p, int64_t until_ms)
+{
+	if (p->rc == 0)
+		p->rc = lookups_ask(s, &p->q, until_ms, &p->asked, &p->err);
+}
+
+static void wait_for(struct lookup_part *p, int64_t until_ms)
+{
+	if (p->rc == 0)
+		p->rc = asked_wait(p->asked, until_ms, &p->answer, &p->text, &p->err);
+	p->late = loop_now_ms() >= until_ms;
+	if (p->rc < 0 && !p->err.text[0])
+		err_set(&p->err, p->rc, ERR_TRANSIENT, "lookup", "it could not be asked");
+	if (p->rc < 0 && p->q.partner)
+		print_missing(p);
+}
+
+/* Whoever asks by kind is told what the next one says: not where the question itself is wrong, nor where nobody could be asked. */
+static bool goes_on(const struct lookup_part *p, int64_t until_ms)
+{
+	bool refused = p->rc == -EINVAL && p->err.class == ERR_BAD_JOB;
+
+	return p->kind && p->choice + 1 < p->kind->n && lookup_part_has_failed(p) && !refused &&
+	       !lookup_part_is_ours(p) && loop_now_ms() < until_ms;
+}
+
+static void go_on(struct lookup_part *p)
+{
+	asked_put(p->asked);
+	p->asked = NULL;
+	p->answer = NULL;
+	p->rc = 0;
+	p->err = (struct err){ 0 };
+	buf_reset(&p->text);
+	choose(p, p->choice + 1);
+}
+
+void lookup_parts_ask(struct scheduler *s, struct lookup_part *parts, int n, int64_t until_ms)
+{
+	bool more = true, now[LOOKUP_PARTS_MAX];
+	int64_t until[LOOKUP_PARTS_MAX];
+
+	memset(now, true, sizeof(now));
+	while (more) {
+		for (int i = 0; i < n; i++) {
+			until[i] = own_until(&parts[i], until_ms);
+			if (now[i])
+				ask(s, &parts[i], until[i]);
+		}
+		for (int i = 0; i < n; i++)
+			if (now[i])
+				wait_for(&parts[i], until[i]);
+		more = false;
+		for (int i = 0; i < n; i++) {
+			now[i] = goes_on(&parts[i], until_ms);
+			if (now[i])
+				go_on(&parts[i]);
+			more |= now[i];
+		}
+	}
+}
+
+void lookup_part_of_kind(struct lookup_part *p, const char *name)
+{
+	p->kind = lookup_kind(name, &p->err);
+	if (p->kind)
+		choose(p, 0);
+	else
+		p->rc = -ENOENT;
+}
