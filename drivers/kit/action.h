@@ -46,6 +46,15 @@ int action_keep(const struct manifest_step *s, const struct call_result *r, cJSO
 int action_found(const struct manifest_step *s, const struct call_result *r, cJSON *kept,
 		 struct err *err) __attribute__((warn_unused_result));
 
+/* Whether a step was done, by how its call ended (action_judge.c).  mark: what the door says of it; NULL: it went without one. */
+enum action_known { KNOWN_DONE, KNOWN_REFUSED, KNOWN_NOT, KNOWN_NOTHING };
+enum action_known action_judge(bool undo, const struct call_mark *mark, const struct call_result *r,
+			       int rc, const struct err *e);
+/* What a repetition of does no harm: so the manifest says, or HTTP. */
+bool action_is_repeatable(const struct manifest_step *s, bool undo);
+/* A stored answer that was a failure is the only one there will ever be under this key. */
+bool action_is_replayed_failure(const struct manifest_step *s, const struct call_result *r);
+
 /* 64 hex digits that name one step of one request, at the partner and for ever. */
 #define ACTION_KEY_BYTES 65
 void action_key(const char *partner, int64_t integration, const char *action, const char *entry,

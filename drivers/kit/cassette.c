@@ -14,9 +14,10 @@
 
 /* ---- reading ---- */
 
-static const char *const known_keys[] = { "//",          "cassette",      "partner", "scenario",
-					  "recorded_at", "recorded_from", "adapter", "import",
-					  "lookup",      "settings",      "auth",    "exchanges" };
+static const char *const known_keys[] = { "//",          "cassette",      "partner",  "scenario",
+					  "recorded_at", "recorded_from", "adapter",  "import",
+					  "lookup",      "action",        "settings", "auth",
+					  "exchanges" };
 
 static bool key_is_known(const char *name)
 {
@@ -253,12 +254,17 @@ static void settle_rows(const struct checking *c, const struct cassette *k, cons
 		add_problem(problems, k->rows_file, strerror(-rc));
 }
 
-static void add_counts(cJSON *row, const cJSON *rows)
+static void add_counts(cJSON *row, const struct cassette *k, const cJSON *rows)
 {
 	int n = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(rows, "rows"));
+	const char *state = json_str(rows, "state");
 
 	cJSON_AddNumberToObject(row, "rows", n);
-	if (json_str(rows, "state"))
+	if (!state)
+		return;
+	if (cJSON_HasObjectItem(k->tree, "action"))
+		cJSON_AddStringToObject(row, "outcome", state);
+	else
 		cJSON_AddNumberToObject(row, "answers", 1);
 }
 
@@ -281,7 +287,7 @@ static bool check_one(const struct checking *c, const char *file)
 		cJSON_AddNumberToObject(row, "exchanges", cJSON_GetArraySize(exchanges));
 		check_age(&k, c->now_ms, warnings);
 		cassette_replay(c->d, &k, &rows, problems);
-		add_counts(row, rows);
+		add_counts(row, &k, rows);
 		if (rows)
 			settle_rows(c, &k, rows, problems);
 	}

@@ -53,7 +53,7 @@ void cassette_replay(const struct driver *d, const struct cassette *k, cJSON **r
  * read (-ENOENT: there is none). */
 int cassettes_each(const struct driver *d, int (*fn)(const char *file, void *arg), void *arg)
 	__attribute__((warn_unused_result));
-/* All cassettes of a folder, for a report: appends an object for each to `replays`: cassette, recorded_at, exchanges, rows, problems, warnings.
+/* All cassettes of a folder, for a report: appends an object for each to `replays`: cassette, recorded_at, exchanges, rows (or answers, or the outcome of an action), problems, warnings.
  * write_rows: the rows that came of it are
  * what must come of it from now on.  Returns how many have problems; -errno where the folder cannot be read (-ENOENT: there is none). */
 int cassettes_check(const struct driver *d, int64_t now_ms, bool write_rows, cJSON *replays)

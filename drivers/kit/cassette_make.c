@@ -6,6 +6,8 @@
 #include "drivers/kit/call_door.h"
 #include "drivers/kit/cassette.h"
 
+#define ATTEMPTS_MAX 100
+
 /* ---- scenarios ---- */
 
 static int read_lookup(const cJSON *v, const struct manifest *m, struct scenario *out,
@@ -25,10 +27,37 @@ static int read_lookup(const cJSON *v, const struct manifest *m, struct scenario
 	return 0;
 }
 
+static int read_action(const cJSON *v, const struct manifest *m, struct scenario *out,
+		       struct err *err)
+{
+	const char *name = json_str(v, "name");
+	const cJSON *params = cJSON_GetObjectItemCaseSensitive(v, "params");
+	const struct manifest_action *a = name ? manifest_action(m, name) : NULL;
+	int64_t n = 1;
+
+	if (!a)
+		return err_set(err, -EINVAL, ERR_DATA, "cassette",
+			       "action.name: the manifest has no action \"%.60s\"",
+			       name ? name : "");
+	if (params && !cJSON_IsObject(params))
+		return err_set(err, -EINVAL, ERR_DATA, "cassette",
+			       "action.params: expected an object");
+	if (cJSON_HasObjectItem(v, "attempts") &&
+	    (!json_int(v, "attempts", &n) || n < 1 || n > ATTEMPTS_MAX))
+		return err_set(err, -EINVAL, ERR_DATA, "cassette",
+			       "action.attempts: expected a number from 1 to %d", ATTEMPTS_MAX);
+	*out = (struct scenario){ .action = a,
+				  .params = params,
+				  .attempts = (int)n,
+				  .undo = json_bool(v, "undo", false) };
+	return 0;
+}
+
 int cassette_scenario(const struct cassette *k, const struct manifest *m, struct scenario *out,
 		      struct err *err)
 {
 	const cJSON *lookup = cJSON_GetObjectItemCaseSensitive(k->tree, "lookup");
+	const cJSON *action = cJSON_GetObjectItemCaseSensitive(k->tree, "action");
 	const cJSON *import = cJSON_GetObjectItemCaseSensitive(k->tree, "import");
 	const char *name = json_str(import, "collection"), *since = json_str(import, "since");
 	const char *partner = json_str(k->tree, "partner");
@@ -39,6 +68,8 @@ int cassette_scenario(const struct cassette *k, const struct manifest *m, struct
 		return err_set(err, -EINVAL, ERR_DATA, "cassette",
 			       "partner: it is of \"%s\", and the folder is of \"%s\"",
 			       partner ? partner : "nobody", m->partner);
+	if (action)
+		return read_action(action, m, out, err);
 	if (lookup)
 		return read_lookup(lookup, m, out, err);
 	s.collection = name ? manifest_collection(m, name) : NULL;
@@ -71,6 +102,15 @@ static void add_lookup(cJSON *tree, const struct scenario *s)
 	cJSON_AddStringToObject(lookup, "name", s->lookup->name);
 	if (s->params)
 		cJSON_AddItemToObject(lookup, "params", cJSON_Duplicate(s->params, true));
+}
+
+static void add_action(cJSON *tree, const struct scenario *s)
+{
+	cJSON *action = cJSON_AddObjectToObject(tree, "action");
+
+	cJSON_AddStringToObject(action, "name", s->action->name);
+	if (s->params)
+		cJSON_AddItemToObject(action, "params", cJSON_Duplicate(s->params, true));
 }
 
 static void add_import(cJSON *tree, const struct scenario *s)
@@ -131,7 +171,9 @@ cJSON *cassette_make(const struct caller *c, const char *name, const struct scen
 	if (c->driver->adapter)
 		cJSON_AddStringToObject(tree, "adapter", c->driver->adapter);
 	buf_clear(&host);
-	if (s && s->lookup) {
+	if (s && s->action) {
+		add_action(tree, s);
+	} else if (s && s->lookup) {
 		add_lookup(tree, s);
 	} else if (s) {
 		add_import(tree, s);

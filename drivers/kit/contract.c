@@ -336,7 +336,7 @@ static void remember(struct contract *k, const char *file)
 	    cassette_scenario(&tape, k->c->driver->manifest, &s, NULL) == 0) {
 		if (s.lookup)
 			remember_answer(k, s.lookup->name, &tape);
-		else
+		else if (s.collection)
 			remember_exchanges(k, &s, &tape);
 	}
 	cassette_clear(&tape);

@@ -65,7 +65,8 @@ static void ids_take(struct ids *ids, const struct manifest_collection *c, const
 static void name_of(const struct scenario *s, char out[NAME_BYTES])
 {
 	size_t n = (size_t)snprintf(out, NAME_BYTES, "%s%s%.40s", scenario_of(s),
-				    s->lookup      ? ".lookup"
+				    s->action      ? ".action"
+				    : s->lookup    ? ".lookup"
 				    : s->item      ? ".item"
 				    : s->since_us  ? ".changes"
 				    : s->parent_id ? ".of."
@@ -229,21 +230,35 @@ static int walk_lookups(struct walking *w)
 	return rc;
 }
 
+static int do_action(struct walking *w)
+{
+	const struct manifest *m = w->r->c->driver->manifest;
+	const struct scenario s = { .action = manifest_action(m, w->r->action),
+				    .params = w->r->params,
+				    .attempts = 1 };
+
+	if (!s.action)
+		return err_set(w->err, -EINVAL, ERR_BAD_JOB, "action",
+			       "the version that the integration has knows no action \"%.60s\"",
+			       w->r->action);
+	return run(w, &s, true, NULL);
+}
+
 int rehearse(const struct rehearsal *r, struct err *err)
 {
 	const struct manifest *m = r->c->driver->manifest;
 	struct walking w = { .r = r,
 			     .ids = mem_zalloc(((size_t)m->n_collections + 1) * sizeof(*w.ids)),
 			     .err = err };
-	int rc = 0;
+	int rc = r->action ? do_action(&w) : 0;
 
-	for (int i = 0; i < m->n_collections && rc == 0 && !r->lookup; i++) {
+	for (int i = 0; i < m->n_collections && rc == 0 && !r->lookup && !r->action; i++) {
 		const char *name = m->collections[i].name;
 
 		if (!r->only || strcmp(r->only, name) == 0)
 			rc = walk(&w, i);
 	}
-	if (rc == 0 && !r->only)
+	if (rc == 0 && !r->only && !r->action)
 		rc = walk_lookups(&w);
 	for (int i = 0; i < m->n_collections; i++)
 		ids_clear(&w.ids[i]);

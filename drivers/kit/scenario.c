@@ -10,6 +10,7 @@
 #include "drivers/kit/lookup_parts.h"
 #include "drivers/kit/map.h"
 #include "drivers/kit/paginate.h"
+#include "drivers/kit/scenario_parts.h"
 
 #define EXACT_MAX (INT64_C(1) << 53) /* beyond, a JSON number is no longer exact */
 
@@ -193,12 +194,20 @@ static void map_page(struct running *x, const struct page *p)
 
 /* ---- pages ---- */
 
+void scenario_add_error(cJSON *out, const struct err *why)
+{
+	cJSON *e = cJSON_AddObjectToObject(out, "error");
+
+	cJSON_AddStringToObject(e, "class", err_class_name(why->class));
+	cJSON_AddStringToObject(e, "rule", why->rule);
+	cJSON_AddStringToObject(e, "text", why->text);
+}
+
 /* What the partner said is a result, as long as it said something. */
 static int settle(int rc, const struct err *why, cJSON *out, struct err *err)
 {
 	bool said = rc == -EREMOTEIO || rc == -EBADMSG || rc == -ENOENT ||
 		    (rc == -EAGAIN && why->class == ERR_RATE_LIMIT);
-	cJSON *e;
 
 	if (rc >= 0)
 		return 0;
@@ -207,10 +216,7 @@ static int settle(int rc, const struct err *why, cJSON *out, struct err *err)
 			*err = *why;
 		return rc;
 	}
-	e = cJSON_AddObjectToObject(out, "error");
-	cJSON_AddStringToObject(e, "class", err_class_name(why->class));
-	cJSON_AddStringToObject(e, "rule", why->rule);
-	cJSON_AddStringToObject(e, "text", why->text);
+	scenario_add_error(out, why);
 	return 0;
 }
 
@@ -300,7 +306,7 @@ static int look_up(struct running *x, cJSON *out, struct err *err)
 
 const char *scenario_of(const struct scenario *s)
 {
-	return s->lookup ? s->lookup->name : s->collection->name;
+	return s->action ? s->action->name : s->lookup ? s->lookup->name : s->collection->name;
 }
 
 int scenario_run(struct caller *c, const struct scenario *s, cJSON **rows, struct err *err)
@@ -309,7 +315,9 @@ int scenario_run(struct caller *c, const struct scenario *s, cJSON **rows, struc
 	struct running x = { .c = c, .s = s };
 	int rc;
 
-	if (s->lookup) {
+	if (s->action) {
+		rc = scenario_act(c, s, out, err);
+	} else if (s->lookup) {
 		rc = look_up(&x, out, err);
 	} else {
 		x.rows = cJSON_AddArrayToObject(out, "rows");

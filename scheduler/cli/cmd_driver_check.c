@@ -86,7 +86,7 @@ static void print_texts(const char *word, const cJSON *list)
 static void print_replay(const cJSON *r)
 {
 	const cJSON *problems = json_path(r, "problems");
-	const char *at = json_str(r, "recorded_at");
+	const char *at = json_str(r, "recorded_at"), *outcome = json_str(r, "outcome");
 	int64_t calls = 0, rows = 0, answers = 0;
 
 	(void)json_int(r, "exchanges", &calls);
@@ -94,7 +94,9 @@ static void print_replay(const cJSON *r)
 	(void)json_int(r, "answers", &answers);
 	printf("  %-6s %s: %lld call%s, ", problems->child ? "FAILED" : "ok",
 	       json_str(r, "cassette"), (long long)calls, calls == 1 ? "" : "s");
-	if (answers)
+	if (outcome)
+		printf("%s, recorded %.10s\n", outcome, at ? at : "-");
+	else if (answers)
 		printf("%lld answer, recorded %.10s\n", (long long)answers, at ? at : "-");
 	else
 		printf("%lld row%s, recorded %.10s\n", (long long)rows, rows == 1 ? "" : "s",

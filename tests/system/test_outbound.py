@@ -18,11 +18,11 @@ class Partners:
         self.maintenance = self.add("maintenance", "/maintenance/v1", "maint-1")
         self.stripe = self.add("stripe", "/stripe/v1", "sk_test_1")
 
-    def add(self, partner, base, key):
+    def add(self, partner, base, key, *words):
         c = self.cluster
         c.company_id = c.company_id or c.company()
         return int(c.longshore("integration", "add", "--company", c.company_id, "--partner", partner, "--base-url", self.sandbox.url + base,
-                               "--credentials", "-", input=json.dumps({"api_key": key})).out.split()[-1])
+                               "--credentials", "-", *words, input=json.dumps({"api_key": key})).out.split()[-1])
 
     def books(self, kind):
         return self.sandbox.control("GET", "/books").json().get(kind, [])
@@ -51,7 +51,7 @@ def partners(cluster):
     return Partners(cluster)
 
 
-def test_ticket_is_made_and_described(cluster, partners):
+def test_ticket_is_made_and_described(cluster, partners, tmp_path):
     cluster.worker(partners="maintenance").wait_for_log("event=started", 20 * SLOWER)
     partners.ticket()
     (row,) = partners.wait_state("done")
@@ -65,6 +65,20 @@ def test_ticket_is_made_and_described(cluster, partners):
     cluster.push({"task": "import_resources", "integration_id": partners.maintenance}, "queue:{maintenance}")
     wait_until(lambda: [r["partner_status"] for r in cluster.sql("SELECT partner_status FROM outbound_status")] == ["resolved"],
                20 * SLOWER, "the ticket's state beside its request")
+    # An action as a cassette: done for real, so not in production; replayed from the folder alone.
+    mine = tmp_path / "maintenance"
+    shutil.copytree(ROOT / "drivers" / "maintenance", mine, ignore=shutil.ignore_patterns("cassettes"))
+    record = ("driver", "record", "maintenance", "--action", "request_service", "--params", '{"title": "Lamp", "location": "Hall"}',
+              "--out", mine / "cassettes", "--integration")
+    refused = cluster.longshore.run(*record, partners.maintenance)
+    assert refused.code == 2 and "is of production" in refused.err and len(partners.books("tickets")) == 1, refused
+    trial = partners.add("maintenance", "/maintenance/v1", "maint-2", "--environment", "sandbox")
+    cluster.longshore(*record, trial)
+    made = partners.books("tickets")[1]
+    assert (made["title"], made["updates"], len(partners.requests())) == ("Lamp", 2, 1)
+    rows = json.loads((mine / "cassettes" / "request_service.action.rows.json").read_text())
+    assert rows == {"state": "done", "kept": {"ticket_id": made["id"]}, "external_id": made["id"]}
+    assert "3 calls, done" in cluster.longshore("driver", "check", mine).out
 
 
 def test_donation(cluster, partners):

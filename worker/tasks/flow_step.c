@@ -41,14 +41,9 @@ static const struct manifest_request *request_of(const struct doing *d)
 	return d->undo ? &d->s->undo : &d->s->request;
 }
 
-/* What a repetition of does no harm: so the manifest says, or HTTP. */
 static bool is_repeatable(const struct doing *d)
 {
-	const char *method = "";
-
-	request_path(request_of(d), &method);
-	return strcmp(method, "GET") == 0 ||
-	       (d->undo ? strcmp(method, "DELETE") == 0 : d->s->repeatable);
+	return action_is_repeatable(d->s, d->undo);
 }
 
 static int64_t doubt_since(const struct doing *d)
@@ -107,42 +102,6 @@ static int write_mark(void *arg, struct err *err)
 	if (rc == 0)
 		f->request->doubt = true;
 	return rc;
-}
-
-/* ---- what an answer says of whether it was done ---- */
-
-enum known { KNOWN_DONE, KNOWN_REFUSED, KNOWN_NOT, KNOWN_NOTHING };
-
-/* A stored answer that was a failure is the only one there will ever be under this key. */
-static bool is_replayed_failure(const struct doing *d)
-{
-	const struct http_response *h = &d->result.http;
-
-	return d->s->replayed && h->status >= 500 && http_response_header(h, d->s->replayed);
-}
-
-static enum known judge(const struct doing *d, int rc, const struct err *e)
-{
-	const struct http_response *h = &d->result.http;
-	bool ours = strncmp(e->rule, "errors[", 7) == 0; /* the manifest's word goes first */
-
-	if (rc == 0)
-		return KNOWN_DONE;
-	if (d->mark.written && !d->mark.handed)
-		return KNOWN_NOT;
-	if (h->status == 0)
-		return h->failure || d->mark.handed ? KNOWN_NOTHING : KNOWN_NOT;
-	if (h->mail) /* the server's word, whichever it is */
-		return e->class == ERR_TRANSIENT || rc == -EAGAIN ? KNOWN_NOT : KNOWN_REFUSED;
-	if (d->undo && (h->status == 404 || h->status == 410))
-		return KNOWN_DONE; /* what is not there is undone */
-	if (h->status >= 500 || h->status == 408)
-		return KNOWN_NOTHING;
-	if (h->status < 300 && !ours)
-		return KNOWN_NOTHING; /* an answer that cannot be read */
-	if (rc == -EAGAIN || e->class == ERR_TRANSIENT || e->class == ERR_RATE_LIMIT)
-		return KNOWN_NOT;
-	return KNOWN_REFUSED;
 }
 
 /* ---- ends ---- */
@@ -242,12 +201,12 @@ static int in_doubt(struct doing *d, int rc)
 			      .why = &why,
 			      .steps_done = -1,
 			      .request = REQUEST_RUNNING };
-	bool kept = d->s->keeps_ms && !is_replayed_failure(d);
+	bool kept = d->s->keeps_ms && !action_is_replayed_failure(d->s, &d->result);
 	bool again =
 		is_repeatable(d) || kept || (!d->undo && request_path(&d->s->find_first, NULL));
 	int stored;
 
-	if (is_replayed_failure(d))
+	if (action_is_replayed_failure(d->s, &d->result))
 		snprintf(why.rule, sizeof(why.rule), "replayed");
 	if (!again)
 		return unknown(d, &why);
@@ -318,7 +277,7 @@ __attribute__((noinline)) static int send_it(struct doing *d)
 		return rc; /* the mark stands: who comes next is in doubt */
 	if (rc == -EINVAL)
 		return rc;
-	switch (judge(d, rc, &a->err)) {
+	switch (action_judge(d->undo, &d->mark, &d->result, rc, &a->err)) {
 	case KNOWN_DONE:
 		return answered(d);
 	case KNOWN_NOT:

@@ -1,0 +1,49 @@
+/* What an answer says of whether a step was done. */
+#include <errno.h>
+#include <string.h>
+
+#include "drivers/kit/action.h"
+
+/* Nothing of it may have reached the partner: so the door says. */
+static bool was_kept_back(const struct call_mark *mark)
+{
+	return mark && mark->written && !mark->handed;
+}
+
+bool action_is_repeatable(const struct manifest_step *s, bool undo)
+{
+	const char *method = "";
+
+	request_path(undo ? &s->undo : &s->request, &method);
+	return strcmp(method, "GET") == 0 || (undo ? strcmp(method, "DELETE") == 0 : s->repeatable);
+}
+
+bool action_is_replayed_failure(const struct manifest_step *s, const struct call_result *r)
+{
+	return s->replayed && r->http.status >= 500 && http_response_header(&r->http, s->replayed);
+}
+
+enum action_known action_judge(bool undo, const struct call_mark *mark, const struct call_result *r,
+			       int rc, const struct err *e)
+{
+	const struct http_response *h = &r->http;
+	bool ours = strncmp(e->rule, "errors[", 7) == 0; /* the manifest's word goes first */
+
+	if (rc == 0)
+		return KNOWN_DONE;
+	if (was_kept_back(mark))
+		return KNOWN_NOT;
+	if (h->status == 0)
+		return h->failure || (mark && mark->handed) ? KNOWN_NOTHING : KNOWN_NOT;
+	if (h->mail) /* the server's word, whichever it is */
+		return e->class == ERR_TRANSIENT || rc == -EAGAIN ? KNOWN_NOT : KNOWN_REFUSED;
+	if (undo && (h->status == 404 || h->status == 410))
+		return KNOWN_DONE; /* what is not there is undone */
+	if (h->status >= 500 || h->status == 408)
+		return KNOWN_NOTHING;
+	if (h->status < 300 && !ours)
+		return KNOWN_NOTHING; /* an answer that cannot be read */
+	if (rc == -EAGAIN || e->class == ERR_TRANSIENT || e->class == ERR_RATE_LIMIT)
+		return KNOWN_NOT;
+	return KNOWN_REFUSED;
+}
