@@ -191,8 +191,8 @@ run: all
 	@deploy/local/deps run
 	@deploy/local/run $(BIN)
 
-# Every test: style, and all unit, fuzz and system tests of the sanitizer build; of the release build those that
-# depend on it (tests/run-all).  `make unit` and `make system` run all of them on the release build.
+# Every test, in one build at least (tests/run-all).  `make unit` and `make system` run all of them on the release build, with
+# SAN=address,undefined under the sanitizers.
 test: deps-test
 	@tests/run-all
 
