@@ -78,7 +78,8 @@ struct transfer {
 	struct curl_slist address_line;
 	char error[CURL_ERROR_SIZE];
 	bool is_mail; /* stays in libcurl, connected */
-	bool begun;   /* to write the message */
+	bool ended;   /* the message's end may have been written */
+	bool starttls, login; /* libcurl demands it, logs in */
 	int fd;
 	struct mail_reply reply;
 	FAILPOINT_FIELD
