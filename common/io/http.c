@@ -25,9 +25,12 @@ enum {
 int http_global_init(void)
 {
 	const curl_version_info_data *v;
+	const char *own = getenv("SSL_CERT_FILE"); /* as OpenSSL has it; libcurl looks elsewhere */
 
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return -ENOMEM;
+	if (own && *own)
+		http_set_ca_file(own);
 	v = curl_version_info(CURLVERSION_NOW);
 	return v->features & CURL_VERSION_ASYNCHDNS ? 0 : -ENOTSUP;
 }

@@ -14,7 +14,7 @@
 
 struct http_pool;
 
-/* Once a process; -ENOTSUP: this libcurl would resolve names in the loop. */
+/* Once a process; -ENOTSUP: this libcurl would resolve names in the loop.  The environment's SSL_CERT_FILE is what is trusted. */
 int http_global_init(void) __attribute__((warn_unused_result));
 /* Certificates to trust in place of the system's, for connections from now on; copied; NULL: the
  * system's again. */

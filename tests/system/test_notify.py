@@ -7,14 +7,13 @@ import hashlib
 import hmac
 import json
 import shutil
-import subprocess
 import textwrap
 import time
 
 import pytest
 import requests
 
-from harness import wait_until
+from harness import MailServer, wait_until
 from harness.process import ROOT, SLOWER
 
 TEMPLATE = {
@@ -172,14 +171,10 @@ def test_what_nobody_knows_is_not_sent_again(cluster, desk):
 
 
 @pytest.fixture
-def mail_server(tmp_path):
+def mail_server(cluster):
     """Its port, and what happened there."""
-    log = tmp_path / "mails"
-    server = subprocess.Popen(["/usr/bin/python3", ROOT / "tests/unit/mail_server.py", log], stdout=subprocess.PIPE, text=True)
-    yield int(server.stdout.readline()), lambda what: [e for e in map(json.loads, log.read_text().splitlines()) if e["what"] == what]
-    server.kill()
-    server.wait()
-    server.stdout.close()
+    server = cluster.add(MailServer(cluster.folder)).start()
+    return server.port, server.log
 
 
 def test_mails_by_smtp(cluster, desk, mail_server):
@@ -238,6 +233,10 @@ KEY = ("MIICdwIBADANBgkqhkiG9w0BAQEFAASCAmEwggJdAgEAAoGBANrNxUfE++Zs5DoIXg1yjOuA
        "PQ6DZNH57O/uw1jBlRI1kYHpXByeXwf1g2OE4uRB84/WU9KQUUDPzmW4PfEA9PfNigI=")
 
 
+def pem(key):
+    return "-----BEGIN PRIVATE KEY-----\n" + "\n".join(textwrap.wrap(key, 64)) + "\n-----END PRIVATE KEY-----\n"
+
+
 # ECDSA on P-256, enough of it to sign as SendGrid does.
 EC_P, EC_N = 2**256 - 2**224 + 2**192 + 2**96 - 1, 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551
 EC_G = (0x6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296, 0x4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5)
@@ -287,8 +286,7 @@ def test_what_partners_tell_since(cluster, tmp_path):
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["auth"]["token_url"] = desk.sandbox.url + "/fcm/token"
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    key = "-----BEGIN PRIVATE KEY-----\n" + "\n".join(textwrap.wrap(KEY, 64)) + "\n-----END PRIVATE KEY-----\n"
-    fcm = desk.add("fcm", "/fcm/v1", {"client_email": "svc-1@p.iam.example.com", "private_key": key}, "project=p")
+    fcm = desk.add("fcm", "/fcm/v1", {"client_email": "svc-1@p.iam.example.com", "private_key": pem(KEY)}, "project=p")
     desk.template("ping", {"email": {"subject": "s", "text": "t"}, "sms": {"text": "t"}, "push": {"title": "{a}", "body": "b"}})
     desk.channels(desk.twilio, fcm)
     scheduler = cluster.scheduler(public_url=PUBLIC)
