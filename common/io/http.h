@@ -36,7 +36,8 @@ struct http_mail {
 	const char *from, *to; /* one address each */
 	const char *user;      /* NULL: nobody logs in */
 	const char *password;
-	bool plain; /* smtp:// without STARTTLS, which is demanded else */
+	const char *token; /* in place of a password: one of OAuth 2, of the user's; NULL: none */
+	bool plain;        /* smtp:// without STARTTLS, which is demanded else */
 };
 
 /* Everything is borrowed for the call. */

@@ -1,4 +1,4 @@
-/* A mail: libcurl connects (names, TCP, greeting, STARTTLS or TLS, login), and what follows is said here.  libcurl could say it too, but
+/* A mail: libcurl connects (names, TCP, greeting, STARTTLS or TLS, login by a password), and what follows is said here.  libcurl could say it too, but
  * it waits for the server's word on a message, and for its good-bye, without returning to the loop: all other jobs would wait along. */
 #include <errno.h>
 #include <event2/event.h>
@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "common/io/http_pool.h"
+#include "common/base/secret.h"
 #include "common/io/http_socket.h"
+#include "common/io/mail_login.h"
 
 #define ADDRESS_MAX 320
 
@@ -49,7 +51,7 @@ void http_mail_prepare(struct transfer *t, const struct http_request *q)
 
 	t->is_mail = true;
 	t->starttls = !m->plain && strncmp(q->url, "smtp:", 5) == 0;
-	t->login = m->user != NULL;
+	t->login = m->user && !m->token;
 	t->to_send = 0;
 	t->fd = -1;
 	mail_reply_clear(&t->reply);
@@ -63,7 +65,7 @@ void http_mail_prepare(struct transfer *t, const struct http_request *q)
 	curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, NULL);
 	curl_easy_setopt(t->easy, CURLOPT_USE_SSL,
 			 (long)(m->plain ? CURLUSESSL_NONE : CURLUSESSL_ALL));
-	if (m->user) {
+	if (t->login) {
 		curl_easy_setopt(t->easy, CURLOPT_USERNAME, m->user);
 		curl_easy_setopt(t->easy, CURLOPT_PASSWORD, m->password ? m->password : "");
 	}
@@ -170,11 +172,11 @@ static int heed(struct transfer *t, int hoped, int64_t end_ms)
 	return ENDED;
 }
 
-static int ask(struct transfer *t, const char *line, int hoped, int64_t end_ms)
+static int ask_as(struct transfer *t, const char *step, const char *line, int hoped, int64_t end_ms)
 {
 	int rc;
 
-	failpoint_before(t, failpoint_smtp(line));
+	failpoint_before(t, failpoint_smtp(step));
 	mail_reply_clear(&t->reply);
 	rc = say(t, line, strlen(line), end_ms);
 	if (rc == 0)
@@ -183,6 +185,71 @@ static int ask(struct transfer *t, const char *line, int hoped, int64_t end_ms)
 		failpoint_after(t);
 	return rc;
 }
+
+static int ask(struct transfer *t, const char *line, int hoped, int64_t end_ms)
+{
+	return ask_as(t, line, line, hoped, end_ms);
+}
+
+/* ---- who sends it ---- */
+
+/* The token; a server that refuses it says why first, and ends the dialogue once that is answered. */
+static int say_token(struct transfer *t, const struct mail_login *l, const struct buf *line,
+		     int64_t end_ms)
+{
+	struct buf reason = BUF_INIT;
+	int rc;
+
+	failpoint_before(t, failpoint_smtp("AUTH"));
+	mail_reply_clear(&t->reply);
+	rc = say(t, line->data, line->len, end_ms);
+	if (rc == 0)
+		rc = hear(t, end_ms);
+	if (t->reply.ended)
+		failpoint_after(t);
+	if (rc == 0 && t->reply.code == 334) {
+		mail_login_reason(buf_str(&t->reply.text), &reason);
+		rc = ask_as(t, "AUTH", l->give_up, 4, end_ms);
+		if (rc == 0)
+			rc = ENDED; /* 4yz is an answer as 5yz is */
+	} else if (rc == 0) {
+		rc = heed(t, 2, end_ms);
+	}
+	if (reason.len && t->reply.code >= 400)
+		buf_printf(&t->reply.text, " %s", buf_str(&reason));
+	buf_clear(&reason);
+	return rc;
+}
+
+/* By a token; t->reply is the server's last word on EHLO. */
+static int log_in(struct transfer *t, const struct http_request *q, int64_t end_ms)
+{
+	const struct mail_login *l = mail_login_offered(buf_str(&t->reply.text));
+	struct buf line = BUF_INIT;
+	char begin[40];
+	struct http_url u;
+	int rc;
+
+	if (!l) {
+		t->reply.code = 0;
+		return lost(t, CURLE_LOGIN_DENIED,
+			    "the server offers no login by a token (XOAUTH2, OAUTHBEARER)");
+	}
+	if (http_url_parse(q->url, &u) < 0 ||
+	    mail_login_line(l, q->mail->user, q->mail->token, u.host, u.port, &line) < 0) {
+		t->reply.code = 0;
+		return lost(t, CURLE_LOGIN_DENIED,
+			    "the user's name or the token holds what none may");
+	}
+	snprintf(begin, sizeof(begin), "AUTH %s\r\n", l->mechanism);
+	rc = ask(t, begin, 3, end_ms);
+	if (rc == 0)
+		rc = say_token(t, l, &line, end_ms);
+	secret_free_buf(&line);
+	return rc;
+}
+
+/* ---- the message ---- */
 
 /* All but its end, which is a dot alone: one at the begin of a line is doubled. */
 static int write_message(struct transfer *t, const struct http_request *q, int64_t end_ms)
@@ -272,11 +339,14 @@ int http_mail_talk(struct transfer *t, const struct http_request *q, int64_t end
 		return 0;
 	}
 	t->fd = fd;
-	t->unwanted = t->sending && !t->sending(t->sending_arg);
+	rc = q->mail->token ? log_in(t, q, end_ms) : 0;
+	if (rc == 0)
+		t->unwanted = t->sending && !t->sending(t->sending_arg);
 	if (t->unwanted)
 		return 0;
 	snprintf(line, sizeof(line), "MAIL FROM:<%s>\r\n", q->mail->from);
-	rc = ask(t, line, 2, end_ms);
+	if (rc == 0)
+		rc = ask(t, line, 2, end_ms);
 	snprintf(line, sizeof(line), "RCPT TO:<%s>\r\n", q->mail->to);
 	if (rc == 0)
 		rc = ask(t, line, 2, end_ms);

@@ -101,7 +101,8 @@ int auth_credentials_check(const struct manifest *m, const cJSON *credentials, s
 		struct buf text = BUF_INIT;
 
 		/* a mail relay may ask for no login: empty texts say so */
-		if (!v || !json_scalar_text(v, &text) || (text.len == 0 && m->body != BODY_MAIL))
+		if (!v || !json_scalar_text(v, &text) ||
+		    (text.len == 0 && (m->body != BODY_MAIL || m->auth.kind != AUTH_BASIC)))
 			buf_printf(&missing, "%s%s", missing.len ? ", " : "", needs[i]);
 		secret_free_buf(&text);
 	}

@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "drivers/kit/auth_sign.h"
+#include "drivers/kit/auth_store.h"
 #include "drivers/kit/charset.h"
 #include "drivers/kit/classify.h"
 #include "drivers/kit/decode.h"
@@ -37,7 +38,25 @@ static int request_headers(const struct exchange *x, const struct signing *s,
 	return n;
 }
 
-/* How a mail goes: the credential of basic auth is who logs in (no user: nobody does), and the setting `tls` whether STARTTLS must be. */
+/* The token that stands behind the prefix, and whose it is: the setting `user`, else the sender. */
+static void token_login(const struct caller *c, const struct exchange *x, struct buf *login,
+			struct http_mail *out)
+{
+	const struct manifest *m = x->route->driver->manifest;
+	size_t prefix = m->auth.prefix ? strlen(m->auth.prefix) : 0;
+	struct buf keep = BUF_INIT;
+	const char *user = cfg_text(m, c->integration, "user", &keep);
+
+	buf_puts(login, x->auth_header + prefix);
+	buf_putc(login, '\0');
+	buf_puts(login, user && *user ? user : out->from);
+	out->token = login->data;
+	out->user = login->data + strlen(login->data) + 1;
+	buf_clear(&keep);
+}
+
+/* How a mail goes: by a token, or the credential of basic auth is who logs in (no user: nobody does); the setting `tls` says whether
+ * STARTTLS must be. */
 static int mail_of(const struct caller *c, const struct exchange *x, struct buf *login,
 		   struct http_mail *out)
 {
@@ -50,6 +69,10 @@ static int mail_of(const struct caller *c, const struct exchange *x, struct buf 
 				   .to = x->spec->mail_to,
 				   .plain = tls && strcmp(tls, "none") == 0 };
 	buf_clear(&keep);
+	if (basic && auth_has_token(x->route->driver->manifest)) {
+		token_login(c, x, login, out);
+		return 0;
+	}
 	if (!basic || strncmp(basic, "Basic ", 6) != 0)
 		return 0;
 	if (base64_decode(basic + 6, strlen(basic + 6), login) < 0)

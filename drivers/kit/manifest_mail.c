@@ -2,6 +2,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "drivers/kit/auth_store.h"
 #include "drivers/kit/mail.h"
 #include "drivers/kit/manifest_read.h"
 
@@ -54,10 +55,12 @@ void manifest_check_mail(struct manifest_reader *r)
 		reader_problem_at(
 			r, "api.body",
 			"a server of mail has nothing to ask for: no collections, no lookups");
-	if (m->auth.kind != AUTH_NONE && m->auth.kind != AUTH_BASIC)
+	if (m->auth.kind != AUTH_NONE && m->auth.kind != AUTH_BASIC && !auth_has_token(m))
 		reader_problem_at(
 			r, "auth.kind",
-			"a server of mail knows \"basic\" (a user and a password) and \"none\"");
+			"a server of mail knows \"basic\" (a user and a password), tokens (oauth2_*, two_step) and \"none\"");
+	if (auth_has_token(m) && m->auth.place != AUTH_IN_HEADER)
+		reader_problem_at(r, "auth.in", "a server of mail takes a token as SASL has it");
 	for (int i = 0; i < m->n_actions; i++)
 		for (int k = 0; k < m->actions[i].n_steps; k++)
 			check_step(r, &m->actions[i].steps[k],

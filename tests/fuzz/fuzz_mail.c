@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/crypto.h"
 #include "common/base/mem.h"
+#include "common/io/mail_login.h"
 #include "common/io/mail_reply.h"
 #include "drivers/kit/mail.h"
 
@@ -33,6 +35,28 @@ static void replies(const char *s, size_t n)
 	buf_clear(&told);
 	mail_reply_clear(&whole);
 	mail_reply_clear(&pieces);
+}
+
+/* Whatever a server offers, and whyever it refuses; and whoever logs in says one line. */
+static void logins(const char *s)
+{
+	static const char ehlo[] = "250-x\n250 AUTH XOAUTH2";
+	const struct mail_login *l = mail_login_offered(s);
+	struct buf out = BUF_INIT, text = BUF_INIT;
+
+	need(!l || strstr(s, "AUTH") || strcasestr(s, "auth"));
+	mail_login_reason(s, &out);
+	need(out.len <= MAIL_REASON_MAX);
+	for (size_t i = 0; i < out.len; i++)
+		need(out.data[i] >= ' ' && out.data[i] < 0x7f);
+	buf_reset(&out);
+	if (mail_login_line(l ? l : mail_login_offered(ehlo), s, s, "localhost", 587, &out) == 0) {
+		need(strcspn(out.data, "\r\n") == out.len - 2);
+		need(base64_decode(out.data, out.len - 2, &text) == 0);
+		need(strstr(buf_str(&text), "\001auth=Bearer ") && text.data[text.len - 1] == 1);
+	}
+	buf_clear(&out);
+	buf_clear(&text);
 }
 
 /* Of the head, in lines of their own. */
@@ -100,6 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	replies((const char *)data, size);
 	mails(text);
+	logins(text);
 	free(text);
 	return 0;
 }

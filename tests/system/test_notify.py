@@ -281,6 +281,8 @@ def ec_public():
 def test_what_partners_tell_since(cluster, tmp_path):
     folder = tmp_path / "drivers" / "fcm"
     shutil.copytree(ROOT / "drivers" / "fcm", folder)
+    mine = folder.parent / "microsoft365"
+    shutil.copytree(ROOT / "drivers" / "microsoft365", mine)
     cluster.add_drivers(folder.parent)
     desk = Desk(cluster, tmp_path)
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -288,9 +290,18 @@ def test_what_partners_tell_since(cluster, tmp_path):
     (folder / "manifest.json").write_text(json.dumps(manifest))
     fcm = desk.add("fcm", "/fcm/v1", {"client_email": "svc-1@p.iam.example.com", "private_key": pem(KEY)}, "project=p")
     desk.template("ping", {"email": {"subject": "s", "text": "t"}, "sms": {"text": "t"}, "push": {"title": "{a}", "body": "b"}})
+    # A mailbox that takes no password, but a token: here of the sandbox, which the server asks about it.
+    manifest = json.loads((mine / "manifest.json").read_text())
+    manifest["auth"] = {"kind": "oauth2_client_credentials", "token_url": desk.sandbox.url + "/oauth2/token", "params": {"scope": "open-api"}}
+    (mine / "manifest.json").write_text(json.dumps(manifest))
+    mail = cluster.add(MailServer(cluster.folder, secured=True, tokens=desk.sandbox.url + "/v1/listings?limit=1")).start()
+    mailbox = int(cluster.longshore("integration", "add", "--company", desk.company, "--partner", "microsoft365", "--base-url", f"smtp://localhost:{mail.port}", "--set", "from=desk@example.com",
+                                    "--credentials", "-", input='{"client_id": "acct-1", "client_secret": "secret-1"}').out.split()[-1])
     desk.channels(desk.twilio, fcm)
     scheduler = cluster.scheduler(public_url=PUBLIC)
-    cluster.worker().wait_for_log("event=started", 20 * SLOWER)
+    worker = cluster.make_worker()
+    worker.env["SSL_CERT_FILE"] = str(mail.cert)
+    worker.start().wait_for_log("event=started", 20 * SLOWER)
     # By HTTP, as any action: it is a request that is done, and keeps the notifications.
     token = cluster.longshore("token", "add", "shop").out.strip()
 
@@ -351,3 +362,8 @@ def test_what_partners_tell_since(cluster, tmp_path):
         wait_until(lambda: cluster.one(alerts) == 0, 20 * SLOWER, cluster.describe)
     assert [m["to"] for m in desk.books("mails")] == ["ann@example.com", "bob@example.com", "carl@example.com"]
     assert [o["delivery"] for o in desk.outcomes()][3:] == ["sent", "failed", None]
+    desk.channels(mailbox)
+    post({"to": {"email": "dora@example.com"}})
+    desk.wait(before + [("email", "done", "sent")])
+    assert [(e["how"], e["user"], e["good"], e["tls"]) for e in mail.log("login")] == [("XOAUTH2", "desk@example.com", True, True)]
+    assert [e["to"] for e in mail.log("taken")] == ["dora@example.com"]

@@ -1,7 +1,7 @@
 """A mail server that does what the recipient's name says, for tests of the client and of notifications.
 
-mail_server.py LOG [CERT KEY [tls]]: prints its port.  With CERT it offers STARTTLS (tls: TLS from the first byte), and only then a login,
-user "desk", password "s3cret".  LOG has a JSON line for each thing that happened: {"what": "login" | "begun" | "taken" | "closed", "to", "tls", "message"}.
+mail_server.py LOG [CERT KEY [tls]] [auth=MECHANISM,…] [tokens=URL]: prints its port.  With CERT it offers STARTTLS (tls: TLS from the first
+byte), and only then a login: user "desk", password "s3cret", or a token by XOAUTH2 or OAUTHBEARER: "t0ken", or what a GET of URL takes.  LOG has a JSON line for each thing that happened: {"what": "login" | "begun" | "taken" | "closed", "to", "tls", "message"}.
 Recipients: later* 451, only the first time; refused* 550; echo* 550 with the address in it; full* 552 behind the message; tired* 421 and closed;
 noisy* no reply of SMTP; cut* closed with its word on DATA, only the first time; dropped* closed within the message, gone* behind it, without
 a word; mute* no word, and not closed.
@@ -10,19 +10,35 @@ a word; mute* no word, and not closed.
 import base64
 import contextlib
 import json
+import re
 import socket
 import socketserver
 import ssl
 import sys
 import threading
+import urllib.request
 
-LOG, CERT, KEY = sys.argv[1], *(sys.argv[2:4] or (None, None))
-TLS = "tls" in sys.argv[4:]
+options = dict(a.split("=", 1) for a in sys.argv[2:] if "=" in a)
+LOG, CERT, KEY, TLS = ([a for a in sys.argv[1:] if "=" not in a] + [None] * 3)[:4]
+TLS = TLS == "tls"
+MECHANISMS = options.get("auth", "PLAIN,XOAUTH2,OAUTHBEARER").split(",")
+BEARER = {"XOAUTH2": (rb"user=([^\x01]+)\x01auth=Bearer ([^\x01]+)\x01\x01", ""),
+          "OAUTHBEARER": (rb"n,a=([^\x01,]+),\x01host=[^\x01]+\x01port=[0-9]+\x01auth=Bearer ([^\x01]+)\x01\x01", "AQ==")}
 log, lock, seen = open(LOG, "a", buffering=1), threading.Lock(), set()
 context = None
 if CERT:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERT, KEY)
+
+
+def is_good(token):
+    if "tokens" not in options:
+        return token == "t0ken"
+    try:
+        urllib.request.urlopen(urllib.request.Request(options["tokens"], headers={"Authorization": f"Bearer {token}"}), timeout=20).close()
+    except urllib.error.HTTPError:
+        return False
+    return True
 
 
 class Closed(Exception):
@@ -41,7 +57,7 @@ class Session(socketserver.StreamRequestHandler):
             self.wfile.write((line[:3] + "-" + line[4:] if i + 1 < len(lines) else line).encode() + b"\r\n")
 
     def line(self):
-        text = self.rfile.readline(4096)
+        text = self.rfile.readline(16384)
         if not text.endswith(b"\n"):
             raise Closed
         return text.rstrip(b"\r\n").decode()
@@ -67,7 +83,7 @@ class Session(socketserver.StreamRequestHandler):
     def one(self, line):
         word = line.split(":")[0].split(" ")[0].upper()
         if word == "EHLO":
-            self.say("250 mail.example.com", "250 8BITMIME", *(["250 STARTTLS"] if context and not self.secure else ["250 AUTH PLAIN"] if context else []), "250 SIZE 1000000")
+            self.say("250 mail.example.com", "250 8BITMIME", *(["250 STARTTLS"] if context and not self.secure else ["250 AUTH " + " ".join(MECHANISMS)] if context else []), "250 SIZE 1000000")
         elif word == "STARTTLS" and context and not self.secure:
             self.say("220 go ahead")
             self.encrypt()
@@ -91,9 +107,26 @@ class Session(socketserver.StreamRequestHandler):
         if len(words) < 3:
             self.say("334 ")
             words.append(self.line())
-        good = base64.b64decode(words[2]) == b"\0desk\0s3cret"
-        self.note("login", good=good)
-        self.say("235 2.7.0 welcome" if good else "535 5.7.8 authentication failed")
+        how, response = words[1].upper(), base64.b64decode(words[2])
+        if how in BEARER:
+            return self.bearer(how, response)
+        good = response == b"\0desk\0s3cret"
+        self.note("login", how=how, good=good)
+        return self.say("235 2.7.0 welcome" if good else "535 5.7.8 authentication failed")
+
+    def bearer(self, how, response):
+        """As Google, Microsoft and RFC 7628 have it: why not is a challenge, and the dialogue ends once that is answered."""
+        form, dummy = BEARER[how]
+        found = re.fullmatch(form, response)
+        user, token = found.groups() if found else (b"", b"")
+        good = is_good(token.decode())
+        self.note("login", how=how, good=good, user=user.decode())
+        if good:
+            return self.say("235 2.7.0 Accepted")
+        self.say("334 " + base64.b64encode(b'{"status":"401","schemes":"bearer","scope":"https://mail.example.com/"}').decode())
+        ended = self.line() == dummy
+        self.note("gave up", good=ended)
+        return self.say("535 5.7.8 Username and Password not accepted" if ended else "501 5.5.2 not what is said then")
 
     def recipient(self, to):
         self.to = to

@@ -24,6 +24,7 @@ static char directory[] = "/tmp/longshore-test-mail-XXXXXX";
 static char cert[64], key[64], journal[64];
 static struct http_pool *pool;
 static pid_t server;
+static const char *server_auth; /* what it offers; NULL: all */
 static int port;
 
 /* Also where a coroutine runs: cmocka's asserts do not unwind from there. */
@@ -71,11 +72,16 @@ static void server_start(bool with_cert, bool tls)
 			  journal,
 			  with_cert ? cert : NULL,
 			  with_cert ? key : NULL,
-			  tls ? "tls" : NULL,
+			  NULL,
+			  NULL,
 			  NULL };
 	char text[16] = "";
-	int out[2];
+	int out[2], n = with_cert ? 5 : 3;
 
+	if (tls)
+		serve[n++] = "tls";
+	if (server_auth)
+		serve[n++] = (char *)server_auth;
 	unlink(journal);
 	OK(pipe(out) == 0);
 	server = fork();
@@ -264,8 +270,9 @@ static void test_tls(void)
 	http_set_ca_file(cert);
 	server_start(true, false);
 	prepare(&s, "smtp", "ann@example.com");
-	s.mail = (struct http_mail){ "desk@example.com", "ann@example.com", "desk", "s3cret",
-				     false };
+	s.mail = (struct http_mail){
+		"desk@example.com", "ann@example.com", "desk", "s3cret", NULL, false
+	};
 	OK(http_send(pool, &s.q, &s.r) == 0 && s.r.status == 250);
 	OK(count("\"taken\"", "\"tls\": true") == 1 && count("\"login\"", "\"good\": true") == 1);
 	s.mail.password = "other";
@@ -292,6 +299,52 @@ static void test_tls(void)
 	OK(http_send(pool, &s.q, &s.r) == 0 && s.r.status == 250);
 	http_response_clear(&s.r);
 	server_stop();
+	http_set_ca_file(NULL);
+}
+
+/* By a token; why it is refused is told, and the server ends the dialogue itself. */
+static void test_tokens(void)
+{
+	static const struct {
+		const char *auth, *how;
+	} cases[] = { { NULL, "\"how\": \"XOAUTH2\"" },
+		      { "auth=LOGIN,OAUTHBEARER", "\"how\": \"OAUTHBEARER\"" } };
+	struct sent s;
+
+	http_set_ca_file(cert);
+	for (int i = 0; i < 2; i++) {
+		server_auth = cases[i].auth;
+		server_start(true, false);
+		prepare(&s, "smtp", "ann@example.com");
+		s.mail = (struct http_mail){ .from = "desk@example.com",
+					     .to = "ann@example.com",
+					     .user = "d,e=sk@example.com",
+					     .token = "t0ken" };
+		OK(http_send(pool, &s.q, &s.r) == 0 && s.r.status == 250);
+		OK(count(cases[i].how, "\"good\": true") == 1);
+		OK(count(i ? "d=2Ce=3Dsk@example.com" : "d,e=sk@example.com", "login") == 1);
+		s.mail.token = "other";
+		OK(http_send(pool, &s.q, &s.r) == 0);
+		OK(s.r.status == 535 && s.r.mail && s.r.unsent);
+		OK(strstr(buf_str(&s.r.body),
+			  "535 5.7.8 Username and Password not accepted {\"status\":\"401\""));
+		OK(count("\"gave up\"", "\"good\": true") == 1 && count("\"taken\"", "") == 1);
+		s.mail.token = "two words";
+		OK(http_send(pool, &s.q, &s.r) == 0 && s.r.status == 0 && s.r.unsent);
+		http_response_clear(&s.r);
+		server_stop();
+	}
+	server_auth = "auth=PLAIN,LOGIN"; /* no tokens: nothing is said of it */
+	server_start(true, false);
+	prepare(&s, "smtp", "ann@example.com");
+	s.mail = (struct http_mail){
+		"desk@example.com", "ann@example.com", "desk", NULL, "t0ken", false
+	};
+	OK(http_send(pool, &s.q, &s.r) == 0 && s.r.status == 0 && s.r.unsent);
+	OK(strstr(s.r.detail, "offers no login by a token") && count("login", "") == 0);
+	http_response_clear(&s.r);
+	server_stop();
+	server_auth = NULL;
 	http_set_ca_file(NULL);
 }
 
@@ -409,13 +462,10 @@ static void run(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_taken),
-		T(test_refused),
-		T(test_lost),
-		T(test_tls),
-		T(test_unsendable),
-		T(test_cancelled),
-		cmocka_unit_test(test_replies),
+		T(test_taken),     T(test_refused),
+		T(test_lost),      T(test_tls),
+		T(test_tokens),    T(test_unsendable),
+		T(test_cancelled), cmocka_unit_test(test_replies),
 	};
 	int failed;
 

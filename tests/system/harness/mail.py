@@ -11,7 +11,7 @@ from .process import ROOT, Process
 class MailServer(Process):
     """Plain; or, `secured`, one that offers STARTTLS, and a login behind it (desk, s3cret).  Its certificate is its own authority: `cert`."""
 
-    def __init__(self, folder, secured=False, name="mail"):
+    def __init__(self, folder, secured=False, name="mail", **options):
         self.journal, self.cert = folder / f"{name}.journal", None
         argv = ["/usr/bin/python3", ROOT / "tests/unit/mail_server.py", self.journal]
         if secured:
@@ -19,6 +19,7 @@ class MailServer(Process):
             subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", self.cert,
                             "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
             argv += [self.cert, key]
+        argv += [f"{k}={v}" for k, v in options.items()]
         super().__init__(name, argv, folder, exits=(-signal.SIGTERM,))
         self.port = None
 
