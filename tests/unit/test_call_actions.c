@@ -104,10 +104,12 @@ static void test_hold(void **state)
 
 static char location[300];
 
+static int fail_first; /* the status of what is asked for there the first time; 0: it works */
+
 static void answer_elsewhere(struct httpd_request *q, int number)
 {
 	if (strcmp(httpd_path(q), "/v1/there") == 0) {
-		reply_json(q, 200, "{\"ok\":true}");
+		reply_json(q, number == 2 && fail_first ? fail_first : 200, "{\"ok\":true}");
 		return;
 	}
 	httpd_add_header(q, "Location", location);
@@ -149,6 +151,9 @@ static void body_redirects(void)
 	OK(go("/v1/things", 3, "GET", &err) == -EREMOTEIO); /* in circles */
 	OK(partner.n == 4 && strcmp(err.rule, "status 3xx") == 0);
 	OK(go("/v1/there", 4, "POST", &err) == -EREMOTEIO && partner.n == 1);
+	fail_first = 503; /* the other try is sent there as the first was */
+	OK(go("/v1/there", 30, "GET", &err) == 0 && partner.n == 4);
+	fail_first = 0;
 
 	/* another host, port, scheme, or what looks like ours */
 	static const char *const others[] = { "http://evil.example/v1/there",
