@@ -256,8 +256,8 @@ void redis_flush(struct redis *r)
 const char *redis_error_word(const char *text)
 {
 	static const char of_script[] = "ERR Error running script";
-	const char *at = strncmp(text, of_script, sizeof(of_script) - 1) == 0 ? strstr(text, ": -")
-									     : NULL;
+	const char *at =
+		strncmp(text, of_script, sizeof(of_script) - 1) == 0 ? strstr(text, ": -") : NULL;
 
 	return at ? at + 3 : text;
 }

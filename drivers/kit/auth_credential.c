@@ -163,7 +163,8 @@ bool auth_same_login(const struct manifest *m, const struct secret *one, const s
 	int n;
 	const char *const *needs = auth_needs(m, &n);
 	bool same = credential_parse(m, one, &a, NULL) == 0 &&
-		    credential_parse(m, other, &b, NULL) == 0 && same_field(&a, &b, "refresh_token");
+		    credential_parse(m, other, &b, NULL) == 0 &&
+		    same_field(&a, &b, "refresh_token");
 
 	for (int i = 0; same && i < n; i++)
 		same = same_field(&a, &b, needs[i]);

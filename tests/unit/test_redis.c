@@ -1081,8 +1081,9 @@ CO_TEST(a_replica_that_says_so_of_a_script_is_left_too)
 
 	CHECK(fake_start("+PONG\r\n", url, sizeof(url), &listening) == 0);
 	fake.slowly = 1;
-	fake.then = "+OK\r\n-ERR Error running script (call to f_0123): @user_script:1: @user_script: 1:"
-		    " -READONLY You can't write against a read only replica.\r\n";
+	fake.then =
+		"+OK\r\n-ERR Error running script (call to f_0123): @user_script:1: @user_script: 1:"
+		" -READONLY You can't write against a read only replica.\r\n";
 	CHECK(connect_to(url, &r) == 0);
 	CHECK(call_adder(r, 1, 2, &(int64_t){ 0 }) == -ECONNRESET);
 	while (fake.greeted < 2)
