@@ -171,6 +171,33 @@ static void body_redirects(void)
 	OK(go(to, 21, "GET", &err) == -EREMOTEIO && partner.n == 1);
 }
 
+/* As of a key that was pasted with the end of its line. */
+static void body_unsendable(void)
+{
+	const struct http_header header = { "X-Key", "sesame\n" };
+	struct call_spec spec = { .endpoint = "/things",
+				  .method = "GET",
+				  .path = "/things",
+				  .headers = &header,
+				  .n_headers = 1 };
+	struct err err = { 0 };
+	struct call_result r;
+	struct bench b;
+
+	partner.n = 0;
+	bench_open(&b, "", COLLECTION, NULL, 40, 300);
+	OK(call(&b.caller, &spec, &r, &err) == -EINVAL && partner.n == 0);
+	OK(err.class == ERR_CLIENT && strstr(err.text, "line break") &&
+	   !strstr(err.text, "sesame"));
+	call_result_clear(&r);
+	bench_close(&b);
+}
+
+static void test_unsendable(void **state)
+{
+	assert_int_equal(on_loop(body_unsendable), 0);
+}
+
 static void test_redirects(void **state)
 {
 	assert_int_equal(on_loop(body_redirects), 0);
@@ -198,6 +225,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_actions, begin, end),
 		cmocka_unit_test_setup_teardown(test_hold, begin, end),
 		cmocka_unit_test_setup_teardown(test_redirects, begin, end),
+		cmocka_unit_test_setup_teardown(test_unsendable, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, setup, partner_teardown);
