@@ -52,6 +52,7 @@ struct burials {
 	int n;
 	size_t bytes;
 	const char *class, *error; /* of their letters */
+	const struct driver *driver; /* of the queue; NULL: of no partner */
 };
 bool burials_add(struct burials *b, const struct view *v,
 		 const struct job_seen *j); /* false: full */
