@@ -180,7 +180,7 @@ static void credentials_are_put_together(void **state)
 /* What died of it is kept for a replay, byte for byte, but not what it brings. */
 static void letters_hold_no_credentials(void **state)
 {
-#define JOB(event) \
+#define JOB(event)                                                       \
 	"{\"task\": \"process_webhook\", \"args\": {\"event\": \"" event \
 	"\", \"body\": {\"k\": {\"v\": \"new-key-1\"}}, \"event_id\": \"e1\"}}"
 	static const char *const jobs[] = { JOB("keys"), JOB("flat"), JOB("unknown") };

@@ -518,7 +518,7 @@ static void letters_of_events_body(struct pg *p)
 /* A request whose job never came to its row has failed with the letter; where a step may have been done a person is asked. */
 static void letters_of_requests_body(struct pg *p)
 {
-#define LETTER(id, task, header, more)                                             \
+#define LETTER(id, task, header, more)                                         \
 	"{\"id\":\"" id "\",\"task\":\"" task "\",\"job\":\"" header "\"" more \
 	",\"class\":\"bad_job\",\"error\":\"why\",\"failed_at\":1700000000000}"
 	static const char *const letters[] = {
@@ -532,27 +532,34 @@ static void letters_of_requests_body(struct pg *p)
 		LETTER("l8", "noop", "h-4", ""),
 	};
 #undef LETTER
-	const char *states = "SELECT string_agg(id || ' ' || state || coalesce(' ' || letter_id, ''),"
-			     " ', ' ORDER BY id) FROM outbound_requests";
+	const char *states =
+		"SELECT string_agg(id || ' ' || state || coalesce(' ' || letter_id, ''),"
+		" ', ' ORDER BY id) FROM outbound_requests";
 
 	prepare(p);
 	ask(p, "TRUNCATE outbound_requests RESTART IDENTITY CASCADE");
-	ask(p, "INSERT INTO outbound_requests (partner, integration_id, action, state, job, entry,"
-	       " fingerprint, source, lane, steps, deadline_at, queued_at, queued_times, job_id) SELECT"
-	       " 'guesty', 1, 'charge', s, '{}', e, '', 'http', 'normal', 1, now(), now(), t, j FROM"
-	       " (VALUES ('pending', 'http:1', 1, NULL), ('pending', 'http:2', 2, 'req-2.1'),"
-	       " ('pending', 'key:3', 0, 'h-3'), ('running', 'key:4', 0, 'h-4'),"
-	       " ('pending', 'job:o-5', 0, NULL), ('running', 'key:6', 0, 'other'),"
-	       " ('done', 'key:7', 0, 'h-7')) AS v (s, e, t, j)");
+	ask(p,
+	    "INSERT INTO outbound_requests (partner, integration_id, action, state, job, entry,"
+	    " fingerprint, source, lane, steps, deadline_at, queued_at, queued_times, job_id) SELECT"
+	    " 'guesty', 1, 'charge', s, '{}', e, '', 'http', 'normal', 1, now(), now(), t, j FROM"
+	    " (VALUES ('pending', 'http:1', 1, NULL), ('pending', 'http:2', 2, 'req-2.1'),"
+	    " ('pending', 'key:3', 0, 'h-3'), ('running', 'key:4', 0, 'h-4'),"
+	    " ('pending', 'job:o-5', 0, NULL), ('running', 'key:6', 0, 'other'),"
+	    " ('done', 'key:7', 0, 'h-7')) AS v (s, e, t, j)");
 	ask(p, "INSERT INTO outbound_steps (request_id, kind, step, name, state) VALUES"
 	       " (3, 'do', 0, 'create', 'done'), (4, 'do', 0, 'create', 'sent')");
 	copy_letters(p, letters, 8);
-	CHECK_SQL(p, states,
-		  "1 failed l1, 2 pending, 3 failed l3, 4 unknown l4, 5 failed l5, 6 running, 7 done");
-	CHECK_SQL(p, "SELECT string_agg(scope || ' ' || state, ', ') FROM alerts WHERE kind = 'outbound_unknown'",
-		  "request:4 open");
-	CHECK_SQL(p, "SELECT class || ' ' || error || ' ' || (finished_at IS NOT NULL) FROM outbound_requests WHERE id = 1",
-		  "bad_job why true");
+	CHECK_SQL(
+		p, states,
+		"1 failed l1, 2 pending, 3 failed l3, 4 unknown l4, 5 failed l5, 6 running, 7 done");
+	CHECK_SQL(
+		p,
+		"SELECT string_agg(scope || ' ' || state, ', ') FROM alerts WHERE kind = 'outbound_unknown'",
+		"request:4 open");
+	CHECK_SQL(
+		p,
+		"SELECT class || ' ' || error || ' ' || (finished_at IS NOT NULL) FROM outbound_requests WHERE id = 1",
+		"bad_job why true");
 	/* Resolved since, or replayed: the letter is copied again, and ends nothing. */
 	ask(p, "UPDATE outbound_requests SET state = 'pending' WHERE id = 1");
 	copy_letters(p, letters, 8);

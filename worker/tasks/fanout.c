@@ -118,7 +118,8 @@ struct due {
 /* Of one partner's integrations in this slice. */
 struct fan {
 	const char *partner;
-	const char *tasks[PLAN_TASKS_MAX]; /* of each; none: things are done there, and nothing is read */
+	const char *tasks
+		[PLAN_TASKS_MAX]; /* of each; none: things are done there, and nothing is read */
 	int n_tasks;
 	int64_t room, last; /* the last one that was queued, or looked at by an earlier slice */
 	bool postponed;
