@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/store/query.h"
+#include "common/store/schedule.h"
 #include "common/store/store.h"
 #include "common/store/webhook.h"
 #include "tests/unit/postgres.h"
@@ -201,7 +202,7 @@ static void partner_body(struct pg *p)
 	partner_state_clear(&s);
 	CHECK(partner_bump_generation(p, "guesty", &generation, &err) == 0 && generation == 2);
 	CHECK(partner_bump_generation(p, "other", &generation, &err) == 0 && generation == 2);
-	CHECK(partner_set_paused(p, "guesty", true, "maintenance", &err) == 0);
+	CHECK(partner_pause(p, "guesty", &(struct pause){ .reason = "maintenance" }, &err) == 0);
 	CHECK(partner_state_get(p, "guesty", &s, &err) == 0);
 	CHECK(s.paused && strcmp(s.pause_reason, "maintenance") == 0 && s.generation == 2);
 	CHECK(s.n_homes == 0);
@@ -408,6 +409,43 @@ static void test_checkpoints(void **state)
 }
 
 /* ---- what went wrong ---- */
+/* Who marks an integration tells a person, or neither is so: the next one who is refused does it again. */
+static void stop_body(struct pg *p)
+{
+	const struct stop s = { "refused", "auth_broken", "integration:1", "what", "todo" },
+			  all = { "locked out", "suspended", "partner:guesty", "what", "todo" };
+	struct err err = { 0 };
+	int64_t id;
+
+	prepare(p);
+	id = add_integration(p, NULL, "guesty", "{}");
+	ask(p, "CREATE FUNCTION refuse_alert() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE"
+	       " 'no'; END $$");
+	ask(p, "CREATE TRIGGER refuse_alert BEFORE INSERT ON alerts FOR EACH ROW EXECUTE FUNCTION"
+	       " refuse_alert()");
+	CHECK(integration_stop(p, id, "auth_broken", &s, &err) == -EPROTO);
+	CHECK(partner_stop(p, "guesty", &all, &err) == -EPROTO);
+	CHECK_SQL(p, "SELECT status FROM integrations", "active");
+	CHECK_SQL(p, "SELECT count(*) FROM partner_states WHERE paused", "0");
+	ask(p, "DROP FUNCTION refuse_alert CASCADE");
+	CHECK(integration_stop(p, id, "auth_broken", &s, &err) == 0);
+	CHECK(integration_stop(p, id, "auth_broken", &s, &err) == 0);
+	CHECK(integration_stop(p, id + 1, "auth_broken", &s, &err) == -ENOENT);
+	CHECK(partner_stop(p, "guesty", &all, &err) == 0);
+	CHECK_SQL(p, "SELECT status || ' ' || status_reason FROM integrations",
+		  "auth_broken refused");
+	CHECK_SQL(p, "SELECT pause_reason FROM partner_states WHERE paused", "locked out");
+	CHECK_SQL(
+		p,
+		"SELECT string_agg(scope || ' ' || severity || ' ' || count, ', ' ORDER BY scope) FROM alerts",
+		"integration:1 critical 2, partner:guesty critical 1");
+}
+
+static void test_stops(void **state)
+{
+	assert_int_equal(in_coroutine(stop_body), 0);
+}
+
 static void keep_letter(const char *partner, const char *id, const char *json, int64_t failed_at_ms,
 			void *arg)
 {
@@ -749,6 +787,7 @@ int main(void)
 		cmocka_unit_test(test_mints_are_counted_under_a_lock),
 		cmocka_unit_test(test_runs),
 		cmocka_unit_test(test_checkpoints),
+		cmocka_unit_test(test_stops),
 		cmocka_unit_test(test_dead_letters),
 		cmocka_unit_test(test_letters_of_events),
 		cmocka_unit_test(test_letters_of_requests),
