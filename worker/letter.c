@@ -35,12 +35,15 @@ static void payload(struct buf *out, const char *p, size_t len)
 	buf_puts(out, "\"");
 }
 
-/* Written anew, so that no escape hides a digit. */
+/* Written anew where it reads: an exponent may hide digits. */
 static void masked(const struct attempt *a, struct buf *out)
 {
 	struct buf text = BUF_INIT;
 
-	json_print(a->job.tree, &text);
+	if (a->job.tree)
+		json_print(a->job.tree, &text);
+	else
+		buf_append(&text, a->lease.payload, a->lease.payload_len);
 	card_mask(&text);
 	payload(out, buf_str(&text), text.len);
 	secret_free_buf(&text);
