@@ -104,6 +104,15 @@ bool attempt_holds_lease(const struct attempt *a)
 	return pool_in_touch();
 }
 
+int64_t attempt_began_ms(const struct attempt *a)
+{
+	const struct redis *r = a->worker->redis;
+	int64_t ms = (redis_now_us(r) - redis_clock_error_us(r)) / 1000 -
+		     (loop_now_ms() - a->started_ms);
+
+	return ms > a->lease.header.born_ms ? ms : a->lease.header.born_ms;
+}
+
 int64_t attempt_deadline_ms(const struct attempt *a)
 {
 	return co_deadline(co_self());

@@ -76,6 +76,9 @@ bool attempt_should_yield(const struct attempt *a);
 /* Whether the lease may still be believed (the process has not been out of touch with Redis for longer than the heartbeat lives). */
 bool attempt_holds_lease(const struct attempt *a);
 int64_t attempt_deadline_ms(const struct attempt *a); /* of the coroutine: for every wait */
+/* When it began, on Redis' clock: rather too early than too late (what changed at the partner since then it may have seen), but never
+ * before its job was born, by which its run is found again. */
+int64_t attempt_began_ms(const struct attempt *a);
 
 /* ---- tasks: one table, worker/tasks/tasks.c ---- */
 typedef int (*task_fn)(struct attempt *a);

@@ -130,7 +130,7 @@ int runs_note_root(struct attempt *a, const char *state)
 			      .state = state,
 			      .home = queue_partner(a->lease.queue),
 			      .on_done = json.len ? json.data : NULL,
-			      .started_ms = now - (loop_now_ms() - a->started_ms),
+			      .started_ms = attempt_began_ms(a),
 			      .finished_ms = ends ? now : 0 };
 	rc = sink_root(a->worker->sink, &r, attempt_deadline_ms(a), &a->err);
 	buf_clear(&json);

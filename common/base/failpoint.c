@@ -148,6 +148,34 @@ const char *failpoint_http(const char *method, const char *url)
 	return kept(text);
 }
 
+/* `RCPT TO:<…>` is "smtp RCPT". */
+const char *failpoint_smtp(const char *said)
+{
+	char text[NAME_MAX_BYTES];
+
+	snprintf(text, sizeof(text), "smtp %.*s", (int)word_len(said), said);
+	return kept(text);
+}
+
+const char *failpoint_smtp_next(const char *last, bool starttls, bool login, int code)
+{
+	static const char connect[] = "connect", hello[] = "EHLO", secure[] = "STARTTLS",
+			  secured[] = "EHLO_secured", who[] = "AUTH";
+	const char *next = NULL;
+
+	if (!last)
+		next = connect;
+	else if (!strcmp(last + 5, connect))
+		next = hello;
+	else if (!strcmp(last + 5, hello) && starttls)
+		next = secure;
+	else if (!strcmp(last + 5, secure))
+		next = secured;
+	else if (login && (strcmp(last + 5, who) != 0 || code == 334)) /* it was asked for more */
+		next = who;
+	return next && code < 400 ? failpoint_smtp(next) : NULL;
+}
+
 /* ---- passing ---- */
 /* In one write, so that the lines of many processes do not mix. */
 static void tell(const char *name, const char *when)

@@ -25,9 +25,12 @@ enum {
 int http_global_init(void)
 {
 	const curl_version_info_data *v;
+	const char *own = getenv("SSL_CERT_FILE"); /* as OpenSSL has it; libcurl looks elsewhere */
 
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return -ENOMEM;
+	if (own && *own)
+		http_set_ca_file(own);
 	v = curl_version_info(CURLVERSION_NOW);
 	return v->features & CURL_VERSION_ASYNCHDNS ? 0 : -ENOTSUP;
 }
@@ -195,7 +198,7 @@ static void prepare(struct transfer *t, const struct http_request *q, const stru
 	t->max_body = q->max_body_bytes ? q->max_body_bytes : BODY_BYTES_MAX;
 	t->done = (struct completion){ 0 };
 	t->too_large = t->gave_address = t->unwanted = t->is_private = false;
-	t->is_mail = t->begun = false;
+	t->is_mail = t->ended = false;
 	t->host = u->host;
 	t->sending = q->sending;
 	t->sending_arg = q->sending_arg;
@@ -272,7 +275,7 @@ static int conclude(struct http_pool *p, struct transfer *t, const struct http_u
 	long status = 0;
 
 	measure(t, out);
-	out->unsent = t->is_mail && !t->begun;
+	out->unsent = t->is_mail && !t->ended;
 	if (t->unwanted)
 		return -ESTALE;
 	if (t->is_mail && !t->stop && http_mail_answer(t, out))
@@ -358,7 +361,8 @@ int http_send(struct http_pool *p, const struct http_request *q, struct http_res
 		http_mail_prepare(t, q);
 	set_address(t, s, host);
 	out->sent_at_us = clock_real_us();
-	failpoint_before(t, failpoint_http(q->method, q->url));
+	failpoint_before(t, q->mail ? failpoint_smtp_next(NULL, false, false, 0)
+				    : failpoint_http(q->method, q->url));
 	if (!http_transfer_begin(p, s, t)) {
 		http_transfer_free(t);
 		return failed(out, "network", "libcurl refused the transfer");
@@ -366,7 +370,7 @@ int http_send(struct http_pool *p, const struct http_request *q, struct http_res
 	rc = completion_wait(&t->done, "http", end_ms);
 	if (rc == 0 && t->in_multi)
 		rc = http_mail_talk(t, q, end_ms);
-	if (rc == 0)
+	if (rc == 0 && !q->mail)
 		failpoint_after(t);
 	if (t->in_multi)
 		http_transfer_end(t);

@@ -14,7 +14,7 @@
 
 struct http_pool;
 
-/* Once a process; -ENOTSUP: this libcurl would resolve names in the loop. */
+/* Once a process; -ENOTSUP: this libcurl would resolve names in the loop.  The environment's SSL_CERT_FILE is what is trusted. */
 int http_global_init(void) __attribute__((warn_unused_result));
 /* Certificates to trust in place of the system's, for connections from now on; copied; NULL: the
  * system's again. */
@@ -62,9 +62,9 @@ struct http_request {
 	bool (*sending)(void *arg);
 	void *sending_arg;
 	const struct http_mail *mail; /* NULL: it is none; `once`, whatever that says */
-	/* Of a mail, whose server may take its time to greet: called in its coroutine, before `sending`, once somebody is there.  May wait.
-	 * < 0: it is not sent, and http_send returns that. */
-	int (*greeted)(void *arg);
+	/* Of a mail: called in its coroutine when the server has all of the message but its end, without which it is none.  May wait.
+	 * < 0: it is not ended, so not sent, and http_send returns that. */
+	int (*ending)(void *arg);
 };
 
 struct http_response {
@@ -80,7 +80,7 @@ struct http_response {
 	int64_t bytes_up, bytes_down;
 	bool reused; /* the connection */
 	bool mail;   /* the status is SMTP's, the body its last reply, without addresses */
-	bool unsent; /* of a mail: nothing of the message was written, so that it cannot have been taken */
+	bool unsent; /* of a mail: the message's end was not written, so that it cannot have been taken */
 };
 void http_response_init(struct http_response *r);
 void http_response_clear(struct http_response *r);

@@ -33,7 +33,14 @@ static size_t on_reply(char *line, size_t size, size_t n, void *arg)
 	struct transfer *t = arg;
 
 	t->last_ms = loop_now_ms();
-	return mail_reply_feed(&t->reply, line, n) == 0 ? n : 0;
+	if (mail_reply_feed(&t->reply, line, n) < 0)
+		return 0;
+	if (t->reply.ended) {
+		failpoint_after(t);
+		failpoint_before(t, failpoint_smtp_next(t->failpoint, t->starttls, t->login,
+							t->reply.code));
+	}
+	return n;
 }
 
 void http_mail_prepare(struct transfer *t, const struct http_request *q)
@@ -41,6 +48,8 @@ void http_mail_prepare(struct transfer *t, const struct http_request *q)
 	const struct http_mail *m = q->mail;
 
 	t->is_mail = true;
+	t->starttls = !m->plain && strncmp(q->url, "smtp:", 5) == 0;
+	t->login = m->user != NULL;
 	t->to_send = 0;
 	t->fd = -1;
 	mail_reply_clear(&t->reply);
@@ -111,30 +120,35 @@ static int say(struct transfer *t, const char *s, size_t n, int64_t end_ms)
 	return rc;
 }
 
-static int hear(struct transfer *t, int64_t end_ms)
+/* Once, without waiting.  0: some of a reply came; -EAGAIN: nothing yet. */
+static int listen_now(struct transfer *t)
 {
 	char some[1024];
+	size_t n = 0;
+	CURLcode c = curl_easy_recv(t->easy, some, sizeof(some), &n);
+
+	if (c == CURLE_AGAIN)
+		return -EAGAIN;
+	if (c != CURLE_OK || n == 0) {
+		t->reply.code = 0;
+		return lost(t, CURLE_RECV_ERROR, "the server has closed the connection");
+	}
+	t->last_ms = loop_now_ms();
+	if (mail_reply_feed(&t->reply, some, n) < 0) {
+		t->reply.code = 0;
+		return lost(t, CURLE_WEIRD_SERVER_REPLY, "no reply that a server of mail gives");
+	}
+	return 0;
+}
+
+static int hear(struct transfer *t, int64_t end_ms)
+{
 	int rc = 0;
 
-	mail_reply_clear(&t->reply);
 	while (!t->reply.ended && rc == 0) {
-		size_t n = 0;
-		CURLcode c = curl_easy_recv(t->easy, some, sizeof(some), &n);
-
-		if (c == CURLE_AGAIN) {
+		rc = listen_now(t);
+		if (rc == -EAGAIN)
 			rc = wait_for(t, EV_READ, end_ms);
-			continue;
-		}
-		if (c != CURLE_OK || n == 0) {
-			t->reply.code = 0;
-			return lost(t, CURLE_RECV_ERROR, "the server has closed the connection");
-		}
-		t->last_ms = loop_now_ms();
-		if (mail_reply_feed(&t->reply, some, n) < 0) {
-			t->reply.code = 0;
-			return lost(t, CURLE_WEIRD_SERVER_REPLY,
-				    "no reply that a server of mail gives");
-		}
 	}
 	return rc;
 }
@@ -142,12 +156,10 @@ static int hear(struct transfer *t, int64_t end_ms)
 /* ---- what is said ---- */
 
 /* Waits.  ENDED also where the reply is another than what is hoped for. */
-static int ask(struct transfer *t, const char *line, int hoped, int64_t end_ms)
+static int heed(struct transfer *t, int hoped, int64_t end_ms)
 {
-	int rc = say(t, line, strlen(line), end_ms);
+	int rc = hear(t, end_ms);
 
-	if (rc == 0)
-		rc = hear(t, end_ms);
 	if (rc != 0 || t->reply.code / 100 == hoped)
 		return rc;
 	if (t->reply.code < 400) {
@@ -158,7 +170,21 @@ static int ask(struct transfer *t, const char *line, int hoped, int64_t end_ms)
 	return ENDED;
 }
 
-/* A dot at the begin of a line is doubled, for one alone is the end. */
+static int ask(struct transfer *t, const char *line, int hoped, int64_t end_ms)
+{
+	int rc;
+
+	failpoint_before(t, failpoint_smtp(line));
+	mail_reply_clear(&t->reply);
+	rc = say(t, line, strlen(line), end_ms);
+	if (rc == 0)
+		rc = heed(t, hoped, end_ms);
+	if (t->reply.ended)
+		failpoint_after(t);
+	return rc;
+}
+
+/* All but its end, which is a dot alone: one at the begin of a line is doubled. */
 static int write_message(struct transfer *t, const struct http_request *q, int64_t end_ms)
 {
 	struct buf text = BUF_INIT;
@@ -172,17 +198,68 @@ static int write_message(struct transfer *t, const struct http_request *q, int64
 		buf_putc(&text, q->body[i]);
 		begins = q->body[i] == '\n';
 	}
-	buf_puts(&text, begins ? ".\r\n" : "\r\n.\r\n");
-	t->begun = true;
+	if (!begins)
+		buf_puts(&text, "\r\n");
+	failpoint_before(t, failpoint_smtp("message"));
 	rc = say(t, text.data, text.len, end_ms);
+	if (rc == 0) /* so that the end goes at once, once it may */
+		rc = wait_for(t, EV_WRITE, end_ms);
+	if (rc == 0)
+		failpoint_after(t);
 	buf_clear(&text);
 	return rc;
+}
+
+/* Whoever asks whether it may end waits meanwhile; a server that has gone, or says that it goes, before it ended has not taken it. */
+static int may_end(struct transfer *t, const struct http_request *q, int64_t end_ms)
+{
+	int rc = q->ending ? q->ending(q->sending_arg) : 0;
+
+	if (rc < 0 || !t->in_multi)
+		return rc < 0 ? rc : ENDED;
+	t->last_ms = loop_now_ms();
+	mail_reply_clear(&t->reply);
+	rc = listen_now(t);
+	if (rc == -EAGAIN)
+		return 0;
+	return rc == 0 ? heed(t, 0, end_ms) : rc;
+}
+
+/* From its first byte on nobody knows but by the server's word.  What could not be handed over did not go. */
+static int end_message(struct transfer *t, int64_t end_ms)
+{
+	static const char end[] = ".\r\n";
+	size_t took = 0;
+	CURLcode c;
+	int rc;
+
+	failpoint_before(t, failpoint_smtp("end"));
+	c = curl_easy_send(t->easy, end, sizeof(end) - 1, &took);
+	if (c != CURLE_OK && c != CURLE_AGAIN)
+		return lost(t, CURLE_SEND_ERROR, "the server has closed the connection");
+	t->ended = true;
+	t->last_ms = loop_now_ms();
+	rc = say(t, end + took, sizeof(end) - 1 - took, end_ms);
+	if (rc == 0)
+		rc = heed(t, 2, end_ms);
+	if (t->reply.ended)
+		failpoint_after(t);
+	return rc;
+}
+
+/* Nobody waits for the answer: until the outcome is written down it is in doubt. */
+static void say_good_bye(struct transfer *t)
+{
+	size_t took;
+
+	failpoint_before(t, failpoint_smtp("QUIT"));
+	(void)curl_easy_send(t->easy, "QUIT\r\n", 6, &took);
+	failpoint_after(t);
 }
 
 int http_mail_talk(struct transfer *t, const struct http_request *q, int64_t end_ms)
 {
 	char line[ADDRESS_MAX + 32];
-	size_t took;
 	curl_socket_t fd = CURL_SOCKET_BAD;
 	int rc;
 
@@ -195,10 +272,6 @@ int http_mail_talk(struct transfer *t, const struct http_request *q, int64_t end
 		return 0;
 	}
 	t->fd = fd;
-	rc = q->greeted ? q->greeted(q->sending_arg) : 0;
-	if (rc < 0 || !t->in_multi)
-		return rc;
-	t->last_ms = loop_now_ms();
 	t->unwanted = t->sending && !t->sending(t->sending_arg);
 	if (t->unwanted)
 		return 0;
@@ -212,19 +285,18 @@ int http_mail_talk(struct transfer *t, const struct http_request *q, int64_t end
 	if (rc == 0)
 		rc = write_message(t, q, end_ms);
 	if (rc == 0)
-		rc = ask(t, "", 2, end_ms);
-	/* Nobody waits for the good-bye: until the outcome is written down it is in doubt. */
+		rc = may_end(t, q, end_ms);
+	if (rc == 0)
+		rc = end_message(t, end_ms);
 	if (rc >= 0 && t->in_multi && t->reply.code)
-		(void)curl_easy_send(t->easy, "QUIT\r\n", 6, &took);
+		say_good_bye(t);
 	return rc < 0 ? rc : 0;
 }
 
 bool http_mail_answer(const struct transfer *t, struct http_response *out)
 {
-	if (!t->reply.ended || (t->reply.code < 400 && !(t->begun && t->result == CURLE_OK)))
+	if (!t->reply.ended || (t->reply.code < 400 && !(t->ended && t->result == CURLE_OK)))
 		return false;
-	if (t->begun && t->reply.code / 100 == 3)
-		return false; /* what DATA was told */
 	out->status = t->reply.code;
 	out->mail = true;
 	mail_reply_tell(&t->reply, &out->body);

@@ -77,8 +77,9 @@ struct transfer {
 	char address[RESOLVE_ADDR_MAX + HTTP_HOST_NAME_MAX + 16]; /* the same for CURLOPT_RESOLVE */
 	struct curl_slist address_line;
 	char error[CURL_ERROR_SIZE];
-	bool is_mail; /* stays in libcurl, connected */
-	bool begun;   /* to write the message */
+	bool is_mail;         /* stays in libcurl, connected */
+	bool ended;           /* the message's end may have been written */
+	bool starttls, login; /* libcurl demands it, logs in */
 	int fd;
 	struct mail_reply reply;
 	FAILPOINT_FIELD

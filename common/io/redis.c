@@ -329,6 +329,11 @@ int64_t redis_now_us(const struct redis *r)
 	return r->has_time ? clock_mono_us() + r->offset_us : clock_real_us();
 }
 
+int64_t redis_clock_error_us(const struct redis *r)
+{
+	return r->error_us;
+}
+
 int64_t redis_now_ms(const struct redis *r)
 {
 	return redis_now_us(r) / 1000;

@@ -101,6 +101,8 @@ int redis_callv(struct redis *r, redisReply **reply, int64_t deadline_ms, struct
  * on. */
 int64_t redis_now_ms(const struct redis *r);
 int64_t redis_now_us(const struct redis *r);
+/* By how much that may be off, either way: half the round trip that told it. */
+int64_t redis_clock_error_us(const struct redis *r);
 /* The server's run_id seen at the last connect, "" if none yet; changes when Redis restarted.
  * Monotonic ms since it is the same and has answered without an outage of over 3 s. */
 const char *redis_run_id(const struct redis *r);

@@ -111,6 +111,7 @@ static void note_time(struct redis *r, int64_t server_us)
 		r->best_rtt_us = rtt_us;
 	r->times_refused = 0;
 	r->offset_us = server_us - (now_us - rtt_us / 2);
+	r->error_us = rtt_us / 2;
 	r->has_time = true;
 }
 

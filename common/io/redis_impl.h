@@ -87,7 +87,7 @@ struct redis {
 	struct redis_up_waiter *up_waiters;
 
 	bool has_time;
-	int64_t time_sent_us, offset_us, best_rtt_us;
+	int64_t time_sent_us, offset_us, error_us, best_rtt_us;
 	int times_refused;
 	char run_id[64];
 	int64_t run_since_ms;

@@ -31,12 +31,12 @@ enum action_known action_judge(bool undo, const struct call_mark *mark, const st
 
 	if (rc == 0)
 		return KNOWN_DONE;
-	if (was_kept_back(mark))
+	if (h->mail) /* the server's word, whichever it is */
+		return e->class == ERR_TRANSIENT || rc == -EAGAIN ? KNOWN_NOT : KNOWN_REFUSED;
+	if (was_kept_back(mark) || h->unsent)
 		return KNOWN_NOT;
 	if (h->status == 0)
 		return h->failure || (mark && mark->handed) ? KNOWN_NOTHING : KNOWN_NOT;
-	if (h->mail) /* the server's word, whichever it is */
-		return e->class == ERR_TRANSIENT || rc == -EAGAIN ? KNOWN_NOT : KNOWN_REFUSED;
 	if (undo && (h->status == 404 || h->status == 410))
 		return KNOWN_DONE; /* what is not there is undone */
 	if (h->status >= 500 || h->status == 408)

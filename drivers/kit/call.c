@@ -156,7 +156,7 @@ static int send_once(struct going *g, struct exchange *x, struct call_result *r,
 
 	if (rc == 0) {
 		rc = guard_stands(&g->guard, err);
-		if (rc == 0 && !g->spec->mail_to) /* of a mail once the server has greeted */
+		if (rc == 0 && !g->spec->mail_to) /* of a mail before its end */
 			rc = exchange_mark(g->spec, err);
 		if (rc < 0 && taken)
 			permit_end(g, &permit);

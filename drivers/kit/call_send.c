@@ -86,13 +86,17 @@ struct sending {
 	bool repeatable, sent, again, unmarked;
 };
 
-/* A mail's mark is good for less long than a server may take to greet. */
-static int mark_greeted(void *arg)
+/* A mail is in doubt from its end on, and no sooner. */
+static int mark_ending(void *arg)
 {
 	struct sending *s = arg;
 	int rc = exchange_mark(s->spec, s->err);
 
 	s->unmarked = rc < 0;
+	if (rc == 0 && s->mark && clock_mono_ms() > s->mark->until_ms)
+		return -ESTALE;
+	if (rc == 0 && s->mark)
+		s->mark->handed = true;
 	return rc;
 }
 
@@ -105,12 +109,12 @@ static bool may_send(void *arg)
 	s->again = s->sent;
 	if (s->again && (s->permit || !s->repeatable))
 		return false;
-	if (s->mark && clock_mono_ms() > s->mark->until_ms)
+	if (s->mark && !s->spec->mail_to && clock_mono_ms() > s->mark->until_ms)
 		return false;
 	s->sent = !s->permit || limiter_sent(s->limiter, s->permit);
 	if (s->sent && s->handed)
 		*s->handed = true;
-	if (s->sent && s->mark)
+	if (s->sent && s->mark && !s->spec->mail_to)
 		s->mark->handed = true;
 	return s->sent;
 }
@@ -153,7 +157,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 	struct http_request q = {
 		.sending = may_send,
 		.sending_arg = &sending,
-		.greeted = mark_greeted,
+		.ending = mark_ending,
 		.method = x->spec->method,
 		.headers = headers,
 		.body = x->spec->body,

@@ -1,4 +1,4 @@
-"""A walk over every step: a process dies before and after each Redis, Postgres and HTTP step of a job's life, one by one.
+"""A walk over every step: a process dies before and after each Redis, Postgres, HTTP and SMTP step of a job's life, one by one.
 
     make failpoints SEED=n        or        /usr/bin/python3 tests/system/failpoints.py --seed n [--only 'pg insert runs']
 
@@ -24,18 +24,25 @@ from collections import Counter, namedtuple
 from datetime import timedelta
 from pathlib import Path
 
-from harness import Cluster, Longshore, Postgres
+from harness import Cluster, Longshore, MailServer, Postgres
 from harness.guesty import differences, expected, listing_row, photo_rows, reservation_row
 from harness.keys import documented_keys
 from harness.process import BIN, ROOT, wait_until
+from test_notify import KEY, pem
 from test_outbound import Partners, quick
 from torture import job_ends
 
 FAIL_BIN = BIN.parent.parent / "fail" / "bin"
 LISTINGS, PAGE, RESERVATIONS = 24, 10, 12
 TABLES = "resources, transactions, media, runs, dead_letters, rejected_items, checkpoints, alerts, token_mints, outcomes, webhook_events, outbound_steps, outbound_requests, notifications, notification_attempts"
-PARTNERS = ("guesty", "longshore", "stripe", "maintenance", "sendgrid")
-ASKED = ("charge", "receipt", "request_service", "send", "tokenise")  # outbound requests: a donation with what follows it, a ticket, a notification
+CHANNELS = ("fcm", "sendgrid", "slack", "smtp", "twilio")
+OUTBOUND = ("stripe", "maintenance", *CHANNELS)
+PARTNERS = ("guesty", "longshore", *OUTBOUND)
+# Outbound requests: a donation with what follows it, another that is taken back, a ticket and a later word on it, notifications.
+ASKED = sorted([("stripe", "charge", "done"), ("stripe", "charge", "undone"), ("stripe", "receipt", "done"), ("stripe", "tokenise", "done"),
+                ("maintenance", "request_service", "done"), ("maintenance", "push_status", "done"), *((c, "send", "done") for c in CHANNELS)])
+WALK = {"email": {"subject": "Walk {n}", "text": "t"}, "sms": {"text": "Walk {n}"}, "slack": {"text": "Walk {n}"}, "push": {"title": "Walk {n}", "body": "b"}}
+PROGRESS_S = 30
 # Where: "worker" is the process that runs the jobs, "supervisor" its parent, which has something to do only when one died.
 Point = namedtuple("Point", "role name when nth")
 
@@ -47,7 +54,7 @@ def programs(process):
 
 
 class Lane:
-    """A stage on which one run follows another: a Redis, a database, a partner, three integrations."""
+    """A stage on which one run follows another: a Redis, a database, the partners, and integrations with them."""
 
     def __init__(self, cluster):
         self.cluster = c = cluster
@@ -65,22 +72,40 @@ class Lane:
         # A killed worker's calls count as in flight for the total timeout.
         manifest["api"]["timeout"] = {"connect": "2s", "read": "2s", "total": "3s"}
         (folder / "manifest.json").write_text(json.dumps(manifest))
-        for partner in ("stripe", "maintenance"):
-            quick(folder.parent, partner)
-        quick(folder.parent, "sendgrid", lambda m: m.pop("limit_headers"))
+        for partner in OUTBOUND:
+            quick(folder.parent, partner, lambda m: m.pop("limit_headers", None))
         c.add_drivers(folder.parent)
         self.partners = Partners(c, listings=LISTINGS, reservations=RESERVATIONS, clean=True, latency="3ms", limits="none")
         self.sandbox = self.partners.sandbox
+        self.mail = c.add(MailServer(c.folder, secured=True)).start()
         company, other = c.company("Walked"), c.company("Beside it")
-        self.company = company
-        sendgrid = int(c.longshore("integration", "add", "--company", company, "--partner", "sendgrid", "--base-url", self.sandbox.url + "/sendgrid/v3",
-                                   "--set", "from=desk@example.com", "--credentials", "-", input='{"api_key": "SG.1"}').out.split()[-1])
-        c.longshore("notify", "template", "walk", "-", "--company", company, input='{"email": {"subject": "Walk {n}", "text": "t"}}')
-        c.longshore("notify", "channels", sendgrid, "--company", company)
+        self.company, self.beside = company, other
+        self.add_channels(folder.parent)
         self.accounts = {a: c.integration(self.sandbox, a, company=company) for a in ("acct-1", "acct-2")}
         self.other = c.integration(self.sandbox, "acct-3", company=other)
         self.items = {a: self.sandbox.items("listing", a) for a in (*self.accounts, "acct-3")}
         self.runs = 0
+
+    def add_channels(self, drivers):
+        """One of each; mails by SMTP are the other company's, which has no other."""
+        c, url = self.cluster, self.sandbox.url
+        manifest = json.loads((drivers / "fcm" / "manifest.json").read_text())
+        manifest["auth"]["token_url"] = url + "/fcm/token"
+        (drivers / "fcm" / "manifest.json").write_text(json.dumps(manifest))
+        known = {
+            "sendgrid": (url + "/sendgrid/v3", {"api_key": "SG.1"}, "from=desk@example.com"),
+            "twilio": (url + "/twilio/2010-04-01", {"username": "AC1", "password": "token-1"}, "account=AC1", "from=+15005550006"),
+            "fcm": (url + "/fcm/v1", {"client_email": "svc-1@p.iam.example.com", "private_key": pem(KEY)}, "project=p"),
+            "slack": (url + "/slack/services", {"api_key": "T1/B1/X1"}),
+            "smtp": (f"smtp://localhost:{self.mail.port}", {"username": "desk", "password": "s3cret"}, "from=desk@example.com"),
+        }
+        ids = {}
+        for partner, (base, credentials, *settings) in known.items():
+            ids[partner] = int(c.longshore("integration", "add", "--company", self.beside if partner == "smtp" else self.company, "--partner", partner, "--base-url", base,
+                                           *[w for s in settings for w in ("--set", s)], "--credentials", "-", input=json.dumps(credentials)).out.split()[-1])
+        c.longshore("notify", "template", "walk", "-", input=json.dumps(WALK))
+        c.longshore("notify", "channels", ids.pop("smtp"), "--company", self.beside)
+        c.longshore("notify", "channels", *ids.values(), "--company", self.company)
 
     # ---- one run ----
 
@@ -91,7 +116,7 @@ class Lane:
         c.sql("UPDATE integrations SET last_success_at = NULL")
         self.sandbox.reset("log", "faults", "limits", "tokens")
         self.runs += 1
-        self.started = []
+        self.started, self.said_since = [], set()
         self.log = c.folder / f"points{self.runs}"
 
     def push_all(self):
@@ -105,13 +130,15 @@ class Lane:
                   "args": {"company_id": self.company, "on_done": {"task": "noop"}}}, "longshore")]
         jobs += [({"id": f"noop{n}", "task": "noop"}, q) for n, q in enumerate(("guesty:high", "guesty", "guesty:low", "longshore"))]
         # The books outlast a run: by what each asks for they are told apart.
-        jobs += [({"id": "donation", "task": "charge", "integration_id": self.partners.stripe,
-                   "args": {"customer": f"c-{self.runs}", "invoice": f"i-{self.runs}", "intent": "walk", "amount": 1250, "currency": "EUR", "payment_method": "pm_card_visa",
-                            "email": "giver@example.com", "save_card": f"giver{self.runs}@example.com", "name": "A. Giver"}}, "stripe"),
+        paid = {"customer": f"c-{self.runs}", "invoice": f"i-{self.runs}", "amount": 1250, "currency": "EUR", "payment_method": "pm_card_visa"}
+        given = {"intent": "walk", "email": "giver@example.com", "save_card": f"giver{self.runs}@example.com", "name": "A. Giver"}
+        to = [{"email": f"walker{self.runs}@example.com"}, {"phone": self.phone()}, {"token": f"device-{self.runs}"}, {"id": "room"}]
+        jobs += [({"id": "donation", "task": "charge", "integration_id": self.partners.stripe, "args": {**paid, **given}}, "stripe"),
+                 ({"id": "mistake", "task": "charge", "integration_id": self.partners.stripe, "args": {**paid, "intent": "walk back"}}, "stripe"),
                  ({"id": "ticket", "task": "request_service", "integration_id": self.partners.maintenance,
-                   "args": {"title": f"Walk {self.runs}", "location": "Room 12"}}, "maintenance"),
-                 ({"id": "told", "task": "notify", "args": {"company_id": int(self.company), "template": "walk", "to": {"email": f"walker{self.runs}@example.com"},
-                                                            "values": {"n": self.runs}}}, "longshore")]
+                   "args": {"title": f"Walk {self.runs}", "location": "Room 12"}}, "maintenance")]
+        jobs += [({"id": f"told-{company}", "task": "notify", "args": {"company_id": int(company), "template": "walk", "to": who, "values": {"n": self.runs}}}, "longshore")
+                 for company, who in ((self.company, to), (self.beside, to[0]))]
         jobs += [({"id": "later", "task": "noop", "run_at": now + 700}, "guesty"),
                  ({"id": "unknown", "task": "no_such_task"}, "guesty"),
                  ({"id": "missing", "task": "import_resource", "integration_id": a, "args": {"external_id": "nobody"}}, "guesty"),
@@ -127,6 +154,22 @@ class Lane:
             c.push(job, f"queue:{{{partner}}}{':' + lane if lane else ''}")
         self.wanted = {job["id"]: "job_dead" if job["id"] in ("unknown", "missing") else "job_done" for job, _ in jobs}
 
+    def phone(self):
+        return f"+3519{self.runs:08}"
+
+    def say_more(self):
+        """What a person, and another program, say when they have seen the first of it: the mistake is taken back, and the ticket gets news."""
+        c = self.cluster
+        for r in c.sql("SELECT id, action, external_id, args ->> 'intent' AS intent FROM outbound_requests WHERE state = 'done'"):
+            if r["intent"] == "walk back" and "undo" not in self.said_since:
+                c.longshore("request", "undo", r["id"])
+                self.said_since.add("undo")
+            elif r["action"] == "request_service" and "news" not in self.said_since:
+                c.push({"id": "news", "task": "push_status", "integration_id": self.partners.maintenance,
+                        "args": {"ticket_id": r["external_id"], "status": "seen to"}}, "queue:{maintenance}")
+                self.said_since.add("news")
+                self.wanted["news"] = "job_done"
+
     def start(self, kind, spec=None):
         c = self.cluster
         if kind == "worker":
@@ -134,7 +177,7 @@ class Lane:
         else:
             process = c.make_scheduler(import_every="0")
         programs(process)
-        process.env = {**process.env, "LONGSHORE_FAILPOINT_LOG": str(self.log) + kind}
+        process.env = {**process.env, "LONGSHORE_FAILPOINT_LOG": str(self.log) + kind, "SSL_CERT_FILE": str(self.mail.cert)}
         if spec:
             process.env["LONGSHORE_FAILPOINT"] = spec
             process.exits |= {1, -signal.SIGKILL}
@@ -145,7 +188,7 @@ class Lane:
     def hurry(self):
         """A retry in half a minute is due now, the partner's Retry-After over, a dead process's lock on a token too."""
         now, client = time.time() * 1000, self.cluster.redis.client
-        for partner in ("guesty", "stripe", "maintenance", "sendgrid"):
+        for partner in ("guesty", *OUTBOUND):
             late = client.zrangebyscore(f"delayed:{{{partner}}}", now + 1500, "+inf")
             if late:
                 for hold in client.scan_iter(f"limit:{{{partner}}}:*:hold", 1000):
@@ -153,7 +196,7 @@ class Lane:
                 client.zadd(f"delayed:{{{partner}}}", {m: now for m in late}, xx=True)
         if not self.unlocked and self.fired("worker"):  # at once: who comes after it has not begun
             self.unlocked = True
-            for lock in client.scan_iter("tokenlock:{guesty}:*", 1000):
+            for lock in client.scan_iter("tokenlock:*", 1000):
                 client.delete(lock)
 
     def replace_dead(self):
@@ -170,10 +213,12 @@ class Lane:
         self.hurry()
         self.replace_dead()
         open_runs = [k for k in self.cluster.redis.client.scan_iter(count=1000) if k.startswith((b"run:", b"ended:"))]
+        self.say_more()
         return not open_runs and self.cluster.busy(PARTNERS) == 0 and self.cluster.one(
             "SELECT count(*) FROM dead_letters") == 2 and self.cluster.redis.client.zcard("dead:{guesty}") == 2 and self.cluster.one(
-            "SELECT count(*) FROM outbound_requests WHERE state IN ('done', 'unknown')") >= len(ASKED) and self.cluster.one(
-            "SELECT count(*) FROM notification_outcomes WHERE state IN ('sent', 'unknown')") == 1
+            "SELECT count(*) FILTER (WHERE state IN ('done', 'unknown')) >= %s AND count(*) FILTER (WHERE state = 'undone') = 1 FROM outbound_requests",
+            len(ASKED) - 1) and self.cluster.one(
+            "SELECT count(*) FROM notification_outcomes WHERE state IN ('sent', 'unknown')") == len(CHANNELS)
 
     def run(self, point=None, first=()):
         """What was wrong, in words, and whether it died.  `first`: the deaths of workers that bring it about."""
@@ -190,7 +235,7 @@ class Lane:
             wait_until(self.is_drained, 45, self.cluster.describe, 0.03)
             met = not point or self.wait_death(point, len(first) + 1 if point.role != "scheduler" else 1, scheduler, worker)
             wait_until(self.is_drained, 45, self.cluster.describe, 0.03)
-            wrong = self.ledger()
+            wrong = self.ledger(point)
         except AssertionError as e:
             wrong, met = [str(e)], True
         return wrong + self.stop(), met
@@ -227,13 +272,13 @@ class Lane:
 
     # ---- the ledger ----
 
-    def ledger(self):
+    def ledger(self, point=None):
         wrong = []
         self.check_ends(wrong)
         for account, integration in self.accounts.items():
             self.check_rows(wrong, account, integration)
         self.check_runs(wrong)
-        self.check_requests(wrong)
+        self.check_requests(wrong, point)
         self.check_keys(wrong)
         self.check_doctor(wrong)
         extra = [e for e in self.sandbox.log() if e["status"] not in (200, 201, 202, -1) and not e["fault"]]
@@ -256,9 +301,9 @@ class Lane:
         stored = sorted(r["letter"]["job"] for r in self.cluster.sql("SELECT letter FROM dead_letters"))
         if stored != dead:
             wrong.append(f"dead letters in Postgres: {stored}")
-        # One page of the scenario has items that fit nowhere; of a mail whose answer was lost nobody can know.
+        # One page of the scenario has items that fit nowhere; of a message whose answer was lost nobody can know.
         wrong += [f"alert {a['kind']}: {a['what']}" for a in self.cluster.sql("SELECT kind, what FROM alerts WHERE kind <> 'schema_changed'")
-                  if not (a["kind"] == "outbound_unknown" and "(send of sendgrid," in a["what"])]
+                  if not (a["kind"] == "outbound_unknown" and "(send of " in a["what"])]
 
     def check_rows(self, wrong, account, integration):
         c = self.cluster
@@ -290,24 +335,31 @@ class Lane:
             wrong.append(f"the run of {r['task']} {r['job_id']} stays {r['state']}")
         self.check_company(wrong)
 
-    def check_requests(self, wrong):
-        """Each is done, and in the partners' books once; with a key or a way to look for it none stays unknown.  A mail has neither: of that
-        it may be said that nobody knows, with the reason, and then it is in the books once or not at all."""
-        rows = self.cluster.sql("SELECT action, state, error FROM outbound_requests ORDER BY action")
-        unknown = [r for r in rows if r["action"] == "send" and r["state"] == "unknown" and r["error"]]
-        if [(r["action"], "done" if r in unknown else r["state"]) for r in rows] != [(action, "done") for action in ASKED]:
-            wrong.append(f"requests: {[(r['action'], r['state'], r['error']) for r in rows]}")
-        books = self.sandbox.control("GET", "/books").json()
-        payments = [b["id"] for b in books.get("payments", []) if b["invoice"] == f"i-{self.runs}"]
-        customers = [b["id"] for b in books.get("customers", []) if b["email"] == f"giver{self.runs}@example.com"]
-        found = {"payments": len(payments), "customers": len(customers),
-                 "receipts": len([b for b in books.get("receipts", []) if b["payment_intent"] in payments]),
-                 "attached": len([b for b in books.get("attached", []) if b["customer"] in customers]),
-                 "tickets": len([b for b in books.get("tickets", []) if b["title"] == f"Walk {self.runs}"])}
-        mails = len([b for b in books.get("mails", []) if b["to"] == f"walker{self.runs}@example.com"])
-        if not unknown or mails > 1:
-            found["mails"] = mails
-        wrong += [f"{n} {kind} in the partner's books, not one" for kind, n in found.items() if n != 1]
+    def check_requests(self, wrong, point):
+        """Each is done, or taken back, and in the partners' books once; with a key or a way to look for it none stays unknown.  A message has
+        neither: of that it may be said that nobody knows, with the reason, and then it is in the books once or not at all.  Of a mail that
+        may not be said before its end was written."""
+        rows = self.cluster.sql("SELECT partner, action, state, error FROM outbound_requests")
+        unknown = {r["partner"] for r in rows if r["action"] == "send" and r["state"] == "unknown" and r["error"]}
+        if point and point.name.startswith("smtp ") and point.name not in ("smtp end", "smtp QUIT"):
+            unknown.discard("smtp")
+        if sorted((r["partner"], r["action"], "done" if r["action"] == "send" and r["partner"] in unknown else r["state"]) for r in rows) != ASKED:
+            wrong.append(f"requests: {sorted((r['partner'], r['action'], r['state'], r['error']) for r in rows)}")
+        books, text = self.sandbox.control("GET", "/books").json(), f"Walk {self.runs}"
+
+        def count(kind, **fields):
+            return [b["id"] for b in books.get(kind, []) if all(b.get(k) in (v if isinstance(v, list) else [v]) for k, v in fields.items())]
+        payments, customers = count("payments", invoice=f"i-{self.runs}"), count("customers", email=f"giver{self.runs}@example.com")
+        walker = f"walker{self.runs}@example.com"
+        found = {"charges beside that taken back": payments[1:], "customers": customers, "receipts": count("receipts", payment_intent=payments),
+                 "attached": count("attached", customer=customers), "refunds": count("refunds", payment_intent=payments),
+                 "tickets": count("tickets", title=text), "tickets that are seen to": count("tickets", title=text, location="Room 12", status="seen to")}
+        sent = {"sendgrid": count("mails", to=walker), "twilio": count("texts", to=self.phone()), "fcm": count("pushes", token=f"device-{self.runs}"),
+                "slack": count("posts", text=text), "smtp": [e for e in self.mail.log("taken") if e["to"] == walker]}
+        for channel, messages in sent.items():
+            if channel not in unknown or len(messages) > 1:
+                found[f"messages by {channel}"] = messages
+        wrong += [f"{len(ids)} {kind} in the partner's books, not one" for kind, ids in found.items() if len(ids) != 1]
 
     def check_company(self, wrong):
         """Its run ended once, after all its parts; on_done was queued and done; whoever asked for the outcome has it."""
@@ -406,7 +458,12 @@ class Walk:
         """All steps, over all lanes; with `seconds` as many as begin in that time, and at_least so many however slow the machine."""
         until = time.monotonic() + seconds if seconds else None
         left = list(steps)
-        walked = []
+        walked, told = [], [time.monotonic()]
+
+        def tell():
+            if time.monotonic() - told[0] >= PROGRESS_S:
+                told[0] = time.monotonic()
+                self.say(f"failpoints: {len(walked)} of {len(steps)}, {len(self.wrong)} broken so far")
 
         def go(lane):
             while True:
@@ -414,6 +471,7 @@ class Walk:
                     if not left or (until and time.monotonic() > until and len(walked) >= at_least):
                         return
                     step = left.pop()
+                    tell()
                     walked.append(step)
                 try:
                     self.one(lane, *step)

@@ -2,6 +2,7 @@
 
 The steps that once broke a promise are always in it; the others are drawn by LONGSHORE_SEED."""
 
+import json
 import os
 import random
 
@@ -32,11 +33,13 @@ def the_ledger_can_say_no(lane):
     cluster.sql("DELETE FROM outbound_requests WHERE action = 'receipt'")
     (ticket,) = [t for t in lane.partners.books("tickets") if t["title"] == f"Walk {lane.runs}"]
     lane.sandbox.control("POST", "/books", {"kind": "tickets", "id": ticket["id"], "fields": {"title": "lost"}})
+    with open(lane.mail.journal, "a") as journal:
+        journal.write(json.dumps(lane.mail.log("taken")[-1]) + "\n")
     lane.wanted["never"] = "job_done"
     found = "\n".join(lane.ledger())
     for words in ("dead letters in Redis", "stray:{guesty} is not in common/README.md", "busy:{guesty} is left over", "version 2",
                   "photos of", "a child was lost", "never ended as []", "doctor: busy", "stays running",
-                  "requests: [('charge', 'done', None)", "0 tickets in the partner's books"):
+                  "('stripe', 'charge', 'done', None)", "0 tickets in the partner's books", "2 messages by smtp"):
         assert words in found, f"the ledger did not find: {words}\n{found}"
 
 

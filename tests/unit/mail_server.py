@@ -1,13 +1,16 @@
 """A mail server that does what the recipient's name says, for tests of the client and of notifications.
 
 mail_server.py LOG [CERT KEY [tls]]: prints its port.  With CERT it offers STARTTLS (tls: TLS from the first byte), and only then a login,
-user "desk", password "s3cret".  LOG has a JSON line for each thing that happened: {"what": "login" | "begun" | "taken", "to", "tls", "message"}.
+user "desk", password "s3cret".  LOG has a JSON line for each thing that happened: {"what": "login" | "begun" | "taken" | "closed", "to", "tls", "message"}.
 Recipients: later* 451, only the first time; refused* 550; echo* 550 with the address in it; full* 552 behind the message; tired* 421 and closed;
-noisy* no reply of SMTP; dropped* closed within the message, gone* behind it, without a word; mute* no word, and not closed.
+noisy* no reply of SMTP; cut* closed with its word on DATA, only the first time; dropped* closed within the message, gone* behind it, without
+a word; mute* no word, and not closed.
 """
 
 import base64
+import contextlib
 import json
+import socket
 import socketserver
 import ssl
 import sys
@@ -27,7 +30,7 @@ class Closed(Exception):
 
 
 class Session(socketserver.StreamRequestHandler):
-    secure, ready = TLS, None
+    secure, to, first = TLS, None, False
 
     def note(self, what, **more):
         with lock:
@@ -52,6 +55,9 @@ class Session(socketserver.StreamRequestHandler):
                 pass
         except (Closed, OSError):
             pass
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+        self.note("closed", to=self.to)
 
     def encrypt(self):
         self.connection = context.wrap_socket(self.connection, server_side=True)
@@ -92,9 +98,9 @@ class Session(socketserver.StreamRequestHandler):
     def recipient(self, to):
         self.to = to
         with lock:
-            first = to not in seen
+            self.first = to not in seen
             seen.add(to)
-        self.say("451 4.7.1 greylisted, come again" if to.startswith("later") and first else
+        self.say("451 4.7.1 greylisted, come again" if to.startswith("later") and self.first else
                  "550 5.1.1 no such user" if to.startswith("refused") else
                  f"550 5.1.1 <{to}>: no such user" if to.startswith("echo") else
                  "421 4.3.2 not now" if to.startswith("tired") else
@@ -102,6 +108,9 @@ class Session(socketserver.StreamRequestHandler):
         return not to.startswith("tired")
 
     def data(self):
+        if self.to.startswith("cut") and self.first:  # both in one segment
+            self.connection.send(b"354 end with a dot\r\n", socket.MSG_MORE)
+            return False
         self.say("354 end with a dot")
         lines = []
         while (line := self.line()) != ".":

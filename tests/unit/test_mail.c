@@ -198,7 +198,21 @@ static void test_refused(void)
 	server_stop();
 }
 
-/* No word: what was not begun was not sent; of the rest nobody knows. */
+static int endings;
+
+/* Not before the server has heard of the message, nor before it has gone where it goes. */
+static int wait_for_it(void *arg)
+{
+	const char *what = arg;
+
+	while (count(what, "") == 0)
+		if (co_sleep("journal", 2) < 0)
+			return -ECANCELED;
+	endings++;
+	return strstr(what, "begun") ? -EAGAIN : 0;
+}
+
+/* No word: what was not ended was not sent; of the rest nobody knows. */
 static void test_lost(void)
 {
 	struct sent s;
@@ -207,9 +221,23 @@ static void test_lost(void)
 	OK(send_to(&s, "noisy@example.com") == 0);
 	OK(s.r.status == 0 && strcmp(s.r.failure, "network") == 0 && s.r.unsent);
 	http_response_clear(&s.r);
-	OK(send_to(&s, "dropped@example.com") == 0);
-	OK(s.r.status == 0 && strcmp(s.r.failure, "reset") == 0 && !s.r.unsent);
+	for (int i = 0; i < 2; i++) {
+		prepare(&s, "smtp", i == 0 ? "dropped@example.com" : "cut@example.com");
+		s.q.ending = wait_for_it;
+		s.q.sending_arg = i == 0 ? "\"closed\", \"tls\": false, \"to\": \"dropped"
+					 : "\"closed\", \"tls\": false, \"to\": \"cut";
+		OK(http_send(pool, &s.q, &s.r) == 0);
+		OK(s.r.status == 0 && strcmp(s.r.failure, "reset") == 0 && s.r.unsent);
+		http_response_clear(&s.r);
+	}
+	OK(send_to(&s, "cut@example.com") == 0 && s.r.status == 250);
 	http_response_clear(&s.r);
+	OK(endings > 0);
+	/* Whoever may not end it has not sent it. */
+	prepare(&s, "smtp", "eve@example.com");
+	s.q.ending = wait_for_it;
+	s.q.sending_arg = "\"begun\", \"tls\": false, \"to\": \"eve";
+	OK(http_send(pool, &s.q, &s.r) == -EAGAIN);
 	OK(send_to(&s, "gone@example.com") == 0);
 	OK(s.r.status == 0 && strcmp(s.r.failure, "reset") == 0 && !s.r.unsent);
 	http_response_clear(&s.r);
@@ -220,6 +248,7 @@ static void test_lost(void)
 	http_response_clear(&s.r);
 	server_stop();
 	OK(count("\"taken\"", "gone@") == 1 && count("\"begun\"", "dropped@") == 1);
+	OK(count("\"taken\"", "cut@") == 1 && count("\"taken\"", "eve@") == 0);
 	pool = http_pool_new("test", 0);
 	OK(send_to(&s, "ann@example.com") == 0); /* nobody is there */
 	OK(s.r.status == 0 && strcmp(s.r.failure, "refused") == 0 && s.r.unsent);

@@ -994,6 +994,8 @@ CO_TEST(its_clock_is_known)
 	after_us =
 		redis_now_us(r); /* the same host: the same clock, give or take a slow round trip */
 	CHECK(after_us - before_us < 500000 && before_us - after_us < 500000);
+	CHECK(after_us - before_us <= redis_clock_error_us(r) + 100000);
+	CHECK(redis_clock_error_us(r) > 0);
 	before_us = redis_now_us(r) - clock_mono_us();
 	CHECK(co_sleep("time passes", 20) == 0);
 	after_us = redis_now_us(r) - clock_mono_us();

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "common/io/redis_impl.h"
 #include "tests/unit/partner.h"
 #include "tests/unit/postgres_trouble.h"
 #include "worker/integrations.h"
@@ -33,12 +34,15 @@ static struct {
 	int64_t put_off_ms, next_step;
 	int page_size;
 	bool goes_on, waits, loses_lease, unclean;
+	int64_t born_ms, began_ms; /* what it saw */
 } plan;
 
 static int task_plan(struct attempt *a)
 {
 	for (int i = 0; i < plan.children; i++)
 		attempt_child(a, NULL, LANE_LOW, "plan", 1, NULL, 5);
+	plan.born_ms = a->lease.header.born_ms;
+	plan.began_ms = attempt_began_ms(a);
 	if (plan.goes_on)
 		attempt_continue(a);
 	a->page_size = plan.page_size;
@@ -645,6 +649,25 @@ static void body_goes_on(void)
 	OK(is_gone() && low_jobs() == 2);
 }
 
+/* By Redis' clock as this process takes it to be, which may be off either way. */
+static void body_began(void)
+{
+	int64_t offset_us = redis->offset_us, error_us = redis->error_us;
+
+	plan_is(0, ERR_NONE, "", 0);
+	redis->offset_us -= 60 * 1000000LL;
+	run_job(JOB, 0);
+	OK(plan.began_ms == plan.born_ms);
+
+	/* What changed within what it may be off by is not taken for seen. */
+	redis->offset_us = offset_us + 60 * 1000000LL;
+	redis->error_us = 20 * 1000000LL;
+	run_job(JOB, 0);
+	OK(plan.began_ms >= plan.born_ms + 30000 && plan.began_ms <= redis_now_ms(redis) - 20000);
+	redis->offset_us = offset_us;
+	redis->error_us = error_us;
+}
+
 /* Another has the job: whatever this attempt says, nothing of it happens. */
 static void body_lost_lease(void)
 {
@@ -892,6 +915,7 @@ TEST(words)
 TEST(goes_on)
 TEST(put_off)
 TEST(memory)
+TEST(began)
 TEST(lost_lease)
 TEST(hard_limit)
 TEST(expires)
@@ -975,6 +999,7 @@ int main(void)
 		ON_LOOP(test_binary_letter),  ON_LOOP(test_no_secret),
 		ON_LOOP(test_postgres_away),  ON_LOOP(test_put_off),
 		ON_LOOP(test_memory),         ON_LOOP(test_actions),
+		ON_LOOP(test_began),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -31,7 +31,7 @@ static int write_run(struct attempt *a, const char *state, int64_t children)
 			 .job_id = a->job_id,
 			 .worker = a->worker->epoch,
 			 .state = state,
-			 .started_ms = now - (loop_now_ms() - a->started_ms),
+			 .started_ms = attempt_began_ms(a),
 			 .finished_ms = done ? now : 0,
 			 .total = done ? children : -1,
 			 .processed = children,

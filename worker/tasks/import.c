@@ -121,7 +121,7 @@ int import_begin(struct import *im, struct attempt *a)
 				.mode = im->mode,
 				.job_id = a->job_id,
 				.worker = a->worker->epoch,
-				.started_ms = redis_now_ms(a->worker->redis),
+				.started_ms = attempt_began_ms(a),
 				.total = -1 };
 	im->run_written_ms = loop_now_ms();
 	im->redo = a->unclean;
