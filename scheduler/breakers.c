@@ -15,6 +15,7 @@
 #include "common/queue/breaker.h"
 #include "common/store/store.h"
 #include "drivers/kit/call.h"
+#include "drivers/kit/plan.h"
 #include "scheduler/scheduler.h"
 
 #define FIRST 1 /* queue: {longshore}'s jobs call nobody */
@@ -186,9 +187,9 @@ static int queue_index(const char *partner)
 	return -1;
 }
 
-/* At most once: the mark that it is owed goes after the push, whose id is made of the mark.  The clock's own imports, whose ids
- * begin with beat-, are never too old to run. */
-static int catch_up(const struct catchup *c, struct queue *q, struct err *err)
+/* The clock's own imports, whose ids begin with beat-, are never too old to run.  A second task of one is another job. */
+static int queue_task(const struct catchup *c, struct queue *q, const char *task, bool second,
+		      struct err *err)
 {
 	struct buf payload = BUF_INIT;
 	struct queue_push push = { .lane = LANE_NORMAL, .integration = c->integration };
@@ -196,21 +197,30 @@ static int catch_up(const struct catchup *c, struct queue *q, struct err *err)
 	bool fresh = false;
 	int rc;
 
-	snprintf(id, sizeof(id), "beat-catchup-%lld-%lld", (long long)c->integration,
-		 (long long)c->since_us);
-	buf_printf(&payload, "{\"task\":\"import_resources\",\"integration_id\":%lld}",
-		   (long long)c->integration);
+	snprintf(id, sizeof(id), JOB_CLOCK "catchup-%lld-%lld%s", (long long)c->integration,
+		 (long long)c->since_us, second ? "-2" : "");
+	job_print(&payload, task, c->integration, NULL, 0, NULL);
 	push.id = id;
 	push.payload = payload.data;
 	push.len = payload.len;
 	rc = queue_enqueue_once(q, &push, CATCH_UP_TTL_MS, &fresh, loop_now_ms() + STEP_MS, err);
 	buf_clear(&payload);
-	if (rc == 0)
-		rc = catchup_paid(self.s->pg, c, err);
 	if (rc == 0 && fresh)
 		log_event(LOG_INFO, "caught_up", LS("partner", c->partner),
-			  LI("integration", c->integration), LS("job", id));
+			  LI("integration", c->integration), LS("task", task), LS("job", id));
 	return rc;
+}
+
+/* At most once: the mark that it is owed goes after the push, whose id is made of the mark. */
+static int catch_up(const struct catchup *c, struct queue *q, struct err *err)
+{
+	const struct driver *d = driver_find(self.s->drivers, c->partner);
+	const char *tasks[PLAN_TASKS_MAX];
+	int n = d ? plan_tasks(d->manifest, tasks) : 0, rc = 0;
+
+	for (int i = 0; i < n && rc == 0; i++)
+		rc = queue_task(c, q, tasks[i], i > 0, err);
+	return rc == 0 ? catchup_paid(self.s->pg, c, err) : rc;
 }
 
 static void catch_up_all(void)

@@ -39,12 +39,17 @@ static void print_missing(struct lookup_part *p)
 	buf_puts(&p->text, ",\"data\":null}");
 }
 
+static bool may_go_on(const struct lookup_part *p)
+{
+	return p->kind && p->choice + 1 < p->kind->n;
+}
+
 /* So that who is asked next has time too. */
 static int64_t own_until(const struct lookup_part *p, int64_t until_ms)
 {
 	int64_t left = until_ms - loop_now_ms();
 
-	return p->kind && p->choice + 1 < p->kind->n && left > 0 ? until_ms - left / 2 : until_ms;
+	return may_go_on(p) && left > 0 ? until_ms - left / 2 : until_ms;
 }
 
 static void choose(struct lookup_part *p, int choice)
@@ -76,8 +81,8 @@ static bool goes_on(const struct lookup_part *p, int64_t until_ms)
 {
 	bool refused = p->rc == -EINVAL && p->err.class == ERR_BAD_JOB;
 
-	return p->kind && p->choice + 1 < p->kind->n && lookup_part_has_failed(p) && !refused &&
-	       !lookup_part_is_ours(p) && loop_now_ms() < until_ms;
+	return may_go_on(p) && lookup_part_has_failed(p) && !refused && !lookup_part_is_ours(p) &&
+	       loop_now_ms() < until_ms;
 }
 
 static void go_on(struct lookup_part *p)
@@ -91,29 +96,36 @@ static void go_on(struct lookup_part *p)
 	choose(p, p->choice + 1);
 }
 
+/* Those that have somebody else to ask come first: a part that takes all the time there is leaves them theirs.  Each is asked anew as
+ * soon as it is known that it must be. */
 void lookup_parts_ask(struct scheduler *s, struct lookup_part *parts, int n, int64_t until_ms)
 {
-	bool more = true, now[LOOKUP_PARTS_MAX];
 	int64_t until[LOOKUP_PARTS_MAX];
+	bool open[LOOKUP_PARTS_MAX], more = true;
 
-	memset(now, true, sizeof(now));
+	for (int i = 0; i < n; i++) {
+		until[i] = own_until(&parts[i], until_ms);
+		open[i] = true;
+		ask(s, &parts[i], until[i]);
+	}
 	while (more) {
-		for (int i = 0; i < n; i++) {
-			until[i] = own_until(&parts[i], until_ms);
-			if (now[i])
-				ask(s, &parts[i], until[i]);
-		}
-		for (int i = 0; i < n; i++)
-			if (now[i])
-				wait_for(&parts[i], until[i]);
 		more = false;
 		for (int i = 0; i < n; i++) {
-			now[i] = goes_on(&parts[i], until_ms);
-			if (now[i])
-				go_on(&parts[i]);
-			more |= now[i];
+			if (!open[i] || !may_go_on(&parts[i]))
+				continue;
+			wait_for(&parts[i], until[i]);
+			open[i] = goes_on(&parts[i], until_ms);
+			if (!open[i])
+				continue;
+			go_on(&parts[i]);
+			until[i] = own_until(&parts[i], until_ms);
+			ask(s, &parts[i], until[i]);
+			more = true;
 		}
 	}
+	for (int i = 0; i < n; i++)
+		if (open[i])
+			wait_for(&parts[i], until[i]);
 }
 
 void lookup_part_of_kind(struct lookup_part *p, const char *name)

@@ -14,6 +14,7 @@
 #include "common/io/loop.h"
 #include "common/queue/run.h"
 #include "common/store/run_end.h"
+#include "drivers/kit/plan.h"
 #include "scheduler/scheduler.h"
 
 #define LOOK_MS 1000
@@ -22,6 +23,21 @@
 #define IDLE_MS (15 * 60000LL)
 #define SWEEP_MAX 50
 #define DONE_SEEN_MS (24 * 3600 * 1000LL)
+
+/* The payload is used up. */
+static int push_once(struct queue *q, int64_t integration, const char *id, struct buf *payload,
+		     bool *fresh, struct err *err)
+{
+	struct queue_push push = { .lane = LANE_NORMAL,
+				   .integration = integration,
+				   .id = id,
+				   .payload = payload->data,
+				   .len = payload->len };
+	int rc = queue_enqueue_once(q, &push, DONE_SEEN_MS, fresh, loop_now_ms() + STEP_MS, err);
+
+	buf_clear(payload);
+	return rc;
+}
 
 /* ---- on_done ---- */
 
@@ -86,13 +102,7 @@ static int queue_task(struct scheduler *s, const struct run_done_task *t, int64_
 	cJSON *args = args_of(t, run);
 	job_print(&payload, task, integration, args, 0, parent);
 	cJSON_Delete(args);
-	struct queue_push push = { .lane = LANE_NORMAL,
-				   .integration = integration,
-				   .id = id,
-				   .payload = payload.data,
-				   .len = payload.len };
-	rc = queue_enqueue_once(q, &push, DONE_SEEN_MS, &fresh, loop_now_ms() + STEP_MS, err);
-	buf_clear(&payload);
+	rc = push_once(q, integration, id, &payload, &fresh, err);
 	if (rc == 0 && fresh)
 		log_event(LOG_INFO, "on_done_queued", LI("run", run), LS("task", task),
 			  LS("partner", queue_partner(q)), LS("job", id));
@@ -166,53 +176,88 @@ static void on_idle(int64_t id, const char *home, void *arg)
 struct lost {
 	struct scheduler *s;
 	int64_t run;
+	struct queue *of; /* whose lane was looked at last, and what it takes */
+	int64_t room;
 	struct err *err;
 };
 
-/* Of many runs of an integration that were lost one import is enough, and of each one is queued once. */
-static int import_anew(int64_t integration, const char *partner, void *arg)
+/* Nobody has pushed it: it waits while its lane is at its bound (Q13). */
+static int look_room(struct lost *l, struct queue *q)
 {
-	struct lost *l = arg;
-	struct queue *q = scheduler_queue(l->s, partner);
+	int64_t waiting = 0;
+	int rc = 0;
+
+	if (l->of != q)
+		rc = queue_waiting(l->s->redis, queue_partner(q), LANE_NORMAL, &waiting,
+				   loop_now_ms() + STEP_MS, l->err);
+	if (rc < 0)
+		return rc;
+	if (l->of != q)
+		l->room = l->s->lane_bound - waiting;
+	l->of = q;
+	return l->room > 0 ? 0
+			   : err_set(l->err, -EAGAIN, ERR_HOLD, "lane bound",
+				     "the lane of %s is at its bound", queue_partner(q));
+}
+
+/* Of many runs of an integration that were lost one import is enough, and of each one is queued once. */
+static int task_anew(struct lost *l, struct queue *q, int64_t integration, const char *task,
+		     const char *second)
+{
 	struct buf payload = BUF_INIT;
 	char id[JOB_ID_MAX], unique[64];
 	cJSON *args;
 	bool fresh = false;
 	int rc;
 
-	if (!q)
-		return 0;
-	snprintf(id, sizeof(id), JOB_CLOCK "lost-%lld-%lld", (long long)integration,
-		 (long long)l->run);
-	snprintf(unique, sizeof(unique), "lost-%lld", (long long)integration);
+	snprintf(id, sizeof(id), JOB_CLOCK "lost-%lld-%lld%s", (long long)integration,
+		 (long long)l->run, second);
+	snprintf(unique, sizeof(unique), "lost-%lld%s", (long long)integration, second);
 	args = cJSON_CreateObject();
 	cJSON_AddStringToObject(args, "mode", "full");
 	cJSON_AddStringToObject(args, CHILDREN_ARG, "all");
-	job_print(&payload, "import_resources", integration, args, 0, NULL);
+	job_print(&payload, task, integration, args, 0, NULL);
 	job_print_keys(&payload, unique, false, NULL);
 	cJSON_Delete(args);
-	struct queue_push push = { .lane = LANE_NORMAL,
-				   .integration = integration,
-				   .id = id,
-				   .payload = payload.data,
-				   .len = payload.len };
-	rc = queue_enqueue_once(q, &push, DONE_SEEN_MS, &fresh, loop_now_ms() + STEP_MS, l->err);
-	buf_clear(&payload);
+	rc = push_once(q, integration, id, &payload, &fresh, l->err);
+	l->room -= fresh;
 	if (rc == 0 && fresh)
 		log_event(LOG_WARN, "lost_import_queued", LI("run", l->run),
-			  LI("integration", integration), LS("partner", partner), LS("job", id));
+			  LI("integration", integration), LS("partner", queue_partner(q)),
+			  LS("task", task), LS("job", id));
+	return rc;
+}
+
+static int import_anew(int64_t integration, const char *partner, void *arg)
+{
+	struct lost *l = arg;
+	struct queue *q = scheduler_queue(l->s, partner);
+	const struct driver *d = driver_find(l->s->drivers, partner);
+	const char *tasks[PLAN_TASKS_MAX];
+	int n = q && d ? plan_tasks(d->manifest, tasks) : 0, rc = 0;
+
+	for (int i = 0; i < n && rc == 0; i++) {
+		rc = look_room(l, q);
+		if (rc == 0)
+			rc = task_anew(l, q, integration, tasks[i], i ? "-2" : "");
+	}
 	return rc;
 }
 
 static int judge(struct scheduler *s, const struct idle_run *r, struct err *err)
 {
+	struct lost lost = { .s = s, .run = r->id, .err = err };
 	struct run_open o = { 0 };
 	bool was_open = false;
 	int rc = queue_run_look(r->q, r->id, &o, loop_now_ms() + STEP_MS, err);
 
 	if (rc < 0 || o.known)
 		return rc;
-	rc = run_imports_each(s->pg, r->id, import_anew, &(struct lost){ s, r->id, err }, err);
+	rc = run_imports_each(s->pg, r->id, import_anew, &lost, err);
+	if (rc == -EAGAIN) { /* it is looked at again when it has been idle as long once more */
+		log_event(LOG_INFO, "lost_import_waits", LI("run", r->id), LS("reason", err->text));
+		return run_touch(s->pg, r->id, err);
+	}
 	if (rc == 0)
 		rc = run_mark_lost(s->pg, r->id, &was_open, err);
 	if (rc == 0 && was_open)

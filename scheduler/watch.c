@@ -32,28 +32,33 @@ struct watch {
 	int64_t lonely_since_ms[SCHEDULER_PARTNERS_MAX]; /* has work and no worker; 0: not so */
 	int raised
 		[SCHEDULER_PARTNERS_MAX]; /* what this process last wrote of a queue's depth: -1 unknown, 0 fine, 1, 2 */
-	bool lonely_raised[SCHEDULER_PARTNERS_MAX];
-	int bound[SCHEDULER_PARTNERS_MAX][4]; /* of lanes over the bound, as raised */
+	bool lonely_raised[SCHEDULER_PARTNERS_MAX]; /* or unknown */
+	int bound[SCHEDULER_PARTNERS_MAX][4]; /* of lanes over the bound, as raised; -1 unknown */
 	int64_t scanned_ms;
 };
 
-static void raise_alert(struct watch *w, const char *kind, const char *severity, const char *scope,
+/* Whether it is written: what is not is tried again by the next look. */
+static bool raise_alert(struct watch *w, const char *kind, const char *severity, const char *scope,
 			const char *what, const char *todo)
 {
 	struct err err = { 0 };
+	int rc = alert_raise(w->s->pg, kind, severity, scope, what, todo, &err);
 
-	if (alert_raise(w->s->pg, kind, severity, scope, what, todo, &err) < 0)
+	if (rc < 0)
 		log_event(LOG_WARN, "alert_not_written", LS("kind", kind), LS("scope", scope),
 			  LS("reason", err.text));
+	return rc == 0;
 }
 
-static void resolve_alert(struct watch *w, const char *kind, const char *scope)
+static bool resolve_alert(struct watch *w, const char *kind, const char *scope)
 {
 	struct err err = { 0 };
+	int rc = alert_resolve(w->s->pg, kind, scope, &err);
 
-	if (alert_resolve(w->s->pg, kind, scope, &err) < 0)
+	if (rc < 0)
 		log_event(LOG_WARN, "alert_not_resolved", LS("kind", kind), LS("scope", scope),
 			  LS("reason", err.text));
+	return rc == 0;
 }
 
 static void look_lonely(struct watch *w, int i, int64_t ready)
@@ -62,9 +67,8 @@ static void look_lonely(struct watch *w, int i, int64_t ready)
 	char what[200];
 
 	if (!ready || w->serving.by[i]) {
-		if (w->lonely_raised[i] || w->raised[i] < 0)
-			resolve_alert(w, "no_worker", p);
-		w->lonely_raised[i] = false;
+		if (w->lonely_raised[i])
+			w->lonely_raised[i] = !resolve_alert(w, "no_worker", p);
 		w->lonely_since_ms[i] = 0;
 		return;
 	}
@@ -85,16 +89,17 @@ static void look_depth(struct watch *w, int i, int64_t ready)
 	const char *p = queue_partner(w->s->queues[i]);
 	int level = ready > DEPTH_CRITICAL ? 2 : ready > DEPTH_WARN ? 1 : 0;
 	char what[200];
+	bool told;
 
-	if (level == 0 && w->raised[i] != 0)
-		resolve_alert(w, "queue_depth", p);
-	if (level != 0 && level != w->raised[i]) {
-		snprintf(what, sizeof(what), "%lld jobs of %s are ready", (long long)ready, p);
-		raise_alert(
-			w, "queue_depth", level == 2 ? "critical" : "warning", p, what,
-			"see `longshore status`: are workers alive, is the partner slow or limited? add workers only if the limit is not the reason");
-	}
-	w->raised[i] = level;
+	if (level == w->raised[i])
+		return;
+	snprintf(what, sizeof(what), "%lld jobs of %s are ready", (long long)ready, p);
+	told = level ? raise_alert(
+			       w, "queue_depth", level == 2 ? "critical" : "warning", p, what,
+			       "see `longshore status`: are workers alive, is the partner slow or limited? add workers only if the limit is not the reason")
+		     : resolve_alert(w, "queue_depth", p);
+	if (told)
+		w->raised[i] = level;
 }
 
 /* Raw pushes are never refused, so that this alarm is all that says where they pile up (Q13). */
@@ -103,18 +108,19 @@ static void look_bound(struct watch *w, int i, enum lane lane, int64_t all)
 	static const char *const suffix[] = { "", ":high", "", ":low" };
 	int over = all > w->s->lane_bound;
 	char scope[64], what[200];
+	bool told;
 
+	if (over == w->bound[i][lane])
+		return;
 	snprintf(scope, sizeof(scope), "%s%s", queue_partner(w->s->queues[i]), suffix[lane]);
-	if (!over && w->bound[i][lane] != 0)
-		resolve_alert(w, "lane_bound", scope);
-	if (over && w->bound[i][lane] != 1) {
-		snprintf(what, sizeof(what), "%lld jobs wait in %s, over the bound of %lld",
-			 (long long)all, scope, (long long)w->s->lane_bound);
-		raise_alert(
-			w, "lane_bound", "critical", scope, what,
-			"see `longshore queue show` for who has them and what holds them; stop the pusher, resume what is paused, or `longshore queue purge`");
-	}
-	w->bound[i][lane] = over;
+	snprintf(what, sizeof(what), "%lld jobs wait in %s, over the bound of %lld", (long long)all,
+		 scope, (long long)w->s->lane_bound);
+	told = over ? raise_alert(
+			      w, "lane_bound", "critical", scope, what,
+			      "see `longshore queue show` for who has them and what holds them; stop the pusher, resume what is paused, or `longshore queue purge`")
+		    : resolve_alert(w, "lane_bound", scope);
+	if (told)
+		w->bound[i][lane] = over;
 }
 
 /* The partner's name in queue:{p}, queue:{p}:high …, or in a name somebody forgot the braces of. */
@@ -246,7 +252,8 @@ static void look(struct watch *w)
 static void forget(struct watch *w)
 {
 	memset(w->lonely_since_ms, 0, sizeof(w->lonely_since_ms));
-	memset(w->lonely_raised, 0, sizeof(w->lonely_raised));
+	memset(w->lonely_raised, true, sizeof(w->lonely_raised));
+	memset(w->bound, -1, sizeof(w->bound));
 	for (int i = 0; i < SCHEDULER_PARTNERS_MAX; i++)
 		w->raised[i] = -1;
 }

@@ -191,11 +191,11 @@ static void count_dead(struct queue *q, const struct crash *c)
 		   1);
 }
 
-int charge(struct queue *q, struct redis *r, const struct crash *c, int64_t deadline_ms,
-	   struct err *err)
+int charge(struct queue *q, struct redis *r, const struct driver *d, const struct crash *c,
+	   int64_t deadline_ms, struct err *err)
 {
 	struct worker w = { .redis = r };
-	struct attempt a = { .worker = &w };
+	struct attempt a = { .worker = &w, .driver = d };
 	struct buf words = BUF_INIT;
 	struct settlement *s;
 	bool held = false, dies;

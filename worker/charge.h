@@ -19,8 +19,8 @@ struct crash {
 
 /* From a dead process's page, which a crash may have trampled on.  False: nobody is to be charged. */
 bool crash_read(struct crash *c, const struct shared_page *page, int n_queues, int signo);
-/* Waits.  Gives the job back with one crash more, or buries it.  0 also when it is not in flight any more. */
-int charge(struct queue *q, struct redis *r, const struct crash *c, int64_t deadline_ms,
-	   struct err *err) __attribute__((warn_unused_result));
+/* Waits.  Gives the job back with one crash more, or buries it.  0 also when it is not in flight any more.  d: the queue's, NULL: none. */
+int charge(struct queue *q, struct redis *r, const struct driver *d, const struct crash *c,
+	   int64_t deadline_ms, struct err *err) __attribute__((warn_unused_result));
 
 #endif

@@ -290,10 +290,9 @@ static int write_broken(struct worker *w, const struct integration *i, const cha
 	if (d)
 		auth_todo(d->manifest, i->id, &todo);
 	shown = mem_printf("%s%s%s", reason, todo.len ? "; " : "", buf_str(&todo));
-	rc = integration_set_status(w->pg, i->id, "auth_broken", shown, err);
-	if (rc == 0)
-		rc = alert_raise(w->pg, "auth_broken", "critical", scope, reason, buf_str(&todo),
-				 err);
+	rc = integration_stop(w->pg, i->id, "auth_broken",
+			      &(struct stop){ shown, "auth_broken", scope, reason, buf_str(&todo) },
+			      err);
 	buf_clear(&todo);
 	free(shown);
 	return rc;

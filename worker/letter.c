@@ -2,10 +2,9 @@
  * where they were seen; they are once more by value here. */
 #include <string.h>
 
-#include "common/base/card.h"
 #include "common/base/config.h"
-#include "common/base/crypto.h"
 #include "common/base/secret.h"
+#include "drivers/kit/letter.h"
 #include "worker/settle.h"
 
 static void text(struct buf *out, const char *key, const char *value)
@@ -22,33 +21,6 @@ static void number(struct buf *out, const char *key, int64_t n)
 	buf_putint(out, n);
 }
 
-/* As it was pushed: text where it is text, else base64, so that nothing is lost. */
-static void payload(struct buf *out, const char *p, size_t len)
-{
-	if (utf8_is_valid(p, len) && !memchr(p, '\0', len)) {
-		buf_puts(out, ",\"payload\":");
-		json_quote(out, p, len);
-		return;
-	}
-	buf_puts(out, ",\"payload_base64\":\"");
-	base64_encode(out, p, len);
-	buf_puts(out, "\"");
-}
-
-/* Written anew where it reads: an exponent may hide digits. */
-static void masked(const struct attempt *a, struct buf *out)
-{
-	struct buf text = BUF_INIT;
-
-	if (a->job.tree)
-		json_print(a->job.tree, &text);
-	else
-		buf_append(&text, a->lease.payload, a->lease.payload_len);
-	card_mask(&text);
-	payload(out, buf_str(&text), text.len);
-	secret_free_buf(&text);
-}
-
 void letter_print(const struct attempt *a, const char *id, int64_t failed_at_ms, struct buf *out)
 {
 	const struct lease *l = &a->lease;
@@ -58,6 +30,7 @@ void letter_print(const struct attempt *a, const char *id, int64_t failed_at_ms,
 	buf_puts(out, "{\"id\":");
 	json_quote(out, id, strlen(id));
 	text(out, "job", a->job_id);
+	text(out, "header", strcmp(a->job_id, l->header.id) ? l->header.id : NULL);
 	text(out, "origin", origin);
 	text(out, "queue", queue_partner(l->queue));
 	text(out, "lane", lane_name(l->lane));
@@ -80,9 +53,6 @@ void letter_print(const struct attempt *a, const char *id, int64_t failed_at_ms,
 		buf_append(out, a->exchange.data, a->exchange.len);
 	}
 	secret_redact(out);
-	if (a->card)
-		masked(a, out);
-	else
-		payload(out, l->payload, l->payload_len);
+	letter_payload_print(a->driver, a->job.tree, l->payload, l->payload_len, out);
 	buf_putc(out, '}');
 }

@@ -12,6 +12,7 @@
 #include "common/io/co.h"
 #include "common/io/loop.h"
 #include "drivers/kit/control.h"
+#include "drivers/kit/letter.h"
 #include "worker/fresh.h"
 #include "worker/home.h"
 #include "worker/integrations.h"
@@ -336,14 +337,6 @@ static void know_task(struct attempt *a)
 					 : t->name;
 }
 
-/* Imports are asked for by numbers that may look like a card's; whatever else is pushed, rightly or not, may have been meant to hold one. */
-static bool may_hold_card(const struct attempt *a)
-{
-	const struct task *t = a->task;
-
-	return !t || t->run == task_action || t->run == task_notify || t->run == task_lookup;
-}
-
 static void mask_text(char *text, size_t size)
 {
 	struct buf b = BUF_INIT;
@@ -358,7 +351,7 @@ static void know_card(struct attempt *a)
 {
 	struct buf task = BUF_INIT;
 
-	if (!may_hold_card(a))
+	if (!letter_hides_cards(a->job.task))
 		return;
 	a->card = a->job.tree ? card_is_in_json(a->job.tree)
 			      : card_is_in(a->lease.payload, a->lease.payload_len);

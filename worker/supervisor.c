@@ -125,7 +125,9 @@ static void charge_job(struct give_back *g)
 	struct err err = { 0 };
 	struct queue *q = sup.queues[g->crash.oncpu.queue];
 
-	if (charge(q, sup.redis, &g->crash, loop_now_ms() + GIVE_BACK_MS, &err) < 0)
+	const struct driver *d = driver_find(sup.s->drivers, queue_partner(q));
+
+	if (charge(q, sup.redis, d, &g->crash, loop_now_ms() + GIVE_BACK_MS, &err) < 0)
 		log_event(LOG_WARN, "crash_not_charged", LS("partner", queue_partner(q)),
 			  LS("reason", err.text));
 }

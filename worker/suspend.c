@@ -23,14 +23,8 @@ static bool is_of_partner(const struct driver *d, const struct integration *i)
 	return whole && strcmp(i->environment, "production") == 0;
 }
 
-static int pause(struct worker *w, const struct integration *i, bool whole, const char *reason,
-		 struct err *err)
-{
-	return whole ? partner_set_paused(w->pg, i->partner, true, reason, err)
-		     : integration_set_status(w->pg, i->id, "paused", reason, err);
-}
-
-static int tell(struct worker *w, const struct integration *i, bool whole, const char *reason,
+/* The pause and the alert that says why: whoever sees one finds the other. */
+static int stop(struct worker *w, const struct integration *i, bool whole, const char *reason,
 		struct err *err)
 {
 	char number[24];
@@ -46,8 +40,11 @@ static int tell(struct worker *w, const struct integration *i, bool whole, const
 		"nobody calls it until you say so: find out from the partner why and until when,"
 		" lower the share in its limits, then: longshore %s %s",
 		whole ? "resume" : "integration resume", who);
-	rc = alert_raise(w->pg, "suspended", "critical", scope, what, todo, err);
-	log_event(LOG_ERROR, "suspended", LS("scope", scope), LS("reason", reason));
+	const struct stop s = { reason, "suspended", scope, what, todo };
+	rc = whole ? partner_stop(w->pg, i->partner, &s, err)
+		   : integration_stop(w->pg, i->id, "paused", &s, err);
+	if (rc == 0)
+		log_event(LOG_ERROR, "suspended", LS("scope", scope), LS("reason", reason));
 	free(scope);
 	free(what);
 	free(todo);
@@ -70,13 +67,10 @@ void integrations_suspend(struct worker *w, int64_t id, const struct err *why)
 	if (rc == 0) {
 		d = driver_find(w->drivers, i->partner);
 		whole = d && is_of_partner(d, i);
-		/* the alert last: whoever sees it finds the pause */
-		rc = pause(w, i, whole, reason, &err);
+		rc = stop(w, i, whole, reason, &err);
 		if (rc == 0)
 			rc = control_mirror(w->redis, w->pg, d, i->partner, false,
 					    loop_now_ms() + MIRROR_MS, &err);
-		if (rc == 0)
-			rc = tell(w, i, whole, reason, &err);
 	}
 	integrations_forget(id);
 	integrations_put(i);

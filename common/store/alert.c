@@ -1,3 +1,5 @@
+#include <errno.h>
+
 #include "common/store/query.h"
 #include "common/store/store.h"
 
@@ -15,12 +17,59 @@ int alert_raise(struct pg *p, const char *kind, const char *severity, const char
 	return query(
 		p,
 		"INSERT INTO alerts AS a (kind, severity, scope, what, todo) VALUES ($1, $2, $3,"
-		" $4, $5)"
-		" ON CONFLICT (kind, scope) DO UPDATE SET severity = excluded.severity, what ="
-		" excluded.what,"
-		" todo = excluded.todo, state = 'open', last_seen = now(), resolved_at = NULL,"
-		" since = CASE a.state WHEN 'open' THEN a.since ELSE now() END,"
-		" count = CASE a.state WHEN 'open' THEN a.count + 1 ELSE 1 END",
+		" $4, $5)" ALERT_AGAIN,
+		&params, NULL, err);
+}
+
+/* ---- what stands still until a person has read why ---- */
+
+static void stop_params(struct pg_params *params, const struct stop *s)
+{
+	pg_text(params, s->kind);
+	pg_text(params, s->scope);
+	pg_text(params, s->what);
+	pg_text(params, s->todo);
+}
+
+int integration_stop(struct pg *p, int64_t id, const char *status, const struct stop *s,
+		     struct err *err)
+{
+	struct pg_params params;
+	int rc;
+
+	pg_params_init(&params);
+	pg_int(&params, id);
+	pg_text(&params, status);
+	pg_text(&params, s->reason);
+	stop_params(&params, s);
+	rc = query_some(
+		p,
+		"WITH i AS (UPDATE integrations SET status_since = CASE WHEN status = $2 THEN"
+		" status_since ELSE now() END, status = $2, status_reason = $3, paused_by = NULL,"
+		" paused_until = NULL WHERE id = $1 RETURNING id) INSERT INTO alerts AS a (kind,"
+		" severity, scope, what, todo) SELECT $4, 'critical', $5, $6, $7 FROM i" ALERT_AGAIN,
+		&params, NULL, err);
+	if (rc == -ENOENT)
+		return err_set(err, rc, ERR_BAD_JOB, "integration", "no integration %lld",
+			       (long long)id);
+	return rc;
+}
+
+int partner_stop(struct pg *p, const char *partner, const struct stop *s, struct err *err)
+{
+	struct pg_params params;
+
+	pg_params_init(&params);
+	pg_text(&params, partner);
+	pg_text(&params, s->reason);
+	stop_params(&params, s);
+	return query(
+		p,
+		"WITH s AS (INSERT INTO partner_states AS s (partner, paused, pause_reason, paused_at)"
+		" VALUES ($1, true, $2, now()) ON CONFLICT (partner) DO UPDATE SET paused = true,"
+		" pause_reason = $2, paused_by = NULL, paused_until = NULL, paused_at = CASE WHEN"
+		" s.paused THEN s.paused_at ELSE now() END RETURNING 1) INSERT INTO alerts AS a (kind,"
+		" severity, scope, what, todo) SELECT $3, 'critical', $4, $5, $6 FROM s" ALERT_AGAIN,
 		&params, NULL, err);
 }
 

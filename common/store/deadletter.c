@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,20 +31,27 @@ enum {
 	JOB, /* whose outcome is to be kept, else NULL */
 	FIRST_SEEN,
 	EVENT_ID, /* of the partner's event that its job was of, else NULL */
+	HEADER,   /* the job's id in its queue; of what may be an outbound request */
+	ORIGIN,   /* before any replay */
+	REQUEST,  /* that it was queued for, and … */
+	TIMES,    /* … the how manieth time; else NULL */
 	COLUMNS
 };
+#define OWN_JOB "req-%lld.%lld" /* drivers/kit/outbound.c */
 
 /* A letter of a job that died again after its replay has the same id and a later time: it is
  * dead once more.  Anything else that is there already is left alone.
  * Who ended no job of its own (a crashed process, an operator) wrote no outcome: that is made up for here, and so is what became of
- * a partner's event, where no attempt at it could say so itself, and once, when the letter is new: a later replay does not end with it. */
+ * a partner's event, where no attempt at it could say so itself, and once, when the letter is new: a later replay does not end with it.
+ * So too an outbound request whose job died before it came to its row, or crashed its processes: it has failed, or nobody knows, and then
+ * a person is told. */
 static const char copy_sql[] =
 	"WITH f AS (SELECT * FROM unnest($1::text[], $2::text[], $3::int8[], $4::text[],"
 	" $5::text[], $6::text[], $7::text[], $8::text[], $9::int8[],"
 	" $10::text[], $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::timestamptz[],"
-	" $16::text[])"
+	" $16::text[], $17::text[], $18::text[], $19::int8[], $20::int8[])"
 	" AS f (id, partner, integration_id, task, class, rule, error, at_step, attempts, worker,"
-	" lane, failed_at, letter, job, first_seen, event_id)),"
+	" lane, failed_at, letter, job, first_seen, event_id, header, origin, request, times)),"
 	" ended AS (INSERT INTO outcomes AS o (queue, job_id, task, integration_id, state, why,"
 	" class, error, attempts, worker, first_seen, ended_at)"
 	" SELECT DISTINCT ON (f.partner, f.job) f.partner, f.job, f.task, f.integration_id,"
@@ -77,7 +85,27 @@ static const char copy_sql[] =
 	" FROM f JOIN put ON put.id = f.id AND put.failed_at = f.failed_at JOIN webhook_events w ON"
 	" w.integration_id = f.integration_id AND w.event_id = f.event_id WHERE f.class IN"
 	" ('poison', 'purged', 'cancelled', 'bad_job') AND w.state IN ('received', 'waiting')"
-	" ORDER BY w.integration_id, w.event_id FOR UPDATE OF w)"
+	" ORDER BY w.integration_id, w.event_id FOR UPDATE OF w),"
+	" found AS (SELECT o.id, f.id AS letter FROM f JOIN outbound_requests o ON o.id = f.request"
+	" WHERE o.partner = f.partner AND o.queued_times = f.times AND (o.state = 'pending' OR"
+	" o.job_id = f.header) UNION SELECT o.id, f.id FROM f JOIN outbound_requests o ON o.partner ="
+	" f.partner AND o.entry = 'job:' || f.origin WHERE o.job_id IS NULL"
+	" UNION SELECT o.id, f.id FROM f JOIN outbound_requests o ON o.partner = f.partner AND"
+	" o.job_id = f.header WHERE f.request IS NULL AND o.state IN ('pending', 'running')),"
+	" closed AS (UPDATE outbound_requests o SET state = CASE WHEN EXISTS (SELECT FROM"
+	" outbound_steps s WHERE s.request_id = o.id AND (s.state = 'sent' OR s.doubt_since IS NOT"
+	" NULL)) THEN 'unknown' ELSE 'failed' END, class = f.class, rule = f.rule, error = f.error,"
+	" letter_id = f.id, next_try_at = NULL, updated_at = now(), finished_at = CASE WHEN EXISTS"
+	" (SELECT FROM outbound_steps s WHERE s.request_id = o.id AND (s.state = 'sent' OR"
+	" s.doubt_since IS NOT NULL)) THEN NULL ELSE now() END FROM found JOIN f ON f.id ="
+	" found.letter JOIN put ON put.id = f.id AND put.failed_at = f.failed_at WHERE o.id = found.id"
+	" AND o.state IN ('pending', 'running') AND o.queued_at IS NOT NULL RETURNING o.*),"
+	" told AS (INSERT INTO alerts AS a (kind, severity, scope, what, todo) SELECT 'outbound_unknown',"
+	" 'critical', 'request:' || c.id, format('request %s (%s of %s, integration %s): its job died,"
+	" and nobody knows whether step %s was done: %s', c.id, c.action, c.partner, c.integration_id,"
+	" coalesce(c.at_step, '?'), c.error), 'look at the partner whether it was done, then: longshore"
+	" request resolve ' || c.id || ' done|retry|undo' FROM closed c WHERE c.state = 'unknown'"
+	" ORDER BY c.id" ALERT_AGAIN ")"
 	" UPDATE webhook_events w SET state = CASE WHEN e.class IN ('cancelled', 'purged') THEN"
 	" 'ignored' ELSE 'failed' END, reason = e.class || coalesce(': ' || e.error, ''),"
 	" attempts = w.attempts + 1, processed_at = e.failed_at FROM events e"
@@ -196,6 +224,38 @@ static void add_record(struct pg_array a[COLUMNS], const cJSON *letter)
 		pg_array_null(&a[FIRST_SEEN]);
 }
 
+/* What Longshore itself does is no action of a manifest. */
+static bool may_be_request(const char *task)
+{
+	static const char *const ours[] = { "import_", "process_webhook", "lookup", "notify",
+					    "noop" };
+
+	for (size_t i = 0; task && i < ARRAY_LEN(ours); i++)
+		if (strncmp(task, ours[i], strlen(ours[i])) == 0)
+			return false;
+	return task != NULL;
+}
+
+static void add_request(struct pg_array a[COLUMNS], const cJSON *letter)
+{
+	bool may = letter && may_be_request(json_str(letter, "task"));
+	const char *header = may ? json_str(letter, "header") : NULL,
+		   *origin = may ? json_str(letter, "origin") : NULL;
+	long long request = 0, times = 0;
+
+	if (may && !header)
+		header = json_str(letter, "job");
+	add_text(&a[HEADER], header);
+	add_text(&a[ORIGIN], origin ? origin : header);
+	if (header && sscanf(header, OWN_JOB, &request, &times) == 2) {
+		pg_array_int8(&a[REQUEST], request);
+		pg_array_int8(&a[TIMES], times);
+		return;
+	}
+	pg_array_null(&a[REQUEST]);
+	pg_array_null(&a[TIMES]);
+}
+
 static void add_letter(struct pg_array a[COLUMNS], const char *text, size_t len)
 {
 	char id[DEADLETTER_ID_MAX];
@@ -221,7 +281,24 @@ static void add_letter(struct pg_array a[COLUMNS], const char *text, size_t len)
 	add_text(&a[WORKER], letter ? json_str(letter, "worker") : NULL);
 	add_text(&a[LANE], letter ? json_str(letter, "lane") : NULL);
 	add_record(a, letter);
+	add_request(a, letter);
 	cJSON_Delete(letter);
+}
+
+static Oid type_of(int c)
+{
+	switch (c) {
+	case INTEGRATION:
+	case ATTEMPTS:
+	case REQUEST:
+	case TIMES:
+		return PG_INT8;
+	case FAILED_AT:
+	case FIRST_SEEN:
+		return PG_TIMESTAMPTZ;
+	default:
+		return PG_TEXT;
+	}
 }
 
 static int copy(struct pg *p, const char *partner, const char *const *letters, const size_t *lens,
@@ -231,9 +308,7 @@ static int copy(struct pg *p, const char *partner, const char *const *letters, c
 	struct pg_array a[COLUMNS];
 
 	for (int c = 0; c < COLUMNS; c++)
-		pg_array_init(&a[c], c == INTEGRATION || c == ATTEMPTS   ? PG_INT8
-				     : c == FAILED_AT || c == FIRST_SEEN ? PG_TIMESTAMPTZ
-									 : PG_TEXT);
+		pg_array_init(&a[c], type_of(c));
 	for (int i = 0; i < n; i++) {
 		add_text(&a[PARTNER], partner);
 		add_letter(a, letters[i], lens[i]);

@@ -141,11 +141,3 @@ int partner_bump_generation(struct pg *p, const char *partner, int64_t *generati
 	PQclear(res);
 	return 0;
 }
-
-int partner_set_paused(struct pg *p, const char *partner, bool paused, const char *reason,
-		       struct err *err)
-{
-	struct pause pause = { .reason = reason };
-
-	return partner_pause(p, partner, paused ? &pause : NULL, err);
-}

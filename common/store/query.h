@@ -25,4 +25,11 @@ void query_id(struct pg_params *p, int64_t id);
 void query_add_text(struct pg_array *a, const char *s);
 void query_add_json(struct pg_array *a, const char *s);
 
+/* Of an INSERT INTO alerts AS a: the same (kind, scope) is one row, open again. */
+#define ALERT_AGAIN                                                                              \
+	" ON CONFLICT (kind, scope) DO UPDATE SET severity = excluded.severity, what ="          \
+	" excluded.what, todo = excluded.todo, state = 'open', last_seen = now(), resolved_at =" \
+	" NULL, since = CASE a.state WHEN 'open' THEN a.since ELSE now() END, count = CASE"      \
+	" a.state WHEN 'open' THEN a.count + 1 ELSE 1 END"
+
 #endif

@@ -108,6 +108,15 @@ int run_mark_lost(struct pg *p, int64_t id, bool *was_open, struct err *err)
 	return 0;
 }
 
+int run_touch(struct pg *p, int64_t id, struct err *err)
+{
+	struct pg_params params;
+
+	pg_params_init(&params);
+	pg_int(&params, id);
+	return query(p, "UPDATE runs SET updated_at = now() WHERE id = $1", &params, NULL, err);
+}
+
 int run_imports_each(struct pg *p, int64_t id, run_import_fn fn, void *arg, struct err *err)
 {
 	struct pg_params params;

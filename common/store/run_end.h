@@ -26,6 +26,9 @@ int run_mark_ended(struct pg *p, int64_t id, const struct run_end_counts *c, str
 int run_mark_lost(struct pg *p, int64_t id, bool *was_open, struct err *err)
 	__attribute__((warn_unused_result));
 
+/* Whoever looks for idle ones finds it later. */
+int run_touch(struct pg *p, int64_t id, struct err *err) __attribute__((warn_unused_result));
+
 /* Integrations that a run, or a part of it, imported. */
 typedef int (*run_import_fn)(int64_t integration, const char *partner, void *arg); /* <0 ends it */
 int run_imports_each(struct pg *p, int64_t id, run_import_fn fn, void *arg, struct err *err)

@@ -108,8 +108,6 @@ int partner_pause_get(struct pg *p, const char *partner, char **reason, struct e
 	__attribute__((warn_unused_result));
 int partner_bump_generation(struct pg *p, const char *partner, int64_t *generation, struct err *err)
 	__attribute__((warn_unused_result)); /* Redis lost it: a greater one */
-int partner_set_paused(struct pg *p, const char *partner, bool paused, const char *reason,
-		       struct err *err) __attribute__((warn_unused_result));
 
 /* ---- calls.c ---- */
 struct calls_known {
@@ -278,6 +276,15 @@ void rejected_insert_params(struct pg_params *out, const struct rejected *v, int
  * one row ---- */
 int alert_raise(struct pg *p, const char *kind, const char *severity /* warning | critical */,
 		const char *scope, const char *what, const char *todo, struct err *err)
+	__attribute__((warn_unused_result));
+/* Nobody calls it until a person says so: the mark and the alert that says why, both or none. */
+struct stop {
+	const char *reason;                     /* of the mark */
+	const char *kind, *scope, *what, *todo; /* of the alert, a critical one */
+};
+int integration_stop(struct pg *p, int64_t id, const char *status, const struct stop *s,
+		     struct err *err) __attribute__((warn_unused_result)); /* -ENOENT */
+int partner_stop(struct pg *p, const char *partner, const struct stop *s, struct err *err)
 	__attribute__((warn_unused_result));
 int alert_resolve(struct pg *p, const char *kind, const char *scope, struct err *err)
 	__attribute__((warn_unused_result));

@@ -198,10 +198,9 @@ int auth_broken(struct auth_store *a, struct caller *c, const char *reason, stru
 			  reason);
 	auth_todo(c->driver->manifest, i->id, &todo);
 	shown = mem_printf("%s; %s", reason, buf_str(&todo));
-	rc = integration_set_status(a->pg, i->id, "auth_broken", shown, &why);
-	if (rc == 0)
-		rc = alert_raise(a->pg, "auth_broken", "critical", scope, what, buf_str(&todo),
-				 &why);
+	rc = integration_stop(a->pg, i->id, "auth_broken",
+			      &(struct stop){ shown, "auth_broken", scope, what, buf_str(&todo) },
+			      &why);
 	if (rc < 0)
 		log_event(LOG_ERROR, "auth_broken_not_marked", LS("reason", why.text));
 	log_event(LOG_ERROR, "auth_broken", LI("integration_id", i->id), LS("reason", reason));

@@ -92,7 +92,7 @@ struct abilities {
 	int events;
 };
 
-static void look(const struct manifest *m, struct abilities *a, struct plan *p)
+int plan_tasks(const struct manifest *m, const char *out[PLAN_TASKS_MAX])
 {
 	static const struct {
 		enum row_table table;
@@ -101,7 +101,21 @@ static void look(const struct manifest *m, struct abilities *a, struct plan *p)
 		      { ROW_TRANSACTIONS, "import_transactions" },
 		      { ROW_MEDIA, "import_media" } };
 	bool has[ARRAY_LEN(tasks)] = { false };
+	int n = 0;
 
+	for (int i = 0; i < m->n_collections; i++)
+		for (size_t t = 0; t < ARRAY_LEN(tasks); t++)
+			has[t] |= !m->collections[i].each &&
+				  tasks[t].table == m->collections[i].table;
+	/* import_resources queues the others itself. */
+	for (size_t t = 0; t < ARRAY_LEN(tasks) && !(t && has[0]); t++)
+		if (has[t])
+			out[n++] = tasks[t].task;
+	return n;
+}
+
+static void look(const struct manifest *m, struct abilities *a, struct plan *p)
+{
 	a->total = true;
 	for (int i = 0; i < m->n_collections; i++) {
 		const struct manifest_collection *c = &m->collections[i];
@@ -114,17 +128,12 @@ static void look(const struct manifest *m, struct abilities *a, struct plan *p)
 		if (c->paging.every_ms && (!a->every_ms || c->paging.every_ms < a->every_ms))
 			a->every_ms = c->paging.every_ms;
 		a->total = a->total && c->paging.total;
-		for (size_t t = 0; t < ARRAY_LEN(tasks); t++)
-			has[t] |= tasks[t].table == c->table;
 	}
 	if (m->webhooks.verify.scheme != VERIFY_NO_WEBHOOKS)
 		a->events = m->webhooks.n_events;
 	for (int i = 0; i < a->events; i++)
 		a->deletes |= m->webhooks.events[i].act == EVENT_DELETE;
-	/* import_resources queues the others itself. */
-	for (size_t t = 0; t < ARRAY_LEN(tasks) && !(t && has[0]); t++)
-		if (has[t])
-			p->tasks[p->n_tasks++] = tasks[t].task;
+	p->n_tasks = plan_tasks(m, p->tasks);
 }
 
 static void __attribute__((format(printf, 4, 5)))

@@ -28,10 +28,14 @@ enum catch_up { CATCH_UP_ONE, CATCH_UP_SKIP, CATCH_UP_ALL };
 #define PLAN_MISSED_AFTER_MS \
 	15000 /* later than this a slot was missed: another leads within 10 s */
 
+#define PLAN_TASKS_MAX 2
+/* What imports all that this partner lists by itself; how many tasks: 0, it lists nothing. */
+int plan_tasks(const struct manifest *m, const char *out[PLAN_TASKS_MAX]);
+
 struct plan {
 	enum strategy strategy;
 	char why[512];
-	const char *tasks[2]; /* what a start queues */
+	const char *tasks[PLAN_TASKS_MAX]; /* what a start queues */
 	int n_tasks;
 	bool always_full;
 	int64_t full_every_ms; /* else: the longest time between two that are full; 0: none needs to be */

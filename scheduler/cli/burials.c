@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/crypto.h"
 #include "common/base/id.h"
 #include "common/base/mem.h"
 #include "common/store/store.h"
+#include "drivers/kit/letter.h"
 #include "scheduler/cli/jobs.h"
 
 #define BYTES_MAX (512 * 1024) /* members and letters of one script */
@@ -16,18 +16,6 @@ static void text(struct buf *out, const char *key, const char *value)
 {
 	buf_printf(out, ",\"%s\":", key);
 	json_quote(out, value, strlen(value));
-}
-
-static void payload(struct buf *out, const char *p, size_t len)
-{
-	if (utf8_is_valid(p, len) && !memchr(p, '\0', len)) {
-		buf_puts(out, ",\"payload\":");
-		json_quote(out, p, len);
-		return;
-	}
-	buf_puts(out, ",\"payload_base64\":\"");
-	base64_encode(out, p, len);
-	buf_puts(out, "\"");
 }
 
 /* As the worker writes its own: what `dead show` and a replay understand. */
@@ -43,6 +31,8 @@ static void letter_print(const struct burials *b, const struct view *v, const st
 	}
 	buf_printf(out, "{\"id\":\"%s\"", id);
 	text(out, "job", own && *own ? own : j->header.id);
+	if (own && *own)
+		text(out, "header", j->header.id);
 	text(out, "queue", v->partner);
 	text(out, "lane", lane_name(j->lane));
 	buf_printf(out, ",\"integration_id\":%lld", (long long)j->integration);
@@ -54,7 +44,7 @@ static void letter_print(const struct burials *b, const struct view *v, const st
 		   j->header.attempts, j->header.crashes, (long long)j->header.born_ms,
 		   (long long)v->now_ms);
 	text(out, "version", LONGSHORE_VERSION);
-	payload(out, j->payload, j->payload_len);
+	letter_payload_print(b->driver, job, j->payload, j->payload_len, out);
 	buf_putc(out, '}');
 	cJSON_Delete(job);
 }

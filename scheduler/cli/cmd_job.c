@@ -226,6 +226,7 @@ static int cancel(struct cli *c, const struct found_job *j)
 	int64_t done = 0;
 	int rc;
 
+	b->driver = driver_find(c->drivers, j->view.partner);
 	b->class = "cancelled";
 	b->error = "cancelled by an operator";
 	burials_add(b, &j->view, &j->seen);

@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "common/queue/queue.h"
 #include "common/store/store.h"
+#include "drivers/kit/letter.h"
 #include "scheduler/cli/push_wait.h"
 
 static const char *integration, *args_text, *lane_text, *run_at;
@@ -133,12 +134,6 @@ static int check_keys(const struct cli *c)
 	return 0;
 }
 
-/* Imports are asked for by numbers that may look like a card's. */
-static bool may_hold_card(const char *task)
-{
-	return strncmp(task, "import_", 7) != 0 && strcmp(task, "process_webhook") != 0;
-}
-
 /* No card number comes in: refused here, it gets no further (O2); the action's name may be mistyped. */
 static int refuse_card(struct cli *c, const cJSON *args)
 {
@@ -147,7 +142,7 @@ static int refuse_card(struct cli *c, const cJSON *args)
 
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
 		found = found || (keys[i] && card_is_in(keys[i], strlen(keys[i])));
-	if (!found || !may_hold_card(c->words[1]))
+	if (!found || !letter_hides_cards(c->words[1]))
 		return 0;
 	return cli_misused(
 		c,

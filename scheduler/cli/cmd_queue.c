@@ -256,6 +256,7 @@ static int purge(struct cli *c, const struct view *v, const struct job_filter *f
 	int64_t most = how_many(v, f), before = -1;
 	int rc = 0;
 
+	b->driver = driver_find(c->drivers, v->partner);
 	b->class = "purged";
 	b->error = "purged from its queue by an operator";
 	while (rc == 0 && *done<most && * done> before) {

@@ -51,7 +51,8 @@ struct burials {
 	char of[100][JOB_ID_MAX]; /* their jobs' own ids, where a run is told */
 	int n;
 	size_t bytes;
-	const char *class, *error; /* of their letters */
+	const char *class, *error;   /* of their letters */
+	const struct driver *driver; /* of the queue; NULL: of no partner */
 };
 bool burials_add(struct burials *b, const struct view *v,
 		 const struct job_seen *j); /* false: full */

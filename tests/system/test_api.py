@@ -81,6 +81,10 @@ def api(cluster):
 
 def test_a_request_by_http(cluster, api):
     cluster.worker().wait_for_log("event=started", 20 * SLOWER)
+    overrides = "UPDATE integrations SET overrides = %s WHERE id = %s"
+    cluster.sql(overrides, '{"no such key": 1}', api.partners.stripe)
+    charge = {"customer": "c-1", "invoice": "i-1", "intent": "n-1", "amount": 1250, "currency": "EUR", "payment_method": "pm_card_visa"}
+    early = api.call("POST", "/requests", {"partner": "stripe", "action": "charge", "integration_id": api.partners.stripe, "args": charge})
     answer = api.call("POST", "/requests?wait=20s", api.ask, token="push")
     assert answer.status_code == 200 and answer.json()["state"] == "done", answer.text
     id = answer.json()["id"]
@@ -102,6 +106,17 @@ def test_a_request_by_http(cluster, api):
     assert api.call("GET", f"/requests/{id}?wait=20s").json()["state"] == "undone"
     assert [t["status"] for t in api.partners.books("tickets")] == ["cancelled", "reported"]
     assert api.call("POST", f"/requests/{id}/resolve", {"as": "retry"}).status_code == 409
+
+    # One whose job died before it came to its row has failed with it, and its dead letter goes on.
+    early = api.call("GET", f"/requests/{early.json()['id']}?wait=20s").json()
+    assert early["state"] == "failed" and "no such key" in early["error"] and early["dead_letter"], early
+    cluster.sql(overrides, '{}', api.partners.stripe)
+
+    def goes_on():  # once the worker has read the integration anew
+        cluster.longshore.run("dead", "replay", "--partner", "stripe")
+        return api.call("GET", f"/requests/{early['id']}?wait=2s").json()["state"] == "done"
+    wait_until(goes_on, 30 * SLOWER, cluster.describe)
+    assert len(api.partners.books("payments")) == 1
 
 
 def test_what_is_refused(cluster, api):

@@ -201,12 +201,14 @@ def test_a_start_over_the_bound_is_skipped_counted_and_made_up_for(cluster):
     for n in range(9):
         cluster.push({"task": "noop", "id": f"before-{n}"})
     cluster.longshore("pause", "--scheduling")  # until the scheduler has admitted them
+    cluster.sql("INSERT INTO alerts (kind, severity, scope, what, todo) VALUES"
+                " ('lane_bound', 'critical', 'guesty:low', 'an earlier leader found it so', '-')")
     scheduler = cluster.scheduler(import_every="4h", lane_bound=4)
     wait_until(lambda: waiting(cluster, "guesty") >= 9, 20 * SLOWER, scheduler.log_tail)
     cluster.longshore("resume", "--scheduling")
     wait_until(lambda: skipped(scheduler) == 1, 20 * SLOWER, scheduler.log_tail)
-    wait_until(lambda: cluster.sql("SELECT 1 FROM alerts WHERE kind = 'lane_bound' AND state = 'open'"), 20 * SLOWER,
-               scheduler.log_tail)
+    wait_until(lambda: cluster.sql("SELECT 1 FROM alerts WHERE kind = 'lane_bound' AND scope = 'guesty' AND state = 'open'"),
+               20 * SLOWER, scheduler.log_tail)
     assert scheduler.log_text().count("event=start_skipped") == 1
     assert waiting(cluster, "guesty") >= 9, "raw pushes are never refused"
     assert not scheduler.log_contains("event=beat ")
@@ -215,5 +217,5 @@ def test_a_start_over_the_bound_is_skipped_counted_and_made_up_for(cluster):
     scheduler.wait_for_log("event=beat of=guesty starts=1", 20 * SLOWER)
     assert skipped(scheduler) == 1 and scheduler.log_text().count("event=start_skipped") == 1
     worker.wait_for_log(r"event=job_done .*task=import_resources", 20 * SLOWER)
-    wait_until(lambda: cluster.sql("SELECT 1 FROM alerts WHERE kind = 'lane_bound' AND state = 'resolved'"), 20 * SLOWER,
-               scheduler.log_tail)
+    wait_until(lambda: cluster.one("SELECT count(*) FROM alerts WHERE kind = 'lane_bound' AND state = 'resolved'") == 2,
+               20 * SLOWER, scheduler.log_tail)

@@ -64,11 +64,11 @@ def connectivity(cluster, tmp_path):
 
 def test_a_queue_is_stored_before_it_is_acknowledged(cluster, connectivity):
     sandbox = cluster.sandbox(reservations=9, listings=3, clean=True)
-    integration = cluster.integration(sandbox, partner="booking_connectivity", base="")
+    cluster.integration(sandbox, partner="booking_connectivity", base="")
     cluster.scheduler()
-    worker = cluster.worker(partners="booking_connectivity")
+    worker = cluster.worker(partners="booking_connectivity,longshore")
     sandbox.fault(match="POST /hotels/ota/OTA_HotelResNotif", delay_ms=50000, times=1)
-    cluster.push({"task": "import_transactions", "integration_id": integration}, QUEUES[0])
+    cluster.push({"task": "import_all_resources"}, "queue:{longshore}")  # it lists no resources, so other tasks follow
     posts = lambda: [e for e in sandbox.log(path="/hotels/ota/OTA_HotelResNotif") if e["method"] == "POST"]
     wait_until(posts, 20 * SLOWER, worker.log_tail)
     first = stored(cluster, ["version"])

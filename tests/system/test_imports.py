@@ -126,7 +126,17 @@ def test_what_redis_lost_of_an_import_is_asked_for_again(cluster, photos_by_call
     cluster.redis.client.flushall()
     sandbox.clear_faults()
     (lost,) = cluster.sql("UPDATE runs SET updated_at = now() - interval '1 hour' WHERE home IS NOT NULL AND ended_at IS NULL RETURNING id")
-    cluster.sql("UPDATE runs SET updated_at = now() - interval '1 hour'")
+    long_ago = "UPDATE runs SET updated_at = now() - interval '1 hour'"
+    # Nobody has pushed it: it waits while the lane is at its bound.
+    held = cluster.integration(sandbox, "acct-2")
+    cluster.longshore("integration", "pause", held)
+    cluster.push({"task": "noop", "integration_id": held})
+    cluster.sql(long_ago)
+    full = cluster.scheduler(lane_bound=1)
+    full.wait_for_log(f"event=lost_import_waits run={lost['id']} ", 30 * SLOWER)
+    assert full.term() == 0 and cluster.one("SELECT ended FROM runs WHERE id = %s", lost["id"]) is None
+    cluster.longshore("integration", "resume", held)
+    cluster.sql(long_ago)
     scheduler = cluster.scheduler()
     scheduler.wait_for_log(f"event=lost_import_queued run={lost['id']} integration={integration} ", 30 * SLOWER)
     wait_until(lambda: [e["status"] for e in sandbox.log(path="/photos")].count(200) == 3, 30 * SLOWER, cluster.describe)

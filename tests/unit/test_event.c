@@ -1,6 +1,7 @@
 /* What an event of a webhook says: whom it is about, where its item stands, what of it may be kept. */
 #include "drivers/kit/event.h"
 
+#include "drivers/kit/letter.h"
 #include "tests/unit/manifests.h"
 
 static const char text[] =
@@ -176,6 +177,38 @@ static void credentials_are_put_together(void **state)
 	manifest_free(m);
 }
 
+/* What died of it is kept for a replay, byte for byte, but not what it brings. */
+static void letters_hold_no_credentials(void **state)
+{
+#define JOB(event)                                                       \
+	"{\"task\": \"process_webhook\", \"args\": {\"event\": \"" event \
+	"\", \"body\": {\"k\": {\"v\": \"new-key-1\"}}, \"event_id\": \"e1\"}}"
+	static const char *const jobs[] = { JOB("keys"), JOB("flat"), JOB("unknown") };
+#undef JOB
+	struct manifest *m = whole();
+	const struct driver d = { .manifest = m };
+
+	for (size_t i = 0; i < ARRAY_LEN(jobs); i++) {
+		cJSON *job = json(jobs[i]), *letter;
+		struct buf out = BUF_INIT;
+
+		buf_puts(&out, "{\"id\":1");
+		letter_payload_print(&d, job, jobs[i], strlen(jobs[i]), &out);
+		buf_putc(&out, '}');
+		letter = json(buf_str(&out));
+		if (i > 0) {
+			assert_string_equal(json_str(letter, "payload"), jobs[i]);
+		} else {
+			assert_null(strstr(buf_str(&out), "new-key-1"));
+			assert_non_null(strstr(json_str(letter, "payload"), "\"event_id\":\"e1\""));
+		}
+		cJSON_Delete(letter);
+		cJSON_Delete(job);
+		buf_clear(&out);
+	}
+	manifest_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +217,7 @@ int main(void)
 		cmocka_unit_test(a_clock_ahead_shuts_nothing_out),
 		cmocka_unit_test(nothing_personal_is_kept),
 		cmocka_unit_test(credentials_are_put_together),
+		cmocka_unit_test(letters_hold_no_credentials),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

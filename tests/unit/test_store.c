@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/store/query.h"
+#include "common/store/schedule.h"
 #include "common/store/store.h"
 #include "common/store/webhook.h"
 #include "tests/unit/postgres.h"
@@ -201,7 +202,7 @@ static void partner_body(struct pg *p)
 	partner_state_clear(&s);
 	CHECK(partner_bump_generation(p, "guesty", &generation, &err) == 0 && generation == 2);
 	CHECK(partner_bump_generation(p, "other", &generation, &err) == 0 && generation == 2);
-	CHECK(partner_set_paused(p, "guesty", true, "maintenance", &err) == 0);
+	CHECK(partner_pause(p, "guesty", &(struct pause){ .reason = "maintenance" }, &err) == 0);
 	CHECK(partner_state_get(p, "guesty", &s, &err) == 0);
 	CHECK(s.paused && strcmp(s.pause_reason, "maintenance") == 0 && s.generation == 2);
 	CHECK(s.n_homes == 0);
@@ -319,6 +320,34 @@ static int send_runs(struct pg *p, const struct run *v, int n)
 	return rc;
 }
 
+static void others_ran(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+/* By one connection, whose answers come in their order. */
+static void ids_body(struct pg *p)
+{
+	struct pg *one = NULL;
+	struct err err = { 0 };
+	int64_t id = 0;
+	bool waited = false;
+
+	prepare(p);
+	CHECK(pg_new(&(struct pg_options){ .url = postgres.url, .max_connections = 1 }, &one,
+		     &err) == 0);
+	CHECK(run_new_id(one, &id, &err) == 0);
+	for (int i = 0; i < 1500 && !waited; i++) {
+		if (i % 50 == 0)
+			CHECK_SQL(one, "SELECT 1", "1");
+		loop_defer(others_ran, &waited);
+		CHECK(run_new_id(one, &id, &err) == 0);
+		loop_undefer(others_ran, &waited);
+	}
+	CHECK(!waited);
+	pg_free(one);
+}
+
 static void runs_body(struct pg *p)
 {
 	struct run v[3] = { { .task = "import_resources",
@@ -367,6 +396,11 @@ static void runs_body(struct pg *p)
 	CHECK(run_find(p, "import_media", "night", 0, &id, &done, &err) == 0 && id == 0);
 }
 
+static void test_ids_are_there_before_they_are_needed(void **state)
+{
+	assert_int_equal(in_coroutine(ids_body), 0);
+}
+
 static void test_runs(void **state)
 {
 	assert_int_equal(in_coroutine(runs_body), 0);
@@ -408,6 +442,43 @@ static void test_checkpoints(void **state)
 }
 
 /* ---- what went wrong ---- */
+/* Who marks an integration tells a person, or neither is so: the next one who is refused does it again. */
+static void stop_body(struct pg *p)
+{
+	const struct stop s = { "refused", "auth_broken", "integration:1", "what", "todo" },
+			  all = { "locked out", "suspended", "partner:guesty", "what", "todo" };
+	struct err err = { 0 };
+	int64_t id;
+
+	prepare(p);
+	id = add_integration(p, NULL, "guesty", "{}");
+	ask(p, "CREATE FUNCTION refuse_alert() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE"
+	       " 'no'; END $$");
+	ask(p, "CREATE TRIGGER refuse_alert BEFORE INSERT ON alerts FOR EACH ROW EXECUTE FUNCTION"
+	       " refuse_alert()");
+	CHECK(integration_stop(p, id, "auth_broken", &s, &err) == -EPROTO);
+	CHECK(partner_stop(p, "guesty", &all, &err) == -EPROTO);
+	CHECK_SQL(p, "SELECT status FROM integrations", "active");
+	CHECK_SQL(p, "SELECT count(*) FROM partner_states WHERE paused", "0");
+	ask(p, "DROP FUNCTION refuse_alert CASCADE");
+	CHECK(integration_stop(p, id, "auth_broken", &s, &err) == 0);
+	CHECK(integration_stop(p, id, "auth_broken", &s, &err) == 0);
+	CHECK(integration_stop(p, id + 1, "auth_broken", &s, &err) == -ENOENT);
+	CHECK(partner_stop(p, "guesty", &all, &err) == 0);
+	CHECK_SQL(p, "SELECT status || ' ' || status_reason FROM integrations",
+		  "auth_broken refused");
+	CHECK_SQL(p, "SELECT pause_reason FROM partner_states WHERE paused", "locked out");
+	CHECK_SQL(
+		p,
+		"SELECT string_agg(scope || ' ' || severity || ' ' || count, ', ' ORDER BY scope) FROM alerts",
+		"integration:1 critical 2, partner:guesty critical 1");
+}
+
+static void test_stops(void **state)
+{
+	assert_int_equal(in_coroutine(stop_body), 0);
+}
+
 static void keep_letter(const char *partner, const char *id, const char *json, int64_t failed_at_ms,
 			void *arg)
 {
@@ -513,6 +584,62 @@ static void letters_of_events_body(struct pg *p)
 	copy_letters(p, again, 2);
 	CHECK_SQL(p, states,
 		  "crashed received, ended done, open received, purged failed poison: why");
+}
+
+/* A request whose job never came to its row has failed with the letter; where a step may have been done a person is asked. */
+static void letters_of_requests_body(struct pg *p)
+{
+#define LETTER(id, task, header, more)                                         \
+	"{\"id\":\"" id "\",\"task\":\"" task "\",\"job\":\"" header "\"" more \
+	",\"class\":\"bad_job\",\"error\":\"why\",\"failed_at\":1700000000000}"
+	static const char *const letters[] = {
+		LETTER("l1", "charge", "req-1.1", ""),
+		LETTER("l2", "charge", "req-2.1", ""), /* queued once more since */
+		LETTER("l3", "charge", "mine", ",\"header\":\"h-3\",\"origin\":\"h-3\""),
+		LETTER("l4", "charge", "h-4", ""),
+		LETTER("l5", "charge", "h-5", ",\"origin\":\"o-5\""),
+		LETTER("l6", "charge", "h-6", ""), /* another job works on it */
+		LETTER("l7", "charge", "h-7", ""), /* it has ended */
+		LETTER("l8", "noop", "h-4", ""),
+	};
+#undef LETTER
+	const char *states =
+		"SELECT string_agg(id || ' ' || state || coalesce(' ' || letter_id, ''),"
+		" ', ' ORDER BY id) FROM outbound_requests";
+
+	prepare(p);
+	ask(p, "TRUNCATE outbound_requests RESTART IDENTITY CASCADE");
+	ask(p,
+	    "INSERT INTO outbound_requests (partner, integration_id, action, state, job, entry,"
+	    " fingerprint, source, lane, steps, deadline_at, queued_at, queued_times, job_id) SELECT"
+	    " 'guesty', 1, 'charge', s, '{}', e, '', 'http', 'normal', 1, now(), now(), t, j FROM"
+	    " (VALUES ('pending', 'http:1', 1, NULL), ('pending', 'http:2', 2, 'req-2.1'),"
+	    " ('pending', 'key:3', 0, 'h-3'), ('running', 'key:4', 0, 'h-4'),"
+	    " ('pending', 'job:o-5', 0, NULL), ('running', 'key:6', 0, 'other'),"
+	    " ('done', 'key:7', 0, 'h-7')) AS v (s, e, t, j)");
+	ask(p, "INSERT INTO outbound_steps (request_id, kind, step, name, state) VALUES"
+	       " (3, 'do', 0, 'create', 'done'), (4, 'do', 0, 'create', 'sent')");
+	copy_letters(p, letters, 8);
+	CHECK_SQL(
+		p, states,
+		"1 failed l1, 2 pending, 3 failed l3, 4 unknown l4, 5 failed l5, 6 running, 7 done");
+	CHECK_SQL(
+		p,
+		"SELECT string_agg(scope || ' ' || state, ', ') FROM alerts WHERE kind = 'outbound_unknown'",
+		"request:4 open");
+	CHECK_SQL(
+		p,
+		"SELECT class || ' ' || error || ' ' || (finished_at IS NOT NULL) FROM outbound_requests WHERE id = 1",
+		"bad_job why true");
+	/* Resolved since, or replayed: the letter is copied again, and ends nothing. */
+	ask(p, "UPDATE outbound_requests SET state = 'pending' WHERE id = 1");
+	copy_letters(p, letters, 8);
+	CHECK_SQL(p, "SELECT state FROM outbound_requests WHERE id = 1", "pending");
+}
+
+static void test_letters_of_requests(void **state)
+{
+	assert_int_equal(in_coroutine(letters_of_requests_body), 0);
 }
 
 static void test_letters_of_events(void **state)
@@ -692,9 +819,12 @@ int main(void)
 		cmocka_unit_test(test_credentials),
 		cmocka_unit_test(test_mints_are_counted_under_a_lock),
 		cmocka_unit_test(test_runs),
+		cmocka_unit_test(test_ids_are_there_before_they_are_needed),
 		cmocka_unit_test(test_checkpoints),
+		cmocka_unit_test(test_stops),
 		cmocka_unit_test(test_dead_letters),
 		cmocka_unit_test(test_letters_of_events),
+		cmocka_unit_test(test_letters_of_requests),
 		cmocka_unit_test(test_rejected_items),
 		cmocka_unit_test(test_alerts),
 		cmocka_unit_test(test_catching_up),

@@ -72,9 +72,9 @@ static void crash_of(struct lease *l, const char *epoch, struct queue *keeper)
 	struct err err = { 0 };
 
 	CHECK(crash_read(&c, &page, 2, SIGSEGV));
-	CHECK(charge(keeper, conn, &c, soon(), &err) == 0);
+	CHECK(charge(keeper, conn, NULL, &c, soon(), &err) == 0);
 	/* Told twice: it is not in flight any more, nothing happens. */
-	CHECK(charge(keeper, conn, &c, soon(), &err) == 0);
+	CHECK(charge(keeper, conn, NULL, &c, soon(), &err) == 0);
 }
 
 static void letter_check(const char *id, int64_t failed_at_ms, const char *json, size_t len,

@@ -11,6 +11,7 @@
 #include "common/base/mem.h"
 #include "common/io/loop.h"
 #include "common/store/store.h"
+#include "drivers/kit/plan.h"
 #include "worker/room.h"
 #include "worker/settle.h"
 #include "worker/memory.h"
@@ -117,6 +118,9 @@ struct due {
 /* Of one partner's integrations in this slice. */
 struct fan {
 	const char *partner;
+	const char *tasks
+		[PLAN_TASKS_MAX]; /* of each; none: things are done there, and nothing is read */
+	int n_tasks;
 	int64_t room, last; /* the last one that was queued, or looked at by an earlier slice */
 	bool postponed;
 };
@@ -140,6 +144,15 @@ static void add_due(int64_t id, const char *partner, void *arg)
 	d->partner = arena_strdup(c->a->arena, partner);
 }
 
+/* Whoever has its driver knows better what of it stands alone. */
+static void find_tasks(const struct attempt *a, struct fan *f)
+{
+	const struct driver *d = driver_find(a->worker->drivers, f->partner);
+
+	f->tasks[0] = "import_resources";
+	f->n_tasks = d ? plan_tasks(d->manifest, f->tasks) : 1;
+}
+
 static int fan_of(struct company *c, const char *partner, struct fan **out)
 {
 	int64_t room = 0;
@@ -156,19 +169,22 @@ static int fan_of(struct company *c, const char *partner, struct fan **out)
 	c->fans = mem_realloc(c->fans, (size_t)(c->n_fans + 1) * sizeof(*c->fans));
 	*out = &c->fans[c->n_fans++];
 	**out = (struct fan){ .partner = partner, .room = room, .last = c->after };
+	find_tasks(c->a, *out);
 	return 0;
 }
 
-static void add_integration(struct company *c, const struct due *d)
+static void add_integration(struct company *c, const struct due *d, struct fan *f)
 {
 	cJSON *args = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(args, "mode", c->mode);
-	attempt_child(c->a, d->partner, LANE_NORMAL, "import_resources", d->id, args,
-		      root_of(c->a));
+	for (int i = 0; i < f->n_tasks; i++)
+		attempt_child(c->a, d->partner, LANE_NORMAL, f->tasks[i], d->id, args,
+			      root_of(c->a));
 	cJSON_Delete(args);
-	room_take(d->partner, LANE_NORMAL, 1);
-	c->queued++;
+	room_take(d->partner, LANE_NORMAL, f->n_tasks);
+	f->room -= f->n_tasks;
+	c->queued += f->n_tasks;
 }
 
 /* The rest of one partner's integrations in this slice is another job: a partner whose lane is full holds up no other. */
@@ -188,14 +204,6 @@ static void add_rest(struct company *c, const struct fan *f)
 	cJSON_Delete(args);
 }
 
-/* A partner that things are done at, and nothing is read from. */
-static bool has_nothing_to_list(const struct attempt *a, const char *partner)
-{
-	const struct driver *d = driver_find(a->worker->drivers, partner);
-
-	return d && d->manifest->n_collections == 0;
-}
-
 /* n of the slice, as far as each one's lane has room; *stopped: the first that has none, of an only partner. */
 static int queue_slice(struct company *c, int n, int *stopped)
 {
@@ -207,7 +215,7 @@ static int queue_slice(struct company *c, int n, int *stopped)
 		rc = fan_of(c, c->due[i].partner, &f);
 		if (rc < 0)
 			return rc;
-		if (has_nothing_to_list(c->a, c->due[i].partner)) {
+		if (!f->n_tasks) {
 			f->last = c->due[i].id;
 			continue;
 		}
@@ -224,8 +232,7 @@ static int queue_slice(struct company *c, int n, int *stopped)
 		f->last = c->due[i].id;
 		if (rc > 0)
 			continue;
-		add_integration(c, &c->due[i]);
-		f->room--;
+		add_integration(c, &c->due[i], f);
 	}
 	return 0;
 }
