@@ -284,29 +284,18 @@ static int open_listeners(struct scheduler *s, struct err *err)
 
 static int read_public_url(struct scheduler *s)
 {
-	size_t n = public_url ? strlen(public_url) : 0;
 	struct err err = { 0 };
+	char *url = NULL;
 
 	if (target_allow(common.private_targets, &err) < 0) {
 		fprintf(stderr, "longshore-scheduler: --private-targets: %s\n", err.text);
 		return EXIT_MISUSED;
 	}
-	if (!n)
-		return 0;
-	if ((strncmp(public_url, "https://", 8) && strncmp(public_url, "http://", 7)) ||
-	    public_url[strcspn(public_url, " \t\r\n?#")]) {
-		fprintf(stderr,
-			"longshore-scheduler: --public-url \"%s\": https://HOST is expected\n",
-			public_url);
+	if (target_public_url(public_url, &url, &err) < 0) {
+		fprintf(stderr, "longshore-scheduler: %s\n", err.text);
 		return EXIT_MISUSED;
 	}
-	if (target_judge(public_url, &err) < 0) {
-		fprintf(stderr, "longshore-scheduler: --public-url: %s\n", err.text);
-		return EXIT_MISUSED;
-	}
-	while (public_url[n - 1] == '/')
-		n--;
-	s->public_url = mem_strndup(public_url, n);
+	s->public_url = url;
 	return 0;
 }
 

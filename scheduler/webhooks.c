@@ -136,9 +136,11 @@ static bool read_body(struct delivery *d)
 static void split_up(struct delivery *d, const struct hook_event *said)
 {
 	struct hook_values headers = { header_value, d };
+	const char *param = d->driver->manifest->webhooks.callback_param;
 	struct err err = { 0 };
 
-	if (webhook_split(d->driver->manifest, &headers, said, &d->events, &err) < 0)
+	if (webhook_split(d->driver->manifest, &headers, said,
+			  param ? httpd_query(d->q, param) : NULL, &d->events, &err) < 0)
 		delivery_refuse(d, 413, "too_many_events", err.text);
 	else if (!refuse_doubled(d))
 		next_event(d);

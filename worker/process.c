@@ -214,6 +214,7 @@ static int make_worker(struct err *err)
 				      .keyring = w->keyring,
 				      .epoch = w->epoch,
 				      .beats = true,
+				      .public_url = self.s->public_url,
 				      .egress = self.s->egress };
 	w->door = door_new(&dopt);
 	w->sink = sink_new(w->pg);

@@ -9,6 +9,7 @@
 #include "common/base/secret.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
+#include "drivers/kit/outbound.h"
 
 #define TELL_MS 5000 /* what is told of an attempt whose own time is over */
 
@@ -64,6 +65,26 @@ int request_alert(struct attempt *a, const char *what, struct err *err)
 	return rc;
 }
 
+void request_clear_up(struct attempt *a)
+{
+	int64_t id = a->request->id;
+	struct request_step *v = NULL;
+	struct err err = { 0 };
+	bool told = false;
+	int n = 0, rc = request_steps(a->worker->pg, id, &v, &n, &err);
+
+	for (int i = 0; i < n; i++)
+		told |= v[i].told && !v[i].undo;
+	free(v);
+	if (rc == 0 && told)
+		rc = outbound_told(a->worker->redis, a->worker->pg, a->driver, id,
+				   attempt_deadline_ms(a), &err);
+	if (rc < 0) /* the next report, or a person, does it */
+		log_event(LOG_WARN, "request_not_told", LI("request", id), LS("reason", err.text));
+	else if (told)
+		log_event(LOG_INFO, "request_told", LI("request", id));
+}
+
 int request_ends(struct attempt *a, const char *letter_id)
 {
 	struct attempt_request *r = a->request;
@@ -84,5 +105,7 @@ int request_ends(struct attempt *a, const char *letter_id)
 	rc = request_put(a->worker->pg, r->id, &r->claim, &end, &err);
 	if (rc < 0)
 		a->err = err;
+	else if (r->doubt)
+		request_clear_up(a);
 	return rc;
 }

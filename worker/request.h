@@ -23,6 +23,8 @@ bool request_may_retry(const struct attempt *a, int64_t ms);
 void request_goes_on(struct attempt *a, int64_t ms);
 /* It will be a dead letter with this id, or was dropped: failed, or unknown.  Before the job is settled. */
 int request_ends(struct attempt *a, const char *letter_id) __attribute__((warn_unused_result));
+/* Its row says that nobody knows: where the partner has reported meanwhile that it was done, somebody does.  Waits. */
+void request_clear_up(struct attempt *a);
 /* A person must decide: the alert of kind outbound_unknown.  Waits. */
 int request_alert(struct attempt *a, const char *what, struct err *err)
 	__attribute__((warn_unused_result));

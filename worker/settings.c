@@ -99,6 +99,9 @@ static void fill_options(struct settings *s, struct config_option *o)
 		{ "egress", "LONGSHORE_EGRESS", "NAME",
 		  "who shares this host's outgoing address (default the host's name)",
 		  CONFIG_STRING, "", 0, 0, &s->egress },
+		{ "public-url", "LONGSHORE_PUBLIC_URL", "URL",
+		  "the scheduler's address as partners see it: where they are told to report",
+		  CONFIG_STRING, "", 0, 0, &s->public_url_said },
 		{ "soft-limit", "LONGSHORE_SOFT_LIMIT", "DURATION",
 		  "running time after which a job saves its place and goes on as a new attempt",
 		  CONFIG_DURATION_MS, "300s", 100, 86400000, &s->soft_limit_ms },
@@ -121,24 +124,26 @@ static void fill_options(struct settings *s, struct config_option *o)
 	memcpy(o, own, sizeof(own));
 }
 
-static int allow_targets(const struct settings *s)
+static int read_targets(struct settings *s)
 {
 	struct err err = { 0 };
 
 	if (target_allow(s->common.private_targets, &err) < 0)
 		return misused("--private-targets: %s%s", err.text, NULL);
+	if (target_public_url(s->public_url_said, &s->public_url, &err) < 0)
+		return misused("%s%s", err.text, NULL);
 	return 0;
 }
 
 static int load(struct settings *s, int argc, char **argv, bool strict)
 {
-	static struct config_option options[CONFIG_COMMON_COUNT + 11]; /* much for a frame */
+	static struct config_option options[CONFIG_COMMON_COUNT + 12]; /* much for a frame */
 	enum log_level level;
 	int rest, rc;
 
 	config_common_options(&s->common, options);
 	fill_options(s, options + CONFIG_COMMON_COUNT);
-	rc = config_load("longshore-worker", USAGE, options, CONFIG_COMMON_COUNT + 11, argc, argv,
+	rc = config_load("longshore-worker", USAGE, options, CONFIG_COMMON_COUNT + 12, argc, argv,
 			 &s->common.config_file, &rest);
 	if (rc != 0)
 		return rc;
@@ -153,7 +158,7 @@ static int load(struct settings *s, int argc, char **argv, bool strict)
 	log_init("longshore-worker", level, !strcmp(s->common.log_format, "json"));
 	rc = load_drivers(s, strict);
 	if (rc == 0)
-		rc = allow_targets(s);
+		rc = read_targets(s);
 	return rc != 0 ? rc : choose_partners(s);
 }
 

@@ -12,7 +12,9 @@ struct settings {
 	struct config_common common;
 	const char *partners; /* a,b; "" = all there are drivers for, and longshore */
 	int64_t concurrency, processes;
-	const char *egress;  /* "" = the host's name */
+	const char *egress;          /* "" = the host's name */
+	const char *public_url_said; /* as it was given; "" = not */
+	char *public_url; /* without a slash at its end; NULL = not given.  As long as the process */
 	const char *metrics; /* HOST:PORT; "" = none */
 	int64_t soft_limit_ms, hard_limit_ms, grace_ms;
 	int64_t lane_bound, job_memory_mib;

@@ -45,7 +45,7 @@ static size_t gap_at(const char *p, size_t left)
 		return 2;
 	if (left >= 2 && u[0] == 0xc2 && (u[1] == 0xa0 || u[1] == 0xad))
 		return 2;
-	if (left >= 3 && u[0] == 0xe2 && u[1] == 0x80)
+	if (left >= 3 && u[0] == 0xe2 && u[1] == 0x80 && (u[2] & 0xc0) == 0x80)
 		return 3;
 	if (left >= 3 && ((u[0] == 0xe3 && u[1] == 0x80 && u[2] == 0x80) ||
 			  (u[0] == 0xef && u[1] == 0xbb && u[2] == 0xbf)))

@@ -7,7 +7,8 @@
 #include <strings.h>
 
 #define DAY_S 86400
-#define DAYS_MAX (9 * 366) /* 29 February comes after eight years at the latest */
+/* 29 February comes after eight years at the latest; on one day of the week alone (a step of that field begins with `*`), after forty. */
+#define DAYS_MAX (41 * 366)
 #define EVERY_HOUR 0xffffffU
 
 static const char *const months[] = { "jan", "feb", "mar", "apr", "may", "jun",

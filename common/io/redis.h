@@ -86,8 +86,8 @@ void redis_send_script(struct redis *r, struct redis_script *s, int n_keys,
 		       const struct redis_args *a, redis_cb cb, void *arg);
 
 /* The waiting forms.  *reply is the caller's (freeReplyObject); untouched on failure; NULL is
- * fine if not wanted. -ECONNRESET, -EPROTO (err has Redis' text), -ETIMEDOUT, -ECANCELED (the
- * command may still run). */
+ * fine if not wanted. -ECONNRESET, -EPROTO (err has Redis' text; ERR_TRANSIENT where it refuses for
+ * now: it is full, or cannot save), -ETIMEDOUT, -ECANCELED (the command may still run). */
 int redis_call(struct redis *r, const struct redis_args *a, redisReply **reply, int64_t deadline_ms,
 	       struct err *err) __attribute__((warn_unused_result));
 int redis_call_script(struct redis *r, struct redis_script *s, int n_keys,

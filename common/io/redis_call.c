@@ -37,8 +37,23 @@ static void on_reply(int rc, redisReply *reply, const char *text, void *arg)
 	completion_done(&call->c);
 }
 
+/* It is full, or cannot save, or runs somebody's script: nothing was executed, and no fault is ours. */
+static bool is_for_now(const char *text)
+{
+	static const char *const words[] = { "OOM ",        "MISCONF ",     "BUSY ",
+					     "NOREPLICAS ", "CLUSTERDOWN ", "TRYAGAIN " };
+	const char *word = redis_error_word(text);
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (strncmp(word, words[i], strlen(words[i])) == 0)
+			return true;
+	return false;
+}
+
 static int say_failed(struct err *err, int rc, const char *text)
 {
+	if (rc == -EPROTO && is_for_now(text))
+		return err_set(err, rc, ERR_TRANSIENT, "redis", "Redis refuses for now: %s", text);
 	if (rc == -EPROTO)
 		return err_set(err, rc, ERR_INTERNAL, "redis", "Redis refused: %s", text);
 	return err_set(err, rc, ERR_TRANSIENT, "redis", "no connection to Redis: %s", text);

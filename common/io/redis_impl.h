@@ -117,6 +117,7 @@ void redis_push(struct redis *r, const struct redis_args *a, redis_cb cb,
 		void *arg); /* connected, up or not yet */
 void redis_flush(struct redis *r);
 void redis_read(struct redis *r);
+const char *redis_error_word(const char *text); /* "READONLY You can't …"; borrowed */
 
 /* redis_call.c */
 void redis_wake_up_waiters(struct redis *r, int rc);

@@ -251,9 +251,20 @@ void redis_flush(struct redis *r)
 		event_add(r->writable, NULL);
 }
 
+/* Before 7, Redis says what a script's own command was refused with behind words of its own: "ERR Error running script (call to
+ * f_…): @user_script:4: @user_script: 4: -READONLY You can't write …". */
+const char *redis_error_word(const char *text)
+{
+	static const char of_script[] = "ERR Error running script";
+	const char *at =
+		strncmp(text, of_script, sizeof(of_script) - 1) == 0 ? strstr(text, ": -") : NULL;
+
+	return at ? at + 3 : text;
+}
+
 static bool begins(const redisReply *reply, const char *with)
 {
-	return strncmp(reply->str, with, strlen(with)) == 0;
+	return strncmp(redis_error_word(reply->str), with, strlen(with)) == 0;
 }
 
 /* This server can't serve us now, but another address or moment may: a replica after a failover,

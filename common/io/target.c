@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/address.h"
+#include "common/base/mem.h"
 #include "common/io/http_host.h"
 #include "common/io/resolve.h"
 
@@ -90,4 +91,26 @@ int target_check(const char *url, int64_t deadline_ms, struct err *err)
 		    !address_list_has(allowed, all.address[i]))
 			rc = refuse(u.host, all.address[i], err);
 	return rc;
+}
+
+int target_public_url(const char *text, char **out, struct err *err)
+{
+	size_t n = text ? strlen(text) : 0;
+	struct err why = { 0 };
+	int rc;
+
+	*out = NULL;
+	if (!n)
+		return 0;
+	if ((strncmp(text, "https://", 8) && strncmp(text, "http://", 7)) ||
+	    text[strcspn(text, " \t\r\n?#")])
+		return err_set(err, -EINVAL, ERR_CLIENT, "public-url",
+			       "--public-url \"%.200s\": https://HOST is expected", text);
+	rc = target_judge(text, &why);
+	if (rc < 0)
+		return err_set(err, rc, ERR_CLIENT, "public-url", "--public-url: %s", why.text);
+	while (text[n - 1] == '/')
+		n--;
+	*out = mem_strndup(text, n);
+	return 0;
 }

@@ -23,6 +23,10 @@ int target_judge(const char *url, struct err *err) __attribute__((warn_unused_re
  * resolve_wait): the same may be asked again. */
 int target_check(const char *url, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));
+/* --public-url: where others reach us, without a slash at its end (*out, the caller's; NULL for NULL and "").  -EINVAL, -EACCES, with a
+ * text for people that begins with the option's name.  Does not wait: looks no name up. */
+int target_public_url(const char *text, char **out, struct err *err)
+	__attribute__((warn_unused_result));
 /* Of a connection that is about to be opened. */
 bool target_is_allowed(const char *host, const struct sockaddr *to);
 

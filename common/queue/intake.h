@@ -8,6 +8,7 @@
  *                                         `webhooks.events` that is the worker decides
  *      "event_id":"msg_2LJC7S5QxN",       the partner's, or "hash:…" of what `webhooks.event_id` says is hashed
  *      "external_id":"64fa…",             only where the driver's C (verify_webhook) says which item it is of
+ *      "reference":"4711",                only where it came to an address that had a reference of ours in it (webhooks.callback)
  *      "row_id":"l-64fa…",                only of one that is queued again (a replay): the row's external_id, as it was known then
  *      "received_us":1763711730123456,    when it came in, on Redis' clock
  *      "happened_us":1763711729000000,    the event's own time (`webhooks.happened_at`); left out where it says none

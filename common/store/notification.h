@@ -79,17 +79,17 @@ struct notification_look {
 int notification_look(struct pg *p, int64_t id, int64_t request_id, struct notification_look *out,
 		      struct err *err) __attribute__((warn_unused_result));
 
-/* ---- what partners tell of it ---- */
+/* ---- what partners tell of it, and of requests that are no notification's ---- */
 struct notification_report {
 	int64_t integration_id;
-	const char *external_id; /* or, where the event has ours: */
-	const char *reference;   /* "ID.ATTEMPT" */
+	const char *external_id; /* NULL: not said */
+	const char *reference;   /* ours, the request's number; NULL: not said */
 	const char *delivery;    /* sent | delivered | failed */
 	const char *reason;      /* NULL: none */
 	int64_t at_us;
 };
-/* What came later never goes back: delivered and failed stay.  -ENOENT: it is of no attempt (yet).  *unknown: the request that nobody
- * knew of, and that was sent, as is plain now; 0: none. */
+/* What came later never goes back: delivered and failed stay.  -ENOENT: it is of no request (yet).  *unknown: the request that nobody
+ * knew of, and that was sent, as is plain now; 0: none.  One that is still under way is marked (request_step.told). */
 int notification_told(struct pg *p, const struct notification_report *r, int64_t *unknown,
 		      struct err *err) __attribute__((warn_unused_result));
 

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/mem.h"
 #include "common/store/query.h"
@@ -63,8 +64,7 @@ static const char begin_sql[] =
 	" SELECT c ->> 'partner', (c ->> 'integration_id')::int8, c ->> 'action', 'pending',"
 	" json_strip_nulls(json_build_object('task', c ->> 'action', 'integration_id', (c ->> 'integration_id')::int8,"
 	" 'run_at', CASE WHEN begin_at > clock_timestamp() THEN ceil(extract(epoch FROM begin_at) * 1000)::int8 END,"
-	" 'notification', id, 'parent', job_id, 'args', CASE WHEN c -> 'args' ->> 'reference' IS NULL THEN c -> 'args'"
-	" ELSE jsonb_set((c -> 'args')::jsonb, '{reference}', to_jsonb(id || '.' || attempt))::json END)), 'notify:' || id || '.' || attempt,"
+	" 'notification', id, 'parent', job_id, 'args', c -> 'args')), 'notify:' || id || '.' || attempt,"
 	" 'notify', 'job', CASE WHEN urgent THEN 'high' ELSE 'normal' END, (c ->> 'steps')::int8,"
 	" CASE WHEN NOT urgent AND notify_after_quiet(over_at, quiet_from, quiet_until, tz) > over_at THEN"
 	" notify_after_quiet(over_at, quiet_from, quiet_until, tz) + (over_at - begin_at) ELSE over_at END,"
@@ -170,19 +170,37 @@ int notification_look(struct pg *p, int64_t id, int64_t request_id, struct notif
 /* ---- what partners tell of it ---- */
 
 /* One that bounced is tried by the next channel, where that is what it was last sent by: also where our own row does not say yet, or will
- * never know, that it was sent. */
+ * never know, that it was sent.
+ *
+ * The request's row is locked first, as whoever writes its end does too: either he is behind this and finds the step told, or this is
+ * behind him and finds the request unknown.  A report of an earlier sending (another name of the partner's) is of nothing any more. */
 static const char told_sql[] =
-	"WITH a AS (UPDATE notification_attempts a SET delivery = CASE WHEN a.delivery IN ('delivered', 'failed') THEN"
+	"WITH f AS (SELECT o.id, o.state, o.steps, coalesce(o.external_id <> $2, false) AS older FROM outbound_requests o"
+	" WHERE o.integration_id = $1 AND (o.id = $3 OR o.external_id = $2)"
+	" ORDER BY o.external_id = $2 DESC NULLS LAST, o.id DESC LIMIT 1 FOR UPDATE),"
+	" a AS (UPDATE notification_attempts a SET delivery = CASE WHEN a.delivery IN ('delivered', 'failed') THEN"
 	" a.delivery ELSE $4 END, delivery_reason = CASE WHEN a.delivery IN ('delivered', 'failed') THEN"
 	" a.delivery_reason ELSE $5 END, delivery_at = CASE WHEN a.delivery IN ('delivered', 'failed') THEN"
-	" a.delivery_at ELSE to_timestamp($6::int8 / 1e6) END FROM outbound_requests o WHERE o.id = a.request_id"
-	" AND a.integration_id = $1 AND ((o.integration_id = $1 AND o.external_id = $2)"
-	" OR (a.notification_id::text || '.' || a.attempt::text = $3 AND a.notification_id = $7))"
-	" RETURNING a.request_id, a.notification_id, a.attempt, o.state),"
-	" b AS (UPDATE outbound_requests o SET tells = 'bounce' FROM a JOIN notifications n ON n.id = a.notification_id"
-	" WHERE $4 = 'failed' AND o.id = a.request_id AND o.state IN ('running', 'done', 'unknown') AND"
-	" n.attempt = a.attempt AND n.attempt < n.attempts AND n.state IN ('sending', 'sent'))"
-	" SELECT CASE WHEN state = 'unknown' THEN request_id END FROM a";
+	" a.delivery_at ELSE to_timestamp($6::int8 / 1e6) END FROM f WHERE f.id = a.request_id AND NOT f.older"
+	" RETURNING a.request_id, a.notification_id, a.attempt),"
+	" b AS (SELECT a.request_id FROM a JOIN notifications n ON n.id = a.notification_id WHERE $4 = 'failed' AND"
+	" n.attempt = a.attempt AND n.attempt < n.attempts AND n.state IN ('sending', 'sent')),"
+	" o AS (UPDATE outbound_requests o SET tells = CASE WHEN b.request_id IS NULL THEN o.tells ELSE 'bounce' END,"
+	" external_id = coalesce(o.external_id, $2) FROM f LEFT JOIN b ON b.request_id = f.id WHERE o.id = f.id AND"
+	" NOT f.older AND o.state IN ('running', 'done', 'unknown', 'pending') AND ((b.request_id IS NOT NULL AND"
+	" o.state <> 'pending') OR (o.external_id IS NULL AND $2 IS NOT NULL))),"
+	" s AS (UPDATE outbound_steps s SET how = 'told: ' || $4 || coalesce(', ' || $5, '') FROM f WHERE s.request_id = f.id"
+	" AND f.steps = 1 AND NOT f.older AND s.kind = 'do' AND s.state IN ('sent', 'unknown') AND"
+	" (s.how IS NULL OR s.how NOT LIKE ALL (ARRAY['told: delivered%', 'told: failed%'])))"
+	" SELECT CASE WHEN state = 'unknown' AND NOT older THEN id END FROM f";
+
+/* 0: it is none of ours. */
+static int64_t request_of(const char *reference)
+{
+	size_t n = reference ? strspn(reference, "0123456789") : 0;
+
+	return n > 0 && n <= 18 && !reference[n] ? strtoll(reference, NULL, 10) : 0;
+}
 
 int notification_told(struct pg *p, const struct notification_report *r, int64_t *unknown,
 		      struct err *err)
@@ -194,11 +212,10 @@ int notification_told(struct pg *p, const struct notification_report *r, int64_t
 	pg_params_init(&params);
 	pg_int(&params, r->integration_id);
 	pg_text(&params, r->external_id);
-	pg_text(&params, r->reference);
+	query_id(&params, request_of(r->reference));
 	pg_text(&params, r->delivery);
 	pg_text(&params, r->reason);
 	pg_int(&params, r->at_us);
-	query_id(&params, r->reference ? strtoll(r->reference, NULL, 10) : 0);
 	rc = query_some(p, told_sql, &params, &res, err);
 	*unknown = rc == 0 && pg_get(res, 0, 0) ? pg_get_int(res, 0, 0) : 0;
 	PQclear(res);

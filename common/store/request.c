@@ -37,6 +37,7 @@ void request_clear(struct request *r)
 	free(r->entry);
 	free(r->fingerprint);
 	free(r->job);
+	free(r->external_id);
 	free(r->job_id);
 	free(r->class);
 	free(r->rule);
@@ -89,7 +90,7 @@ static const char find_sql[] =
 	" (extract(epoch FROM created_at) * 1000000)::int8,"
 	" (extract(epoch FROM deadline_at) * 1000)::int8,"
 	" (extract(epoch FROM claimed_at) * 1000)::int8, (extract(epoch FROM now()) * 1000)::int8,"
-	" attempts, queued_times FROM outbound_requests"
+	" attempts, queued_times, external_id FROM outbound_requests"
 	" WHERE id = $1 OR (partner = $2 AND entry = $3)"
 	" OR (integration_id = $4 AND action = $5 AND idempotency_key = $6) ORDER BY id LIMIT 1";
 
@@ -127,7 +128,8 @@ static int read_row(const PGresult *res, struct request *out, struct err *err)
 				 .claimed_ms = pg_get_int(res, 0, 18),
 				 .now_ms = pg_get_int(res, 0, 19),
 				 .attempts = pg_get_int(res, 0, 20),
-				 .queued_times = pg_get_int(res, 0, 21) };
+				 .queued_times = pg_get_int(res, 0, 21),
+				 .external_id = query_dup(res, 0, 22) };
 	return 0;
 }
 

@@ -26,6 +26,7 @@ struct request {
 	enum request_state state;
 	bool undo; /* what was done is to be taken back */
 	cJSON *kept;
+	char *external_id;                                   /* NULL: none is known */
 	char *job_id;                                        /* NULL: none */
 	char *class, *rule, *at_step, *error;                /* NULL: none */
 	int64_t created_us, deadline_ms, claimed_ms, now_ms; /* Postgres' clock */
@@ -82,6 +83,7 @@ struct request_step {
 	int64_t sent_ms, doubt_ms; /* 0: never, no doubt; Postgres' clock */
 	int64_t round; /* the partner refused it so often: it has another key each time */
 	bool replayed; /* its key gives an old failure again, whatever was done */
+	bool told;     /* nobody knew of it, and the partner has reported since: it was done */
 };
 /* Those that were begun; *out is the caller's (free). */
 int request_steps(struct pg *p, int64_t id, struct request_step **out, int *n, struct err *err)
@@ -92,9 +94,10 @@ int request_step_mark(struct pg *p, int64_t id, const struct request_claim *c,
 		      struct err *err) __attribute__((warn_unused_result));
 struct step_end {
 	enum step_state state;
-	bool doubt;      /* it may have been done: doubt_since stays, or begins with its sending */
-	int status;      /* 0: none */
-	const char *how; /* answered | found; NULL */
+	bool doubt; /* it may have been done: doubt_since stays, or begins with its sending */
+	int status; /* 0: none */
+	const char
+		*how; /* answered | found | told (as the report says it, "told: delivered"); NULL */
 	const struct err *why; /* NULL: none */
 	const cJSON *kept;     /* all that is kept so far; NULL: as it is */
 	const char *external_id;

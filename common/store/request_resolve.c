@@ -14,7 +14,8 @@
 
 static const char done_sql[] =
 	"WITH r AS (SELECT id, wants FROM outbound_requests WHERE id = $1 AND state = 'unknown' FOR UPDATE),"
-	" s AS (UPDATE outbound_steps s SET state = 'done', how = 'said', doubt_since = NULL,"
+	" s AS (UPDATE outbound_steps s SET state = 'done', doubt_since = NULL,"
+	" how = CASE WHEN s.how LIKE 'told%' THEN s.how ELSE 'said' END,"
 	" finished_at = now(), class = NULL, rule = NULL, error = NULL FROM r WHERE " OPEN_STEP
 	" RETURNING s.request_id)"
 	" UPDATE outbound_requests o SET state = 'pending', kept = kept || coalesce($2::jsonb, '{}'),"

@@ -26,6 +26,13 @@ static enum step_state state_of(const char *name)
 	return STEP_UNKNOWN; /* of a newer version: nothing is sent on a guess */
 }
 
+static bool is_true(const PGresult *res, int row, int column)
+{
+	const char *v = pg_get(res, row, column);
+
+	return v && *v == 't';
+}
+
 int request_steps(struct pg *p, int64_t id, struct request_step **out, int *n, struct err *err)
 {
 	struct pg_params params;
@@ -34,12 +41,12 @@ int request_steps(struct pg *p, int64_t id, struct request_step **out, int *n, s
 
 	pg_params_init(&params);
 	pg_int(&params, id);
-	rc = query(
-		p,
-		"SELECT step, kind, state, (extract(epoch FROM sent_at) * 1000)::int8,"
-		" (extract(epoch FROM doubt_since) * 1000)::int8, round, rule = 'replayed' FROM outbound_steps"
-		" WHERE request_id = $1 ORDER BY kind, step",
-		&params, &res, err);
+	rc = query(p,
+		   "SELECT step, kind, state, (extract(epoch FROM sent_at) * 1000)::int8,"
+		   " (extract(epoch FROM doubt_since) * 1000)::int8, round, rule = 'replayed',"
+		   " state IN ('sent', 'unknown') AND how LIKE 'told%' FROM outbound_steps"
+		   " WHERE request_id = $1 ORDER BY kind, step",
+		   &params, &res, err);
 	if (rc < 0)
 		return rc;
 	*n = PQntuples(res);
@@ -51,8 +58,8 @@ int request_steps(struct pg *p, int64_t id, struct request_step **out, int *n, s
 						   .sent_ms = pg_get_int(res, i, 3),
 						   .doubt_ms = pg_get_int(res, i, 4),
 						   .round = pg_get_int(res, i, 5),
-						   .replayed = pg_get(res, i, 6) &&
-							       *pg_get(res, i, 6) == 't' };
+						   .replayed = is_true(res, i, 6),
+						   .told = is_true(res, i, 7) };
 	PQclear(res);
 	return 0;
 }
@@ -97,7 +104,7 @@ int request_step_mark(struct pg *p, int64_t id, const struct request_claim *c,
 		" INSERT INTO outbound_steps AS s (request_id, kind, step, name, state, key, round,"
 		" attempts, sent_at) SELECT id, $4, $5, $6, 'sent', $7, $9, 1, clock_timestamp() FROM r"
 		" ON CONFLICT (request_id, kind, step) DO UPDATE SET state = 'sent', key = $7, round = $9,"
-		" attempts = s.attempts + 1, sent_at = clock_timestamp(),"
+		" attempts = s.attempts + 1, sent_at = clock_timestamp(), how = NULL,"
 		" doubt_since = CASE WHEN s.state = 'sent' AND NOT $8 THEN coalesce(s.doubt_since,"
 		" s.sent_at) ELSE s.doubt_since END RETURNING 1",
 		&params, &res, err);
@@ -143,7 +150,8 @@ int request_step_put(struct pg *p, int64_t id, const struct request_claim *c,
 		" rule, error, finished_at, doubt_since) SELECT id, $4, $5, $6, $7, $9, $10, $11, $12, $13,"
 		" CASE WHEN $7 IN ('done', 'failed') THEN clock_timestamp() END, CASE WHEN $8 THEN"
 		" clock_timestamp() END FROM r"
-		" ON CONFLICT (request_id, kind, step) DO UPDATE SET state = $7, status = $9, how = $10,"
+		" ON CONFLICT (request_id, kind, step) DO UPDATE SET state = $7, status = $9,"
+		" how = CASE WHEN s.how LIKE 'told%' AND ($7 = 'unknown' OR $10 = 'told') THEN s.how ELSE $10 END,"
 		" class = $11, rule = $12, error = $13, finished_at = excluded.finished_at,"
 		" doubt_since = CASE WHEN $8 THEN coalesce(s.doubt_since, s.sent_at, clock_timestamp()) END"
 		" RETURNING 1",

@@ -10,49 +10,91 @@
 #define BLOCKS_MAX 16 /* of one question, when they go fast */
 #define FAST_MS 1000
 
-/* Ids kept in the process.  One asks at a time, or all who start in one claim ask, each with a commit; and the
- * faster they go the more blocks a question brings, since all jobs stand still for it. */
+/* Ids kept in the process.  One asks at a time, or all who start in one claim ask, each with a commit; the faster they go
+ * the more blocks a question brings, and the next are asked for before these are at an end, or all jobs would stand still for it. */
 static struct {
 	int64_t next, end;
-	int64_t blocks[BLOCKS_MAX]; /* their first ids, the last is taken first */
-	int n, want;
+	int64_t blocks[2 * BLOCKS_MAX]; /* a ring of their first ids */
+	unsigned first;
+	int n, want, waiting;
 	int64_t asked_ms;
 	struct gate gate;
-	bool ready;
+	bool ready, ahead; /* ahead: asked for, nobody waits */
 } ids;
 
 static void take_block(void)
 {
-	ids.next = ids.blocks[--ids.n];
+	ids.next = ids.blocks[ids.first++ % ARRAY_LEN(ids.blocks)];
 	ids.end = ids.next + BLOCK;
+	ids.n--;
+}
+
+static const char ids_sql[] = "SELECT nextval('run_ids') FROM generate_series(1, $1)";
+
+static void ids_ask(struct pg_params *params)
+{
+	int64_t now = loop_now_ms();
+	bool fast = ids.asked_ms && now - ids.asked_ms < FAST_MS;
+
+	ids.want = fast ? 2 * ids.want : 1;
+	if (ids.want <= ids.waiting / BLOCK)
+		ids.want = ids.waiting / BLOCK + 1;
+	if (ids.want > BLOCKS_MAX)
+		ids.want = BLOCKS_MAX;
+	ids.asked_ms = now;
+	pg_params_init(params);
+	pg_int(params, ids.want);
+}
+
+static void ids_take(PGresult *res)
+{
+	for (int i = 0; i < PQntuples(res) && ids.n < (int)ARRAY_LEN(ids.blocks); i++)
+		ids.blocks[(ids.first + ids.n++) % ARRAY_LEN(ids.blocks)] = pg_get_int(res, i, 0);
+	PQclear(res);
 }
 
 static int load_ids(struct pg *p, struct err *err)
 {
-	int64_t now = loop_now_ms();
-	bool fast = ids.asked_ms && now - ids.asked_ms < FAST_MS;
 	struct pg_params params;
 	PGresult *res = NULL;
 	int rc;
 
-	ids.want = !fast ? 1 : ids.want * 2 < BLOCKS_MAX ? ids.want * 2 : BLOCKS_MAX;
-	ids.asked_ms = now;
-	pg_params_init(&params);
-	pg_int(&params, ids.want);
-	rc = query(p, "SELECT nextval('run_ids') FROM generate_series(1, $1)", &params, &res, err);
+	ids_ask(&params);
+	rc = query(p, ids_sql, &params, &res, err);
 	pg_params_clear(&params);
-	if (rc < 0)
-		return rc;
-	for (int i = PQntuples(res) - 1; i >= 0 && ids.n < BLOCKS_MAX; i--)
-		ids.blocks[ids.n++] = pg_get_int(res, i, 0);
-	PQclear(res);
-	return 0;
+	if (rc == 0)
+		ids_take(res);
+	return rc;
+}
+
+static void on_ahead(int rc, PGresult **results, int n, const struct err *err, void *arg)
+{
+	ids.ahead = false;
+	if (rc == 0)
+		ids_take(results[0]);
+}
+
+/* An answer that does not come is asked for again by who has no id left. */
+static void load_ahead(struct pg *p)
+{
+	struct pg_params params;
+	struct pg_statement st = { ids_sql, &params };
+
+	if (ids.ahead || ids.n * BLOCK + ids.end - ids.next > ids.want * BLOCK / 2)
+		return;
+	ids.ahead = true;
+	ids_ask(&params);
+	pg_send(p, &st, 1, on_ahead, NULL);
+	pg_params_clear(&params);
 }
 
 static int next_block(struct pg *p, struct err *err)
 {
-	int rc = gate_enter(&ids.gate, "run id", CO_NO_DEADLINE);
+	int rc;
 
+	ids.waiting++;
+	rc = gate_enter(&ids.gate, "run id", CO_NO_DEADLINE);
+	ids.waiting--;
 	if (rc < 0)
 		return rc;
 	if (ids.next >= ids.end && !ids.n)
@@ -100,6 +142,7 @@ int run_new_id(struct pg *p, int64_t *id, struct err *err)
 			return rc;
 	}
 	*id = ids.next++;
+	load_ahead(p);
 	return 0;
 }
 

@@ -6,272 +6,9 @@
 #include <string.h>
 
 #include "common/base/mem.h"
-#include "drivers/kit/body.h"
-#include "drivers/kit/call_door.h"
-#include "drivers/kit/mail.h"
-#include "drivers/kit/paginate_parts.h"
+#include "drivers/kit/action_parts.h"
 #include "drivers/kit/params.h"
 #include "drivers/kit/subst.h"
-
-/* ---- names ---- */
-
-struct naming {
-	const struct action_values *v;
-	struct buf keep;
-};
-
-/* The value itself; NULL: there is none. */
-static const cJSON *value_of(const struct action_values *v, const char *name)
-{
-	const cJSON *found = NULL;
-
-	if (strncmp(name, "in.", 3) == 0)
-		found = json_path(v->in, name + 3);
-	else if (strncmp(name, "kept.", 5) == 0)
-		found = json_path(v->kept, name + 5);
-	return found && !cJSON_IsNull(found) ? found : NULL;
-}
-
-static const char *text_of(const char *name, void *arg)
-{
-	struct naming *n = arg;
-	const cJSON *v;
-
-	buf_reset(&n->keep);
-	if (strcmp(name, "key") == 0)
-		return n->v->key;
-	if (strcmp(name, "now") == 0) {
-		format_time(NULL, n->v->now_us, &n->keep);
-		return buf_str(&n->keep);
-	}
-	if (strncmp(name, "cfg.", 4) == 0)
-		return cfg_text(n->v->c->driver->manifest, n->v->c->integration, name + 4,
-				&n->keep);
-	v = value_of(n->v, name);
-	if (v && !json_scalar_text(v, &n->keep))
-		json_print(v, &n->keep);
-	return v ? buf_str(&n->keep) : NULL;
-}
-
-/* "{in.X}" and nothing else: the value as it is, a number or a list too. */
-static bool whole_name(const char *text, char name[SUBST_NAME_MAX])
-{
-	const char *p = text;
-
-	return text[0] == '{' && subst_next(&p, name) && !*p && strlen(text) == strlen(name) + 2 &&
-	       (strncmp(name, "in.", 3) == 0 || strncmp(name, "kept.", 5) == 0);
-}
-
-/* A setting that need not be there, and is not. */
-static bool is_unset(const struct action_values *v, const char *name)
-{
-	const struct manifest_setting *s = manifest_setting(v->c->driver->manifest, name);
-	struct buf keep = BUF_INIT;
-	bool unset = s && !s->required &&
-		     !cfg_text(v->c->driver->manifest, v->c->integration, name, &keep);
-
-	buf_clear(&keep);
-	return unset;
-}
-
-/* A param or a setting that was left out takes along what names it. */
-static bool is_left_out(const struct action_values *v, const char *template)
-{
-	char name[SUBST_NAME_MAX];
-
-	while (subst_next(&template, name))
-		if ((strncmp(name, "in.", 3) == 0 && !value_of(v, name)) ||
-		    (strncmp(name, "cfg.", 4) == 0 && is_unset(v, name + 4)))
-			return true;
-	return false;
-}
-
-/* The same, and of what earlier steps kept. */
-static bool names_nothing(const struct action_values *v, const char *template)
-{
-	const char *p = template;
-	char name[SUBST_NAME_MAX];
-
-	while (subst_next(&p, name))
-		if (strncmp(name, "kept.", 5) == 0 && !value_of(v, name))
-			return true;
-	return is_left_out(v, template);
-}
-
-/* Whether all that the texts name is there. */
-static bool has_all(const cJSON *t, const struct action_values *v)
-{
-	const cJSON *c;
-
-	if (cJSON_IsString(t))
-		return !is_left_out(v, t->valuestring);
-	cJSON_ArrayForEach (c, t)
-		if (!has_all(c, v))
-			return false;
-	return true;
-}
-
-/* ---- bodies ---- */
-
-static int fill(const cJSON *t, struct naming *n, cJSON **out, struct err *err);
-
-static int fill_text(const char *text, struct naming *n, cJSON **out, struct err *err)
-{
-	char name[SUBST_NAME_MAX];
-	struct buf filled = BUF_INIT;
-	int rc = 0;
-
-	if (whole_name(text, name) && value_of(n->v, name)) {
-		*out = cJSON_Duplicate(value_of(n->v, name), true);
-	} else {
-		rc = subst(text, SUBST_RAW, text_of, n, &filled, err);
-		if (rc == 0)
-			*out = cJSON_CreateString(buf_str(&filled));
-	}
-	buf_clear(&filled);
-	return rc;
-}
-
-static int fill_members(const cJSON *t, struct naming *n, cJSON *out, struct err *err)
-{
-	const cJSON *c;
-	int rc = 0;
-
-	cJSON_ArrayForEach (c, t) {
-		cJSON *v = NULL;
-
-		if (cJSON_IsString(c) && is_left_out(n->v, c->valuestring))
-			continue;
-		if (!c->string && !has_all(c, n->v))
-			continue; /* an element of a list goes whole */
-		if (c->string && strcmp(c->string, "//") == 0)
-			continue;
-		rc = fill(c, n, &v, err);
-		if (rc < 0)
-			return rc;
-		if (c->string)
-			cJSON_AddItemToObject(out, c->string, v);
-		else
-			cJSON_AddItemToArray(out, v);
-	}
-	return 0;
-}
-
-/* As deep as a manifest is, which json_parse bounds. */
-static int fill(const cJSON *t, struct naming *n, cJSON **out, struct err *err)
-{
-	cJSON *v;
-	int rc;
-
-	if (cJSON_IsString(t))
-		return fill_text(t->valuestring, n, out, err);
-	if (!cJSON_IsObject(t) && !cJSON_IsArray(t)) {
-		*out = cJSON_Duplicate(t, true);
-		return 0;
-	}
-	v = cJSON_IsObject(t) ? cJSON_CreateObject() : cJSON_CreateArray();
-	rc = fill_members(t, n, v, err);
-	if (rc < 0)
-		cJSON_Delete(v);
-	else
-		*out = v;
-	return rc;
-}
-
-/* ---- the call ---- */
-
-static int make_query(const struct manifest_request *q, struct naming *n, struct action_call *out,
-		      struct err *err)
-{
-	struct manifest_pair *v = arena_alloc(out->arena, sizeof(*v) * (size_t)(q->query.n + 1));
-	int rc = 0, k = 0;
-
-	for (int i = 0; i < q->query.n && rc == 0; i++) {
-		struct buf value = BUF_INIT;
-
-		if (is_left_out(n->v, q->query.v[i].value))
-			continue;
-		rc = subst(q->query.v[i].value, SUBST_RAW, text_of, n, &value, err);
-		v[k++] = (struct manifest_pair){ q->query.v[i].name,
-						 arena_strdup(out->arena, buf_str(&value)) };
-		buf_clear(&value);
-	}
-	out->spec.query = v;
-	out->spec.n_query = k;
-	return rc;
-}
-
-static int make_body(const struct manifest_request *q, struct naming *n, struct action_call *out,
-		     struct err *err)
-{
-	cJSON *json = NULL;
-	int rc = q->json ? fill(q->json, n, &json, err) : 0;
-
-	if (rc == 0 && json && n->v->c->driver->manifest->body == BODY_MAIL) {
-		const char *from = NULL, *to = NULL;
-
-		rc = mail_write(json, n->v->key, n->v->now_us, &out->body, &from, &to, err);
-		if (rc == 0) {
-			out->spec.mail_from = arena_strdup(out->arena, from);
-			out->spec.mail_to = arena_strdup(out->arena, to);
-		}
-	} else if (rc == 0 && json) {
-		out->spec.content_type = body_write(n->v->c->driver->manifest, json, &out->body);
-	}
-	if (out->body.len) {
-		out->spec.body = buf_str(&out->body);
-		out->spec.body_len = out->body.len;
-	}
-	cJSON_Delete(json);
-	return rc;
-}
-
-static int make_key(const struct manifest_step *s, struct naming *n, struct action_call *out,
-		    struct err *err)
-{
-	struct buf key = BUF_INIT;
-	int rc = 0;
-
-	if (!s || !s->idempotency_header)
-		return 0;
-	rc = subst(s->idempotency_key, SUBST_RAW, text_of, n, &key, err);
-	out->header = (struct http_header){ s->idempotency_header,
-					    arena_strdup(out->arena, buf_str(&key)) };
-	out->spec.headers = &out->header;
-	out->spec.n_headers = 1;
-	buf_clear(&key);
-	return rc;
-}
-
-int action_call_make(const struct manifest_request *q, const struct manifest_step *s,
-		     const struct action_values *v, struct action_call *out, struct err *err)
-{
-	struct naming n = { .v = v };
-	struct buf path = BUF_INIT;
-	const char *method = "GET", *template = request_path(q, &method);
-	int rc;
-
-	*out = (struct action_call){ .arena = arena_new() };
-	rc = subst(template, SUBST_PATH, text_of, &n, &path, err);
-	out->spec = (struct call_spec){ .endpoint = template, .method = method };
-	out->spec.path = arena_strdup(out->arena, buf_str(&path));
-	if (rc == 0)
-		rc = make_query(q, &n, out, err);
-	if (rc == 0)
-		rc = make_body(q, &n, out, err);
-	if (rc == 0)
-		rc = make_key(s, &n, out, err);
-	buf_clear(&path);
-	buf_clear(&n.keep);
-	return rc < 0 ? -EINVAL : 0;
-}
-
-void action_call_clear(struct action_call *c)
-{
-	buf_clear(&c->body);
-	arena_free(c->arena);
-	memset(c, 0, sizeof(*c));
-}
 
 /* ---- input ---- */
 
@@ -324,8 +61,8 @@ int action_in(const struct manifest_action *a, const cJSON *args, cJSON **out, s
 int action_once(const struct manifest_action *a, const cJSON *in, struct buf *out, struct err *err)
 {
 	struct action_values v = { .in = in };
-	struct naming n = { .v = &v };
-	int rc = subst(a->once, SUBST_QUERY, text_of, &n, out, err);
+	struct action_naming n = { .v = &v };
+	int rc = subst(a->once, SUBST_QUERY, action_text, &n, out, err);
 
 	buf_clear(&n.keep);
 	return rc < 0 ? -EINVAL : 0;
@@ -345,7 +82,7 @@ static const char *missing_arg(const struct manifest_action *of, const struct ma
 	const cJSON *c;
 
 	cJSON_ArrayForEach (c, t->args)
-		if (!has_all(c, v) && !(t->when && may_be_left_out(of, c->string)))
+		if (!action_has_all(c, v) && !(t->when && may_be_left_out(of, c->string)))
 			return c->string;
 	return NULL;
 }
@@ -353,17 +90,17 @@ static const char *missing_arg(const struct manifest_action *of, const struct ma
 int action_then(const struct manifest_action *of, const struct manifest_then *t,
 		const struct action_values *v, cJSON **out, const char **missing, struct err *err)
 {
-	struct naming n = { .v = v };
+	struct action_naming n = { .v = v };
 	int rc;
 
 	*out = NULL;
 	*missing = NULL;
-	if (t->when && names_nothing(v, t->when))
+	if (t->when && action_names_nothing(v, t->when))
 		return 0;
 	*missing = missing_arg(of, t, v);
 	if (*missing)
 		return 0;
-	rc = fill(t->args, &n, out, err);
+	rc = action_fill(t->args, &n, out, err);
 	buf_clear(&n.keep);
 	return rc < 0 ? -EINVAL : 0;
 }

@@ -1,5 +1,6 @@
-/* The steps of an action as calls, and what their answers leave: the manifest's words alone, no state, no rows.  Whether a step is
- * to be sent, sent again, or looked for is the caller's (worker/tasks/flow.c). */
+/* The steps of an action as calls (action_call.c; what stands for their {name}s: action_fill.c), and what their answers leave: the
+ * manifest's words alone, no state, no rows.  Whether a step is to be sent, sent again, or looked for is the caller's
+ * (worker/tasks/flow.c). */
 #ifndef DRIVERS_KIT_ACTION_H
 #define DRIVERS_KIT_ACTION_H
 
@@ -10,6 +11,7 @@ struct action_values {
 	const struct caller *c;
 	const cJSON *in, *kept; /* objects */
 	const char *key;        /* of this step: the same at each attempt */
+	const char *reference;  /* of the request, as the partner is told it */
 	int64_t now_us; /* the same at each attempt too: a key may be tied to the very body */
 };
 

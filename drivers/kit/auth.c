@@ -156,6 +156,8 @@ static void store_again(struct auth_store *a, struct caller *c, struct auth_entr
 {
 	struct err why;
 
+	if (!e->token.access.len) /* refused since, or of other credentials */
+		e->store_again_ms = 0;
 	if (e->store_again_ms == 0 || loop_now_ms() < e->store_again_ms || !redis_is_up(a->redis))
 		return;
 	e->store_again_ms = loop_now_ms() + STORE_AGAIN_MS;

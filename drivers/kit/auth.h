@@ -53,6 +53,9 @@ int auth_trial(struct auth_store *a, struct caller *c, const struct secret *json
 /* Waits.  They are stored now: the trial's token is everybody's, the old one and the cached credential are gone. */
 int auth_trial_keep(struct auth_store *a, struct caller *c, struct err *err)
 	__attribute__((warn_unused_result));
+/* Whether a token that one of them brought is what the other would bring: of a webhook's secret nothing hangs on it. */
+bool auth_same_login(const struct manifest *m, const struct secret *one,
+		     const struct secret *other);
 /* Waits.  As if nobody had asked for a token, but for the count. */
 int auth_drop(struct redis *r, const char *partner, int64_t integration_id, int64_t deadline_ms,
 	      struct err *err) __attribute__((warn_unused_result));

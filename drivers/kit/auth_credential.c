@@ -150,6 +150,29 @@ static bool credential_same(const struct credential *a, const struct credential 
 	return true;
 }
 
+static bool same_field(const struct credential *a, const struct credential *b, const char *name)
+{
+	const char *x = credential_field(a, name), *y = credential_field(b, name);
+
+	return x && y ? secret_equal(x, strlen(x), y, strlen(y)) : x == y;
+}
+
+bool auth_same_login(const struct manifest *m, const struct secret *one, const struct secret *other)
+{
+	struct credential a = { 0 }, b = { 0 };
+	int n;
+	const char *const *needs = auth_needs(m, &n);
+	bool same = credential_parse(m, one, &a, NULL) == 0 &&
+		    credential_parse(m, other, &b, NULL) == 0 &&
+		    same_field(&a, &b, "refresh_token");
+
+	for (int i = 0; same && i < n; i++)
+		same = same_field(&a, &b, needs[i]);
+	credential_clear(&a);
+	credential_clear(&b);
+	return same;
+}
+
 static void credential_take(struct auth_store *a, struct auth_entry *e, struct credential *fresh,
 			    bool *changed)
 {

@@ -273,6 +273,30 @@ static int go_again(struct going *g, struct call_result *r, struct err *err)
 	return rc;
 }
 
+/* Elsewhere on the same host; where else it stands as it is. */
+static int follow(struct going *g, struct call_result *r, struct err *err, int rc)
+{
+	const struct call_spec *first = g->spec;
+	struct call_spec spec = *first;
+	struct buf at = BUF_INIT, to = BUF_INIT;
+
+	for (int i = 0; i < REDIRECTS_MAX && rc == -EREMOTEIO && !strcmp(err->rule, "status 3xx") &&
+			redirect_target(g->route, g->spec, &r->http, &to);
+	     i++) {
+		buf_clear(&at);
+		at = to;
+		to = (struct buf)BUF_INIT;
+		spec.path = buf_str(&at);
+		spec.n_query = 0; /* the address says it all */
+		g->spec = &spec;
+		rc = go_again(g, r, err);
+	}
+	g->spec = first;
+	buf_clear(&at);
+	buf_clear(&to);
+	return rc;
+}
+
 /* Cut off on the way, more often than not: a page that is not what it should be says so again. */
 static bool is_garbled(const struct err *e)
 {
@@ -312,7 +336,7 @@ static int quick_retry(struct going *g, struct call_result *r, struct err *err)
 	if (rc < 0)
 		return err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call",
 			       "ended while waiting to try again");
-	return go_again(g, r, err);
+	return follow(g, r, err, go_again(g, r, err));
 }
 
 /* A 401: a new token, once.  The refusal stands where there is nothing new to try. */
@@ -333,31 +357,7 @@ static int refused(struct going *g, struct call_result *r, struct err *err)
 			  LS("reason", why.text));
 		return -EREMOTEIO;
 	}
-	return go_again(g, r, err);
-}
-
-/* Elsewhere on the same host; where else it stands as it is. */
-static int follow(struct going *g, struct call_result *r, struct err *err, int rc)
-{
-	const struct call_spec *first = g->spec;
-	struct call_spec spec = *first;
-	struct buf at = BUF_INIT, to = BUF_INIT;
-
-	for (int i = 0; i < REDIRECTS_MAX && rc == -EREMOTEIO && !strcmp(err->rule, "status 3xx") &&
-			redirect_target(g->route, g->spec, &r->http, &to);
-	     i++) {
-		buf_clear(&at);
-		at = to;
-		to = (struct buf)BUF_INIT;
-		spec.path = buf_str(&at);
-		spec.n_query = 0; /* the address says it all */
-		g->spec = &spec;
-		rc = go_again(g, r, err);
-	}
-	g->spec = first;
-	buf_clear(&at);
-	buf_clear(&to);
-	return rc;
+	return follow(g, r, err, go_again(g, r, err));
 }
 
 int call(struct caller *c, const struct call_spec *spec, struct call_result *r, struct err *err)

@@ -23,6 +23,8 @@ struct door_options {
 	const char *epoch;
 	bool beats; /* the epoch has a heartbeat, whose end says that this process is dead */
 	int64_t permit_wait_ms; /* longer waits give the job back; 0 = 3,000 */
+	const char *
+		public_url; /* ours, as partners see it, without a slash at its end; NULL: not said */
 	const char *egress; /* who shares this host's outgoing address; NULL = the host's name */
 	/* Recording, or in the network's place (then redis and pg may be NULL: no permits, breakers, credentials); borrowed; NULL: none. */
 	struct tape *tape;

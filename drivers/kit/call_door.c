@@ -44,6 +44,7 @@ struct door *door_new(const struct door_options *o)
 	d->keyring = o->keyring;
 	d->permit_wait_ms = o->permit_wait_ms > 0 ? o->permit_wait_ms : DOOR_PERMIT_WAIT_MS;
 	d->egress = mem_strdup(o->egress && *o->egress ? o->egress : host_name(host));
+	d->public_url = o->public_url ? mem_strdup(o->public_url) : NULL;
 	d->tape = o->tape;
 	if (!tape_replays(o->tape)) {
 		d->limiter = limiter_new(o->redis, o->epoch);
@@ -83,6 +84,7 @@ void door_free(struct door *d)
 	limiter_free(d->limiter);
 	breakers_free(d->breakers);
 	free(d->egress);
+	free(d->public_url);
 	free(d);
 }
 

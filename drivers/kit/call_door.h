@@ -45,6 +45,7 @@ struct door {
 	struct keyring *keyring;
 	int64_t permit_wait_ms;
 	char *egress;
+	char *public_url; /* NULL: not said */
 	struct limiter *limiter;
 	struct auth_store *auth;
 	struct breakers *breakers;

@@ -136,6 +136,30 @@ static bool is_signed(const struct caller *c, const struct exchange *x)
 	return h && h->sign_request && !x->spec->no_auth && !tape_replays(c->door->tape);
 }
 
+/* rc: how it went through the door. */
+static int exchange_passed(const struct exchange *x, const struct sending *s, struct call_result *r,
+			   int rc, struct err *err)
+{
+	if (rc == 0 && r->http.unsent && x->spec->mark)
+		x->spec->mark->handed = false;
+	if (rc == -ESTALE && s->again && !x->spec->repeatable)
+		rc = lost_on_the_way(r);
+	if (rc == -EINVAL)
+		return err_set(
+			err, rc, ERR_CLIENT, "request",
+			"%s %s cannot be sent: its URL is none, or a header or the credential has a line break in it%s",
+			x->spec->method, x->spec->endpoint,
+			x->spec->mail_to ? ", or an address is none" : "");
+	if (rc < 0 && rc != -ESTALE && rc != -ENOENT && !s->unmarked)
+		err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call",
+			rc == -ECANCELED ? "cancelled while %s %s was under way"
+					 : "the job's time ended while %s %s was under way",
+			x->spec->method, x->spec->endpoint);
+	else if (rc == 0)
+		hold_body(r);
+	return rc;
+}
+
 int exchange_send(struct caller *c, const struct exchange *x, struct call_result *r,
 		  struct err *err)
 {
@@ -194,18 +218,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		c->observed_us = r->observed_us = door_now_us(c->door);
 		if (x->permit)
 			limiter_sending(c->door->limiter, x->permit);
-		rc = exchange_pass(c, x, &q, r, err);
-		if (rc == 0 && r->http.unsent && x->spec->mark)
-			x->spec->mark->handed = false;
-		if (rc == -ESTALE && sending.again && !x->spec->repeatable)
-			rc = lost_on_the_way(r);
-		if (rc < 0 && rc != -ESTALE && rc != -ENOENT && !sending.unmarked)
-			err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call",
-				rc == -ECANCELED ? "cancelled while %s %s was under way"
-						 : "the job's time ended while %s %s was under way",
-				x->spec->method, x->spec->endpoint);
-		else if (rc == 0)
-			hold_body(r);
+		rc = exchange_passed(x, &sending, r, exchange_pass(c, x, &q, r, err), err);
 	}
 	signing_clear(&signing);
 	secret_free_buf(&login);

@@ -11,6 +11,7 @@
 #include "common/io/target.h"
 #include "drivers/kit/body.h"
 #include "drivers/kit/call_door.h"
+#include "drivers/kit/callback.h"
 #include "drivers/kit/enrol_parts.h"
 #include "drivers/kit/subst.h"
 
@@ -35,12 +36,10 @@ static const struct manifest_webhooks *hooks_of(const struct enrol *e)
 /* Without the secret that an unsigned partner's address ends with. */
 static char *address(const struct enrol *e)
 {
-	const struct manifest *m = e->c->driver->manifest;
+	struct buf url = BUF_INIT;
 
-	if (m->webhooks.whose)
-		return mem_printf("%s/webhooks/%s", e->public_url, m->partner);
-	return mem_printf("%s/webhooks/%s/%lld", e->public_url, m->partner,
-			  (long long)e->c->integration->id);
+	callback_address(e->c->driver->manifest, e->c->integration->id, e->public_url, &url);
+	return buf_detach(&url);
 }
 
 /* ---- one request ---- */

@@ -7,6 +7,7 @@
 
 struct sharer { /* on the waiting coroutine's stack */
 	struct completion done;
+	struct flight *of; /* NULL: it has ended */
 	struct sharer *next;
 };
 
@@ -27,6 +28,7 @@ void flight_end(struct flight *f)
 	*p = f->next;
 	for (struct sharer *s = f->sharers, *next; s; s = next) {
 		next = s->next; /* its stack goes on as soon as it is woken */
+		s->of = NULL;
 		completion_done(&s->done);
 	}
 }
@@ -40,14 +42,14 @@ static struct flight *flight_find(const char *key)
 	return f;
 }
 
-static void leave(const char *key, const struct sharer *s)
+/* Not by the key: where a lease ran out, or Redis lost it, a second flight of the same has begun. */
+static void leave(struct sharer *s)
 {
-	struct flight *f = flight_find(key);
-	struct sharer **p = f ? &f->sharers : NULL;
+	struct sharer **p = s->of ? &s->of->sharers : NULL;
 
-	while (p && *p && *p != s)
+	while (p && *p != s)
 		p = &(*p)->next;
-	if (p && *p)
+	if (p)
 		*p = s->next;
 }
 
@@ -59,11 +61,11 @@ int flight_wait(const char *key, int64_t pause_ms, int64_t deadline_ms)
 
 	if (!f)
 		return co_sleep("another's lookup", pause_ms);
-	self = (struct sharer){ .next = f->sharers };
+	self = (struct sharer){ .of = f, .next = f->sharers };
 	f->sharers = &self;
 	rc = completion_wait(&self.done, "another's lookup", deadline_ms);
 	if (rc < 0)
-		leave(key, &self);
+		leave(&self);
 	/* Whose bound it was the caller sees by his clock. */
 	return rc == -ETIMEDOUT && loop_now_ms() < co_deadline(co_self()) ? 0 : rc;
 }

@@ -61,8 +61,7 @@ static void check_given(struct manifest_reader *r, const struct manifest_channel
 
 		while (k < c->n_parts && strcmp(c->parts[k].name, p->name) != 0)
 			k++;
-		if (k == c->n_parts && !p->optional && !p->fallback &&
-		    strcmp(p->name, "reference") != 0 && strcmp(p->name, "to") != 0)
+		if (k == c->n_parts && !p->optional && !p->fallback && strcmp(p->name, "to") != 0)
 			reader_problem_at(r, "channel.parts",
 					  "nothing fills the param \"%s\" of the action \"%s\"",
 					  p->name, a->name);

@@ -208,8 +208,10 @@ static void check_delivery(struct manifest_reader *r, const struct manifest_even
 			"needs \"id\" (the partner's, as the action's \"external_id\") or \"reference\" (ours): one of them");
 	if (e->collection || e->item)
 		reader_problem_at(r, path, "\"collection\" and \"item\" mean nothing here");
-	if (!r->owner->m.channel.kind)
-		reader_problem_at(r, path, "\"delivery\" is for partners with a \"channel\"");
+	if (!r->owner->m.n_actions)
+		reader_problem_at(
+			r, path,
+			"\"delivery\" is of what an action sent, and there are no \"actions\"");
 }
 
 static void check_event(struct manifest_reader *r, const struct manifest_event *e)
@@ -231,6 +233,37 @@ static void check_event(struct manifest_reader *r, const struct manifest_event *
 			r, arena_printf(r->arena, "%s.do", path),
 			"the scheme \"%s\" signs nothing: only \"fetch\" and \"ignore\" are safe",
 			schemes[v->scheme].name);
+}
+
+/* The signature is over the address too, or over nothing that came (whoever has the token may say anything): else who saw one
+ * delivery could have it speak of another message. */
+static bool vouches_for_address(const struct manifest *m)
+{
+	const struct manifest_verify *v = &m->webhooks.verify;
+
+	return m->hooks.verify_webhook || v->scheme == VERIFY_TWILIO || v->scheme == VERIFY_BASIC ||
+	       v->scheme == VERIFY_HEADER_TOKEN ||
+	       (v->scheme == VERIFY_HMAC && v->signed_bytes && strstr(v->signed_bytes, "{url}"));
+}
+
+static void check_callback(struct manifest_reader *r, const struct manifest_webhooks *w)
+{
+	bool tells = false;
+
+	if (!w->callback_param)
+		return;
+	if (!manifest_name_is_valid(w->callback_param))
+		reader_problem_at(r, "webhooks.callback.param",
+				  "a name is 1 to 40 of a-z, 0-9 and _");
+	if (!vouches_for_address(&r->owner->m))
+		reader_problem_at(
+			r, "webhooks.callback",
+			"the scheme \"%s\" does not sign the address: what stands in it may be anybody's",
+			schemes[w->verify.scheme].name);
+	for (int i = 0; i < w->n_events; i++)
+		tells |= w->events[i].act == EVENT_DELIVERY;
+	if (!tells)
+		reader_problem_at(r, "webhooks.callback", "no event does \"delivery\"");
 }
 
 /* By the manifest or by the folder's C: one of them. */
@@ -256,6 +289,7 @@ static void check_webhooks(struct manifest_reader *r)
 
 	check_who_verifies(r, w);
 	check_verify(r, &w->verify);
+	check_callback(r, w);
 	for (int i = 0; i < w->n_hash; i++) {
 		const char *wrong = path_problem(w->hash[i], 0);
 

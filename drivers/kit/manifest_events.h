@@ -89,6 +89,9 @@ struct manifest_webhooks {
 	/* One address for all customers: whose an event is.  Path in the event, and the setting of integrations
 	 * that has the same value.  NULL: each integration has an address of its own. */
 	const char *whose, *whose_setting;
+	/* Of reports that come to an address told with the call: the parameter with our reference, and the setting of integrations that
+	 * has another address (NULL: none).  NULL: there are none. */
+	const char *callback_param, *callback_setting;
 	struct manifest_request enrol, list, unenrol; /* register, register.list, register.remove */
 	const char *enrol_id;                         /* path of a registration's name */
 	const char *

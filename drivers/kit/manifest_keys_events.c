@@ -206,6 +206,17 @@ static bool whose_present(const void *base)
 }
 static const struct key_table whose_table = { TABLE(whose_keys), .present = whose_present };
 
+static const struct manifest_key callback_keys[] = {
+	{ "param", KEY_TEXT, AT(callback_param), .flags = KEY_REQUIRED },
+	{ "setting", KEY_TEXT, AT(callback_setting) },
+};
+static bool callback_present(const void *base)
+{
+	return ((const struct manifest_webhooks *)base)->callback_param != NULL;
+}
+static const struct key_table callback_table = { TABLE(callback_keys), .shorthand = "param",
+						 .present = callback_present };
+
 static const struct manifest_key webhooks_keys[] = {
 	{ "verify", KEY_OBJECT, AT(verify), .of = &verify_table },
 	{ "records", KEY_PATH, AT(records), .flags = KEY_WILD },
@@ -213,6 +224,7 @@ static const struct manifest_key webhooks_keys[] = {
 	{ "event_id", KEY_OBJECT, .of = &event_id_table },
 	{ "happened_at", KEY_PATH, AT(happened_at), .flags = KEY_ANSWER },
 	{ "integration", KEY_OBJECT, .of = &whose_table },
+	{ "callback", KEY_OBJECT, .of = &callback_table },
 	{ "register", KEY_OBJECT, .of = &enrol_table },
 	{ "events", KEY_NAMED, AT(events), COUNT(n_events), .of = &event_table,
 	  .flags = KEY_REQUIRED },

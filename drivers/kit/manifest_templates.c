@@ -29,9 +29,11 @@ enum {
 	IN_SIGNATURE = 131072,
 	IN_WEBHOOK_SECRET = 262144,
 	IN_EVENT = 524288, /* of one registration for each */
+	IN_REFERENCE = 1048576,
 	IN_WEBHOOKS = IN_CFG | IN_CALLBACK | IN_EVENTS,
 	IN_ONCE = IN_IN,
 	IN_ACTION = IN_CFG | IN_IN | IN_KEPT | IN_KEY | IN_TIME,
+	IN_STEP = IN_ACTION | IN_REFERENCE | IN_CALLBACK,
 };
 
 static const struct {
@@ -53,6 +55,7 @@ static const struct {
 	{ "event.object", IN_EVENT },
 	{ "event.action", IN_EVENT },
 	{ "callback_url", IN_CALLBACK },
+	{ "reference", IN_REFERENCE },
 	{ "webhook.id", IN_WEBHOOK },
 	{ "webhook.secret", IN_WEBHOOK_SECRET },
 	{ "cursor", IN_CURSOR },
@@ -104,11 +107,11 @@ static const char *allowed_text(struct manifest_reader *r, unsigned allowed)
 static void unknown_name(struct manifest_reader *r, const struct template_place *t,
 			 const char *name)
 {
-	static const char *const known[] = { "id",          "ids",      "since",  "until",
-					     "now",         "cursor",   "key",    "callback_url",
-					     "events",      "event",    "method", "path",
-					     "query",       "body",     "ts",     "nonce",
-					     "body_sha256", "signature" };
+	static const char *const known[] = { "id",          "ids",       "since",    "until",
+					     "now",         "cursor",    "key",      "callback_url",
+					     "events",      "event",     "method",   "path",
+					     "query",       "body",      "ts",       "nonce",
+					     "body_sha256", "signature", "reference" };
 
 	reader_problem_at(r, t->path, "{%s} is not known%s", name,
 			  reader_nearest(r, name, known, ARRAY_LEN(known)));
@@ -325,9 +328,16 @@ static void check_action(struct manifest_reader *r, const struct manifest_action
 
 		t.steps = i;
 		t.path = path;
-		check_request(r, t, &s->request);
+		t.allowed = IN_STEP;
+		if ((check_request(r, t, &s->request) & IN_CALLBACK) &&
+		    !r->owner->m.webhooks.callback_param)
+			reader_problem_at(
+				r, path,
+				"{callback_url} needs \"webhooks.callback\", the parameter that it has our reference in");
 		t.path = arena_printf(r->arena, "%s.find_first", path);
+		t.allowed = IN_ACTION | IN_REFERENCE;
 		check_request(r, t, &s->find_first);
+		t.allowed = IN_ACTION;
 		t.path = arena_printf(r->arena, "%s.idempotency.key", path);
 		check_template(r, &t, s->idempotency_key);
 		t.steps = i + 1; /* what is undone was done, and kept */
@@ -483,6 +493,9 @@ void manifest_check_templates(struct manifest_reader *r)
 			    &(struct template_place){ .path = arena_printf(r->arena, "settings.%s",
 									   m->typed[i].name) },
 			    m->typed[i].name);
+	if (m->webhooks.callback_setting)
+		add_setting(r, &(struct template_place){ .path = "webhooks.callback.setting" },
+			    m->webhooks.callback_setting);
 	if (m->webhooks.whose_setting)
 		add_setting(r, &(struct template_place){ .path = "webhooks.integration.setting" },
 			    m->webhooks.whose_setting);

@@ -250,14 +250,6 @@ static int fill_part(struct notify *n, const struct choice *c, const struct mani
 	return rc;
 }
 
-static bool has_param(const struct manifest_action *a, const char *name)
-{
-	for (int i = 0; i < a->n_params; i++)
-		if (strcmp(a->params[i].name, name) == 0)
-			return true;
-	return false;
-}
-
 /* What the action is given, checked as a job's args are. */
 static int fill_args(struct notify *n, const struct choice *c, const char *to, cJSON **out)
 {
@@ -274,8 +266,6 @@ static int fill_args(struct notify *n, const struct choice *c, const char *to, c
 				     channel->kind, t->string, c->integration.partner);
 	if (to)
 		cJSON_AddStringToObject(args, "to", to);
-	if (has_param(c->action, "reference"))
-		cJSON_AddStringToObject(args, "reference", "0.0"); /* notification_begin knows it */
 	for (int i = 0; i < channel->n_parts && rc == 0; i++)
 		rc = fill_part(n, c, &channel->parts[i], args);
 	if (rc == 0 && action_in(c->action, args, &in, &bad) < 0)

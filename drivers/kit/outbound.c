@@ -338,15 +338,18 @@ int outbound_resolve(struct redis *r, struct pg *p, const struct driver_set *dri
 	return rc;
 }
 
-/* What the step would have kept of its answer is not known, and null says so. */
-static cJSON *keep_nothing(const struct manifest_action *a)
+void outbound_keep_told(const struct manifest_action *a, const char *external_id, cJSON *kept)
 {
-	cJSON *kept = cJSON_CreateObject();
-
 	for (int i = 0; i < a->n_steps; i++)
-		for (int k = 0; k < a->steps[i].keep.n; k++)
-			cJSON_AddNullToObject(kept, a->steps[i].keep.v[k].name);
-	return kept;
+		for (int k = 0; k < a->steps[i].keep.n; k++) {
+			const char *name = a->steps[i].keep.v[k].name;
+			bool is_id = external_id && a->external && strcmp(name, a->external) == 0;
+
+			cJSON_DeleteItemFromObjectCaseSensitive(kept, name);
+			cJSON_AddItemToObject(kept, name,
+					      is_id ? cJSON_CreateString(external_id)
+						    : cJSON_CreateNull());
+		}
 }
 
 int outbound_told(struct redis *r, struct pg *p, const struct driver *d, int64_t id,
@@ -357,8 +360,9 @@ int outbound_told(struct redis *r, struct pg *p, const struct driver *d, int64_t
 	const struct manifest_action *a = rc == 0 ? manifest_action(d->manifest, row.action) : NULL;
 
 	if (rc == 0 && a && a->n_steps == 1 && !row.undo) {
-		cJSON *kept = keep_nothing(a);
+		cJSON *kept = cJSON_CreateObject();
 
+		outbound_keep_told(a, row.external_id, kept);
 		rc = decide(r, p, id, "done", kept, deadline_ms, err);
 		cJSON_Delete(kept);
 	}

@@ -38,6 +38,10 @@ int outbound_resolve(struct redis *r, struct pg *p, const struct driver_set *dri
 int outbound_told(struct redis *r, struct pg *p, const struct driver *d, int64_t id,
 		  int64_t deadline_ms, struct err *err) __attribute__((warn_unused_result));
 
+/* What the step would have kept of its answer: the partner's name for it, where the report had that; of the rest null says that it is not
+ * known. */
+void outbound_keep_told(const struct manifest_action *a, const char *external_id, cJSON *kept);
+
 /* The identity of a request by its args (flow_entry.c and outbound_add agree on it). */
 void outbound_fingerprint(const cJSON *args, struct buf *out);
 /* in: what action_in made.  origin: the job's header id, or NULL: a new one is made.  -EINVAL. */

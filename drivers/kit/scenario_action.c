@@ -12,7 +12,8 @@
 #include "drivers/kit/scenario_parts.h"
 #include "drivers/kit/tape.h"
 
-#define OWNER 1 /* keys are of an integration: the same one for a recording and its replay */
+#define REFERENCE "0" /* of no request: there is none */
+#define OWNER 1       /* keys are of an integration: the same one for a recording and its replay */
 
 struct acting {
 	struct caller *c;
@@ -47,9 +48,12 @@ static struct action_values values_of(const struct acting *x, char key[ACTION_KE
 
 	action_key(x->c->driver->manifest->partner, OWNER, x->action->name, x->entry, step, key);
 	free(step);
-	return (struct action_values){
-		.c = x->c, .in = x->in, .kept = x->kept, .key = key, .now_us = x->now_us
-	};
+	return (struct action_values){ .c = x->c,
+				       .in = x->in,
+				       .kept = x->kept,
+				       .key = key,
+				       .reference = REFERENCE,
+				       .now_us = x->now_us };
 }
 
 /* ---- sending ---- */

@@ -19,12 +19,12 @@ struct piece {
 bool subst_name_is_known(const char *name)
 {
 	static const char *const whole[] = {
-		"id",           "ids",        "since", "until",
-		"now",          "cursor",     "key",   "callback_url",
-		"events",       "webhook.id", "event", "event.object",
-		"event.action", "method",     "path",  "webhook.secret",
-		"query",        "body",       "ts",    "nonce",
-		"body_sha256",  "signature"
+		"id",           "ids",        "since",    "until",
+		"now",          "cursor",     "key",      "callback_url",
+		"events",       "webhook.id", "event",    "event.object",
+		"event.action", "method",     "path",     "webhook.secret",
+		"query",        "body",       "ts",       "nonce",
+		"body_sha256",  "signature",  "reference"
 	};
 	static const char *const prefixes[] = { "parent.", "cfg.", "cred.", "in.", "kept." };
 

@@ -13,7 +13,7 @@
 enum subst_escape { SUBST_RAW, SUBST_PATH, SUBST_QUERY, SUBST_FORM, SUBST_JSON };
 /* NULL: no such value here. Borrowed for the call. */
 typedef const char *(*subst_lookup)(const char *name, void *arg);
-/* Known names: id ids since until now cursor parent.X cfg.X cred.X in.X kept.X key callback_url events event event.object event.action webhook.X, and of a request
+/* Known names: id ids since until now cursor parent.X cfg.X cred.X in.X kept.X key callback_url reference events event event.object event.action webhook.X, and of a request
  * that is signed method path query body ts nonce body_sha256 signature. -ENOENT with err. Appends.
  * -EINVAL: a value that would change a path ("", ".", ".."), in SUBST_PATH. Nothing is appended on failure. */
 int subst(const char *template, enum subst_escape how, subst_lookup fn, void *arg, struct buf *out,

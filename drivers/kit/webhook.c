@@ -14,6 +14,7 @@
 
 #define NAME_MAX_BYTES 200
 #define ID_MAX_BYTES 255
+#define REFERENCE_MAX_BYTES 64
 #define HASHED "hash:"
 
 void webhook_clear(struct webhook_delivery *d)
@@ -334,7 +335,8 @@ static void event_read(struct split *s, int index, const struct hook_event *said
 }
 
 int webhook_split(const struct manifest *m, const struct hook_values *headers,
-		  const struct hook_event *said, struct webhook_delivery *d, struct err *err)
+		  const struct hook_event *said, const char *reference, struct webhook_delivery *d,
+		  struct err *err)
 {
 	struct split s = { .w = &m->webhooks, .headers = headers, .d = d };
 	int rc = find_records(&s);
@@ -348,6 +350,9 @@ int webhook_split(const struct manifest *m, const struct hook_values *headers,
 	for (d->n = 0; d->n < s.n; d->n++)
 		event_read(&s, d->n, said, &d->v[d->n]);
 	free(s.records);
+	if (d->n == 1 && reference && *reference && strlen(reference) <= REFERENCE_MAX_BYTES &&
+	    utf8_is_valid(reference, strlen(reference)))
+		d->v[0].reference = arena_strdup(d->arena, reference);
 	return 0;
 }
 
@@ -400,6 +405,8 @@ void webhook_job(const struct webhook_event *e, int64_t integration, const char 
 	put_text(out, "event_id", e->id);
 	if (e->external_id)
 		put_text(out, "external_id", e->external_id);
+	if (e->reference)
+		put_text(out, "reference", e->reference);
 	buf_puts(out, "\"received_us\":");
 	buf_putint(out, received_us);
 	if (e->happened_us) {

@@ -21,6 +21,7 @@ struct webhook_event {
 	const char *name;        /* the partner's own; "" if it says none */
 	const char *id;          /* the partner's, or "hash:…" */
 	const char *external_id; /* as the driver's C says; NULL: the manifest's paths do */
+	const char *reference;   /* ours, of the address (webhooks.callback); NULL: none */
 	const char *whose;       /* what webhooks.integration.path finds; NULL: nothing */
 	int64_t happened_us;     /* 0: not said */
 	const char *body;        /* JSON */
@@ -41,10 +42,11 @@ void webhook_clear(struct webhook_delivery *d);
  * err says where.  What is borrowed of body and headers must outlive the delivery. */
 int webhook_read(const struct manifest *m, const char *content_type, const char *body, size_t len,
 		 struct webhook_delivery *out, struct err *err) __attribute__((warn_unused_result));
-/* After webhook_read: the events.  said: what the driver's C found (its verify_webhook); NULL: the manifest's paths alone. */
+/* After webhook_read: the events.  said: what the driver's C found (its verify_webhook); NULL: the manifest's paths alone.
+ * reference: of the address, borrowed (NULL: none); it is of one message, so of several events it says nothing. */
 int webhook_split(const struct manifest *m, const struct hook_values *headers,
-		  const struct hook_event *said, struct webhook_delivery *d, struct err *err)
-	__attribute__((warn_unused_result));
+		  const struct hook_event *said, const char *reference, struct webhook_delivery *d,
+		  struct err *err) __attribute__((warn_unused_result));
 
 /* INTAKE_HASH_CHARS hex digits of the event's id and the integration. */
 void webhook_hash(const struct webhook_event *e, int64_t integration,

@@ -124,9 +124,18 @@ static int done(struct cli *c, const struct pause *pause)
 
 /* ---- an integration ---- */
 
+/* The token that all workers share is of the account that it was asked for with the old ones. */
+static int drop_token(struct cli *c, const struct integration *i, const struct driver *d,
+		      const struct secret *old, const struct secret *new, struct err *err)
+{
+	if (old->len && auth_same_login(d->manifest, old, new))
+		return 0;
+	return auth_drop(c->redis, i->partner, i->id, cli_deadline(), err);
+}
+
 static int store_credentials(struct cli *c, const struct integration *i, const struct driver *d)
 {
-	struct secret plain = SECRET_INIT;
+	struct secret plain = SECRET_INIT, old = SECRET_INIT;
 	struct keyring *keys = NULL;
 	struct err err = { 0 };
 	int rc = credentials_read(c, d->manifest, false, new_credentials, &plain);
@@ -134,11 +143,16 @@ static int store_credentials(struct cli *c, const struct integration *i, const s
 	if (rc)
 		return rc;
 	rc = keyring_load(c->common.secret_key_file, &keys, &err);
+	if (rc == 0 && credential_get(c->pg, keys, i->id, &old, NULL) < 0)
+		secret_clear(&old); /* there are none, or they do not open */
 	if (rc == 0)
 		rc = credential_put(c->pg, keys, i->id, &plain, &err);
 	if (rc == 0)
+		rc = drop_token(c, i, d, &old, &plain, &err);
+	if (rc == 0)
 		rc = credential_changed(c->pg, i->id, &err);
 	secret_clear(&plain);
+	secret_clear(&old);
 	keyring_free(keys);
 	return rc < 0 ? cli_error(c, rc, &err, "--credentials") : 0;
 }

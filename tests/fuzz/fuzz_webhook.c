@@ -156,7 +156,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	fuzz_verify(scheme, &q);
 	if (webhook_read(m, types[type % 5], q.body, q.len, &d, &err) == 0) {
-		if (webhook_split(m, &headers, NULL, &d, &err) == 0)
+		if (webhook_split(m, &headers, NULL, line_value("reference", &lines), &d, &err) ==
+		    0)
 			for (int i = 0; i < d.n && i < 20; i++)
 				check_job(&d.v[i]);
 		webhook_clear(&d);

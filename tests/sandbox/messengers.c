@@ -1,4 +1,4 @@
-/* Partners that people are told things by, as their documentation has them: SendGrid (mails), Twilio (texts), Slack's incoming webhooks
+/* Partners that people are told things by, as their documentation has them: SendGrid (mails), Twilio (texts: twilio.c), Slack's incoming webhooks
  * (posts), FCM v1 (pushes).  None has a key that keeps a message from being sent twice: the books say how often it was. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,9 +8,9 @@
 #include "common/base/mem.h"
 #include "tests/sandbox/books.h"
 #include "tests/sandbox/form.h"
+#include "tests/sandbox/twilio.h"
 
 #define SENDGRID "/sendgrid/v3"
-#define TWILIO "/twilio/2010-04-01"
 #define SLACK "/slack/services/"
 #define FCM "/fcm"
 #define BODY_MAX (1024 * 1024)
@@ -105,75 +105,6 @@ static void sendgrid(struct exchange *x)
 	else
 		answer_json(x, 404, "{\"errors\":[{\"message\":\"not found\"}]}");
 	cJSON_Delete(body);
-}
-
-/* ---- Twilio ---- */
-
-/* The numbers of Twilio's test credentials, as far as they go; …09 is taken and fails at once. */
-static void take_text(struct exchange *x, int account)
-{
-	static char text[VALUE_MAX]; /* nothing waits here */
-	char to[64] = "", from[64] = "", back[512];
-	size_t len;
-	const char *form = httpd_body(x->q, &len);
-	struct buf body = BUF_INIT;
-	bool fails;
-	cJSON *row;
-
-	*text = '\0';
-	form_value(form, len, "To", to, sizeof(to));
-	form_value(form, len, "From", from, sizeof(from));
-	form_value(form, len, "Body", text, sizeof(text));
-	if (to[0] != '+' || strcmp(to, "+15005550001") == 0 || !*from || !*text) {
-		answer_json(
-			x, 400,
-			"{\"code\":21211,\"message\":\"Invalid 'To' Phone Number\",\"more_info\":"
-			"\"https://www.twilio.com/docs/errors/21211\",\"status\":400}");
-		return;
-	}
-	fails = strcmp(to, "+15005550009") == 0;
-	row = books_add(fails ? "failed_texts" : "texts", "SM", account);
-	copy(row, "to", to);
-	copy(row, "from", from);
-	copy(row, "body", text);
-	if (form_value(form, len, "StatusCallback", back, sizeof(back)))
-		copy(row, "callback", back);
-	buf_printf(&body,
-		   "{\"sid\":\"%s\",\"status\":\"%s\",\"error_code\":%s,\"num_segments\":\"1\"}",
-		   json_str(row, "id"), fails ? "failed" : "queued", fails ? "30008" : "null");
-	exchange_reply_as(x, 201, "application/json", &body);
-	buf_clear(&body);
-}
-
-/* "Basic " and the base64 of ACn:token-n. */
-static int twilio_account(const struct exchange *x)
-{
-	const char *header = httpd_header(x->q, "Authorization");
-	struct buf pair = BUF_INIT;
-	char expected[64];
-	int n = 0;
-
-	if (header && strncmp(header, "Basic ", 6) == 0 &&
-	    base64_decode(header + 6, strlen(header + 6), &pair) == 0 &&
-	    sscanf(buf_str(&pair), "AC%d:", &n) == 1) {
-		snprintf(expected, sizeof(expected), "AC%d:token-%d", n, n);
-		if (strcmp(expected, buf_str(&pair)) != 0)
-			n = 0;
-	}
-	buf_clear(&pair);
-	return n;
-}
-
-static void twilio(struct exchange *x)
-{
-	int account = twilio_account(x), n = 0;
-
-	if (sscanf(httpd_path(x->q), TWILIO "/Accounts/AC%d/Messages.json", &n) == 1 &&
-	    n == account && account)
-		take_text(x, account);
-	else
-		answer_json(x, account ? 404 : 401,
-			    "{\"code\":20003,\"message\":\"Authenticate\",\"status\":401}");
 }
 
 /* ---- Slack ---- */
@@ -288,7 +219,7 @@ static void serve(struct exchange *x)
 	if (strncmp(path, SENDGRID, strlen(SENDGRID)) == 0)
 		sendgrid(x);
 	else if (strncmp(path, TWILIO, strlen(TWILIO)) == 0)
-		twilio(x);
+		twilio_serve(x);
 	else if (strncmp(path, SLACK, strlen(SLACK)) == 0)
 		slack(x);
 	else if (strcmp(path, FCM "/token") == 0)

@@ -57,15 +57,18 @@ static void send(void *arg)
 	news_end(n);
 }
 
-static void news_begin(const struct subscription *s, const char *body)
+void news_tell(const struct teller *by, const struct telling *t)
 {
-	struct news *n = mem_new(struct news);
+	struct news *n;
 
-	n->by = s->by;
-	n->url = mem_strdup(s->url);
-	n->body = mem_strdup(body);
-	memcpy(n->login, s->login, sizeof(n->login));
-	memcpy(n->secret, s->secret, sizeof(n->secret));
+	if (under_way >= UNDER_WAY_MAX)
+		return;
+	n = mem_new(struct news);
+	n->by = by;
+	n->url = mem_strdup(t->url);
+	n->body = mem_strdup(t->body);
+	snprintf(n->login, sizeof(n->login), "%s", t->login);
+	snprintf(n->secret, sizeof(n->secret), "%s", t->secret);
 	memcpy(n->id, "msg_", 4);
 	id_new(n->id + 4);
 	n->next = first;
@@ -84,7 +87,10 @@ static void tell(const struct subscription *s, struct account *a, const char *ev
 	struct buf body = BUF_INIT;
 
 	s->by->body(a, event, noun, item, &body);
-	news_begin(s, buf_str(&body));
+	news_tell(s->by, &(struct telling){ .url = s->url,
+					    .login = s->login,
+					    .secret = s->secret,
+					    .body = buf_str(&body) });
 	buf_clear(&body);
 }
 
@@ -97,7 +103,7 @@ void news_of(struct account *a, const char *noun, enum change what, const cJSON 
 	while ((s = subscription_next(s, NULL, a->number))) {
 		int n = s->off ? 0 : s->by->events(noun, what, fields, names);
 
-		for (int i = 0; i < n && under_way < UNDER_WAY_MAX; i++)
+		for (int i = 0; i < n; i++)
 			if (subscription_wants(s, names[i]))
 				tell(s, a, names[i], noun, item);
 	}

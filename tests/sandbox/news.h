@@ -9,6 +9,8 @@
  * for the call. */
 void news_of(struct account *a, const char *noun, enum change what, const cJSON *item,
 	     const cJSON *fields);
+/* Does not wait.  What one who is no subscriber is told, at an address that he gave with a call; t is borrowed for the call. */
+void news_tell(const struct teller *by, const struct telling *t);
 void news_cancel(void); /* nothing more is sent */
 int news_under_way(void);
 

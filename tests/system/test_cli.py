@@ -206,8 +206,12 @@ def test_resume_with_new_credentials(acme):
     refused(acme.longshore.run("integration", "resume", one, "--credentials", "-", input='{"client_id": "x"}'), 2, "client_secret")
     shown = acme.longshore("integration", "show", one, "--json").json()
     assert (shown["status"], shown["health"], shown["why"]) == ("auth_broken", "down", "invalid_client")
+    token, other = f"token:{{guesty}}:{one}", CREDENTIALS.replace("acct-1", "acct-2")
+    acme.redis.client.set(token, "of acct-1")
     assert acme.longshore("integration", "resume", one, "--credentials", "-", input=CREDENTIALS).out == "active\n"
-    assert acme.one("SELECT sealed FROM credentials") != before
+    assert acme.one("SELECT sealed FROM credentials") != before and acme.redis.client.exists(token)
+    acme.longshore("integration", "resume", one, "--credentials", "-", input=other)
+    assert not acme.redis.client.exists(token)  # or calls would go on as acct-1 until it ends
     assert acme.one("SELECT state FROM alerts") == "resolved"
     assert acme.longshore("integration", "show", one, "--json").json()["status_reason"] is None
 

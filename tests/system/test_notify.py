@@ -82,7 +82,7 @@ def test_told_once_by_the_first_channel_that_takes_it(cluster, desk):
     (mail,) = desk.books("mails")
     assert mail["to"] == "ann@example.com" and mail["from"] == "desk@example.com" and sent["external_id"] == mail["id"] + ".sandbox"
     assert mail["subject"] == "Welcome, Ann  Bcc: all@example.com <b>&", "a line stays one"
-    assert mail["text"] == "Room 12: {the} door code is 0417." and mail["reference"] == f"{sent['id']}.1"
+    assert mail["text"] == "Room 12: {the} door code is 0417." and mail["reference"] == str(sent["request_id"])
     assert mail["html"] == "<p>Ann\nBcc: all@example.com &lt;b&gt;&amp;: <b>0417</b></p>"
     # Asked again, though Redis has lost that it ever was, it is the same one; with other values the key is refused.
     cluster.wait_idle(partners=("longshore", "sendgrid"))
@@ -222,7 +222,6 @@ def test_mails_by_smtp(cluster, desk, mail_server):
     assert "api_call" in told and not [who for who in ("ann@", "echo@", "later@", "cut@", "gone@", "eve@") if who in told], "addresses stand in no log"
 
 
-PUBLIC = "https://hooks.example.com/longshore"
 # Of nobody: an RSA key made for this test.
 KEY = ("MIICdwIBADANBgkqhkiG9w0BAQEFAASCAmEwggJdAgEAAoGBANrNxUfE++Zs5DoIXg1yjOuAMknjIQS9rJJReRwakPTxIsHCyVdzHXcPUVCToVQWavJ7tPaWz4GB3HsyLo"
        "/rP/55z8S4d1p351YIZbac2iuz431xDyljf5l5+UMaYPaAoH9XpKi8QOV2KNiBOv1IYYQSrGaMmzekjEM1Nv4H/k4ZAgMBAAECgYBPu7BqaOQKoh/A7g+oAthLcVniBvyf"
@@ -289,15 +288,15 @@ def test_what_partners_tell_since(cluster, tmp_path):
     fcm = desk.add("fcm", "/fcm/v1", {"client_email": "svc-1@p.iam.example.com", "private_key": pem(KEY)}, "project=p")
     desk.template("ping", {"email": {"subject": "s", "text": "t"}, "sms": {"text": "t"}, "push": {"title": "{a}", "body": "b"}})
     desk.channels(desk.twilio, fcm)
-    scheduler = cluster.scheduler(public_url=PUBLIC)
-    cluster.worker().wait_for_log("event=started", 20 * SLOWER)
-    # By HTTP, as any action: it is a request that is done, and keeps the notifications.
+    scheduler = cluster.scheduler()
+    public = f"http://127.0.0.1:{scheduler.port}"
+    cluster.worker(public_url=public + "/", private_targets="127.0.0.1").wait_for_log("event=started", 20 * SLOWER)
     token = cluster.longshore("token", "add", "shop").out.strip()
 
     def post(args, **more):
         return requests.post(f"http://127.0.0.1:{scheduler.port}/api/v1/requests", headers={"Authorization": f"Bearer {token}"}, timeout=20,
                              json={"partner": "longshore", "action": "notify", "args": {"company_id": int(desk.company), "template": "ping", **args}, **more})
-    to = {"phone": "+351912345678", "token": "device-1"}
+    to = {"phone": "+15005550008", "token": "device-1"}
     first = post({"to": to, "values": {"a": 1}}, idempotency_key="k")
     assert first.status_code == 200 and first.json()["state"] == "done" and len(first.json()["kept"]["notifications"]) == 1, first.text
     assert post({"to": to, "values": {"a": 1}}, idempotency_key="k").json()["id"] == first.json()["id"]
@@ -306,22 +305,22 @@ def test_what_partners_tell_since(cluster, tmp_path):
     assert cluster.one("SELECT count(*) FROM notifications") == 1
     wrong = post({"to": to, "values": {}})
     assert wrong.status_code == 422 and "push.title, line 1, column 1: {a} has no value" in wrong.json()["detail"], wrong.text
-    (sent,) = desk.wait([("sms", "done", "sent")])
-    sid = sent["external_id"]
+    # Twilio tells by itself, at the address that came with the message.  It did not arrive: the next channel has its turn, once.
+    sms, push = desk.wait([("sms", "done", "sent"), ("push", "done", "sent")])
+    (text,) = desk.books("texts")
+    assert text["callback"] == f"{public}/webhooks/twilio/{desk.twilio}?longshore={sms['request_id']}" and sms["external_id"] == text["id"]
+    assert (sms["delivery"], sms["delivery_reason"], push["delivery"]) == ("failed", "30003", None)
 
-    def told(status, **more):
+    def told(status, query, sid=text["id"], signed=None, **more):
         form = {"MessageSid": sid, "MessageStatus": status, **more}
-        path = f"/webhooks/twilio/{desk.twilio}"
-        mac = hmac.new(b"token-1", (PUBLIC + path + "".join(k + form[k] for k in sorted(form))).encode(), hashlib.sha1)
-        return requests.post(f"http://127.0.0.1:{scheduler.port}{path}", data=form, timeout=20,
-                             headers={"X-Twilio-Signature": base64.b64encode(mac.digest()).decode()}).status_code
-    assert told("sent") == 202 and told("undelivered", ErrorCode="30003") == 202
-    # It did not arrive: the next channel has its turn, once.
-    rows = desk.wait([("sms", "done", "sent"), ("push", "done", "sent")])
-    assert [(r["delivery"], r["delivery_reason"]) for r in rows] == [("failed", "30003"), (None, None)]
-    assert told("delivered") == 202
+        path = f"/webhooks/twilio/{desk.twilio}?longshore="
+        mac = hmac.new(b"token-1", (public + path + str(signed or query) + "".join(k + form[k] for k in sorted(form))).encode(), hashlib.sha1)
+        return requests.post(f"{public}{path}{query}", data=form, timeout=20, headers={"X-Twilio-Signature": base64.b64encode(mac.digest()).decode()}).status_code
+    assert told("delivered", sms["request_id"], signed=7) == 401, "what is in the address is signed"
+    assert told("delivered", sms["request_id"]) == 202
     cluster.wait_idle(partners=("twilio", "fcm"))
     assert [p["token"] for p in desk.books("pushes")] == ["device-1"] and desk.outcomes()[0]["delivery"] == "failed"
+    assert cluster.one("SELECT external_id FROM webhook_events WHERE event = 'delivered'") == str(sms["request_id"])
     # SendGrid tells by our own number, and may tell before our row knows; it signs with a key of its own.
     desk.channels(desk.sendgrid, desk.twilio)
     before = [("sms", "done", "sent"), ("push", "done", "sent")]
@@ -350,4 +349,26 @@ def test_what_partners_tell_since(cluster, tmp_path):
         desk.wait(before)
         wait_until(lambda: cluster.one(alerts) == 0, 20 * SLOWER, cluster.describe)
     assert [m["to"] for m in desk.books("mails")] == ["ann@example.com", "bob@example.com", "carl@example.com"]
-    assert [o["delivery"] for o in desk.outcomes()][3:] == ["sent", "failed", None]
+    assert [o["delivery"] for o in desk.outcomes()][3:5] == ["sent", "failed"]
+    # So does Twilio's, by the number in the address: it never told us its own.  Also of a message that is no notification's.
+    desk.channels(desk.twilio, desk.slack)
+    desk.sandbox.fault(match="POST /twilio", abort=True, late=True, times=2)
+    post({"to": {"phone": "+351912345671"}})
+    cluster.push({"task": "send", "integration_id": desk.twilio, "args": {"to": "+351912345672", "text": "t"}}, "queue:{twilio}")
+    (last, *_), texts = desk.wait(before + [("sms", "done", "sent")])[::-1], lambda: desk.books("texts")[2:]
+    alone = lambda: cluster.sql("SELECT o.state, o.external_id, o.kept, s.how FROM outbound_requests o JOIN outbound_steps s ON s.request_id = o.id"
+                                " WHERE o.integration_id = %s AND o.notification_id IS NULL", desk.twilio)
+    wait_until(lambda: [r["state"] for r in alone()] == ["done"], 20 * SLOWER, lambda: f"{alone()}{cluster.describe()}")
+    sids = {t["to"][-1]: t["id"] for t in texts()}
+    assert len(texts()) == 2 and last["external_id"] == sids["1"] and alone()[0]["external_id"] == sids["2"]
+    assert alone()[0]["kept"] == {"sid": sids["2"], "status": None} and alone()[0]["how"].startswith("told: ")
+    wait_until(lambda: desk.outcomes()[-1]["delivery"] == "delivered" and cluster.one(alerts) == 0, 20 * SLOWER, cluster.describe)
+    # A report that comes while the message is still being sent waits for nobody: who ends it without an answer finds it.
+    desk.channels(desk.sendgrid, desk.slack)
+    desk.sandbox.fault(match="POST /sendgrid", abort=True, delay_ms=1500, times=1)
+    post({"to": {"email": "dora@example.com"}})
+    sending = "SELECT request_id FROM outbound_steps s JOIN outbound_requests o ON o.id = s.request_id WHERE s.state = 'sent' AND o.partner = 'sendgrid'"
+    wait_until(lambda: cluster.sql(sending), 20 * SLOWER, cluster.describe)
+    assert event(str(cluster.one(sending)), "delivered") == 202
+    desk.wait(before + [("sms", "done", "sent"), ("email", "done", "sent")])
+    assert desk.outcomes()[-1]["delivery"] == "delivered" and cluster.one(alerts) == 0

@@ -452,12 +452,18 @@ static void body_redis_away(void)
 	id = add_integration(CLIENT);
 	bench_open(&b, "", OAUTH(""), pg, id, 5000);
 	OK(get(&b.caller, "/things", &err) == 0);
+	/* it could not be stored, and is of credentials that were changed since: another worker's stays */
+	((struct auth_entry *)idmap_get(&b.door->auth->entries, id))->store_again_ms = 1;
+	b.integration.credential_version = 1;
+	seed_token(id, "tok-number-5", 1000, 3600000);
+	OK(get(&b.caller, "/things", &err) == 0 && tokens == 1);
+	OK(strcmp(last_data_call()->auth, "Bearer tok-number-5") == 0);
 	redis_kill();
 	while (redis_is_up(redis))
 		OK(co_sleep("redis down", 10) == 0);
 	OK(auth_prepare(b.door->auth, &b.caller, &err) == 0); /* what the process has goes on */
 	OK(auth_value(b.door->auth, &b.caller, &value, &version, &err) == 0);
-	OK(strcmp(buf_str(&value), "Bearer tok-number-1") == 0);
+	OK(strcmp(buf_str(&value), "Bearer tok-number-5") == 0);
 	secret_free_buf(&value);
 	bench_close(&b);
 }

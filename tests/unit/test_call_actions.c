@@ -104,10 +104,12 @@ static void test_hold(void **state)
 
 static char location[300];
 
+static int fail_first; /* the status of what is asked for there the first time; 0: it works */
+
 static void answer_elsewhere(struct httpd_request *q, int number)
 {
 	if (strcmp(httpd_path(q), "/v1/there") == 0) {
-		reply_json(q, 200, "{\"ok\":true}");
+		reply_json(q, number == 2 && fail_first ? fail_first : 200, "{\"ok\":true}");
 		return;
 	}
 	httpd_add_header(q, "Location", location);
@@ -149,6 +151,9 @@ static void body_redirects(void)
 	OK(go("/v1/things", 3, "GET", &err) == -EREMOTEIO); /* in circles */
 	OK(partner.n == 4 && strcmp(err.rule, "status 3xx") == 0);
 	OK(go("/v1/there", 4, "POST", &err) == -EREMOTEIO && partner.n == 1);
+	fail_first = 503; /* the other try is sent there as the first was */
+	OK(go("/v1/there", 30, "GET", &err) == 0 && partner.n == 4);
+	fail_first = 0;
 
 	/* another host, port, scheme, or what looks like ours */
 	static const char *const others[] = { "http://evil.example/v1/there",
@@ -164,6 +169,33 @@ static void body_redirects(void)
 	OK(go(to, 20, "GET", &err) == -EREMOTEIO && partner.n == 1);
 	snprintf(to, sizeof(to), "%s.evil.example/v1/there", partner.root);
 	OK(go(to, 21, "GET", &err) == -EREMOTEIO && partner.n == 1);
+}
+
+/* As of a key that was pasted with the end of its line. */
+static void body_unsendable(void)
+{
+	const struct http_header header = { "X-Key", "sesame\n" };
+	struct call_spec spec = { .endpoint = "/things",
+				  .method = "GET",
+				  .path = "/things",
+				  .headers = &header,
+				  .n_headers = 1 };
+	struct err err = { 0 };
+	struct call_result r;
+	struct bench b;
+
+	partner.n = 0;
+	bench_open(&b, "", COLLECTION, NULL, 40, 300);
+	OK(call(&b.caller, &spec, &r, &err) == -EINVAL && partner.n == 0);
+	OK(err.class == ERR_CLIENT && strstr(err.text, "line break") &&
+	   !strstr(err.text, "sesame"));
+	call_result_clear(&r);
+	bench_close(&b);
+}
+
+static void test_unsendable(void **state)
+{
+	assert_int_equal(on_loop(body_unsendable), 0);
 }
 
 static void test_redirects(void **state)
@@ -193,6 +225,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_actions, begin, end),
 		cmocka_unit_test_setup_teardown(test_hold, begin, end),
 		cmocka_unit_test_setup_teardown(test_redirects, begin, end),
+		cmocka_unit_test_setup_teardown(test_unsendable, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, setup, partner_teardown);

@@ -562,6 +562,31 @@ static void body_kept_item(void)
 	bench_close(&b);
 }
 
+static void wait_for_flight(void *arg)
+{
+	OK(flight_wait("k", 1000, loop_now_ms() + 20) == 0);
+	*(bool *)arg = true;
+}
+
+/* A lease ran out, or Redis lost it, while its call was under way. */
+static void body_second_flight(void)
+{
+	struct flight first, second;
+	bool over = false;
+
+	flight_begin(&first, "k");
+	OK(co_spawn("waits", wait_for_flight, &over) != NULL);
+	while (!first.sharers)
+		OK(co_sleep("joins", 1) == 0);
+	flight_begin(&second, "k");
+	while (!over)
+		OK(co_sleep("leaves", 1) == 0);
+	OK(!first.sharers); /* whose stack is gone */
+	first.sharers = NULL;
+	flight_end(&first);
+	flight_end(&second);
+}
+
 #define TEST(name)                                         \
 	static void test_##name(void **state)              \
 	{                                                  \
@@ -583,6 +608,7 @@ TEST(sizes)
 TEST(mapped)
 TEST(whose)
 TEST(kept_item)
+TEST(second_flight)
 
 static int loop_up(void **state)
 {
@@ -611,7 +637,7 @@ int main(void)
 		ON_LOOP(negative),      ON_LOOP(single_flight),  ON_LOOP(failure_is_shared),
 		ON_LOOP(owner_goes_on), ON_LOOP(waits_so_long),  ON_LOOP(cancelled),
 		ON_LOOP(sizes),         ON_LOOP(mapped),         ON_LOOP(whose),
-		ON_LOOP(kept_item),
+		ON_LOOP(kept_item),     ON_LOOP(second_flight),
 	};
 
 	return cmocka_run_group_tests(tests, setup, partner_teardown);

@@ -165,8 +165,17 @@ static void printed(void **state)
 	", \"webhooks\": {\"verify\": \"github\", \"event\": \"e\", \"register\": {" keys \
 	"}, \"events\": {\"x\": {\"collection\": \"c\", \"id\": \"i\"}}}" COLLECTION
 #define STEP(step) ", \"actions\": {\"a\": {\"steps\": [{\"name\": \"s\", " step "}]}}"
+#define CALLBACK(verify, callback, delivery)                                                   \
+	", \"webhooks\": {\"verify\": " verify ", \"callback\": " callback                     \
+	", \"event\": \"e\", \"events\": {\"x\": " delivery                                    \
+	"}}, \"actions\": {\"a\": {\"steps\": [{\"name\": \"s\", \"post\": \"/x\", \"json\": " \
+	"{\"u\": \"{callback_url}\", \"r\": \"{reference}\"}}]}}"
+#define DELIVERY "{\"do\": \"delivery\", \"delivery\": \"sent\", \"id\": \"i\"}"
 
 static const char *const accepted[] = {
+	CALLBACK("\"twilio\"", "\"ours\"", DELIVERY),
+	CALLBACK("\"basic\"", "{\"param\": \"ours\", \"setting\": \"other_url\"}", DELIVERY),
+	CALLBACK("{\"header\": \"X-S\", \"signed\": \"{url}{body}\"}", "\"ours\"", DELIVERY),
 	VERIFIED("\"stripe\""),
 	VERIFIED("\"slack\""),
 	VERIFIED("\"twilio\""),
@@ -193,6 +202,20 @@ static const char *const accepted[] = {
 };
 
 static const char *const refused[][2] = {
+	{ CALLBACK("\"github\"", "\"ours\"", DELIVERY),
+	  "webhooks.callback: the scheme \"github\" does not sign the address" },
+	{ CALLBACK("{\"header\": \"X-S\", \"signed\": \"{body}\"}", "\"ours\"", DELIVERY),
+	  "does not sign the address" },
+	{ CALLBACK("\"twilio\"", "\"o=1&p\"", DELIVERY), "webhooks.callback.param: a name is" },
+	{ CALLBACK("\"twilio\"", "\"ours\"", "{\"do\": \"ignore\"}"),
+	  "webhooks.callback: no event does \"delivery\"" },
+	{ STEP("\"post\": \"/x\", \"json\": {\"u\": \"{callback_url}\"}"),
+	  "actions.a.steps[0]: {callback_url} needs \"webhooks.callback\"" },
+	{ STEP("\"post\": \"/x\", \"undo\": {\"delete\": \"/{reference}\"}"),
+	  "actions.a.steps[0].undo.delete: {reference} cannot be used here" },
+	{ ", \"webhooks\": {\"verify\": \"twilio\", \"event\": \"e\", \"events\": {\"x\": " DELIVERY
+	  "}}",
+	  "webhooks.events.x: \"delivery\" is of what an action sent" },
 	{ VERIFIED("\"strpe\""),
 	  "webhooks.verify.scheme: unknown word \"strpe\"; did you mean \"stripe\"?" },
 	{ VERIFIED("\"none\""), "webhooks.verify.i_know: missing: anybody can send" },

@@ -1038,6 +1038,20 @@ static void a_restricted_user_can_work(void **state)
 	free(log);
 }
 
+static int put_by_script(struct redis *r, struct err *err)
+{
+	static struct redis_script put = { .name = "put",
+					   .source = "return redis.call('SET', KEYS[1], 'v')" };
+	struct redis_args args;
+	int rc;
+
+	redis_args_init(&args);
+	redis_arg(&args, "k");
+	rc = redis_call_script(r, &put, 1, &args, NULL, soon(), err);
+	redis_args_clear(&args);
+	return rc;
+}
+
 CO_TEST(a_replica_is_left_for_another)
 {
 	struct redis *r = NULL, *admin = NULL;
@@ -1047,12 +1061,57 @@ CO_TEST(a_replica_is_left_for_another)
 	CHECK(redis_callv(admin, NULL, soon(), NULL, "REPLICAOF", "127.0.0.1", "1", NULL) == 0);
 	/* Not executed, and to be tried again: as good as a lost connection. */
 	CHECK(redis_callv(r, NULL, soon(), NULL, "SET", "k", "v", NULL) == -ECONNRESET);
+	CHECK(redis_wait_up(r, soon()) == 0);
+	CHECK(put_by_script(r, NULL) == -ECONNRESET);
 	CHECK(redis_callv(admin, NULL, soon(), NULL, "REPLICAOF", "NO", "ONE", NULL) == 0);
 	CHECK(redis_wait_up(r, soon()) == 0);
 	CHECK(redis_callv(r, NULL, soon(), NULL, "SET", "k", "v", NULL) == 0);
 out:
 	redis_free(r);
 	redis_free(admin);
+	loop_stop();
+}
+
+/* As Redis before 7 says it of a script's command. */
+CO_TEST(a_replica_that_says_so_of_a_script_is_left_too)
+{
+	struct redis *r = NULL;
+	char url[160];
+	int listening;
+
+	CHECK(fake_start("+PONG\r\n", url, sizeof(url), &listening) == 0);
+	fake.slowly = 1;
+	fake.then =
+		"+OK\r\n-ERR Error running script (call to f_0123): @user_script:1: @user_script: 1:"
+		" -READONLY You can't write against a read only replica.\r\n";
+	CHECK(connect_to(url, &r) == 0);
+	CHECK(call_adder(r, 1, 2, &(int64_t){ 0 }) == -ECONNRESET);
+	while (fake.greeted < 2)
+		CHECK(co_sleep("comes again", 5) == 0);
+out:
+	fake_stop();
+	redis_free(r);
+	loop_stop();
+}
+
+CO_TEST(a_full_server_refuses_for_now)
+{
+	static const char *const most[] = { "0", "1" };
+	struct redis *r = NULL;
+
+	CHECK(connect_to(server.url, &r) == 0);
+	for (int full = 1; full >= 0; full--) {
+		int wanted = full ? -EPROTO : 0;
+		struct err a = { 0 }, b = { 0 };
+
+		CHECK(redis_callv(r, NULL, soon(), NULL, "CONFIG", "SET", "maxmemory", most[full],
+				  NULL) == 0);
+		CHECK(redis_callv(r, NULL, soon(), &a, "SET", "k", "v", NULL) == wanted);
+		CHECK(put_by_script(r, &b) == wanted);
+		CHECK(!full || (a.class == ERR_TRANSIENT && b.class == ERR_TRANSIENT));
+	}
+out:
+	redis_free(r);
 	loop_stop();
 }
 
@@ -1244,6 +1303,8 @@ int main(void)
 		T(its_clock_is_known),
 		T(a_restricted_user_can_work),
 		T(a_replica_is_left_for_another),
+		T(a_replica_that_says_so_of_a_script_is_left_too),
+		T(a_full_server_refuses_for_now),
 		T(too_many_clients_is_said_and_tried_again),
 		T(a_name_is_resolved_and_a_wrong_one_is_no_end),
 		T(tls_is_spoken_and_the_certificate_checked),

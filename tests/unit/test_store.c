@@ -320,6 +320,34 @@ static int send_runs(struct pg *p, const struct run *v, int n)
 	return rc;
 }
 
+static void others_ran(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+/* By one connection, whose answers come in their order. */
+static void ids_body(struct pg *p)
+{
+	struct pg *one = NULL;
+	struct err err = { 0 };
+	int64_t id = 0;
+	bool waited = false;
+
+	prepare(p);
+	CHECK(pg_new(&(struct pg_options){ .url = postgres.url, .max_connections = 1 }, &one,
+		     &err) == 0);
+	CHECK(run_new_id(one, &id, &err) == 0);
+	for (int i = 0; i < 1500 && !waited; i++) {
+		if (i % 50 == 0)
+			CHECK_SQL(one, "SELECT 1", "1");
+		loop_defer(others_ran, &waited);
+		CHECK(run_new_id(one, &id, &err) == 0);
+		loop_undefer(others_ran, &waited);
+	}
+	CHECK(!waited);
+	pg_free(one);
+}
+
 static void runs_body(struct pg *p)
 {
 	struct run v[3] = { { .task = "import_resources",
@@ -366,6 +394,11 @@ static void runs_body(struct pg *p)
 	CHECK(run_find(p, "import_resources", "night", 1001, &id, &done, &err) == 0);
 	CHECK(id == 0 && !done); /* that one was of an earlier push */
 	CHECK(run_find(p, "import_media", "night", 0, &id, &done, &err) == 0 && id == 0);
+}
+
+static void test_ids_are_there_before_they_are_needed(void **state)
+{
+	assert_int_equal(in_coroutine(ids_body), 0);
 }
 
 static void test_runs(void **state)
@@ -786,6 +819,7 @@ int main(void)
 		cmocka_unit_test(test_credentials),
 		cmocka_unit_test(test_mints_are_counted_under_a_lock),
 		cmocka_unit_test(test_runs),
+		cmocka_unit_test(test_ids_are_there_before_they_are_needed),
 		cmocka_unit_test(test_checkpoints),
 		cmocka_unit_test(test_stops),
 		cmocka_unit_test(test_dead_letters),

@@ -18,6 +18,7 @@ struct flow {
 	int n_steps;
 	cJSON *in;
 	char key[ACTION_KEY_BYTES]; /* of the step that it is at */
+	char reference[24];         /* its number: what the partner is told that it may tell us */
 };
 
 /* flow_entry.c: the row of this job's request, made or found, and taken.  Waits.  0: to be worked on; 1: it has ended, and the attempt

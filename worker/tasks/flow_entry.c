@@ -199,6 +199,7 @@ int flow_enter(struct flow *f)
 	replayed = strcmp(origin, a->lease.header.id) != 0;
 	in = action_in(f->action, a->job.args, &f->in, &wrong);
 	rc = find(f, origin);
+	snprintf(f->reference, sizeof(f->reference), "%lld", (long long)f->row.id);
 	if (rc == 0)
 		rc = look_at_state(f, replayed);
 	if (rc == 0 && f->row.state == REQUEST_DONE)

@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
+#include "drivers/kit/outbound.h"
 #include "worker/tasks/flow.h"
 
 #define MARK_GOOD_MS 4000 /* less than a heartbeat lives: then another has the job */
@@ -167,6 +168,8 @@ static int unknown(struct doing *d, const struct err *why)
 			  LS("step", d->s->name), LS("reason", why->text));
 	}
 	buf_clear(&what);
+	if (rc == 0)
+		request_clear_up(f->a);
 	return rc < 0 ? rc : FLOW_UNKNOWN;
 }
 
@@ -354,6 +357,11 @@ __attribute__((noinline)) static int settle_doubt(struct doing *d, bool *ends)
 	int rc;
 
 	*ends = false;
+	if (d->step.told && !d->undo && d->f->action->n_steps == 1) {
+		*ends = true;
+		outbound_keep_told(d->f->action, d->f->row.external_id, d->f->row.kept);
+		return done(d, "told");
+	}
 	if (is_repeatable(d) || (is_kept(d) && !d->step.replayed))
 		return 0;
 	*ends = true;
@@ -418,6 +426,7 @@ int flow_step(struct flow *f, int i, bool undo)
 					   .in = f->in,
 					   .kept = f->row.kept,
 					   .key = f->key,
+					   .reference = f->reference,
 					   .now_us = f->row.created_us };
 	d.mark = (struct call_mark){ .write = write_mark, .arg = &d, .good_ms = MARK_GOOD_MS };
 	if (d.step.state == STEP_SENT || d.step.doubt_ms)

@@ -50,13 +50,18 @@ struct import {
 	struct schema_faults *faults; /* of the page that is mapped now; NULL: none (schema.h) */
 };
 
-/* An import's beginning and end: its run, what is told of it.  Wait. */
+/* import_run.c: an import's beginning and end: its run, what is told of it.  Wait. */
 int import_begin(struct import *im, struct attempt *a) __attribute__((warn_unused_result));
 int import_end(struct import *im, int rc) __attribute__((warn_unused_result));
 /* Waits, once a second: what the run's row says meanwhile. */
 int import_progress(struct import *im) __attribute__((warn_unused_result));
 /* Added to what the run's row says, once each. */
 void import_note(struct import *im, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* scan.c: reads the list of a collection from its place (of one parent: from its first page) to its end, or until the attempt is to
+ * go on in another (yielded).  Waits. */
+int import_scan(struct import *im, const struct manifest_collection *c, const char *parent_id)
+	__attribute__((warn_unused_result));
 /* The exchange that failed goes into the dead letter, if it comes to one. */
 void import_keep_exchange(struct attempt *a, struct page *p);
 

@@ -45,6 +45,14 @@ static int clear_up(struct attempt *a, int64_t request)
 			     attempt_deadline_ms(a), &a->err);
 }
 
+/* A text or a number at the path; NULL: none. */
+static const char *text_at(const struct hook *h, const char *path, struct buf *keep)
+{
+	const cJSON *v = path ? json_path(h->body, path) : NULL;
+
+	return v && json_scalar_text(v, keep) && keep->len ? buf_str(keep) : NULL;
+}
+
 /* What the partner tells of a message that it took.  It may come before our own row says that it was taken. */
 int event_delivery(struct hook *h)
 {
@@ -52,34 +60,31 @@ int event_delivery(struct hook *h)
 					     [DELIVERY_DELIVERED] = "delivered",
 					     [DELIVERY_FAILED] = "failed" };
 	struct attempt *a = h->a;
-	struct buf id = BUF_INIT, reason = BUF_INIT;
-	const cJSON *v = json_path(h->body, h->e->id ? h->e->id : h->e->reference),
-		    *why = h->e->reason ? json_path(h->body, h->e->reason) : NULL;
+	struct buf id = BUF_INIT, ours = BUF_INIT, reason = BUF_INIT;
 	struct notification_report r = { .integration_id = a->integration->id,
+					 .external_id = text_at(h, h->e->id, &id),
+					 .reference = h->e->reference
+							      ? text_at(h, h->e->reference, &ours)
+							      : h->row.external_id,
 					 .delivery = words[h->e->delivery],
+					 .reason = text_at(h, h->e->reason, &reason),
 					 .at_us = h->row.happened_us ? h->row.happened_us
 								     : h->row.received_us };
-	int rc = 0;
+	int64_t unknown = 0;
+	int rc;
 
-	if (why && json_scalar_text(why, &reason) && reason.len)
-		r.reason = buf_str(&reason);
-	if (!v || !json_scalar_text(v, &id) || !id.len)
-		rc = hook_end(h, WEBHOOK_IGNORED, "it is of no notification of ours");
-	else if (h->e->id)
-		r.external_id = buf_str(&id);
-	else
-		r.reference = buf_str(&id);
-	if (id.len && rc == 0) {
-		int64_t unknown = 0;
-
+	if (!r.external_id && !r.reference) {
+		rc = hook_end(h, WEBHOOK_IGNORED, "it is of no request of ours");
+	} else {
 		rc = notification_told(a->worker->pg, &r, &unknown, &a->err);
 		if (rc == 0)
 			rc = clear_up(a, unknown);
-		rc = rc == -ENOENT ? hook_wait(h, "no notification was sent by that name (yet)")
+		rc = rc == -ENOENT ? hook_wait(h, "nothing was sent by that name (yet)")
 		     : rc < 0      ? rc
 				   : hook_end(h, WEBHOOK_DONE, NULL);
 	}
 	buf_clear(&id);
+	buf_clear(&ours);
 	buf_clear(&reason);
 	return rc;
 }

@@ -86,6 +86,16 @@ static void find_item(struct hook *h, const cJSON *args)
 	buf_clear(&id);
 }
 
+/* Ours, of the address that a report came to; of one that is done again the row has it. */
+static const char *reference(const struct attempt *a)
+{
+	const char *said = json_str(a->job.args, "reference");
+
+	if (!a->driver->manifest->webhooks.callback_param)
+		return NULL;
+	return said ? said : json_str(a->job.args, "row_id");
+}
+
 static int hook_read(struct hook *h, struct attempt *a)
 {
 	int rc;
@@ -107,6 +117,8 @@ static int hook_read(struct hook *h, struct attempt *a)
 		h->row.action = event_action(h->e->act);
 	if (h->e && h->e->collection)
 		find_item(h, a->job.args);
+	else if (h->e && h->e->act == EVENT_DELIVERY)
+		h->row.external_id = reference(a);
 	h->happened_us = event_happened_us(h->c, h->row.happened_us, h->row.received_us);
 	keep_body(h);
 	return 0;
