@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/log_hold.h"
+
 /* Our handlers would tell the loop that both share; exit handlers would flush what the parent has still to write. */
 static void __attribute__((noreturn)) child(int (*fn)(void *arg), void *arg, int out)
 {
@@ -41,6 +43,7 @@ int apart_run(int (*fn)(void *arg), void *arg, struct buf *said)
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return -errno;
 	fflush(stderr);
+	log_release(); /* or what is held would be told by both */
 	pid = fork();
 	rc = pid < 0 ? -errno : 0;
 	if (pid == 0)

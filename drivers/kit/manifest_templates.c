@@ -483,6 +483,33 @@ static void check_lookup(struct manifest_reader *r, const struct manifest_lookup
 		check_used(r, l, &l->params[i]);
 }
 
+static void check_auth(struct manifest_reader *r, const struct manifest_auth *a)
+{
+	struct template_place t = { .path = "auth.token_url" };
+
+	check_template(r, &t, a->token_url);
+	t.path = "auth.authorize_url";
+	check_template(r, &t, a->authorize_url);
+	t.path = "auth.device_url";
+	check_template(r, &t, a->device_url);
+	t = (struct template_place){ .path = "auth.verify.get", .allowed = IN_CFG };
+	check_template(r, &t, a->verify.get);
+	t.path = "auth.verify.query";
+	check_pairs(r, t, &a->verify.query);
+	t = (struct template_place){ .path = "auth.params", .allowed = IN_CFG | IN_CRED };
+	check_pairs(r, t, &a->params);
+	t.path = "auth.authorize_params";
+	check_pairs(r, t, &a->authorize_params);
+	t.path = "auth.headers";
+	check_pairs(r, t, &a->headers);
+	t.path = "auth.sign.signed";
+	t.allowed = IN_CFG | IN_CRED | IN_REQUEST | IN_STAMP;
+	check_template(r, &t, a->sign.template);
+	t.path = "auth.sign.headers";
+	t.allowed = IN_CFG | IN_CRED | IN_STAMP | IN_SIGNATURE;
+	check_pairs(r, t, &a->sign.headers);
+}
+
 void manifest_check_templates(struct manifest_reader *r)
 {
 	struct manifest *m = &r->owner->m;
@@ -502,36 +529,12 @@ void manifest_check_templates(struct manifest_reader *r)
 	check_template(r, &(struct template_place){ .path = "api.base.production" },
 		       m->base_production);
 	check_template(r, &(struct template_place){ .path = "api.base.sandbox" }, m->base_sandbox);
-	check_template(r, &(struct template_place){ .path = "auth.token_url" }, m->auth.token_url);
 	check_pairs(r, (struct template_place){ .path = "api.headers", .allowed = IN_CFG },
 		    &m->headers);
-	check_pairs(r,
-		    (struct template_place){ .path = "auth.params", .allowed = IN_CFG | IN_CRED },
-		    &m->auth.params);
-	check_template(r,
-		       &(struct template_place){ .path = "auth.sign.signed",
-						 .allowed =
-							 IN_CFG | IN_CRED | IN_REQUEST | IN_STAMP },
-		       m->auth.sign.template);
-	check_pairs(r,
-		    (struct template_place){ .path = "auth.sign.headers",
-					     .allowed =
-						     IN_CFG | IN_CRED | IN_STAMP | IN_SIGNATURE },
-		    &m->auth.sign.headers);
+	check_auth(r, &m->auth);
 	check_webhooks(r);
 	for (int i = 0; i < m->n_actions; i++)
 		check_action(r, &m->actions[i]);
-	check_template(r, &(struct template_place){ .path = "auth.authorize_url" },
-		       m->auth.authorize_url);
-	check_template(r, &(struct template_place){ .path = "auth.device_url" },
-		       m->auth.device_url);
-	check_pairs(r,
-		    (struct template_place){ .path = "auth.authorize_params",
-					     .allowed = IN_CFG | IN_CRED },
-		    &m->auth.authorize_params);
-	check_pairs(r,
-		    (struct template_place){ .path = "auth.headers", .allowed = IN_CFG | IN_CRED },
-		    &m->auth.headers);
 	for (int i = 0; i < m->n_collections; i++)
 		check_collection(r, &m->collections[i]);
 	for (int i = 0; i < m->n_lookups; i++)

@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "common/base/apart.h"
+#include "common/base/log.h"
+#include "common/base/log_hold.h"
 
 static int changed;
 
@@ -22,6 +24,12 @@ static int refuse(void *arg)
 
 static int agree(void *arg)
 {
+	return 0;
+}
+
+static int warn(void *arg)
+{
+	log_event(LOG_WARN, "from_there", LS("word", "so"));
 	return 0;
 }
 
@@ -54,6 +62,21 @@ static void what_it_says(void **state)
 	buf_clear(&said);
 }
 
+/* Lines that are held here are not its own. */
+static void held_lines_stay_here(void **state)
+{
+	struct buf said = BUF_INIT;
+
+	log_init("test", LOG_INFO, false);
+	log_hold();
+	log_event(LOG_INFO, "from_here", LS("word", "so"));
+	assert_int_equal(apart_run(warn, NULL, &said), 0);
+	assert_non_null(strstr(buf_str(&said), "from_there"));
+	assert_null(strstr(buf_str(&said), "from_here"));
+	log_release();
+	buf_clear(&said);
+}
+
 static void how_it_ends(void **state)
 {
 	struct buf said = BUF_INIT;
@@ -66,6 +89,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_it_says),
+		cmocka_unit_test(held_lines_stay_here),
 		cmocka_unit_test(how_it_ends),
 	};
 

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "tests/unit/partner.h"
+#include "tests/unit/tls.h"
 
 #define UPLOAD_BYTES (64 * 1024 * 1024) /* far more than two kernels hold for a socket */
 #define ONE_BREAKS ",\"breaker\":{\"failures\":1}"
@@ -136,40 +137,24 @@ static void test_wait(void **state)
 
 /* ---- TLS ---- */
 
-static void quiet_exec(char *const argv[])
-{
-	if (!freopen("/dev/null", "r", stdin) || !freopen("/dev/null", "a", stderr))
-		_exit(126);
-	execvp(argv[0], argv);
-	_exit(127);
-}
-
-static int openssl(char *const argv[])
-{
-	pid_t pid = fork();
-	int status = -1;
-
-	if (pid == 0)
-		quiet_exec(argv);
-	return waitpid(pid, &status, 0) == pid && status == 0 ? 0 : -1;
-}
-
-#define NAMED "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"
-
 /* Both sign themselves; one ended a day before it began. */
 static int make_certificates(void)
 {
 	char *newkey[] = { "openssl", "genpkey",  "-algorithm",
 			   "EC",      "-pkeyopt", "ec_paramgen_curve:prime256v1",
 			   "-out",    key,        NULL };
-	char *now[] = { "openssl", "req", "-x509", "-new", "-key", key,
-			"-out",    good,  "-days", "2",    NAMED,  NULL };
-	char *ask[] = { "openssl", "req", "-new", "-key", key, "-out", request, NAMED, NULL };
+	char *now[] = { "openssl", "req", "-x509", "-new", "-key",        key,
+			"-out",    good,  "-days", "2",    TLS_LOCALHOST, NULL };
+	char *ask[] = {
+		"openssl", "req", "-new", "-key", key, "-out", request, TLS_LOCALHOST, NULL
+	};
 	char *before[] = { "openssl",  "x509", "-req",  "-in", request,
 			   "-signkey", key,    "-days", "-1",  "-copy_extensions",
 			   "copy",     "-out", expired, NULL };
 
-	return openssl(newkey) < 0 || openssl(now) < 0 || openssl(ask) < 0 ? -1 : openssl(before);
+	return run_quietly(newkey) < 0 || run_quietly(now) < 0 || run_quietly(ask) < 0
+		       ? -1
+		       : run_quietly(before);
 }
 
 static pid_t serve_tls(char *cert, int *port)
@@ -182,22 +167,9 @@ static pid_t serve_tls(char *cert, int *port)
 			  "100",
 			  "0",
 			  NULL };
-	char text[16] = "";
-	int out[2];
-	pid_t pid;
+	pid_t pid = start_server(serve, port);
 
-	if (pipe(out) < 0)
-		abort();
-	pid = fork();
-	if (pid == 0) {
-		if (dup2(out[1], 1) < 0)
-			_exit(126);
-		quiet_exec(serve);
-	}
-	close(out[1]);
-	OK(read(out[0], text, sizeof(text) - 1) > 0);
-	close(out[0]);
-	*port = (int)strtol(text, NULL, 10);
+	OK(*port > 0);
 	return pid;
 }
 

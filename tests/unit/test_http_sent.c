@@ -19,6 +19,7 @@
 #include "common/io/co.h"
 #include "common/io/http.h"
 #include "common/io/loop.h"
+#include "tests/unit/tls.h"
 
 #define PATIENCE_MS 30000
 #define CALLS_MAX 64
@@ -40,43 +41,6 @@ static int port, checks_wrong;
 
 /* ---- the partner ---- */
 
-static void quiet_exec(char *const argv[])
-{
-	if (!freopen("/dev/null", "r", stdin) || !freopen("/dev/null", "a", stderr))
-		_exit(126);
-	execvp(argv[0], argv);
-	_exit(127);
-}
-
-static int make_certificate(void)
-{
-	char *make[] = { "openssl",
-			 "req",
-			 "-x509",
-			 "-newkey",
-			 "ec",
-			 "-pkeyopt",
-			 "ec_paramgen_curve:prime256v1",
-			 "-nodes",
-			 "-keyout",
-			 key,
-			 "-out",
-			 cert,
-			 "-days",
-			 "2",
-			 "-subj",
-			 "/CN=localhost",
-			 "-addext",
-			 "subjectAltName=DNS:localhost",
-			 NULL };
-	pid_t pid = fork();
-	int status = -1;
-
-	if (pid == 0)
-		quiet_exec(make);
-	return waitpid(pid, &status, 0) == pid && status == 0 ? 0 : -1;
-}
-
 /* hold_ms: before each handshake. */
 static void partner_start(const char *streams, const char *hold_ms, bool h1)
 {
@@ -89,22 +53,10 @@ static void partner_start(const char *streams, const char *hold_ms, bool h1)
 			  (char *)hold_ms,
 			  h1 ? "h1" : NULL,
 			  NULL };
-	char text[16] = "";
-	int out[2];
 
 	unlink(journal);
-	if (pipe(out) < 0)
-		abort();
-	partner = fork();
-	if (partner == 0) {
-		if (dup2(out[1], 1) < 0)
-			_exit(126);
-		quiet_exec(serve);
-	}
-	close(out[1]);
-	OK(read(out[0], text, sizeof(text) - 1) > 0);
-	close(out[0]);
-	port = (int)strtol(text, NULL, 10);
+	partner = start_server(serve, &port);
+	OK(port > 0);
 	pool = http_pool_new("test", 0);
 }
 
@@ -365,7 +317,7 @@ static int setup(void **state)
 	snprintf(key, sizeof(key), "%s/key", dir);
 	snprintf(journal, sizeof(journal), "%s/journal", dir);
 	http_set_ca_file(cert);
-	return make_certificate();
+	return make_certificate(key, cert);
 }
 
 static int teardown(void **state)

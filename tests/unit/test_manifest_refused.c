@@ -98,6 +98,11 @@ static void wrong_names(void **state)
 }
 
 static const char *const refused[][2] = {
+	{ ", \"auth\": {\"kind\": \"api_key\", \"needs\": [\"k\"], \"verify\": {\"get\": \"/me/{id}\"}}",
+	  "auth.verify.get: {id} cannot be used here" },
+	{ ", \"auth\": {\"kind\": \"api_key\", \"needs\": [\"k\"], \"verify\": {\"get\": \"/me\","
+	  " \"query\": {\"a\": \"{cfgs.x}\"}}}",
+	  "auth.verify.query.a: {cfgs.x} is not known" },
 	{ ", \"checks\": {\"fixtures\": \"../f\"}", "checks.fixtures: the name of a folder" },
 	{ ", \"checks\": {\"daily\": [\"a\"]}", "checks.daily[0]: there is no collection \"a\"" },
 	{ ", \"partner\": \"p\"", "partner: given twice" },
