@@ -57,6 +57,22 @@ bool action_is_repeatable(const struct manifest_step *s, bool undo);
 /* A stored answer that was a failure is the only one there will ever be under this key. */
 bool action_is_replayed_failure(const struct manifest_step *s, const struct call_result *r);
 
+/* What comes next of a step that may have been done. */
+enum action_next {
+	NEXT_SEND,   /* again: it does no harm, or it was not done */
+	NEXT_LOOK,   /* by find_first */
+	NEXT_DONE,   /* it was found */
+	NEXT_PERSON, /* nobody knows, and there is no way to find out */
+	NEXT_AGAIN,  /* the look itself failed */
+};
+/* kept: the partner still knows the key under which it was sent; replayed: and gives an old failure for it.  SEND, LOOK or PERSON. */
+enum action_next action_in_doubt(const struct manifest_step *s, bool undo, bool kept,
+				 bool replayed);
+/* What the look brought, rc and err the call's: what is found is kept.  err says why, of PERSON and AGAIN; the others clear it.  SEND, DONE,
+ * PERSON or AGAIN. */
+enum action_next action_looked(const struct manifest_step *s, const struct call_result *r, int rc,
+			       bool replayed, cJSON *kept, struct err *err);
+
 /* 64 hex digits that name one step of one request, at the partner and for ever. */
 #define ACTION_KEY_BYTES 65
 void action_key(const char *partner, int64_t integration, const char *action, const char *entry,

@@ -1,4 +1,5 @@
-/* What an answer says of whether a step was done. */
+/* What an answer says of whether a step was done, and what follows where nobody can tell: the rules of a job (worker/tasks/flow_step.c) and
+ * of a cassette (scenario_action.c) alike. */
 #include <errno.h>
 #include <string.h>
 
@@ -46,4 +47,32 @@ enum action_known action_judge(bool undo, const struct call_mark *mark, const st
 	if (rc == -EAGAIN || e->class == ERR_TRANSIENT || e->class == ERR_RATE_LIMIT)
 		return KNOWN_NOT;
 	return KNOWN_REFUSED;
+}
+
+enum action_next action_in_doubt(const struct manifest_step *s, bool undo, bool kept, bool replayed)
+{
+	if (action_is_repeatable(s, undo) || (kept && !replayed))
+		return NEXT_SEND;
+	return !undo && request_path(&s->find_first, NULL) ? NEXT_LOOK : NEXT_PERSON;
+}
+
+enum action_next action_looked(const struct manifest_step *s, const struct call_result *r, int rc,
+			       bool replayed, cJSON *kept, struct err *err)
+{
+	if (rc == -EREMOTEIO && r->http.status == 404)
+		rc = 0; /* none is there */
+	else if (rc == 0)
+		rc = action_found(s, r, kept, err);
+	if (rc == -EEXIST || rc == -EBADMSG)
+		return NEXT_PERSON;
+	if (rc < 0)
+		return NEXT_AGAIN;
+	*err = (struct err){ 0 };
+	if (rc == 1)
+		return NEXT_DONE;
+	if (!replayed)
+		return NEXT_SEND;
+	err_set(err, 0, ERR_TRANSIENT, "replayed",
+		"the partner keeps a failure for its key, and its list does not have it");
+	return NEXT_PERSON;
 }

@@ -12,38 +12,13 @@
 #include "common/base/mem.h"
 #include "common/store/request.h"
 #include "drivers/kit/action.h"
-#include "drivers/kit/message.h"
+#include "drivers/kit/notify_parts.h"
 #include "drivers/kit/outbound.h"
 
-#define RECIPIENT_MAX 255
 #define NAME_MAX_BYTES 100
 #define SLICE 200
 
-/* One channel of the company, in its order. */
-struct choice {
-	struct integration integration;
-	const struct manifest *manifest;
-	const struct manifest_action *action;
-	const cJSON *section; /* of the template, borrowed */
-};
-
-/* A job on its way. */
-struct notify {
-	struct pg *p;
-	const struct notify_ask *ask;
-	int64_t company_id;
-	const char *template;
-	const cJSON *values;
-	cJSON *parts, *own; /* own: values when there are none */
-	bool urgent, in_doubt;
-	struct choice choices[8];
-	int n_choices;
-	struct err *err;
-};
-
-static int wrong(struct notify *n, const char *fmt, const char *what)
-	__attribute__((format(printf, 2, 0)));
-static int wrong(struct notify *n, const char *fmt, const char *what)
+int notify_wrong(struct notify *n, const char *fmt, const char *what)
 {
 	return err_set(n->err, -EINVAL, ERR_BAD_JOB, "args", fmt, what);
 }
@@ -57,7 +32,7 @@ static int check_names(struct notify *n)
 	const cJSON *c;
 
 	if (!cJSON_IsObject(n->ask->args))
-		return wrong(n, "%s must be an object", "args");
+		return notify_wrong(n, "%s must be an object", "args");
 	cJSON_ArrayForEach (c, n->ask->args) {
 		size_t i = 0;
 		const char *near;
@@ -80,7 +55,7 @@ static int read_flag(struct notify *n, const char *name, bool *out)
 	const cJSON *v = cJSON_GetObjectItemCaseSensitive(n->ask->args, name);
 
 	if (v && !cJSON_IsBool(v))
-		return wrong(n, "args.%s must be true or false", name);
+		return notify_wrong(n, "args.%s must be true or false", name);
 	*out = cJSON_IsTrue(v);
 	return 0;
 }
@@ -93,14 +68,14 @@ static int read_args(struct notify *n)
 	if (rc < 0)
 		return rc;
 	if (!json_int(args, "company_id", &n->company_id) || n->company_id <= 0)
-		return wrong(n, "args.company_id must be a company's number%s",
-			     "; `longshore company list` shows them");
+		return notify_wrong(n, "args.company_id must be a company's number%s",
+				    "; `longshore company list` shows them");
 	n->template = json_str(args, "template");
 	if (!n->template || !*n->template || strlen(n->template) > NAME_MAX_BYTES)
-		return wrong(n, "args.template must be the name of a template%s", "");
+		return notify_wrong(n, "args.template must be the name of a template%s", "");
 	n->values = cJSON_GetObjectItemCaseSensitive(args, "values");
 	if (n->values && !cJSON_IsObject(n->values))
-		return wrong(n, "args.values must be an object%s", "");
+		return notify_wrong(n, "args.values must be an object%s", "");
 	if (!n->values)
 		n->values = n->own = cJSON_CreateObject();
 	if (card_is_in_json(n->values))
@@ -122,7 +97,7 @@ static int no_channel(struct notify *n, const struct integration *i)
 
 static int add_choice(struct notify *n, const struct driver_set *drivers, int64_t id)
 {
-	struct choice *c = &n->choices[n->n_choices];
+	struct notify_choice *c = &n->choices[n->n_choices];
 	const struct driver *d;
 	int rc = integration_get(n->p, id, &c->integration, n->err);
 
@@ -165,168 +140,9 @@ static int find_choices(struct notify *n, const struct driver_set *drivers)
 	return rc;
 }
 
-/* ---- one recipient ---- */
-
-struct recipient {
-	const cJSON *to;
-	char place[24]; /* "to[3]" */
-	const char *who;
-};
-
-static const char *const address_names[] = { "email", "phone", "token" };
-
-static const char *address_problem(int k, const char *s)
-{
-	return k == 0   ? message_email_problem(s)
-	       : k == 1 ? message_phone_problem(s)
-			: message_token_problem(s);
-}
-
-/* Each address that is given must be one, whether or not a channel will need it. */
-static int check_recipient(struct notify *n, struct recipient *r)
-{
-	const cJSON *c;
-
-	if (!cJSON_IsObject(r->to))
-		return wrong(
-			n,
-			"args.%s must be an object: {\"email\": …, \"phone\": …, \"token\": …, \"id\": …}",
-			r->place);
-	cJSON_ArrayForEach (c, r->to) {
-		size_t k = 0;
-		const char *bad;
-
-		while (k < ARRAY_LEN(address_names) && strcmp(address_names[k], c->string) != 0)
-			k++;
-		if (k == ARRAY_LEN(address_names) && strcmp(c->string, "id") != 0)
-			return err_set(n->err, -EINVAL, ERR_BAD_JOB, "args",
-				       "args.%s.%.60s is not known: id, email, phone and token are",
-				       r->place, c->string);
-		if (!cJSON_IsString(c) || !*c->valuestring)
-			bad = "must be a text";
-		else if (k == ARRAY_LEN(address_names))
-			bad = strlen(c->valuestring) > RECIPIENT_MAX
-				      ? "is too long: at most 255 bytes"
-				      : NULL;
-		else
-			bad = address_problem((int)k, c->valuestring);
-		if (bad)
-			return err_set(n->err, -EINVAL, ERR_BAD_JOB, "args", "args.%s.%s %s",
-				       r->place, c->string, bad);
-	}
-	r->who = json_str(r->to, "id");
-	for (size_t k = 0; k < ARRAY_LEN(address_names) && !r->who; k++)
-		r->who = json_str(r->to, address_names[k]);
-	return 0;
-}
-
-static bool is_known_part(const struct manifest_channel *c, const char *name)
-{
-	for (int i = 0; i < c->n_parts; i++)
-		if (strcmp(c->parts[i].name, name) == 0)
-			return true;
-	return false;
-}
-
-static int fill_part(struct notify *n, const struct choice *c, const struct manifest_part *part,
-		     cJSON *args)
-{
-	const cJSON *text = cJSON_GetObjectItemCaseSensitive(c->section, part->name);
-	struct buf filled = BUF_INIT;
-	char place[96];
-	int rc;
-
-	if (!text)
-		return 0; /* what must be there is the action's to say */
-	snprintf(place, sizeof(place), "template %.40s: %s.%s", n->template,
-		 c->manifest->channel.kind, part->name);
-	if (!cJSON_IsString(text))
-		return wrong(n, "%s must be a text", place);
-	rc = message_fill(place, text->valuestring, (enum message_escape)part->escape,
-			  (size_t)part->max_bytes, n->values, &filled, n->err);
-	if (rc == 0)
-		cJSON_AddStringToObject(args, part->name, buf_str(&filled));
-	buf_clear(&filled);
-	return rc;
-}
-
-/* What the action is given, checked as a job's args are. */
-static int fill_args(struct notify *n, const struct choice *c, const char *to, cJSON **out)
-{
-	const struct manifest_channel *channel = &c->manifest->channel;
-	cJSON *args = cJSON_CreateObject(), *in = NULL;
-	struct err bad = { 0 };
-	const cJSON *t;
-	int rc = 0;
-
-	cJSON_ArrayForEach (t, c->section)
-		if (rc == 0 && !is_known_part(channel, t->string))
-			rc = err_set(n->err, -EINVAL, ERR_BAD_JOB, "template",
-				     "template %.40s: %s.%.40s: %s has no such part", n->template,
-				     channel->kind, t->string, c->integration.partner);
-	if (to)
-		cJSON_AddStringToObject(args, "to", to);
-	for (int i = 0; i < channel->n_parts && rc == 0; i++)
-		rc = fill_part(n, c, &channel->parts[i], args);
-	if (rc == 0 && action_in(c->action, args, &in, &bad) < 0)
-		rc = err_set(n->err, -EINVAL, ERR_BAD_JOB, "template", "template %.40s: %s: %.300s",
-			     n->template, channel->kind, bad.text);
-	cJSON_Delete(in);
-	if (rc == 0)
-		*out = args;
-	else
-		cJSON_Delete(args);
-	return rc;
-}
-
-/* Appends a channel to the plan, where the template and the recipient have what it takes. */
-static int plan_choice(struct notify *n, const struct recipient *r, const struct choice *c,
-		       cJSON *plan)
-{
-	int address = c->manifest->channel.address;
-	const char *to = address ? json_str(r->to, address_names[address - 1]) : NULL;
-	cJSON *args = NULL, *one;
-	int rc;
-
-	if (!cJSON_IsObject(c->section) || (address && !to))
-		return 0;
-	rc = fill_args(n, c, to, &args);
-	if (rc < 0)
-		return rc;
-	one = cJSON_CreateObject();
-	cJSON_AddStringToObject(one, "channel", c->manifest->channel.kind);
-	cJSON_AddStringToObject(one, "partner", c->integration.partner);
-	cJSON_AddNumberToObject(one, "integration_id", (double)c->integration.id);
-	cJSON_AddStringToObject(one, "action", c->action->name);
-	cJSON_AddNumberToObject(one, "steps", c->action->n_steps);
-	cJSON_AddItemToObject(one, "args", args);
-	cJSON_AddItemToArray(plan, one);
-	return 0;
-}
-
-static int make_plan(struct notify *n, struct recipient *r, cJSON *plan)
-{
-	struct buf kinds = BUF_INIT;
-	int rc = check_recipient(n, r);
-
-	for (int i = 0; i < n->n_choices && rc == 0; i++) {
-		rc = plan_choice(n, r, &n->choices[i], plan);
-		buf_printf(&kinds, "%s%s", i ? ", " : "", n->choices[i].manifest->channel.kind);
-	}
-	if (rc == 0 && cJSON_GetArraySize(plan) == 0)
-		rc = err_set(
-			n->err, -EINVAL, ERR_BAD_JOB, "args",
-			"args.%s: none of the company's channels (%s) has both an address there and a text in the template",
-			r->place, buf_str(&kinds));
-	if (rc == 0 && !r->who)
-		r->who = "all"; /* of a channel without addresses: the company's room */
-	buf_clear(&kinds);
-	return rc;
-}
-
 /* ---- rows ---- */
 
-static void name_entry(const struct notify *n, const struct recipient *r, int index,
+static void name_entry(const struct notify *n, const struct notify_recipient *r, int index,
 		       struct buf *out)
 {
 	uint8_t digest[SHA256_BYTES];
@@ -345,8 +161,8 @@ static void name_entry(const struct notify *n, const struct recipient *r, int in
 	buf_clear(&text);
 }
 
-static int write_row(struct notify *n, const struct recipient *r, int index, const cJSON *plan,
-		     struct buf *ids)
+static int write_row(struct notify *n, const struct notify_recipient *r, int index,
+		     const cJSON *plan, struct buf *ids)
 {
 	struct buf entry = BUF_INIT, text = BUF_INIT, print = BUF_INIT;
 	struct notification_new new = { .company_id = n->company_id,
@@ -387,14 +203,15 @@ static int each_recipient(struct notify *n, struct buf *ids)
 	const cJSON *to = cJSON_GetObjectItemCaseSensitive(n->ask->args, "to"), *c;
 	bool many = cJSON_IsArray(to);
 	int count = many ? cJSON_GetArraySize(to) : 1, rc = 0;
-	struct recipient *v;
+	struct notify_recipient *v;
 	cJSON **plans;
 
 	if (!to || count == 0)
-		return wrong(n, "args.to must say who: %s",
-			     "{\"email\": …, \"phone\": …}, or a list of them");
+		return notify_wrong(n, "args.to must say who: %s",
+				    "{\"email\": …, \"phone\": …}, or a list of them");
 	if (count > NOTIFY_TO_MAX)
-		return wrong(n, "args.to has too many recipients: at most %s in one job", "100");
+		return notify_wrong(n, "args.to has too many recipients: at most %s in one job",
+				    "100");
 	v = mem_zalloc(sizeof(*v) * (size_t)count);
 	plans = mem_zalloc(sizeof(*plans) * (size_t)count);
 	c = many ? to->child : to;
@@ -405,7 +222,7 @@ static int each_recipient(struct notify *n, struct buf *ids)
 		else
 			snprintf(v[i].place, sizeof(v[i].place), "to");
 		plans[i] = cJSON_CreateArray();
-		rc = make_plan(n, &v[i], plans[i]);
+		rc = notify_plan(n, &v[i], plans[i]);
 	}
 	buf_putc(ids, '[');
 	for (int i = 0; i < count && rc == 0; i++)
@@ -460,7 +277,7 @@ int notify_request(struct pg *p, const struct driver_set *drivers, const cJSON *
 				  .idempotency_key = idempotency_key,
 				  .origin = origin };
 	struct notify n = { .ask = &ask };
-	struct recipient all = { .who = "" };
+	struct notify_recipient all = { .who = "" };
 	struct notification_new row = { 0 };
 	int rc;
 
@@ -481,40 +298,6 @@ int notify_request(struct pg *p, const struct driver_set *drivers, const cJSON *
 	buf_clear(&print);
 	buf_clear(&text);
 	return rc;
-}
-
-/* ---- templates ---- */
-
-int notify_check_parts(const cJSON *parts, struct err *err)
-{
-	const cJSON *section, *text;
-
-	if (!cJSON_IsObject(parts) || !parts->child)
-		return err_set(
-			err, -EINVAL, ERR_CLIENT, "template",
-			"a template is an object such as {\"email\": {\"subject\": \"…\", \"text\": \"…\"}, \"sms\": {\"text\": \"…\"}}");
-	cJSON_ArrayForEach (section, parts) {
-		if (!cJSON_IsObject(section) || !section->child)
-			return err_set(err, -EINVAL, ERR_CLIENT, "template",
-				       "%.40s must be an object of texts", section->string);
-		cJSON_ArrayForEach (text, section) {
-			struct buf filled = BUF_INIT;
-			char place[96];
-			int rc = 0;
-
-			snprintf(place, sizeof(place), "%.40s.%.40s", section->string,
-				 text->string);
-			if (!cJSON_IsString(text))
-				return err_set(err, -EINVAL, ERR_CLIENT, "template",
-					       "%s must be a text", place);
-			rc = message_fill(place, text->valuestring, MESSAGE_PLAIN,
-					  MESSAGE_MAX_BYTES, NULL, &filled, err);
-			buf_clear(&filled);
-			if (rc < 0)
-				return rc;
-		}
-	}
-	return 0;
 }
 
 /* ---- what goes on ---- */

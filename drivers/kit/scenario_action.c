@@ -1,4 +1,4 @@
-/* An action as a scenario: its steps by the rules of worker/tasks/flow_step.c, with nothing written down between them.  An attempt goes on
+/* An action as a scenario: its steps by the rules of worker/tasks/flow_step.c (those of action_judge.c), with nothing written down between them.  An attempt goes on
  * from the step that the last one ended at; time stands still, so a list is believed at once and a key is never forgotten. */
 #include <errno.h>
 #include <stdio.h>
@@ -28,7 +28,7 @@ struct acting {
 };
 
 /* What becomes of a step in one attempt. */
-enum { NEXT_STEP, END_OF_ATTEMPT, SEND_IT };
+enum { STEP_IS_DONE, END_OF_ATTEMPT, SEND_IT };
 
 static const struct manifest_step *step_of(const struct acting *x)
 {
@@ -81,15 +81,14 @@ static int answered(struct acting *x, const struct call_result *r)
 
 	if (!x->undo && action_keep(step_of(x), r, x->kept, &why) < 0)
 		return ended(x, REQUEST_UNKNOWN, &why);
-	return NEXT_STEP;
+	return STEP_IS_DONE;
 }
 
 static int in_doubt(struct acting *x, const struct call_result *r, struct err *why)
 {
 	const struct manifest_step *s = step_of(x);
 	bool replayed = action_is_replayed_failure(s, r);
-	bool again = action_is_repeatable(s, x->undo) || (s->keeps_ms && !replayed) ||
-		     (!x->undo && request_path(&s->find_first, NULL));
+	bool again = action_in_doubt(s, x->undo, s->keeps_ms > 0, replayed) != NEXT_PERSON;
 
 	if (replayed)
 		snprintf(why->rule, sizeof(why->rule), "replayed");
@@ -153,33 +152,19 @@ static int send_it(struct acting *x, struct err *err)
 
 /* ---- in doubt ---- */
 
-static int nobody_knows(struct acting *x, const char *rule, const char *text)
-{
-	struct err why = { 0 };
-
-	err_set(&why, 0, ERR_TRANSIENT, rule, "%s", text);
-	return ended(x, REQUEST_UNKNOWN, &why);
-}
-
-/* What find_first answered: as it is judged by flow_step.c. */
 static int found(struct acting *x, const struct call_result *r, int rc, struct err *why)
 {
-	if (rc == -EREMOTEIO && r->http.status == 404)
-		rc = 0; /* none is there */
-	else if (rc == 0)
-		rc = action_found(step_of(x), r, x->kept, why);
-	if (rc == 1)
-		return NEXT_STEP;
-	if (rc == -EEXIST || rc == -EBADMSG)
+	switch (action_looked(step_of(x), r, rc, x->replayed, x->kept, why)) {
+	case NEXT_DONE:
+		return STEP_IS_DONE;
+	case NEXT_PERSON:
 		return ended(x, REQUEST_UNKNOWN, why);
-	if (rc < 0)
+	case NEXT_SEND:
+		x->doubt = false;
+		return SEND_IT;
+	default:
 		return ended(x, REQUEST_RUNNING, why);
-	if (x->replayed)
-		return nobody_knows(
-			x, "replayed",
-			"the partner keeps a failure for its key, and its list does not have it");
-	x->doubt = false;
-	return SEND_IT;
+	}
 }
 
 static int look_for_it(struct acting *x, struct err *err)
@@ -209,13 +194,17 @@ static int look_for_it(struct acting *x, struct err *err)
 static int settle_doubt(struct acting *x, struct err *err)
 {
 	const struct manifest_step *s = step_of(x);
+	struct err why = { 0 };
 
-	if (action_is_repeatable(s, x->undo) ||
-	    (s->idempotency_header && s->keeps_ms && !x->replayed))
+	switch (action_in_doubt(s, x->undo, s->keeps_ms > 0, x->replayed)) {
+	case NEXT_SEND:
 		return SEND_IT;
-	if (x->undo || !request_path(&s->find_first, NULL))
-		return nobody_knows(x, "no answer", "it was sent, and no answer is known");
-	return look_for_it(x, err);
+	case NEXT_LOOK:
+		return look_for_it(x, err);
+	default:
+		err_set(&why, 0, ERR_TRANSIENT, "no answer", "it was sent, and no answer is known");
+		return ended(x, REQUEST_UNKNOWN, &why);
+	}
 }
 
 /* ---- there, and back ---- */
@@ -235,12 +224,12 @@ static bool has_step(const struct acting *x)
 /* 0: the attempt has ended. */
 static int attempt(struct acting *x, struct err *err)
 {
-	int rc = NEXT_STEP;
+	int rc = STEP_IS_DONE;
 
-	while (has_step(x) && rc == NEXT_STEP) {
+	while (has_step(x) && rc == STEP_IS_DONE) {
 		if (!x->undo || request_path(&step_of(x)->undo, NULL))
 			rc = do_step(x, err);
-		if (rc != NEXT_STEP)
+		if (rc != STEP_IS_DONE)
 			return rc < 0 ? rc : 0;
 		x->step += x->undo ? -1 : 1;
 		x->doubt = x->replayed = false;

@@ -204,14 +204,12 @@ static int in_doubt(struct doing *d, int rc)
 			      .why = &why,
 			      .steps_done = -1,
 			      .request = REQUEST_RUNNING };
-	bool kept = d->s->keeps_ms && !action_is_replayed_failure(d->s, &d->result);
-	bool again =
-		is_repeatable(d) || kept || (!d->undo && request_path(&d->s->find_first, NULL));
+	bool replayed = action_is_replayed_failure(d->s, &d->result);
 	int stored;
 
-	if (action_is_replayed_failure(d->s, &d->result))
+	if (replayed)
 		snprintf(why.rule, sizeof(why.rule), "replayed");
-	if (!again)
+	if (action_in_doubt(d->s, d->undo, d->s->keeps_ms > 0, replayed) == NEXT_PERSON)
 		return unknown(d, &why);
 	stored = store(d, &e);
 	if (stored < 0)
@@ -312,9 +310,13 @@ static int too_soon(struct doing *d)
 		d->s->name, (long long)d->s->find_after_ms / 1000);
 }
 
-/* 1: it was found, and is done; 0: it was not done. */
-static int look_for_it(struct doing *d)
+/* *next: what it brought, where 0 is returned. */
+static int look_for_it(struct doing *d, enum action_next *next)
 {
+	static const char *const words[] = { [NEXT_SEND] = "no",
+					     [NEXT_DONE] = "yes",
+					     [NEXT_PERSON] = "not plain",
+					     [NEXT_AGAIN] = "not known" };
 	struct attempt *a = d->f->a;
 	struct action_call ask = { 0 };
 	struct call_result r = { 0 };
@@ -322,17 +324,13 @@ static int look_for_it(struct doing *d)
 
 	if (rc < 0)
 		return rc;
+	*next = NEXT_AGAIN;
 	rc = action_call_make(&d->s->find_first, NULL, &d->values, &ask, &a->err);
 	if (rc == 0) {
 		ask.spec.repeatable = true;
 		rc = call(&a->caller, &ask.spec, &r, &a->err);
-		if (rc == -EREMOTEIO && r.http.status == 404) {
-			rc = 0; /* none is there */
-			a->err = (struct err){ 0 };
-		} else if (rc == 0) {
-			rc = action_found(d->s, &r, d->f->row.kept, &a->err);
-		}
-		if (rc < 0 && (r.http.status || r.http.failure)) {
+		*next = action_looked(d->s, &r, rc, d->step.replayed, d->f->row.kept, &a->err);
+		if (*next >= NEXT_PERSON && (r.http.status || r.http.failure)) {
 			buf_reset(&a->exchange);
 			call_exchange_print(&a->caller, &ask.spec, &r, &a->exchange);
 		}
@@ -340,54 +338,61 @@ static int look_for_it(struct doing *d)
 	call_result_clear(&r);
 	action_call_clear(&ask);
 	log_event(LOG_INFO, "step_looked_for", LI("request", d->f->row.id), LS("step", d->s->name),
-		  LI("found", rc));
-	if (rc == -EEXIST || rc == -EBADMSG) {
-		struct err why = a->err;
+		  LS("found", words[*next]));
+	return *next == NEXT_AGAIN ? rc : 0;
+}
 
-		return unknown(d, &why) == FLOW_UNKNOWN ? -EALREADY : -ECONNRESET;
-	}
+/* Not done, and that is sure. */
+static int is_not_done(struct doing *d, bool *ends)
+{
+	struct attempt *a = d->f->a;
+	int rc;
+
+	d->step.doubt_ms = 0;
+	rc = not_done(d, STEP_PENDING, 0);
+	a->err = (struct err){ 0 };
+	*ends = rc < 0;
 	return rc;
+}
+
+static int nobody_knows(struct doing *d)
+{
+	const char *before = d->f->row.error;
+	struct err why = { 0 };
+
+	err_set(&why, 0, ERR_TRANSIENT, "no answer",
+		"it was sent, and no answer is known; the manifest knows no way to find out%s%s",
+		before ? ": " : "", before ? before : "");
+	return unknown(d, &why);
 }
 
 /* 0: to be sent, again. */
 __attribute__((noinline)) static int settle_doubt(struct doing *d, bool *ends)
 {
 	struct attempt *a = d->f->a;
-	struct err why = { 0 };
+	enum action_next next = action_in_doubt(d->s, d->undo, is_kept(d), d->step.replayed);
+	struct err why;
 	int rc;
 
-	*ends = false;
+	*ends = true;
 	if (d->step.told && !d->undo && d->f->action->n_steps == 1) {
-		*ends = true;
 		outbound_keep_told(d->f->action, d->f->row.external_id, d->f->row.kept);
 		return done(d, "told");
 	}
-	if (is_repeatable(d) || (is_kept(d) && !d->step.replayed))
+	*ends = next != NEXT_SEND;
+	if (next == NEXT_SEND)
 		return 0;
-	*ends = true;
-	if (d->undo || !request_path(&d->s->find_first, NULL)) {
-		err_set(&why, 0, ERR_TRANSIENT, "no answer",
-			"it was sent, and no answer is known; the manifest knows no way to find out%s%s",
-			d->f->row.error ? ": " : "", d->f->row.error ? d->f->row.error : "");
-		return unknown(d, &why);
-	}
-	rc = look_for_it(d);
-	if (rc == -EALREADY)
-		return FLOW_UNKNOWN;
-	if (rc == 1)
+	if (next == NEXT_PERSON)
+		return nobody_knows(d);
+	rc = look_for_it(d, &next);
+	if (rc < 0)
+		return rc;
+	if (next == NEXT_DONE)
 		return done(d, "found");
-	if (rc == 0 && d->step.replayed) {
-		err_set(&why, 0, ERR_TRANSIENT, "replayed",
-			"the partner keeps a failure for its key, and its list does not have it");
-		return unknown(d, &why);
-	}
-	if (rc == 0) {
-		d->step.doubt_ms = 0;
-		rc = not_done(d, STEP_PENDING, 0);
-		a->err = (struct err){ 0 };
-		*ends = rc < 0;
-	}
-	return rc;
+	if (next == NEXT_SEND)
+		return is_not_done(d, ends);
+	why = a->err;
+	return unknown(d, &why);
 }
 
 /* The same at each attempt, until the partner has refused it for good. */
