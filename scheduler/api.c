@@ -226,7 +226,12 @@ void api_error(struct api_call *c, int rc, const struct err *err)
 	log_event(LOG_WARN, "api_failed", LS("reason", err->text));
 	if (away) {
 		httpd_add_header(c->q, "Retry-After", "2");
-		api_problem(c, 503, NULL, "Postgres does not answer; nothing was written");
+		/* Its last word may have been lost behind a commit. */
+		api_problem(
+			c, 503, NULL, "Postgres does not answer%s",
+			c->writes
+				? "; it may have been written all the same: ask again, with the same Idempotency-Key"
+				: "");
 	} else {
 		api_problem(c, 500, NULL, "%s", "it was logged");
 	}
@@ -283,7 +288,11 @@ static bool may(struct api_call *c, const struct way *w)
 	}
 	if (c->token.scopes & w->scope)
 		return true;
-	api_problem(c, 403, NULL, "token \"%s\" does not have the scope for this", c->token.name);
+	api_problem(c, 403, NULL, "this takes a token with the scope %s; \"%s\" has another",
+		    w->scope & API_READ   ? "read"
+		    : w->scope & API_PUSH ? "push"
+					  : "operate",
+		    c->token.name);
 	return false;
 }
 
@@ -309,7 +318,10 @@ static bool read_body(struct api_call *c, const struct way *w)
 static void handle(struct httpd_request *q, void *arg)
 {
 	const struct at *at = arg;
-	struct api_call c = { .s = at->s, .q = q, .rest = httpd_path(q) + strlen(at->way->path) };
+	struct api_call c = { .s = at->s,
+			      .q = q,
+			      .rest = httpd_path(q) + strlen(at->way->path),
+			      .writes = !(at->way->scope & API_READ) };
 
 	if (may(&c, at->way) && read_body(&c, at->way))
 		at->way->fn(&c);

@@ -15,6 +15,7 @@ struct api_call {
 	struct api_token token;
 	const char *rest; /* of the path, behind the route's */
 	cJSON *body;      /* of a POST: an object; NULL: none came */
+	bool writes;      /* something comes of it */
 };
 typedef void (*api_handler)(struct api_call *c);
 

@@ -180,14 +180,14 @@ static int wait_for(struct api_call *c, int64_t id, int64_t wait_ms, cJSON **row
 
 static void refuse(struct api_call *c, int rc, const struct err *err)
 {
-	bool args = strncmp(err->text, "args.", 5) == 0;
+	bool named = rc == -EKEYREJECTED || strncmp(err->text, "args.", 5) == 0;
 	char field[80];
 
-	snprintf(field, sizeof(field), "%.*s", (int)strcspn(err->text, " "), err->text);
+	snprintf(field, sizeof(field), "%.*s", (int)strcspn(err->text, ": "), err->text);
 	if (rc == -EKEYREJECTED || rc == -EINVAL || rc == -ENOENT)
-		api_problem(c, 422, args ? field : err->rule, "%s", err->text);
+		api_problem(c, 422, named ? field : err->rule, "%s", err->text);
 	else if (rc == -EEXIST)
-		api_problem(c, 409, "idempotency_key", "%s", err->text);
+		api_problem(c, 409, strcmp(err->rule, "once") ? err->rule : NULL, "%s", err->text);
 	else
 		api_error(c, rc, err);
 }

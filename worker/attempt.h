@@ -56,7 +56,7 @@ struct attempt {
 	const struct task *task; /* NULL: none was found */
 	const char *label;       /* its name, or the action's as the driver has it; for metrics */
 	struct attempt_request *request; /* that it works on (request.h); NULL: none */
-	bool card; /* a card number stands in it: its text is shown masked, and nowhere else */
+	bool card; /* a card number may stand in it: its text is shown masked, and nowhere else */
 	/* Waits.  What Postgres is to know of a job that dies beside its letter, before it goes; as outcome_write.  NULL: nothing. */
 	int (*on_dead)(struct attempt *a);
 };

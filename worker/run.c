@@ -8,9 +8,11 @@
 #include "common/base/card.h"
 #include "common/base/config.h"
 #include "common/base/log.h"
+#include "common/base/secret.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
 #include "drivers/kit/control.h"
+#include "drivers/kit/letter.h"
 #include "worker/fresh.h"
 #include "worker/home.h"
 #include "worker/integrations.h"
@@ -226,10 +228,10 @@ static int run_suspect(struct attempt *a, const struct task *t)
 	return rc;
 }
 
-/* Card numbers may not come in: what holds one is refused before anything is written of it (O2). */
+/* Card numbers may not come in: what holds one is refused before anything is written of it (O2).  A lookup looks at its texts itself. */
 static int card_check(struct attempt *a)
 {
-	if (!a->card)
+	if (!a->card || a->task->run == task_lookup)
 		return 0;
 	return err_set(
 		&a->err, -EINVAL, ERR_BAD_JOB, "card number",
@@ -333,7 +335,32 @@ static void know_task(struct attempt *a)
 		return;
 	a->label = t->run == task_action ? manifest_action(a->driver->manifest, a->job.task)->name
 					 : t->name;
-	a->card = (t->run == task_action || t->run == task_notify) && card_is_in_json(a->job.tree);
+}
+
+static void mask_text(char *text, size_t size)
+{
+	struct buf b = BUF_INIT;
+
+	buf_puts(&b, text);
+	card_mask(&b);
+	snprintf(text, size, "%s", buf_str(&b));
+	secret_free_buf(&b);
+}
+
+static void know_card(struct attempt *a)
+{
+	struct buf task = BUF_INIT;
+
+	if (!letter_hides_cards(a->job.task))
+		return;
+	a->card = a->job.tree ? card_is_in_json(a->job.tree)
+			      : card_is_in(a->lease.payload, a->lease.payload_len);
+	if (!a->card || a->task || !a->job.task)
+		return;
+	buf_puts(&task, a->job.task);
+	card_mask(&task);
+	a->job.task = arena_strdup(a->arena, buf_str(&task));
+	secret_free_buf(&task);
 }
 
 void run_attempt(struct attempt *a)
@@ -345,14 +372,16 @@ void run_attempt(struct attempt *a)
 	if (rc == 0 && misrouted(a)) {
 		send_home(a);
 	} else {
-		if (rc == 0) {
+		if (rc == 0)
 			know_task(a);
-		}
+		know_card(a);
 		if (rc == 0 && a->job.id && !a->card)
 			snprintf(a->job_id, sizeof(a->job_id), "%s", a->job.id);
 		oncpu_tell(&a->oncpu, a->job_id, rc == 0 ? a->job.task : "");
 		if (rc == 0)
 			rc = start_task(a);
+		if (a->card)
+			mask_text(a->err.text, sizeof(a->err.text));
 		settle(a, rc);
 	}
 	release(a);

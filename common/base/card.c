@@ -1,12 +1,16 @@
 #include "common/base/card.h"
 
 #include <ctype.h>
+#include <stdint.h>
 #include <string.h>
+
+#include "common/base/mem.h"
+#include "common/base/secret.h"
 
 #define DIGITS_MIN 13
 #define DIGITS_MAX 19
 #define GROUPS_MAX 64
-#define GAP_MAX 4 /* separators between two groups */
+#define GAP_MAX 8 /* separators between two groups */
 
 /* Digits in one piece. */
 struct group {
@@ -14,42 +18,114 @@ struct group {
 	int n;          /* digits, or stars */
 };
 
-static bool is_star_or_digit(char c)
+/* The zeros of all scripts' decimal digits; the nine that follow each are the others. */
+static const uint32_t zeros[] = { 0x0660, 0x06f0,  0x07c0,  0x0966,  0x09e6,  0x0a66, 0x0ae6,
+				  0x0b66, 0x0be6,  0x0c66,  0x0ce6,  0x0d66,  0x0de6, 0x0e50,
+				  0x0ed0, 0x0f20,  0x1040,  0x1090,  0x17e0,  0x1810, 0x1946,
+				  0x19d0, 0x1a80,  0x1a90,  0x1b50,  0x1bb0,  0x1c40, 0x1c50,
+				  0xa620, 0xa8d0,  0xa900,  0xa9d0,  0xa9f0,  0xaa50, 0xabf0,
+				  0xff10, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6 };
+
+/* ---- characters, however they are escaped ---- */
+
+static bool read_hex(const char *p, size_t n, uint32_t *out)
 {
-	return (c >= '0' && c <= '9') || c == '*';
+	uint32_t v = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		char c = p[i];
+
+		if (!isxdigit((unsigned char)c))
+			return false;
+		v = v * 16 + (uint32_t)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+	}
+	*out = v;
+	return true;
 }
 
-/* Bytes of a digit at p; 0: none.  Full-width digits are digits. */
+/* As JSON escapes them. */
+static size_t escaped_at(const char *p, size_t left, uint32_t *c)
+{
+	uint32_t low;
+
+	*c = '\\';
+	if (left >= 2 && strchr("ntrfb/", p[1])) {
+		*c = ' ';
+		return 2;
+	}
+	if (left < 6 || p[1] != 'u' || !read_hex(p + 2, 4, c))
+		return 1;
+	if (*c >= 0xd800 && *c < 0xdc00 && left >= 12 && p[6] == '\\' && p[7] == 'u' &&
+	    read_hex(p + 8, 4, &low) && low >= 0xdc00 && low < 0xe000) {
+		*c = 0x10000 + ((*c - 0xd800) << 10) + (low - 0xdc00);
+		return 12;
+	}
+	return 6;
+}
+
+/* The character at p and its length in bytes.  What is no UTF-8 is one byte of something else. */
+static size_t char_at(const char *p, size_t left, uint32_t *c)
+{
+	const unsigned char *u = (const unsigned char *)p;
+	size_t n = *u < 0xc0 ? 1 : *u < 0xe0 ? 2 : *u < 0xf0 ? 3 : 4;
+
+	*c = *u;
+	if (*p == '\\')
+		return escaped_at(p, left, c);
+	if (*p == '%' && left >= 3 && read_hex(p + 1, 2, c) && *c < 0x80) /* as URLs do */
+		return 3;
+	*c = n == 1 ? *u : *u & (0xffu >> (n + 1));
+	for (size_t i = 1; i < n; i++) {
+		if (i >= left || (u[i] & 0xc0) != 0x80) {
+			*c = 0xfffd;
+			return 1;
+		}
+		*c = *c << 6 | (u[i] & 0x3f);
+	}
+	return n;
+}
+
+/* Bytes of a digit, or a star, at p; 0: none. */
 static size_t digit_at(const char *p, size_t left, char *digit)
 {
-	if (is_star_or_digit(*p)) {
+	uint32_t c;
+	size_t n;
+
+	if ((*p >= '0' && *p <= '9') || *p == '*') {
 		*digit = *p;
 		return 1;
 	}
-	if (left >= 3 && (unsigned char)p[0] == 0xef && (unsigned char)p[1] == 0xbc &&
-	    (unsigned char)p[2] >= 0x90 && (unsigned char)p[2] <= 0x99) {
-		*digit = (char)('0' + ((unsigned char)p[2] - 0x90));
-		return 3;
+	if (*p != '\\' && *p != '%' && (unsigned char)*p < 0xc0)
+		return 0;
+	n = char_at(p, left, &c);
+	if ((c >= '0' && c <= '9') || c == '*') {
+		*digit = (char)c;
+		return n;
 	}
+	for (size_t i = 0; c >= zeros[0] && i < ARRAY_LEN(zeros); i++)
+		if (c - zeros[i] < 10) {
+			*digit = (char)('0' + (c - zeros[i]));
+			return n;
+		}
 	return 0;
 }
 
-/* Bytes of a separator at p; 0: none.  Blanks of all widths and dashes count. */
+/* Bytes of a separator at p; 0: none.  Blanks of all widths, dashes and dots count. */
 static size_t gap_at(const char *p, size_t left)
 {
-	const unsigned char *u = (const unsigned char *)p;
+	static const uint32_t others[] = { 0x85,   0xa0,   0xad,   0xb7,   0x34f,  0x61c,
+					   0x1680, 0x180e, 0x2212, 0x22c5, 0x3000, 0x30fb,
+					   0xfe58, 0xfe63, 0xff0d, 0xfeff };
+	uint32_t c;
+	size_t n = char_at(p, left, &c);
 
-	if (*p && strchr(" -._/\t\r\n", *p))
-		return 1;
-	if (*p == '\\' && left >= 2 && strchr("ntr/", p[1])) /* as JSON escapes them */
-		return 2;
-	if (left >= 2 && u[0] == 0xc2 && (u[1] == 0xa0 || u[1] == 0xad))
-		return 2;
-	if (left >= 3 && u[0] == 0xe2 && u[1] == 0x80 && (u[2] & 0xc0) == 0x80)
-		return 3;
-	if (left >= 3 && ((u[0] == 0xe3 && u[1] == 0x80 && u[2] == 0x80) ||
-			  (u[0] == 0xef && u[1] == 0xbb && u[2] == 0xbf)))
-		return 3;
+	if (c < 0x80)
+		return c && strchr(" -._/|~\t\r\n\v\f", (int)c) ? n : 0;
+	if (c >= 0x2000 && c < 0x2070)
+		return n;
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		if (c == others[i])
+			return n;
 	return 0;
 }
 
@@ -79,6 +155,9 @@ static int read_row(const char *s, size_t len, size_t at, struct group *g)
 		n++;
 		for (; gaps < GAP_MAX && at < len && (k = gap_at(s + at, len - at)); gaps++)
 			at += k;
+		/* A blank as forms have it; behind a true one a plus begins a phone number. */
+		if (!gaps && at + 1 < len && s[at] == '+' && s[at + 1] >= '0' && s[at + 1] <= '9')
+			gaps = 1, at++;
 		if (!gaps)
 			break;
 	}
@@ -110,25 +189,29 @@ static bool passes(const char *s, const struct group *g, int from, int to)
 	return sum % 10 == 0 && digits[0] != '0';
 }
 
-static bool is_letter(char c)
+/* The last of an escape is none. */
+static bool is_letter(const char *s, size_t at)
 {
-	return isalpha((unsigned char)c);
+	return isalpha((unsigned char)s[at]) && !(at >= 1 && s[at - 1] == '\\') &&
+	       !(at >= 2 && s[at - 2] == '%');
 }
 
-/* In a word: a hash and an IBAN are no card. */
+/* In a word: a hash and an IBAN are no card.  But what a magnetic stripe holds (B, the number, ^) is. */
 static bool is_in_word(const char *s, size_t len, const struct group *g)
 {
 	size_t from = g->at, to = g->at + g->len;
 	bool other = false;
 
-	if ((from == 0 || !is_letter(s[from - 1])) && (to >= len || !is_letter(s[to])))
+	if ((from == 0 || !is_letter(s, from - 1)) && (to >= len || !is_letter(s, to)))
+		return false;
+	if (to < len && s[to] == '^')
 		return false;
 	while (from > 0 && isalnum((unsigned char)s[from - 1]))
 		from--;
 	while (to < len && isalnum((unsigned char)s[to]))
 		to++;
 	for (size_t i = from; i < to; i++)
-		other = other || (is_letter(s[i]) && !isxdigit((unsigned char)s[i]));
+		other = other || (isalpha((unsigned char)s[i]) && !isxdigit((unsigned char)s[i]));
 	if (!other)
 		return true;
 	return to - from > 4 && isupper((unsigned char)s[from]) &&
@@ -182,11 +265,12 @@ bool card_find(const char *s, size_t len, size_t *at, size_t *n)
 
 	while (i < len) {
 		char d;
+		uint32_t c;
 		int groups, last;
 		bool other, id;
 
 		if (!digit_at(s + i, len - i, &d)) {
-			i++;
+			i += char_at(s + i, len - i, &c);
 			continue;
 		}
 		groups = read_row(s, len, i, row);
@@ -225,16 +309,36 @@ bool card_is_in_json(const cJSON *v)
 	return found;
 }
 
+/* Stars for digits, and a blank for a gap that is written with digits (\u00a0, %20). */
+static void put_masked(const char *s, size_t n, struct buf *out)
+{
+	char d;
+
+	for (size_t at = 0, k; at < n; at += k) {
+		if ((k = digit_at(s + at, n - at, &d)) > 0) {
+			buf_putc(out, '*');
+		} else if ((k = gap_at(s + at, n - at)) > 2 && (s[at] == '\\' || s[at] == '%')) {
+			buf_putc(out, ' ');
+		} else {
+			k = k ? k : 1; /* the plus between two groups */
+			buf_append(out, s + at, k);
+		}
+	}
+}
+
 void card_mask(struct buf *b)
 {
-	size_t at = 0, n;
+	struct buf out = BUF_INIT;
+	size_t at = 0, done = 0, n;
 
 	while (b->data && card_find(b->data, b->len, &at, &n)) {
-		for (size_t i = at, gap; i < at + n; i += gap ? gap : 1) {
-			gap = gap_at(b->data + i, at + n - i);
-			if (!gap)
-				b->data[i] = '*';
-		}
-		at += n;
+		buf_append(&out, b->data + done, at - done);
+		put_masked(b->data + at, n, &out);
+		done = at += n;
 	}
+	if (!done)
+		return;
+	buf_append(&out, b->data + done, b->len - done);
+	secret_free_buf(b);
+	*b = out;
 }

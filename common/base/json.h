@@ -59,6 +59,9 @@ void json_print(const cJSON *v, struct buf *out);
 /* Appends s as a JSON string with quotes; invalid UTF-8 becomes U+FFFD. */
 void json_quote(struct buf *out, const char *s, size_t len);
 
+/* Members by their names, at every depth: what says the same prints the same. */
+void json_sort(cJSON *v);
+
 /* Overwrites every text in the tree, which is about to be freed: it holds secrets. */
 void json_zero(cJSON *v);
 

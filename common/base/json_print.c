@@ -208,6 +208,35 @@ void json_print(const cJSON *v, struct buf *out)
 		buf_puts(out, "null");
 }
 
+static int by_name(const void *a, const void *b)
+{
+	const cJSON *x = *(cJSON *const *)a, *y = *(cJSON *const *)b;
+
+	return strcmp(x->string ? x->string : "", y->string ? y->string : "");
+}
+
+void json_sort(cJSON *v)
+{
+	int n = cJSON_GetArraySize(v);
+	cJSON **members;
+
+	for (cJSON *c = v->child; c; c = c->next)
+		json_sort(c);
+	if (!cJSON_IsObject(v) || n < 2)
+		return;
+	members = mem_zalloc((size_t)n * sizeof(cJSON *));
+	n = 0;
+	for (cJSON *c = v->child; c; c = c->next)
+		members[n++] = c;
+	qsort(members, (size_t)n, sizeof(cJSON *), by_name);
+	for (int i = 0; i < n; i++) {
+		members[i]->prev = members[i ? i - 1 : n - 1]; /* the first one's is the last */
+		members[i]->next = i + 1 < n ? members[i + 1] : NULL;
+	}
+	v->child = members[0];
+	free(members);
+}
+
 void json_zero(cJSON *v)
 {
 	for (; v; v = v->next) {

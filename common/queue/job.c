@@ -249,7 +249,7 @@ static int int_field(const cJSON *tree, const char *name, int64_t min, int64_t *
 		return refuse(err, "\"%s\" is %s; expected %s", name, kind_of(v), want);
 	double d = v->valuedouble;
 	if (!(d >= (double)min && d <= 999999999999999.0) || d != (double)(int64_t)d)
-		return refuse(err, "\"%s\" is %.15g; expected %s of at most %d digits", name, d,
+		return refuse(err, "\"%s\" is %.17g; expected %s of at most %d digits", name, d,
 			      want, ID_DIGITS_MAX);
 	*out = (int64_t)d;
 	return 0;

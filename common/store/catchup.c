@@ -24,21 +24,14 @@ int catchup_owe(struct pg *p, const int64_t *ids, int n, struct err *err)
 
 int catchup_owe_broken(struct pg *p, catchup_count_fn fn, void *arg, struct err *err)
 {
-	PGresult *res = NULL;
-	int rc = query(p,
-		       "WITH broken AS (SELECT id, partner FROM integrations WHERE company_id IS"
-		       " NOT NULL AND status = 'auth_broken'), owed AS (UPDATE integrations SET"
-		       " catch_up_since = now() WHERE id IN (SELECT id FROM broken) AND"
-		       " catch_up_since IS NULL)"
-		       " SELECT partner, count(*) FROM broken GROUP BY 1 ORDER BY 1",
-		       NULL, &res, err);
-
-	if (rc < 0)
-		return rc;
-	for (int i = 0; i < PQntuples(res); i++)
-		fn(pg_get(res, i, 0), pg_get_int(res, i, 1), arg);
-	PQclear(res);
-	return 0;
+	return query_pairs(
+		p,
+		"WITH broken AS (SELECT id, partner FROM integrations WHERE company_id IS"
+		" NOT NULL AND status = 'auth_broken'), owed AS (UPDATE integrations SET"
+		" catch_up_since = now() WHERE id IN (SELECT id FROM broken) AND"
+		" catch_up_since IS NULL)"
+		" SELECT partner, count(*) FROM broken GROUP BY 1 ORDER BY 1",
+		NULL, fn, arg, err);
 }
 
 int catchup_due(struct pg *p, struct catchup **out, int *n, struct err *err)

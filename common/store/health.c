@@ -4,18 +4,10 @@
 
 int health_counts(struct pg *p, health_fn fn, void *arg, struct err *err)
 {
-	PGresult *res = NULL;
-	int rc = query(
+	return query_pairs(
 		p,
 		"SELECT health, count(*) FROM integration_health GROUP BY health ORDER BY health",
-		NULL, &res, err);
-
-	if (rc < 0)
-		return rc;
-	for (int i = 0; i < PQntuples(res); i++)
-		fn(pg_get(res, i, 0), pg_get_int(res, i, 1), arg);
-	PQclear(res);
-	return 0;
+		NULL, fn, arg, err);
 }
 
 int health_get(struct pg *p, int64_t integration_id, char **health, char **why, struct err *err)

@@ -120,8 +120,7 @@ int pause_of(struct pg *p, int64_t integration, cJSON **out, struct err *err)
 
 int pauses_lift(struct pg *p, lifted_fn fn, void *arg, struct err *err)
 {
-	PGresult *res = NULL;
-	int rc = query(
+	return query_pairs(
 		p,
 		"WITH a AS (UPDATE integrations SET status = 'active', status_reason = NULL,"
 		" status_since = now(), paused_by = NULL, paused_until = NULL WHERE status ="
@@ -132,12 +131,5 @@ int pauses_lift(struct pg *p, lifted_fn fn, void *arg, struct err *err)
 		" NULL, paused_at = now(), paused_by = NULL, paused_until = NULL WHERE paused AND"
 		" paused_until <= now() RETURNING one) SELECT partner, id FROM a UNION ALL SELECT"
 		" partner, 0 FROM b UNION ALL SELECT NULL, 0 FROM c",
-		NULL, &res, err);
-
-	if (rc < 0)
-		return rc;
-	for (int i = 0; i < PQntuples(res); i++)
-		fn(pg_get(res, i, 0), pg_get_int(res, i, 1), arg);
-	PQclear(res);
-	return 0;
+		NULL, fn, arg, err);
 }

@@ -48,6 +48,18 @@ int query_some(struct pg *p, const char *sql, struct pg_params *params, PGresult
 	return rc;
 }
 
+int query_pairs(struct pg *p, const char *sql, struct pg_params *params, query_pair_fn fn,
+		void *arg, struct err *err)
+{
+	PGresult *res = NULL;
+	int rc = query(p, sql, params, &res, err);
+
+	for (int i = 0; rc == 0 && i < PQntuples(res); i++)
+		fn(pg_get(res, i, 0), pg_get_int(res, i, 1), arg);
+	PQclear(res);
+	return rc;
+}
+
 char *query_dup(const PGresult *r, int row, int col)
 {
 	const char *s = pg_get(r, row, col);

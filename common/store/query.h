@@ -10,12 +10,16 @@
 #define QUERY_TIMEOUT_MS 30000
 int64_t query_deadline(void);
 
-/* Both wait.  params (NULL: none) are cleared whatever happens; res may be NULL. */
+/* All wait.  params (NULL: none) are cleared whatever happens; res may be NULL. */
 int query(struct pg *p, const char *sql, struct pg_params *params, PGresult **res, struct err *err)
 	__attribute__((warn_unused_result));
 /* As query, but -ENOENT (err untouched) where no row came or was touched. */
 int query_some(struct pg *p, const char *sql, struct pg_params *params, PGresult **res,
 	       struct err *err) __attribute__((warn_unused_result));
+/* The same, and of each row its text and its number, borrowed for the call. */
+typedef void (*query_pair_fn)(const char *text, int64_t n, void *arg);
+int query_pairs(struct pg *p, const char *sql, struct pg_params *params, query_pair_fn fn,
+		void *arg, struct err *err) __attribute__((warn_unused_result));
 
 /* NULL for NULL; the caller's (free). */
 char *query_dup(const PGresult *r, int row, int col);

@@ -252,18 +252,11 @@ int run_each(struct pg *p, const struct run_filter *f, run_seen_fn fn, void *arg
 int run_parts(struct pg *p, int64_t id, run_part_fn fn, void *arg, struct err *err)
 {
 	struct pg_params params;
-	PGresult *res = NULL;
 
 	pg_params_init(&params);
 	pg_int(&params, id);
-	int rc = query(p,
-		       "SELECT state, count(*) FROM runs WHERE root_id = $1 AND root_id <> id"
-		       " GROUP BY state ORDER BY state",
-		       &params, &res, err);
-	if (rc < 0)
-		return rc;
-	for (int i = 0; i < PQntuples(res); i++)
-		fn(pg_get(res, i, 0), pg_get_int(res, i, 1), arg);
-	PQclear(res);
-	return 0;
+	return query_pairs(p,
+			   "SELECT state, count(*) FROM runs WHERE root_id = $1 AND root_id <> id"
+			   " GROUP BY state ORDER BY state",
+			   &params, fn, arg, err);
 }

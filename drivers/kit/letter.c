@@ -4,6 +4,7 @@
 
 #include "common/base/card.h"
 #include "common/base/crypto.h"
+#include "common/base/mem.h"
 #include "common/base/secret.h"
 #include "drivers/kit/event.h"
 
@@ -21,14 +22,41 @@ static void print(struct buf *out, const char *p, size_t len)
 	buf_puts(out, "\"");
 }
 
+bool letter_hides_cards(const char *task)
+{
+	static const char *const of_numbers[] = { "import_all_resources",
+						  "import_company_resources",
+						  "import_resources",
+						  "import_resource",
+						  "import_transactions",
+						  "import_media",
+						  EVENT_TASK };
+
+	for (size_t i = 0; task && i < ARRAY_LEN(of_numbers); i++)
+		if (strcmp(task, of_numbers[i]) == 0)
+			return false;
+	return true;
+}
+
+static void print_masked(struct buf *out, const char *p, size_t len)
+{
+	struct buf text = BUF_INIT;
+
+	buf_append(&text, p, len);
+	card_mask(&text);
+	print(out, buf_str(&text), text.len);
+	secret_free_buf(&text);
+}
+
 static void print_tree(struct buf *out, const cJSON *job, bool mask)
 {
 	struct buf text = BUF_INIT;
 
 	json_print(job, &text);
 	if (mask)
-		card_mask(&text);
-	print(out, buf_str(&text), text.len);
+		print_masked(out, buf_str(&text), text.len);
+	else
+		print(out, buf_str(&text), text.len);
 	secret_free_buf(&text);
 }
 
@@ -36,15 +64,6 @@ static void print_tree(struct buf *out, const cJSON *job, bool mask)
 static const struct manifest *version_of(const struct manifest *m, int i)
 {
 	return i == 0 ? m : m->adapters[i - 1].manifest;
-}
-
-static bool is_action(const struct manifest *m, const char *task)
-{
-	bool is = false;
-
-	for (int i = 0; i <= m->n_adapters; i++)
-		is |= manifest_action(version_of(m, i), task) != NULL;
-	return is;
 }
 
 static bool brings_credentials(const struct manifest *m, const char *event)
@@ -76,13 +95,15 @@ void letter_payload_print(const struct driver *d, const cJSON *job, const char *
 {
 	const char *task = job ? json_str(job, "task") : NULL,
 		   *event = job ? json_str(job, "args.event") : NULL;
-	bool acts = task && (strcmp(task, "notify") == 0 || (d && is_action(d->manifest, task)));
+	bool hides = letter_hides_cards(task);
 
 	if (task && d && event && strcmp(task, EVENT_TASK) == 0 &&
 	    brings_credentials(d->manifest, event))
 		print_without_body(out, job);
-	else if (acts && card_is_in_json(job))
-		print_tree(out, job, true); /* written anew, so that no escape hides a digit */
+	else if (hides && job && card_is_in_json(job))
+		print_tree(out, job, true); /* written anew: an exponent may hide digits */
+	else if (hides && !job && card_is_in(p, len))
+		print_masked(out, p, len);
 	else
 		print(out, p, len);
 }

@@ -1,6 +1,8 @@
 /* Params to a question: one form for what means the same, however it was written. */
+#include <errno.h>
 #include <string.h>
 
+#include "common/base/card.h"
 #include "common/base/mem.h"
 #include "drivers/kit/call_door.h"
 #include "drivers/kit/lookup_parts.h"
@@ -104,6 +106,21 @@ static void name_it(struct values *v, struct question *q)
 	buf_clear(&host);
 }
 
+/* Numbers are brought to a few digits before anything is made of them; texts may hold what may not come in (O2). */
+static int check_cards(const struct manifest_lookup *l, const cJSON *params, struct err *err)
+{
+	for (int i = 0; i < l->n_params; i++) {
+		const cJSON *v = cJSON_GetObjectItemCaseSensitive(params, l->params[i].name);
+
+		if (v && (l->params[i].as == PARAM_TEXT || l->params[i].as == PARAM_LIST) &&
+		    card_is_in_json(v))
+			return err_set(err, -EINVAL, ERR_BAD_JOB, "card number",
+				       "params.%s holds what looks like a card number",
+				       l->params[i].name);
+	}
+	return 0;
+}
+
 int question_make(const struct caller *c, const struct manifest_lookup *l, const cJSON *params,
 		  struct question *out, struct err *err)
 {
@@ -114,7 +131,9 @@ int question_make(const struct caller *c, const struct manifest_lookup *l, const
 
 	memset(out, 0, sizeof(*out));
 	out->arena = arena_new();
-	rc = params_read(&of, params, out->arena, v.v, err);
+	rc = check_cards(l, params, err);
+	if (rc == 0)
+		rc = params_read(&of, params, out->arena, v.v, err);
 	if (rc == 0)
 		rc = fill_path(&v, out, err);
 	if (rc == 0)

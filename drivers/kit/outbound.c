@@ -38,6 +38,52 @@ void outbound_fingerprint(const cJSON *args, struct buf *out)
 	buf_clear(&text);
 }
 
+static void print_sorted(const cJSON *args, struct buf *out)
+{
+	cJSON *copy = args ? cJSON_Duplicate(args, true) : NULL;
+
+	if (!copy)
+		return;
+	json_sort(copy);
+	json_print(copy, out);
+	cJSON_Delete(copy);
+}
+
+/* The fingerprint is of the args as they were written; a program may write them in another order next time. */
+static bool has_args(const struct request *row, const cJSON *args)
+{
+	struct buf print = BUF_INIT, then = BUF_INIT, now = BUF_INIT;
+	cJSON *job = NULL;
+	bool same;
+
+	outbound_fingerprint(args, &print);
+	same = strcmp(row->fingerprint, buf_str(&print)) == 0;
+	if (!same && json_parse(row->job, strlen(row->job), JOB_MAX_BYTES, &job, NULL) == 0) {
+		print_sorted(cJSON_GetObjectItemCaseSensitive(job, "args"), &then);
+		print_sorted(args, &now);
+		same = strcmp(buf_str(&then), buf_str(&now)) == 0;
+		cJSON_Delete(job);
+	}
+	buf_clear(&print);
+	buf_clear(&then);
+	buf_clear(&now);
+	return same;
+}
+
+int outbound_check_same(const struct request *row, const cJSON *args, bool by_key, struct err *err)
+{
+	if (has_args(row, args))
+		return 0;
+	if (by_key)
+		return err_set(err, -EEXIST, ERR_BAD_JOB, "idempotency_key",
+			       "request %lld has this key and other args: a key is for one request",
+			       (long long)row->id);
+	return err_set(
+		err, -EEXIST, ERR_BAD_JOB, "once",
+		"request %lld is this one by what the manifest says (\"once\" of %s), and has other args",
+		(long long)row->id, row->action);
+}
+
 int outbound_entry(const struct manifest_action *a, int64_t integration_id, const cJSON *in,
 		   const char *idempotency_key, const char *origin, struct buf *out,
 		   struct err *err)
@@ -168,11 +214,39 @@ static void print_job(const struct outbound_ask *ask, struct buf *out)
 	buf_putc(out, '}');
 }
 
-static bool holds_card(const struct outbound_ask *ask)
+/* Where a card number stands; not by its name, where that is one. */
+static bool holds_card(const struct outbound_ask *ask, struct buf *where)
 {
-	return (ask->args && card_is_in_json(ask->args)) ||
-	       (ask->idempotency_key &&
-		card_is_in(ask->idempotency_key, strlen(ask->idempotency_key)));
+	const char *key = ask->idempotency_key;
+	const cJSON *v;
+
+	if (key && card_is_in(key, strlen(key))) {
+		buf_puts(where, "idempotency_key");
+		return true;
+	}
+	if (!ask->args || !card_is_in_json(ask->args))
+		return false;
+	buf_puts(where, "args");
+	cJSON_ArrayForEach (v, ask->args)
+		if (card_is_in_json(v) && !card_is_in(v->string, strlen(v->string))) {
+			buf_printf(where, ".%.60s", v->string);
+			break;
+		}
+	return true;
+}
+
+static int refuse_card(const struct outbound_ask *ask, struct err *err)
+{
+	struct buf where = BUF_INIT;
+	int rc = 0;
+
+	if (holds_card(ask, &where))
+		rc = err_set(
+			err, -EKEYREJECTED, ERR_BAD_JOB, "card number",
+			"%s holds a card number: have the partner make a token of the card, and send that",
+			buf_str(&where));
+	buf_clear(&where);
+	return rc;
 }
 
 static int write_row(struct pg *p, const struct manifest_action *a, const struct integration *i,
@@ -208,11 +282,8 @@ static int write_row(struct pg *p, const struct manifest_action *a, const struct
 
 		rc = request_find(p, &who, &found, err);
 		*id = found.id;
-		if (rc == 0 && strcmp(found.fingerprint, n.fingerprint) != 0)
-			rc = err_set(
-				err, -EEXIST, ERR_BAD_JOB, "idempotency_key",
-				"request %lld has this key and other args: a key is for one request",
-				(long long)found.id);
+		if (rc == 0)
+			rc = outbound_check_same(&found, ask->args, ask->idempotency_key, err);
 	}
 	request_clear(&found);
 	buf_clear(&entry);
@@ -227,12 +298,10 @@ int outbound_add(struct pg *p, const struct driver_set *drivers, const struct ou
 	const struct manifest_action *a = NULL;
 	struct integration i = { 0 };
 	cJSON *in = NULL;
-	int rc;
+	int rc = refuse_card(ask, err);
 
-	if (holds_card(ask))
-		return err_set(
-			err, -EKEYREJECTED, ERR_BAD_JOB, "card number",
-			"a card number stands in it: have the partner make a token of the card, and send that");
+	if (rc < 0)
+		return rc;
 	rc = integration_get(p, ask->integration_id, &i, err);
 	if (rc == -ENOENT)
 		return err_set(err, rc, ERR_BAD_JOB, "integration_id",

@@ -44,6 +44,10 @@ void outbound_keep_told(const struct manifest_action *a, const char *external_id
 
 /* The identity of a request by its args (flow_entry.c and outbound_add agree on it). */
 void outbound_fingerprint(const cJSON *args, struct buf *out);
+/* 0: the row that was found has these args, in whatever order they were written.  -EEXIST: it has others; by_key: it was found by the caller's
+ * key, not by the action's `once`. */
+int outbound_check_same(const struct request *row, const cJSON *args, bool by_key, struct err *err)
+	__attribute__((warn_unused_result));
 /* in: what action_in made.  origin: the job's header id, or NULL: a new one is made.  -EINVAL. */
 int outbound_entry(const struct manifest_action *a, int64_t integration_id, const cJSON *in,
 		   const char *idempotency_key, const char *origin, struct buf *out,

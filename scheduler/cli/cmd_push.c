@@ -2,8 +2,10 @@
 
 #include "common/base/card.h"
 #include "common/base/id.h"
+#include "common/base/mem.h"
 #include "common/queue/queue.h"
 #include "common/store/store.h"
+#include "drivers/kit/letter.h"
 #include "scheduler/cli/push_wait.h"
 
 static const char *integration, *args_text, *lane_text, *run_at;
@@ -132,20 +134,19 @@ static int check_keys(const struct cli *c)
 	return 0;
 }
 
-/* What is to be done at a partner may hold no card number: refused here, it gets no further (O2). */
+/* No card number comes in: refused here, it gets no further (O2); the action's name may be mistyped. */
 static int refuse_card(struct cli *c, const cJSON *args)
 {
-	const struct driver *d;
-	int rc = cli_driver(c, c->words[0], &d);
+	const char *const keys[] = { idempotency_key, unique };
+	bool found = args && card_is_in_json(args);
 
-	if (rc || !d || !manifest_action(d->manifest, c->words[1]))
-		return rc;
-	if ((args && card_is_in_json(args)) ||
-	    (idempotency_key && card_is_in(idempotency_key, strlen(idempotency_key))))
-		return cli_misused(
-			c,
-			"a card number stands in it: have the partner make a token of the card, and send that");
-	return 0;
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		found = found || (keys[i] && card_is_in(keys[i], strlen(keys[i])));
+	if (!found || !letter_hides_cards(c->words[1]))
+		return 0;
+	return cli_misused(
+		c,
+		"a card number stands in it: have the partner make a token of the card, and send that");
 }
 
 int cmd_push(struct cli *c)

@@ -1,5 +1,5 @@
 /* Card numbers in whole texts, as they may stand in anything that is pushed or posted.  What is found lies within the text; what is
- * masked keeps its length, loses every digit of each card, and holds no other card afterwards. */
+ * masked loses every digit of each card, and holds no other card afterwards. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	need(card_is_in(s, size) == (found != 0));
 	buf_append(&b, s, size);
 	card_mask(&b);
-	need(b.len == size && (found || size == 0 || memcmp(b.data, s, size) == 0));
+	need(b.len <= size && (found || size == 0 || (b.len == size && !memcmp(b.data, s, size))));
 	for (at = 0; b.len && at < b.len && card_find(b.data, b.len, &at, &n); at += n)
 		need(is_masked(b.data + at, n));
 	buf_append(&again, b.data, b.len);

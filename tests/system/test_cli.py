@@ -77,6 +77,7 @@ MISTAKES = [
     (("dead", "replay"), 2, "--class"),
     (("dead", "replay", "--class", "clint"), 2, "clint"),
     (("dead", "discard", "x", "--partner", "guesty"), 2, "not both"),
+    (("push", "stripe", "charge_card", '{"card": "4111 1111 1111 1111"}'), 2, "a card number"),
     (("driver", "show", "gusty"), 3, "gusty"),
     (("driver", "check", "./nowhere"), 3, "nowhere"),
     (("driver", "new", "Not-A-Name"), 2, "Not-A-Name"),

@@ -39,6 +39,29 @@ static void are_found(void **state)
 		"carte4111111111111111x",
 		"4111\\n1111\\n1111\\n1111",
 		"**** **** **** ****",
+		"4111     1111     1111     1111",
+		"4111|1111|1111|1111",
+		"4111\xe2\x88\x92"
+		"1111\xe2\x88\x92"
+		"1111\xe2\x88\x92"
+		"1111",
+		"4111\xc2\xb7"
+		"1111\xe2\x81\xa0"
+		"1111\xef\xbc\x8d"
+		"1111",
+		"\xd9\xa4\xd9\xa1\xd9\xa1\xd9\xa1\xd9\xa1\xd9\xa1\xd9\xa1\xd9\xa1"
+		"\xd9\xa1\xd9\xa1\xd9\xa1\xd9\xa1\xd9\xa1\xd9\xa1\xd9\xa1\xd9\xa1",
+		"\xf0\x9d\x9f\x92"
+		"111111111111111",
+		"https://shop.example/pay?card=4111+1111+1111+1111&x=1",
+		"https://shop.example/pay?card=4111%201111%201111%201111",
+		"https://shop.example/pay%2F4111111111111111%2f",
+		"%34111111111111111",
+		"{\"card\":\"\\u0034111\\u00a01111 1111 1111\"",
+		"\\ud835\\udfd2111111111111111",
+		"\\f4111111111111111\\b",
+		"%B4111111111111111^A/GIVER^2912101",
+		";4111111111111111=2912101",
 	};
 
 	(void)state;
@@ -68,6 +91,9 @@ static void nothing_else_is(void **state)
 		"0000000000000000",
 		"4111, 1111, 1111, 1111",
 		"4111 1111 1111 111",
+		"+4915112345678 +4915112345679",
+		"a %2 and \\u12, \\",
+		"\xd9\xa4\xd9",
 	};
 
 	(void)state;
@@ -87,6 +113,12 @@ static void are_masked(void **state)
 	assert_string_equal(buf_str(&b), "a ****-**** ****\xc2\xa0"
 					 "**** b **************** c 12");
 	assert_true(card_is_in(b.data, b.len)); /* a masked one is none to be paid with */
+	buf_reset(&b);
+	buf_puts(&b, "{\"c\":\"\\u0034111\\u00a01111%201111+1111\",\"d\":\"\xef\xbc\x94"
+		     "111111111111111\"}");
+	card_mask(&b);
+	assert_string_equal(buf_str(&b),
+			    "{\"c\":\"**** **** ****+****\",\"d\":\"****************\"}");
 	buf_clear(&b);
 }
 

@@ -254,6 +254,24 @@ static void round_trip(const char *text, const char *want)
 	cJSON_Delete(copy);
 }
 
+static void sorts(void **state)
+{
+	struct buf b = BUF_INIT;
+	cJSON *v = need(
+		"{\"b\":[{\"z\":1,\"y\":{}},2],\"a\":{\"d\":1,\"c\":2,\"e\":3},\"c\":9007199254740993}");
+
+	(void)state;
+	json_sort(v);
+	json_print(v, &b);
+	assert_string_equal(
+		b.data,
+		"{\"a\":{\"c\":2,\"d\":1,\"e\":3},\"b\":[{\"y\":{},\"z\":1},2],\"c\":9007199254740993}");
+	cJSON_AddItemToObject(v, "d", cJSON_CreateNull()); /* its ends are linked */
+	assert_string_equal(v->child->prev->string, "d");
+	buf_clear(&b);
+	cJSON_Delete(v);
+}
+
 static void prints_what_it_read(void **state)
 {
 	round_trip(" { \"a\" : [ 1 , 2.5 , true , null , \"x\" ] , \"b\" : { } , \"c\" : [ ] } ",
@@ -603,6 +621,7 @@ int main(void)
 		cmocka_unit_test(refuses_with_the_place),
 		cmocka_unit_test(bounds_of_size_and_depth),
 		cmocka_unit_test(scalars_as_text),
+		cmocka_unit_test(sorts),
 		cmocka_unit_test(prints_what_it_read),
 		cmocka_unit_test(decimals_as_printf_writes_them),
 		cmocka_unit_test(a_changed_number_loses_its_old_digits),

@@ -48,13 +48,6 @@ static int64_t own_request(const char *origin)
 		       : 0;
 }
 
-static int other_args(struct flow *f)
-{
-	return err_set(&f->a->err, -EINVAL, ERR_BAD_JOB, "idempotency_key",
-		       "request %lld has this key and other args: a key is for one request",
-		       (long long)f->row.id);
-}
-
 static int find(struct flow *f, const char *origin)
 {
 	struct attempt *a = f->a;
@@ -81,8 +74,9 @@ static int find(struct flow *f, const char *origin)
 	if (rc == -ENOENT)
 		rc = err_set(&a->err, -EINVAL, ERR_BAD_JOB, "request",
 			     "there is no outbound request %lld any more", (long long)who.id);
-	if (rc == 0 && !own_request(origin) && strcmp(f->row.fingerprint, buf_str(&print)) != 0)
-		rc = other_args(f);
+	if (rc == 0 && !own_request(origin) &&
+	    outbound_check_same(&f->row, a->job.args, a->job.idempotency_key, &a->err) < 0)
+		rc = -EINVAL;
 	buf_clear(&entry);
 	buf_clear(&print);
 	return rc;
