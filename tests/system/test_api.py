@@ -127,7 +127,9 @@ def test_what_is_refused(cluster, api):
            ({**api.ask, "args": {"title": "card 4111 1111 1111 1111"}}, 422, "args.title"),
            ({**api.ask, "args": {"title": "x", "contact": {"pan": 5500000000000004}}}, 422, "args.contact"),
            ({**api.ask, "args": {"title": "x", "4111111111111111": "x"}}, 422, "args"), ({**api.ask, "args": {"title": "x", "titel:": "x"}}, 422, "args.titel"),
-           ({**api.ask, "idempotency_key": "4111-1111-1111-1111"}, 422, "idempotency_key")]
+           ({**api.ask, "idempotency_key": "4111-1111-1111-1111"}, 422, "idempotency_key"),
+           ({"partner": "longshore", "action": "notify", "args": {"to": {"id": "4111 1111 1111 1111"}}}, 422, "args.to"),
+           ({"partner": "longshore", "action": "notify", "args": {}, "idempotency_key": "4111111111111111"}, 422, "idempotency_key")]
     for body, status, field in bad:
         answer = api.call("POST", "/requests", body)
         assert (answer.status_code, answer.json().get("field")) == (status, field), f"{body}: {answer.text}"
