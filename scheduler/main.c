@@ -349,69 +349,60 @@ static void close_all(struct scheduler *s)
 }
 
 #define OWN_OPTIONS_MAX 24
+/* How many. */
+static int own_options(struct scheduler *s, struct config_option *out)
+{
+	const struct config_option own[] = {
+		{ "listen", "LONGSHORE_LISTEN", "HOST:PORT",
+		  "where webhooks, the API, /metrics, /healthz and /readyz are served",
+		  CONFIG_STRING, "127.0.0.1:8700", 0, 0, &listen_at },
+		{ "import-every", "LONGSHORE_IMPORT_EVERY", "DURATION",
+		  "time between two imports of integrations that have no `every` of their own; auto:"
+		  " what fits their partner; 0: none by the clock",
+		  CONFIG_STRING, "auto", 0, 0, &import_every },
+		{ "lane-bound", "LONGSHORE_LANE_BOUND", "N",
+		  "jobs in a lane at which starts by the clock are skipped, and an alert is raised",
+		  CONFIG_INT, "10000", 1, 100000000, &s->lane_bound },
+		{ "public-listen", "LONGSHORE_PUBLIC_LISTEN", "HOST:PORT",
+		  "where webhooks and signing in at partners alone are served, for the outside",
+		  CONFIG_STRING, NULL, 0, 0, &public_listen_at },
+		{ "public-url", "LONGSHORE_PUBLIC_URL", "URL",
+		  "its address as partners and their users see it", CONFIG_STRING, NULL, 0, 0,
+		  &public_url },
+		{ "egress", "LONGSHORE_EGRESS", "NAME",
+		  "who shares this host's outgoing address: limits that count by it are shared"
+		  " (default: the host's name)",
+		  CONFIG_STRING, "", 0, 0, &egress },
+	};
+	int n = ARRAY_LEN(own);
+
+	memcpy(out, own, sizeof(own));
+	n += recovery_options(s, out + n);
+	n += emergency_options(s, out + n);
+	n += events_options(s, out + n);
+	return n + lookup_kinds_options(out + n);
+}
+
+static int read_log_level(enum log_level *level)
+{
+	if (log_level_parse(common.log_level, level) == 0)
+		return 0;
+	fprintf(stderr, "longshore-scheduler: --log-level \"%s\": debug, info, warn or error\n",
+		common.log_level);
+	return EXIT_MISUSED;
+}
+
 /* 0, or an exit code after one clear line. */
 static int load_settings(struct scheduler *s, int argc, char **argv)
 {
 	/* too large for a stack under the sanitizers; filled once */
 	static struct config_option options[CONFIG_COMMON_COUNT + OWN_OPTIONS_MAX];
-	struct config_option *own = options + CONFIG_COMMON_COUNT;
 	enum log_level level;
-	int rest, rc, n = 6;
+	int rest, rc, n;
 
 	s->common = &common;
 	config_common_options(&common, options);
-	own[0] = (struct config_option){ .name = "listen",
-					 .env = "LONGSHORE_LISTEN",
-					 .value_name = "HOST:PORT",
-					 .help = "where webhooks, the API, /metrics, /healthz and"
-						 " /readyz are served",
-					 .fallback = "127.0.0.1:8700",
-					 .out = &listen_at };
-	own[1] =
-		(struct config_option){ .name = "import-every",
-					.env = "LONGSHORE_IMPORT_EVERY",
-					.value_name = "DURATION",
-					.help = "time between two imports of integrations that have"
-						" no `every` of their own; auto: what fits their"
-						" partner; 0: none by the clock",
-					.fallback = "auto",
-					.out = &import_every };
-	own[2] = (struct config_option){ .name = "lane-bound",
-					 .env = "LONGSHORE_LANE_BOUND",
-					 .value_name = "N",
-					 .help = "jobs in a lane at which starts by the clock are"
-						 " skipped, and an alert is raised",
-					 .type = CONFIG_INT,
-					 .fallback = "10000",
-					 .min = 1,
-					 .max = 100000000,
-					 .out = &s->lane_bound };
-	own[3] = (struct config_option){
-		.name = "public-listen",
-		.env = "LONGSHORE_PUBLIC_LISTEN",
-		.value_name = "HOST:PORT",
-		.help = "where webhooks and signing in at partners alone are"
-			" served, for the outside",
-		.out = &public_listen_at
-	};
-	own[4] = (struct config_option){ .name = "public-url",
-					 .env = "LONGSHORE_PUBLIC_URL",
-					 .value_name = "URL",
-					 .help = "its address as partners and their users see it",
-					 .out = &public_url };
-	own[5] = (struct config_option){
-		.name = "egress",
-		.env = "LONGSHORE_EGRESS",
-		.value_name = "NAME",
-		.help = "who shares this host's outgoing address: limits that"
-			" count by it are shared (default: the host's name)",
-		.fallback = "",
-		.out = &egress
-	};
-	n += recovery_options(s, own + n);
-	n += emergency_options(s, own + n);
-	n += events_options(s, own + n);
-	n += lookup_kinds_options(own + n);
+	n = own_options(s, options + CONFIG_COMMON_COUNT);
 	rc = config_load(
 		"longshore-scheduler",
 		"longshore-scheduler [flags]: starts what is due, promotes, reaps, watches",
@@ -424,12 +415,9 @@ static int load_settings(struct scheduler *s, int argc, char **argv)
 			argv[rest]);
 		return EXIT_MISUSED;
 	}
-	if (log_level_parse(common.log_level, &level) < 0) {
-		fprintf(stderr,
-			"longshore-scheduler: --log-level \"%s\": debug, info, warn or error\n",
-			common.log_level);
-		return EXIT_MISUSED;
-	}
+	rc = read_log_level(&level);
+	if (rc != 0)
+		return rc;
 	log_init("longshore-scheduler", level, !strcmp(common.log_format, "json"));
 	rc = read_import_every(s);
 	if (rc == 0)

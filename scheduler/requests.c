@@ -1,5 +1,6 @@
 /* Outbound requests that are in Postgres and not in their queue: what came by HTTP while Redis was away, what a person decided, and all
  * that was open when Redis lost its data (B8). */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,19 +20,28 @@
 #define LATE_MIN_MS 30000 /* who is at it may need a moment to say how it ended */
 #define LATE_KIND "outbound_late"
 
+static bool is_away(int rc)
+{
+	return rc == -ECONNRESET || rc == -ETIMEDOUT || rc == -ECANCELED;
+}
+
+/* One that its queue does not take keeps no other out. */
 static int relay(struct scheduler *s, int *more)
 {
 	struct request_due *v = NULL;
 	struct err err = { 0 };
-	int n = 0, queued = 0, rc = request_due(s->pg, MIN_AGE_MS, SLICE, &v, &n, &err);
+	int n = 0, queued = 0, one, rc = request_due(s->pg, MIN_AGE_MS, SLICE, &v, &n, &err);
 
-	if (rc == 0)
-		rc = outbound_queue(s->redis, s->pg, v, n, &queued, loop_now_ms() + STEP_MS, &err);
-	if (rc < 0)
-		log_event(LOG_INFO, "requests_not_queued", LS("reason", err.text));
+	for (int i = 0; i < n && !is_away(rc); i++) {
+		rc = outbound_queue(s->redis, s->pg, &v[i], 1, &one, loop_now_ms() + STEP_MS, &err);
+		queued += one;
+	}
+	if (rc < 0 || queued < n)
+		log_event(LOG_INFO, "requests_not_queued", LI("n", n - queued),
+			  LS("reason", err.text));
 	if (queued)
 		log_event(LOG_INFO, "requests_queued", LI("n", queued));
-	*more = rc == 0 && n == SLICE;
+	*more = !is_away(rc) && n == SLICE && queued;
 	request_due_free(v, n);
 	return rc;
 }

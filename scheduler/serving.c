@@ -4,8 +4,6 @@
 #include "common/base/json.h"
 #include "scheduler/scheduler.h"
 
-#define INFO_MAX_BYTES (1 << 20)
-
 struct look {
 	struct scheduler *s;
 	struct serving *out;
@@ -18,7 +16,8 @@ static void see_worker(const char *epoch, int64_t last_beat_ms, const char *info
 	cJSON *info = NULL;
 	const cJSON *p;
 
-	if (!info_json || json_parse(info_json, strlen(info_json), INFO_MAX_BYTES, &info, NULL) < 0)
+	if (!info_json ||
+	    json_parse(info_json, strlen(info_json), FLEET_INFO_MAX_BYTES, &info, NULL) < 0)
 		return;
 	l->out->alive++;
 	if (!json_path(info, "ends_after"))

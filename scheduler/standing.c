@@ -18,7 +18,6 @@
 
 #define LOOK_MS 5000
 #define STEP_MS 5000
-#define INFO_MAX_BYTES (1 << 20)
 #define KIND "process_memory"
 
 /* ---- what was seen ---- */
@@ -52,7 +51,7 @@ void standing_see(struct standing *s, const char *info_json)
 	int64_t bytes = 0;
 	const char *host;
 
-	if (json_parse(info_json, strlen(info_json), INFO_MAX_BYTES, &info, NULL) < 0)
+	if (json_parse(info_json, strlen(info_json), FLEET_INFO_MAX_BYTES, &info, NULL) < 0)
 		return;
 	host = json_str(info, "host");
 	if (host && json_int(info, "rss_bytes", &bytes) && bytes > STANDING_RESOLVE_BYTES) {

@@ -78,7 +78,7 @@ static void see_worker(const char *epoch, int64_t last_beat_ms, const char *info
 	cJSON *info = NULL;
 
 	if (!info_json || !strcmp(epoch, s->self) ||
-	    json_parse(info_json, strlen(info_json), 1 << 20, &info, NULL) < 0)
+	    json_parse(info_json, strlen(info_json), FLEET_INFO_MAX_BYTES, &info, NULL) < 0)
 		return;
 	s->found =
 		s->found || has_text(json_path(info, "tasks"), s->task) ||

@@ -210,6 +210,8 @@ int fleet_beat(struct redis *r, const char *epoch, const char *info_json, int64_
 	       struct err *err) __attribute__((warn_unused_result)); /* waits */
 int fleet_leave(struct redis *r, const char *epoch, int64_t deadline_ms, struct err *err)
 	__attribute__((warn_unused_result));
+#define FLEET_INFO_MAX_BYTES \
+	(1024 * 1024) /* for who reads it: of hundreds of partners it is long */
 typedef void (*fleet_fn)(const char *epoch, int64_t last_beat_ms,
 			 const char *info_json /* NULL: expired */, void *arg);
 int fleet_each(struct redis *r, fleet_fn fn, void *arg, int64_t deadline_ms, struct err *err)

@@ -34,11 +34,16 @@ static const char retry_sql[] =
 	" deadline_at = greatest(deadline_at, now() + (deadline_at - created_at))"
 	" FROM r LEFT JOIN s ON s.request_id = r.id WHERE o.id = r.id";
 
+/* A step in doubt stays so: whoever takes back looks for it first, where it can be looked for. */
+#define IN_DOUBT "s.state IN ('sent', 'unknown') OR s.doubt_since IS NOT NULL"
+
 static const char undo_sql[] =
 	"WITH r AS (SELECT id, wants FROM outbound_requests WHERE id = $1 AND wants = 'do' AND"
 	" state IN ('unknown', 'failed', 'done') FOR UPDATE),"
-	" s AS (UPDATE outbound_steps s SET state = 'failed', doubt_since = NULL FROM r WHERE " OPEN_STEP
-	" RETURNING s.request_id)"
+	" s AS (UPDATE outbound_steps s SET state = CASE WHEN " IN_DOUBT
+	" THEN 'unknown' ELSE 'failed' END,"
+	" doubt_since = CASE WHEN " IN_DOUBT " THEN coalesce(s.doubt_since, s.sent_at, now()) END"
+	" FROM r WHERE " OPEN_STEP " RETURNING s.request_id)"
 	" UPDATE outbound_requests o SET state = 'pending', wants = 'undo', queued_at = NULL,"
 	" next_try_at = NULL, updated_at = now(), finished_at = NULL, class = NULL, rule = NULL,"
 	" error = NULL, deadline_at = greatest(deadline_at, now() + (deadline_at - created_at))"
@@ -60,7 +65,8 @@ static int not_allowed(struct pg *p, int64_t id, const char *as, const char *fro
 	if (rc == 0)
 		rc = err_set(err, -EPERM, ERR_CLIENT, "state",
 			     "request %lld is %s%s: \"%s\" is for one that is %s", (long long)id,
-			     request_state_name(r.state), r.undo ? ", being undone" : "", as, from);
+			     request_state_name(r.state),
+			     r.undo && r.state != REQUEST_UNDONE ? ", being undone" : "", as, from);
 	request_clear(&r);
 	return rc;
 }

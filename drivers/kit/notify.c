@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/card.h"
 #include "common/base/config.h"
 #include "common/base/id.h"
 #include "common/base/log.h"
@@ -63,8 +62,10 @@ static int read_flag(struct notify *n, const char *name, bool *out)
 static int read_args(struct notify *n)
 {
 	const cJSON *args = n->ask->args;
-	int rc = check_names(n);
+	int rc = outbound_refuse_card(args, n->ask->idempotency_key, n->err);
 
+	if (rc == 0)
+		rc = check_names(n);
 	if (rc < 0)
 		return rc;
 	if (!json_int(args, "company_id", &n->company_id) || n->company_id <= 0)
@@ -78,9 +79,6 @@ static int read_args(struct notify *n)
 		return notify_wrong(n, "args.values must be an object%s", "");
 	if (!n->values)
 		n->values = n->own = cJSON_CreateObject();
-	if (card_is_in_json(n->values))
-		return err_set(n->err, -EKEYREJECTED, ERR_BAD_JOB, "card number",
-			       "a card number stands in args.values: nobody is to be sent one");
 	rc = read_flag(n, "urgent", &n->urgent);
 	return rc < 0 ? rc : read_flag(n, "rather_twice", &n->in_doubt);
 }

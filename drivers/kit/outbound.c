@@ -215,19 +215,18 @@ static void print_job(const struct outbound_ask *ask, struct buf *out)
 }
 
 /* Where a card number stands; not by its name, where that is one. */
-static bool holds_card(const struct outbound_ask *ask, struct buf *where)
+static bool holds_card(const cJSON *args, const char *key, struct buf *where)
 {
-	const char *key = ask->idempotency_key;
 	const cJSON *v;
 
 	if (key && card_is_in(key, strlen(key))) {
 		buf_puts(where, "idempotency_key");
 		return true;
 	}
-	if (!ask->args || !card_is_in_json(ask->args))
+	if (!args || !card_is_in_json(args))
 		return false;
 	buf_puts(where, "args");
-	cJSON_ArrayForEach (v, ask->args)
+	cJSON_ArrayForEach (v, args)
 		if (card_is_in_json(v) && !card_is_in(v->string, strlen(v->string))) {
 			buf_printf(where, ".%.60s", v->string);
 			break;
@@ -235,12 +234,12 @@ static bool holds_card(const struct outbound_ask *ask, struct buf *where)
 	return true;
 }
 
-static int refuse_card(const struct outbound_ask *ask, struct err *err)
+int outbound_refuse_card(const cJSON *args, const char *idempotency_key, struct err *err)
 {
 	struct buf where = BUF_INIT;
 	int rc = 0;
 
-	if (holds_card(ask, &where))
+	if (holds_card(args, idempotency_key, &where))
 		rc = err_set(
 			err, -EKEYREJECTED, ERR_BAD_JOB, "card number",
 			"%s holds a card number: have the partner make a token of the card, and send that",
@@ -298,7 +297,7 @@ int outbound_add(struct pg *p, const struct driver_set *drivers, const struct ou
 	const struct manifest_action *a = NULL;
 	struct integration i = { 0 };
 	cJSON *in = NULL;
-	int rc = refuse_card(ask, err);
+	int rc = outbound_refuse_card(ask->args, ask->idempotency_key, err);
 
 	if (rc < 0)
 		return rc;

@@ -27,6 +27,10 @@ struct outbound_ask {
 int outbound_add(struct pg *p, const struct driver_set *drivers, const struct outbound_ask *ask,
 		 int64_t *id, bool *fresh, struct err *err) __attribute__((warn_unused_result));
 
+/* -EKEYREJECTED: a card number stands in it; err->text begins with where. */
+int outbound_refuse_card(const cJSON *args, const char *idempotency_key, struct err *err)
+	__attribute__((warn_unused_result));
+
 /* A person decides: done, retry or undo.  Waits.  -ENOENT, -EPERM (its state does not allow that), -EINVAL (what "done" must keep is
  * missing, or the action has nothing to undo). */
 int outbound_resolve(struct redis *r, struct pg *p, const struct driver_set *drivers, int64_t id,

@@ -114,7 +114,8 @@ static void see_worker(const char *epoch, int64_t last_beat_ms, const char *info
 	cJSON *info = NULL;
 	const cJSON *p;
 
-	if (!info_json || json_parse(info_json, strlen(info_json), 64 * 1024, &info, NULL) < 0)
+	if (!info_json ||
+	    json_parse(info_json, strlen(info_json), FLEET_INFO_MAX_BYTES, &info, NULL) < 0)
 		return;
 	s->workers++;
 	cJSON_ArrayForEach (p, json_path(info, "partners")) {

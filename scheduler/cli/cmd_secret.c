@@ -185,7 +185,8 @@ static void look_worker(const char *epoch, int64_t last_beat_ms, const char *inf
 	const char *host, *key;
 	int64_t pid = 0;
 
-	if (!info_json || json_parse(info_json, strlen(info_json), 64 * 1024, &info, NULL) < 0)
+	if (!info_json ||
+	    json_parse(info_json, strlen(info_json), FLEET_INFO_MAX_BYTES, &info, NULL) < 0)
 		return;
 	key = json_str(info, "keys[0]");
 	host = json_str(info, "host");

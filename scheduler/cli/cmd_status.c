@@ -9,7 +9,6 @@
 #include "scheduler/cli/cli.h"
 
 #define LEADER_KEY "role:{longshore}:scheduler" /* "TOKEN NAME"; role_hold writes it */
-#define INFO_MAX_BYTES (64 * 1024)
 
 /* What is counted for a partner as a whole stands in the row of its normal lane, so that sums
  * are right. */
@@ -66,7 +65,7 @@ void cli_add_worker(const char *epoch, int64_t last_beat_ms, const char *info_js
 	cJSON_AddBoolToObject(row, "alive", info_json != NULL);
 	cJSON_AddNumberToObject(row, "last_beat_s", (double)(w->now_ms - last_beat_ms) / 1000);
 	if (info_json &&
-	    json_parse(info_json, strlen(info_json), INFO_MAX_BYTES, &info, NULL) == 0) {
+	    json_parse(info_json, strlen(info_json), FLEET_INFO_MAX_BYTES, &info, NULL) == 0) {
 		while ((v = info->child)) {
 			cJSON_DetachItemViaPointer(info, v);
 			if (cJSON_HasObjectItem(row, v->string))

@@ -8,7 +8,6 @@
 #include "common/io/loop.h"
 
 #define ADMIT_MAX 100000
-#define INFO_MAX_BYTES (64 * 1024)
 
 int parse_queue(struct cli *c, const char *text, struct queue_name *out)
 {
@@ -39,7 +38,8 @@ static void count_server(const char *epoch, int64_t last_beat_ms, const char *in
 	cJSON *info = NULL;
 	const cJSON *p;
 
-	if (!info_json || json_parse(info_json, strlen(info_json), INFO_MAX_BYTES, &info, NULL) < 0)
+	if (!info_json ||
+	    json_parse(info_json, strlen(info_json), FLEET_INFO_MAX_BYTES, &info, NULL) < 0)
 		return;
 	cJSON_ArrayForEach (p, json_path(info, "partners")) {
 		if (cJSON_IsString(p) && strcmp(p->valuestring, s->partner) == 0)

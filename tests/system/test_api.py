@@ -127,7 +127,9 @@ def test_what_is_refused(cluster, api):
            ({**api.ask, "args": {"title": "card 4111 1111 1111 1111"}}, 422, "args.title"),
            ({**api.ask, "args": {"title": "x", "contact": {"pan": 5500000000000004}}}, 422, "args.contact"),
            ({**api.ask, "args": {"title": "x", "4111111111111111": "x"}}, 422, "args"), ({**api.ask, "args": {"title": "x", "titel:": "x"}}, 422, "args.titel"),
-           ({**api.ask, "idempotency_key": "4111-1111-1111-1111"}, 422, "idempotency_key")]
+           ({**api.ask, "idempotency_key": "4111-1111-1111-1111"}, 422, "idempotency_key"),
+           ({"partner": "longshore", "action": "notify", "args": {"to": {"id": "4111 1111 1111 1111"}}}, 422, "args.to"),
+           ({"partner": "longshore", "action": "notify", "args": {}, "idempotency_key": "4111111111111111"}, 422, "idempotency_key")]
     for body, status, field in bad:
         answer = api.call("POST", "/requests", body)
         assert (answer.status_code, answer.json().get("field")) == (status, field), f"{body}: {answer.text}"
@@ -158,8 +160,13 @@ def test_tokens(cluster, api):
 
 
 def test_accepted_is_done_though_redis_is_away(cluster, api):
-    """In Postgres first: neither a Redis that is away nor one that lost everything loses a request."""
+    """In Postgres first: neither a Redis that is away nor one that lost everything loses a request; nor does another partner's queue that
+    takes none."""
+    cluster.redis.client.set("ready:{stripe}:normal", "of another type")
     cluster.redis.stop()
+    charge = {"customer": "c-1", "invoice": "i-1", "intent": "n-1", "amount": 1250, "currency": "EUR", "payment_method": "pm_card_visa"}
+    first = api.call("POST", "/requests", {"partner": "stripe", "action": "charge", "integration_id": api.partners.stripe, "args": charge})
+    assert first.status_code == 202, first.text
     ids = [api.call("POST", "/requests", {**api.ask, "args": {"title": f"t{n}"}}).json()["id"] for n in range(3)]
     cluster.redis.start()
     wait_until(lambda: cluster.one("SELECT count(*) FROM outbound_requests WHERE queued_at IS NOT NULL") == 3, 30 * SLOWER, "queued")

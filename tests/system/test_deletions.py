@@ -226,8 +226,10 @@ def test_a_list_that_moves_while_it_is_read(cluster, shelf):
 
 
 def test_an_item_that_says_it_is_deleted(cluster, shelf):
+    photos = {"each": "items", "get": "/items/{parent.id}/photos", "records": "photos", "id": "id", "id_prefix": "photo-", "table": "media",
+              "when_changed": "name", "pagination": {"kind": "none"}, "map": {"kind": {"const": "photo"}}}
     partner, integration = shelf(range(10), deletes={"tombstone": {"path": "state", "value": "removed"}}, updated_at="at",
-                                 merged_into="became")
+                                 merged_into="became", photos=photos)
     for item in partner.items.values():
         item["at"] = "2026-01-01T00:00:00Z"
     scan(cluster, integration, "shelf")
@@ -249,6 +251,7 @@ def test_an_item_that_says_it_is_deleted(cluster, shelf):
     partner.items["5"] = {"id": "5", "became": "6", "at": "2026-01-04T00:00:00Z"}
     partner.items["7"] = {"id": "7", "became": [8, 30], "at": "2026-01-04T00:00:00Z"}
     partner.items["2"] |= {"became": "6", "at": "2025-01-02T00:00:00Z"}  # older news
+    partner.asked.clear()
     run = scan(cluster, integration, "shelf")
     assert gone(cluster) == {"20", "5", "7"} and (run["deleted"], run["stale"], run["failed"]) == (2, 2, 0)
     rows = {r["external_id"]: r for r in cluster.sql("SELECT * FROM resources")}
@@ -257,6 +260,7 @@ def test_an_item_that_says_it_is_deleted(cluster, shelf):
     assert [r["link"] for r in cluster.sql(links)] == [f"{link} full {run['id']}" for link in ("5 6", "7 30", "7 8")]
     children = "SELECT string_agg(external_id || ' ' || resource_external_id, ', ' ORDER BY external_id) FROM media WHERE deleted_at IS NULL"
     assert cluster.one(children) == "of-5 6, of-6 6, of-7 7", "those of one that was split are whose the partner says they are"
+    assert [path for path in partner.asked if "photos" in path] == ["/items/6/photos"], "what the partner gave it is asked for, though it did not change"
     # Told again it is no news; one that is itself again loses its mark, and may be merged again.
     cluster.sql("UPDATE media SET resource_external_id = '5' WHERE external_id = 'of-5'")
     scan(cluster, integration, "shelf")

@@ -1,6 +1,7 @@
 """`longshore doctor`: finds what is wrong, says what to do, and repairs the queues' books if it is told to."""
 
 import base64
+import json
 import secrets
 
 from harness import wait_until
@@ -45,7 +46,12 @@ def test_redis_settings_that_lose_jobs(cluster):
     code, found = doctor(cluster)
     assert states(found, "maxmemory-policy") == ["warn"] and states(found, "appendonly") == ["warn"]
     redis.config_set("maxmemory", "200mb")
+    # A worker that serves hundreds of partners has much to say of itself.
+    said = {"host": "h", "pid": 1, "partners": ["guesty"], "actions": {f"partner{n}": ["an_action_of_it"] * 10 for n in range(400)}}
+    redis.zadd("workers:{longshore}", {"h-1-x": int(redis.time()[0]) * 1000})
+    redis.set("worker:{longshore}:h-1-x", json.dumps(said))
     code, found = doctor(cluster)
+    assert not any("none is alive" in what or what.endswith("serves guesty") for _, what, _ in found["workers"]), found["workers"]
     assert code == 1 and states(found, "maxmemory-policy") == ["fail"]
     assert "noeviction" in found["maxmemory-policy"][0][2]
 

@@ -219,6 +219,14 @@ def test_each_fault_at_each_step(cluster, tmp_path):
     tickets = p.books("tickets")
     assert sorted(t["title"] for t in tickets) == sorted(r["args"]["title"] for r in p.requests()), "each ticket once"
     assert all(t["status"] == "reported" for t in tickets)
+    # What nobody knows to be done is looked for before it is taken back.
+    for title, fault in (("taken back", {}), ("never made", {"status": 200})):
+        p.sandbox.fault(match="POST /maintenance/v1/tickets", times=1, body='{"ok": true}', **fault)
+        p.ticket(args={"title": title})
+        wait_until(lambda: p.requests()[-1]["state"] == "unknown", 15 * SLOWER, lambda: str(p.requests()))
+        cluster.longshore("request", "resolve", p.requests()[-1]["id"], "undo")
+        wait_due(cluster, "maintenance", lambda: p.requests()[-1]["state"] == "undone", 20, lambda: f"{p.requests()[-1]}{cluster.describe()}")
+    assert [(t["title"], t["status"]) for t in p.books("tickets")[n:]] == [("taken back", "cancelled")]
 
 
 def test_without_a_way_to_look_a_person_decides(cluster, tmp_path):

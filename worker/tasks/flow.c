@@ -138,15 +138,26 @@ static int close_row(struct flow *f, enum request_state state)
 	return rc;
 }
 
+/* Nobody knows yet whether there is anything to take back. */
+static bool may_be_done(const struct manifest_step *s, const struct request_step *known)
+{
+	return (known->state == STEP_SENT || known->doubt_ms) && request_path(&s->find_first, NULL);
+}
+
 /* The last first; what was never done needs nothing. */
 static int undo_all(struct flow *f)
 {
 	int rc = 0;
 
 	for (int i = f->action->n_steps - 1; i >= 0 && rc == 0; i--) {
-		const struct request_step *s = flow_known(f, i, false);
+		const struct manifest_step *s = &f->action->steps[i];
+		const struct request_step *known = flow_known(f, i, false);
 
-		if (s && s->state == STEP_DONE && request_path(&f->action->steps[i].undo, NULL))
+		if (!known || !request_path(&s->undo, NULL))
+			continue;
+		if (may_be_done(s, known))
+			rc = flow_seek(f, i);
+		if (rc == 0 && known->state == STEP_DONE)
 			rc = flow_step(f, i, true);
 	}
 	return rc;

@@ -30,6 +30,9 @@ int flow_enter(struct flow *f) __attribute__((warn_unused_result));
 enum { FLOW_UNKNOWN = 1 };
 int flow_step(struct flow *f, int i, bool undo) __attribute__((warn_unused_result));
 
+/* Before a step in doubt is taken back: whether it was done, by its find_first; it is done then, or pending.  Waits.  As flow_step. */
+int flow_seek(struct flow *f, int i) __attribute__((warn_unused_result));
+
 /* notify.c: an attempt at a notification waits while it is quiet, and is not sent where the next channel had its turn.  Waits.  -EAGAIN
  * (ERR_HOLD), -EREMOTEIO. */
 int notify_may_send(struct attempt *a, int64_t request_id) __attribute__((warn_unused_result));

@@ -176,7 +176,8 @@ static int take(struct flow *f)
 	if (rc < 0)
 		return rc;
 	for (int i = 0; i < f->n_steps; i++)
-		r->doubt |= f->steps[i].state == STEP_SENT || f->steps[i].doubt_ms;
+		r->doubt |= f->steps[i].undo == f->row.undo &&
+			    (f->steps[i].state == STEP_SENT || f->steps[i].doubt_ms);
 	f->request = a->request = r;
 	return 0;
 }

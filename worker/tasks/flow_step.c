@@ -120,7 +120,7 @@ static int done(struct doing *d, const char *how)
 	struct flow *f = d->f;
 	struct buf external = BUF_INIT;
 	/* What follows is written down before it is said to be done. */
-	bool last = !d->undo && d->i + 1 == f->action->n_steps && !f->action->n_then;
+	bool last = !f->row.undo && d->i + 1 == f->action->n_steps && !f->action->n_then;
 	struct step_end e = { .state = STEP_DONE,
 			      .how = how,
 			      .status = d->result.http.status,
@@ -350,9 +350,28 @@ static int is_not_done(struct doing *d, bool *ends)
 
 	d->step.doubt_ms = 0;
 	rc = not_done(d, STEP_PENDING, 0);
-	a->err = (struct err){ 0 };
+	if (rc == 0)
+		a->err = (struct err){ 0 };
 	*ends = rc < 0;
 	return rc;
+}
+
+/* 0 and *ends: it was done; 0: it was not. */
+static int look(struct doing *d, bool *ends)
+{
+	enum action_next next;
+	struct err why;
+	int rc = look_for_it(d, &next);
+
+	*ends = true;
+	if (rc < 0)
+		return rc;
+	if (next == NEXT_DONE)
+		return done(d, "found");
+	if (next == NEXT_SEND)
+		return is_not_done(d, ends);
+	why = d->f->a->err;
+	return unknown(d, &why);
 }
 
 static int nobody_knows(struct doing *d)
@@ -369,10 +388,7 @@ static int nobody_knows(struct doing *d)
 /* 0: to be sent, again. */
 __attribute__((noinline)) static int settle_doubt(struct doing *d, bool *ends)
 {
-	struct attempt *a = d->f->a;
 	enum action_next next = action_in_doubt(d->s, d->undo, is_kept(d), d->step.replayed);
-	struct err why;
-	int rc;
 
 	*ends = true;
 	if (d->step.told && !d->undo && d->f->action->n_steps == 1) {
@@ -384,15 +400,7 @@ __attribute__((noinline)) static int settle_doubt(struct doing *d, bool *ends)
 		return 0;
 	if (next == NEXT_PERSON)
 		return nobody_knows(d);
-	rc = look_for_it(d, &next);
-	if (rc < 0)
-		return rc;
-	if (next == NEXT_DONE)
-		return done(d, "found");
-	if (next == NEXT_SEND)
-		return is_not_done(d, ends);
-	why = a->err;
-	return unknown(d, &why);
+	return look(d, ends);
 }
 
 /* The same at each attempt, until the partner has refused it for good. */
@@ -408,9 +416,49 @@ static void name_key(struct doing *d)
 	buf_clear(&step);
 }
 
+static void set_out(struct doing *d)
+{
+	struct flow *f = d->f;
+
+	f->request->step = d->s->name;
+	name_key(d);
+	d->values = (struct action_values){ .c = &f->a->caller,
+					    .in = f->in,
+					    .kept = f->row.kept,
+					    .key = f->key,
+					    .reference = f->reference,
+					    .now_us = f->row.created_us };
+}
+
+/* Of an error that does not say it itself. */
+static void say_where(const struct doing *d, int rc)
+{
+	struct err *e = &d->f->a->err;
+
+	if (rc < 0 && !e->where[0])
+		snprintf(e->where, sizeof(e->where), "step %s%s", d->s->name,
+			 d->undo ? ", undo" : "");
+}
+
+int flow_seek(struct flow *f, int i)
+{
+	struct request_step *known = flow_known(f, i, false);
+	struct doing d = { .f = f, .s = &f->action->steps[i], .i = i, .step = *known };
+	bool ends = true;
+	int rc;
+
+	set_out(&d);
+	rc = look(&d, &ends);
+	if (rc == 0)
+		known->state = ends ? STEP_DONE : STEP_PENDING;
+	say_where(&d, rc);
+	call_result_clear(&d.result);
+	action_call_clear(&d.call);
+	return rc;
+}
+
 int flow_step(struct flow *f, int i, bool undo)
 {
-	struct attempt *a = f->a;
 	const struct manifest_step *s = &f->action->steps[i];
 	const struct request_step *known = flow_known(f, i, undo);
 	struct doing d = {
@@ -423,24 +471,15 @@ int flow_step(struct flow *f, int i, bool undo)
 		d.step = *known;
 	if (d.step.state == STEP_DONE)
 		return 0;
-	f->request->step = s->name;
 	if (d.step.state == STEP_FAILED)
 		d.step.round++;
-	name_key(&d);
-	d.values = (struct action_values){ .c = &a->caller,
-					   .in = f->in,
-					   .kept = f->row.kept,
-					   .key = f->key,
-					   .reference = f->reference,
-					   .now_us = f->row.created_us };
+	set_out(&d);
 	d.mark = (struct call_mark){ .write = write_mark, .arg = &d, .good_ms = MARK_GOOD_MS };
 	if (d.step.state == STEP_SENT || d.step.doubt_ms)
 		rc = settle_doubt(&d, &ends);
 	if (rc == 0 && !ends)
 		rc = send_it(&d);
-	if (rc < 0 && !a->err.where[0])
-		snprintf(a->err.where, sizeof(a->err.where), "step %s%s", s->name,
-			 undo ? ", undo" : "");
+	say_where(&d, rc);
 	call_result_clear(&d.result);
 	action_call_clear(&d.call);
 	return rc;

@@ -11,6 +11,7 @@
 struct links {
 	struct import *im;
 	const struct merge *m;
+	struct merged *out;
 	int n;
 	struct id_link v[LINKS_AT_ONCE];
 	bool missing[LINKS_AT_ONCE];
@@ -36,9 +37,13 @@ static int flush(struct links *l)
 	struct attempt *a = l->im->a;
 	int rc = l->n ? id_links_missing(a->worker->pg, l->v, l->n, l->missing, &a->err) : 0;
 
-	for (int i = 0; rc == 0 && i < l->n; i++)
+	for (int i = 0; rc == 0 && i < l->n; i++) {
 		if (l->missing[i])
 			rc = put(l, &l->v[i]);
+		/* An attempt that died may have written the link and asked for nothing. */
+		if (!l->v[i].split && (l->missing[i] || l->im->redo))
+			l->out->heirs[l->out->n_heirs++] = l->v[i].new_id;
+	}
 	l->n = 0;
 	return rc;
 }
@@ -65,7 +70,7 @@ static bool is_so(enum row_outcome o)
 	return o == ROW_DELETED || o == ROW_UNCHANGED;
 }
 
-int merge_links(struct import *im, const struct merge *m, bool *merged)
+int merge_links(struct import *im, const struct merge *m, struct merged *out)
 {
 	const struct map_context x = { .manifest = im->a->driver->manifest,
 				       .collection = m->c,
@@ -78,11 +83,12 @@ int merge_links(struct import *im, const struct merge *m, bool *merged)
 
 	l->im = im;
 	l->m = m;
+	l->out = out;
 	for (int i = 0; rc == 0 && i < m->n; i++) {
 		const char **ids;
 		int n = map_merged(&x, m->items[i], &ids);
 
-		merged[i] = n > 0;
+		out->merged[i] = n > 0;
 		if (n && is_so(m->outcomes[i]))
 			rc = add(l, &m->v[i], ids, n);
 	}

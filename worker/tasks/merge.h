@@ -16,8 +16,15 @@ struct merge {
 	int64_t observed_us;
 	struct arena *arena;
 };
-/* Waits.  merged[i]: what hangs on row i follows, or stays until the partner says whose it is.  Safe to run twice. */
-int merge_links(struct import *im, const struct merge *m, bool *merged)
+/* Both have room for as many as the rows are. */
+struct merged {
+	bool *merged; /* [i]: what hangs on row i follows, or stays until the partner says whose it is */
+	const char **
+		heirs; /* rows that children came to just now, whose lists say which of them they have; borrowed from the arena */
+	int n_heirs;
+};
+/* Waits.  Safe to run twice. */
+int merge_links(struct import *im, const struct merge *m, struct merged *out)
 	__attribute__((warn_unused_result));
 
 #endif

@@ -30,7 +30,9 @@ struct rows {
 	const char *
 		*seen; /* ids of items that were there and are no row of these: set aside, stale */
 	int n_seen;
-	int unnamed; /* items of which nobody can tell which row they are */
+	int unnamed;        /* items of which nobody can tell which row they are */
+	const char **heirs; /* of gone ones: what they live on in, since just now */
+	int n_heirs;
 };
 
 /* Of one row: here, and what is said of it. */
@@ -71,6 +73,7 @@ static void rows_clear(struct import *im, struct rows *r)
 	free(r->items);
 	free(r->outcomes);
 	free(r->seen);
+	free(r->heirs);
 }
 
 static void rows_saw(struct rows *r, const char *id)
@@ -311,25 +314,27 @@ static int store_gone(struct import *im, struct rows *gone, const struct page *p
 		      struct arena *arena)
 {
 	const char **ids;
-	bool *merged;
+	struct merged m = { 0 };
 	int n = 0, rc;
 
 	if (!gone->n)
 		return 0;
 	rc = store_as(im, gone, ROW_GONE, p);
 	ids = mem_alloc(sizeof(*ids) * (size_t)gone->n);
-	merged = mem_zalloc(sizeof(*merged) * (size_t)gone->n);
+	m.merged = mem_zalloc(sizeof(*m.merged) * (size_t)gone->n);
+	m.heirs = gone->heirs = mem_alloc(sizeof(*m.heirs) * (size_t)gone->n);
 	if (rc == 0 && gone->c->merged_into)
 		rc = merge_links(im,
 				 &(struct merge){ gone->c, gone->v, gone->items, gone->outcomes,
 						  gone->n, p->observed_us, arena },
-				 merged);
+				 &m);
+	gone->n_heirs = m.n_heirs;
 	for (int i = 0; rc == 0 && i < gone->n; i++)
-		if (is_gone_now(im, gone, i) && !merged[i])
+		if (is_gone_now(im, gone, i) && !m.merged[i])
 			ids[n++] = gone->v[i].external_id;
 	if (rc == 0)
 		rc = sweep_orphans(im, gone->c, ids, n, p->observed_us);
-	free(merged);
+	free(m.merged);
 	free(ids);
 	return rc;
 }
@@ -494,24 +499,47 @@ static bool is_due(const struct import *im, const struct manifest_collection *c,
 	return o != ROW_STALE && (!c->when_changed || o != ROW_UNCHANGED);
 }
 
-/* Queued now, not with the settlement: the checkpoint is about to move past this page. */
+/* Some go into one job, and the rest waits for more. */
+static int add_parent(struct import *im, const struct manifest_collection *c, const char *id,
+		      cJSON **list)
+{
+	cJSON *full;
+
+	if (!*list)
+		*list = cJSON_CreateArray();
+	cJSON_AddItemToArray(*list, cJSON_CreateString(id));
+	if (cJSON_GetArraySize(*list) < PARENTS_A_JOB)
+		return 0;
+	full = *list;
+	*list = NULL;
+	return push_parents(im, c, full);
+}
+
+static bool is_due_here(const struct import *im, const struct manifest_collection *c,
+			const struct rows *parents, const char *external_id)
+{
+	for (int i = 0; i < parents->n; i++)
+		if (strcmp(parents->v[i].external_id, external_id) == 0)
+			return is_due(im, c, parents, i);
+	return false;
+}
+
+/* Queued now, not with the settlement: the checkpoint is about to move past this page.  What others have become has their children as we
+ * have them: its own list says which the partner gave it, changed or not. */
 static int fan_out(struct import *im, const struct manifest_collection *c,
 		   const struct rows *parents)
 {
+	const struct rows *gone = parents->gone;
+	size_t prefix = strlen(parents->c->id_prefix);
 	cJSON *list = NULL;
 	int rc = 0;
 
-	for (int i = 0; rc == 0 && i < parents->n; i++) {
-		if (!is_due(im, c, parents, i))
-			continue;
-		if (!list)
-			list = cJSON_CreateArray();
-		cJSON_AddItemToArray(list, cJSON_CreateString(partner_id(parents, i)));
-		if (cJSON_GetArraySize(list) == PARENTS_A_JOB) {
-			rc = push_parents(im, c, list);
-			list = NULL;
-		}
-	}
+	for (int i = 0; rc == 0 && i < parents->n; i++)
+		if (is_due(im, c, parents, i))
+			rc = add_parent(im, c, partner_id(parents, i), &list);
+	for (int i = 0; rc == 0 && i < gone->n_heirs; i++)
+		if (!is_due_here(im, c, parents, gone->heirs[i]))
+			rc = add_parent(im, c, gone->heirs[i] + prefix, &list);
 	if (rc == 0 && list)
 		return push_parents(im, c, list);
 	cJSON_Delete(list);

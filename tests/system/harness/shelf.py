@@ -42,6 +42,8 @@ class Shelf:
         self.asked.append(path)
         if self.spoil and (spoilt := self.spoil(query)):
             return spoilt
+        if at.path.endswith("/photos"):
+            return 200, {"photos": []}
         ids = sorted(self.items, key=lambda i: (len(i), i))
         skip, limit = int(query.get("skip", 0)), int(query.get("limit", 100))
         answer = {"items": [self.items[i] for i in ids[skip:skip + limit]]}
@@ -54,13 +56,13 @@ class Shelf:
         self.server.server_close()
 
 
-def shelf_manifest(size=1000, **more):
-    """`more` goes into the collection."""
+def shelf_manifest(size=1000, photos=None, **more):
+    """`more` goes into the collection; `photos`, of each item that changed, are a collection of their own."""
     paging = {"kind": "offset", "offset_param": "skip", "limit_param": "limit", "size": size, "total": "total"}
     collection = {"get": "/items", "records": "items", "id": "id", "table": "resources", "deletes": "full_scan",
                   "map": {"kind": {"const": "item"}, "name": {"path": "name", "required": True}}}
     return {"partner": "shelf", "manifest": 1, "api": {"base": {"production": "http://127.0.0.1:1"}}, "pagination": paging,
-            "collections": {"items": {**collection, **more}}}
+            "collections": {"items": {**collection, **more}, **({"photos": photos} if photos else {})}}
 
 
 def add_shelf(cluster, folder, manifest):
