@@ -108,35 +108,16 @@ static int find_held(struct scheduler *s, struct lookup_home *h, struct err *err
 	return rc;
 }
 
-struct search {
-	int64_t id;
-	bool active;
-};
-
-/* Of several the first active one, else the first: as workers have it. */
-static void see(const struct integration *i, void *arg)
-{
-	struct search *f = arg;
-	bool active = strcmp(i->status, "active") == 0;
-
-	if (i->company_id || (f->id && (f->active || !active)))
-		return;
-	f->id = i->id;
-	f->active = active;
-}
-
 static int find_id(struct scheduler *s, const char *partner, int64_t *id, struct err *err)
 {
-	struct search f = { .id = *id };
-	int rc = f.id ? 0 : integration_each(s->pg, 0, partner, NULL, see, &f, err);
+	int rc = *id ? 0 : integration_home(s->pg, partner, id, err);
 
 	if (rc < 0)
 		return rc;
-	*id = f.id;
-	return f.id ? 0
-		    : err_set(err, -ENOENT, ERR_BAD_JOB, "partner",
-			      "%s has no integration of no company: `longshore integration add --partner %s` makes one",
-			      partner, partner);
+	return *id ? 0
+		   : err_set(err, -ENOENT, ERR_BAD_JOB, "partner",
+			     "%s has no integration of no company: `longshore integration add --partner %s` makes one",
+			     partner, partner);
 }
 
 static int read_home(struct scheduler *s, const struct driver *d, int64_t id,

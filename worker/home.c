@@ -37,22 +37,6 @@ static struct home *home_of(const char *partner)
 	return h;
 }
 
-struct search {
-	int64_t id;
-	bool active;
-};
-
-static void see(const struct integration *i, void *arg)
-{
-	struct search *s = arg;
-	bool active = strcmp(i->status, "active") == 0;
-
-	if (i->company_id || (s->id && (s->active || !active)))
-		return;
-	s->id = i->id;
-	s->active = active;
-}
-
 static bool is_known(const struct home *h)
 {
 	return h->id && loop_now_ms() - h->read_ms < KEEP_MS;
@@ -60,12 +44,10 @@ static bool is_known(const struct home *h)
 
 static int read_home(struct worker *w, struct home *h, struct err *err)
 {
-	struct search s = { 0 };
-	int rc = integration_each(w->pg, 0, h->partner, NULL, see, &s, err);
+	int rc = integration_home(w->pg, h->partner, &h->id, err);
 
 	if (rc < 0)
 		return rc;
-	h->id = s.id;
 	h->read_ms = loop_now_ms();
 	return 0;
 }

@@ -4,7 +4,7 @@
 
 #include "worker/worker.h"
 
-/* Waits.  Of several the first active one, else the first.  Kept for 5 s.  -ENOENT with ERR_BAD_JOB: there is none. */
+/* Waits.  As integration_home has it.  Kept for 5 s.  -ENOENT with ERR_BAD_JOB: there is none. */
 int home_get(struct worker *w, const char *partner, int64_t *id, struct err *err)
 	__attribute__((warn_unused_result));
 void home_free_all(void);

@@ -112,6 +112,32 @@ int integration_each(struct pg *p, int64_t company_id, const char *partner, cons
 	return 0;
 }
 
+struct home {
+	int64_t id;
+	bool active;
+};
+
+static void see_home(const struct integration *i, void *arg)
+{
+	struct home *h = arg;
+	bool active = strcmp(i->status, "active") == 0;
+
+	if (i->company_id || (h->id && (h->active || !active)))
+		return;
+	h->id = i->id;
+	h->active = active;
+}
+
+int integration_home(struct pg *p, const char *partner, int64_t *id, struct err *err)
+{
+	struct home h = { 0 };
+	int rc = integration_each(p, 0, partner, NULL, see_home, &h, err);
+
+	if (rc == 0)
+		*id = h.id;
+	return rc;
+}
+
 static int next_id(struct pg *p, int64_t *id, struct err *err)
 {
 	PGresult *res = NULL;

@@ -55,6 +55,10 @@ typedef void (*integration_fn)(const struct integration *i, void *arg);
 int integration_each(struct pg *p, int64_t company_id, const char *partner, const char *status,
 		     integration_fn fn, void *arg, struct err *err)
 	__attribute__((warn_unused_result));
+/* The partner's integration of no company: whose account a lookup is asked with that names none, by a job or by HTTP.  Of several the first
+ * active one, else the first; *id 0: there is none. */
+int integration_home(struct pg *p, const char *partner, int64_t *id, struct err *err)
+	__attribute__((warn_unused_result));
 int integration_set_status(struct pg *p, int64_t id, const char *status, const char *reason,
 			   struct err *err) __attribute__((warn_unused_result));
 /* NULL: left as it is.  base_url "": the manifest's again.  settings: those named, beside what is there; null: none any more.  -ENOENT. */

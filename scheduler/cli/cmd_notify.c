@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/config.h"
 #include "common/base/mem.h"
 #include "common/store/notification.h"
 #include "drivers/kit/notify.h"
@@ -109,6 +110,31 @@ static int read_parts(struct cli *c, const char *file, cJSON **out)
 	return rc;
 }
 
+/* A channel is what a manifest says: what none says would never be sent, and nobody told. */
+static int check_channels(struct cli *c, const cJSON *parts)
+{
+	const char *names[64], *near;
+	const cJSON *part;
+	int n = 0, rc = cli_drivers(c);
+
+	for (int i = 0; rc == 0 && i < driver_set_count(c->drivers) && n < 64; i++)
+		if (driver_at(c->drivers, i)->manifest->channel.kind)
+			names[n++] = driver_at(c->drivers, i)->manifest->channel.kind;
+	cJSON_ArrayForEach (part, parts) {
+		bool known = rc != 0;
+
+		for (int i = 0; i < n && !known; i++)
+			known = strcmp(names[i], part->string) == 0;
+		if (known)
+			continue;
+		near = config_nearest(part->string, names, n);
+		return cli_misused(c, "no manifest has a channel \"%.60s\"%s%s%s", part->string,
+				   near ? "; did you mean " : "", near ? near : "",
+				   near ? "?" : "");
+	}
+	return rc;
+}
+
 static int set_template(struct cli *c)
 {
 	struct buf text = BUF_INIT;
@@ -120,6 +146,8 @@ static int set_template(struct cli *c)
 	if (!*c->words[0] || strlen(c->words[0]) > NAME_MAX_BYTES)
 		return cli_misused(c, "a template's name has 1 to %d bytes", NAME_MAX_BYTES);
 	rc = read_parts(c, c->words[1], &parts);
+	if (rc == 0)
+		rc = check_channels(c, parts);
 	if (rc == 0)
 		rc = company_id(c, &id);
 	if (rc == 0) {

@@ -121,6 +121,8 @@ def test_told_once_by_the_first_channel_that_takes_it(cluster, desk):
              ({"email": "a@example.com\nBcc: b@example.com"}, {}, "holds a control character"), ({}, {"template": "depature"}, 'no template "depature"'),
              ([{"email": "a@example.com"}, {"mail": "b@example.com"}], {}, "args.to[1].mail is not known"),
              ({"email": "a@example.com"}, {"values": {**VALUES, "code": "4111 1111 1111 1111"}}, "a card number stands")]
+    typo = cluster.longshore.run("notify", "template", "typo", "-", input='{"emial": {"text": "x"}}')
+    assert typo.code == 2 and "did you mean email?" in typo.err, typo
     before = len(desk.outcomes())
     for to, args, _ in wrong:
         desk.notify(to, args=args)
