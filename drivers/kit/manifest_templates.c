@@ -29,6 +29,7 @@ enum {
 	IN_SIGNATURE = 131072,
 	IN_WEBHOOK_SECRET = 262144,
 	IN_EVENT = 524288, /* of one registration for each */
+	IN_EVENT_PART = 1048576,
 	IN_REFERENCE = 1048576,
 	IN_WEBHOOKS = IN_CFG | IN_CALLBACK | IN_EVENTS,
 	IN_ONCE = IN_IN,
@@ -52,8 +53,8 @@ static const struct {
 	{ "key", IN_KEY },
 	{ "events", IN_EVENTS },
 	{ "event", IN_EVENT },
-	{ "event.object", IN_EVENT },
-	{ "event.action", IN_EVENT },
+	{ "event.object", IN_EVENT | IN_EVENT_PART },
+	{ "event.action", IN_EVENT | IN_EVENT_PART },
 	{ "callback_url", IN_CALLBACK },
 	{ "reference", IN_REFERENCE },
 	{ "webhook.id", IN_WEBHOOK },
@@ -286,10 +287,25 @@ static void check_each(struct manifest_reader *r, const struct manifest_webhooks
 			"one call for each {event} needs \"list\", \"remove\" and \"id\", to see which of them there are");
 }
 
+/* "reservation/created" has both. */
+static void check_event_parts(struct manifest_reader *r, const struct manifest_webhooks *w)
+{
+	for (int i = 0; i < w->n_events; i++) {
+		const char *name = w->events[i].name;
+		size_t n = strcspn(name, "/.:");
+
+		if (w->events[i].act != EVENT_IGNORE && (!n || !name[n] || !name[n + 1]))
+			reader_problem_at(
+				r, arena_printf(r->arena, "webhooks.events.%s", name),
+				"has no {event.object} and {event.action}, which \"register\" names: they are apart by / . or :");
+	}
+}
+
 static void check_webhooks(struct manifest_reader *r)
 {
 	struct manifest_webhooks *w = &r->owner->m.webhooks;
 	struct template_place t = { .allowed = IN_WEBHOOKS | IN_WEBHOOK };
+	unsigned seen;
 
 	t.path = "webhooks.verify.secret";
 	if ((check_request(r, t, &w->verify.secret) & IN_WEBHOOK) && !w->enrol_id)
@@ -297,9 +313,12 @@ static void check_webhooks(struct manifest_reader *r)
 				  "{webhook.id} needs \"register\" with \"id\", the path of it");
 	t.path = "webhooks.register";
 	t.allowed = IN_WEBHOOKS | IN_WEBHOOK_SECRET | IN_EVENT;
-	w->enrol_each = (check_request(r, t, &w->enrol) & IN_EVENT) != 0;
+	seen = check_request(r, t, &w->enrol);
+	w->enrol_each = (seen & IN_EVENT) != 0;
 	if (w->enrol_each)
 		check_each(r, w);
+	if (seen & IN_EVENT_PART)
+		check_event_parts(r, w);
 	t.allowed = IN_WEBHOOKS;
 	t.path = "webhooks.register.list";
 	check_request(r, t, &w->list);

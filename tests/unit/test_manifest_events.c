@@ -161,9 +161,10 @@ static void printed(void **state)
 #define SIGNED(event)                                                                           \
 	", \"webhooks\": {\"verify\": \"github\", \"event\": \"e\", \"events\": {\"x\": " event \
 	"}}" COLLECTION
-#define REGISTER(keys)                                                                    \
+#define REGISTER_OF(event, keys)                                                          \
 	", \"webhooks\": {\"verify\": \"github\", \"event\": \"e\", \"register\": {" keys \
-	"}, \"events\": {\"x\": {\"collection\": \"c\", \"id\": \"i\"}}}" COLLECTION
+	"}, \"events\": {\"" event "\": {\"collection\": \"c\", \"id\": \"i\"}}}" COLLECTION
+#define REGISTER(keys) REGISTER_OF("x/made", keys)
 #define STEP(step) ", \"actions\": {\"a\": {\"steps\": [{\"name\": \"s\", " step "}]}}"
 #define CALLBACK(verify, callback, delivery)                                                   \
 	", \"webhooks\": {\"verify\": " verify ", \"callback\": " callback                     \
@@ -242,6 +243,8 @@ static const char *const refused[][2] = {
 	{ REGISTER("\"post\": \"/{event.actn}\""), "{event.actn} is not known" },
 	{ REGISTER("\"post\": \"/{event}\", \"id\": \"id\", \"list\": {\"get\": \"/l\"}"),
 	  "webhooks.register: one call for each {event} needs" },
+	{ REGISTER_OF("x/", "\"post\": \"/{event.object}\""),
+	  "webhooks.events.x/: has no {event.object} and {event.action}" },
 	{ REGISTER("\"post\": \"/x\", \"enabled\": \"on\""),
 	  "\"records\" and \"enabled\" are paths in the answer of \"list\"" },
 	{ REGISTER("\"post\": \"/x\", \"list\": {\"get\": \"/{event}\"}"),

@@ -33,7 +33,7 @@ static void body_again_and_delay(void)
 	h.attempts = 2;
 	s = settlement_new(&r.leases[0], SETTLE_DELAY);
 	settlement_set_header(s, &h);
-	settlement_set_due(s, redis_now_ms(conn) + 60);
+	settlement_set_due(s, redis_now_ms(conn) + 500);
 	queue_settle(q, s, on_settled, NULL);
 	wait_settled(q);
 	free(r.leases);
@@ -41,7 +41,7 @@ static void body_again_and_delay(void)
 	      plain_int("EXISTS busy:{p}") == 0);
 	CHECK(queue_promote(q, &moved, &due, soon(), NULL) == 0);
 	CHECK(moved == 0 && due > 0);
-	CHECK(co_sleep("due", 80) == 0);
+	CHECK(co_sleep("due", 520) == 0);
 	CHECK(queue_promote(q, &moved, &due, soon(), NULL) == 0);
 	CHECK(moved == 1 && due == 0);
 	r = claim(q, 10);
