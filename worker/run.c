@@ -19,6 +19,7 @@
 #include "worker/keys.h"
 #include "worker/runs.h"
 #include "worker/settle.h"
+#include "worker/tasks/flow.h"
 #include "worker/tasks/tasks.h"
 
 #define ELSEWHERE_MS \
@@ -231,8 +232,15 @@ static int run_suspect(struct attempt *a, const struct task *t)
 /* Card numbers may not come in: what holds one is refused before anything is written of it (O2).  A lookup looks at its texts itself. */
 static int card_check(struct attempt *a)
 {
+	bool accepted = false;
+	int rc = 0;
+
 	if (!a->card || a->task->run == task_lookup)
 		return 0;
+	if (a->task->run == task_action)
+		rc = flow_was_accepted(a, &accepted);
+	if (rc < 0 || accepted)
+		return rc;
 	return err_set(
 		&a->err, -EINVAL, ERR_BAD_JOB, "card number",
 		"a card number stands in it: have the partner make a token of the card, and send that");

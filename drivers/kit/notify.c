@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/card.h"
 #include "common/base/config.h"
 #include "common/base/id.h"
 #include "common/base/log.h"
@@ -195,6 +196,17 @@ static int write_row(struct notify *n, const struct notify_recipient *r, int ind
 	return rc;
 }
 
+/* Of two values that hold none, and the words around them, a card number may be made: what no worker would send is not accepted. */
+static int check_text(struct notify *n, const cJSON *plan)
+{
+	if (!card_is_in_json(plan))
+		return 0;
+	return err_set(
+		n->err, -EKEYREJECTED, ERR_BAD_JOB, "card number",
+		"args.values: what template %.60s says with them holds what looks like a card number",
+		n->template);
+}
+
 /* All of them are looked at before the first is written. */
 static int each_recipient(struct notify *n, struct buf *ids)
 {
@@ -221,6 +233,8 @@ static int each_recipient(struct notify *n, struct buf *ids)
 			snprintf(v[i].place, sizeof(v[i].place), "to");
 		plans[i] = cJSON_CreateArray();
 		rc = notify_plan(n, &v[i], plans[i]);
+		if (rc == 0)
+			rc = check_text(n, plans[i]);
 	}
 	buf_putc(ids, '[');
 	for (int i = 0; i < count && rc == 0; i++)

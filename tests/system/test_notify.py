@@ -120,7 +120,9 @@ def test_told_once_by_the_first_channel_that_takes_it(cluster, desk):
              ({"email": "ann.example.com"}, {}, "args.to.email has no @"), ({"phone": "0912 345"}, {}, "args.to.phone must begin with +"),
              ({"email": "a@example.com\nBcc: b@example.com"}, {}, "holds a control character"), ({}, {"template": "depature"}, 'no template "depature"'),
              ([{"email": "a@example.com"}, {"mail": "b@example.com"}], {}, "args.to[1].mail is not known"),
-             ({"email": "a@example.com"}, {"values": {**VALUES, "code": "4111 1111 1111 1111"}}, "a card number stands")]
+             ({"email": "a@example.com"}, {"values": {**VALUES, "code": "4111 1111 1111 1111"}}, "a card number stands"),
+             ({"email": "a@example.com"}, {"template": "halves", "values": {"a": "41111111", "b": "11111111"}}, "holds what looks like a card number")]
+    cluster.longshore("notify", "template", "halves", "-", input='{"email": {"subject": "x", "text": "{a} {b}"}}')
     typo = cluster.longshore.run("notify", "template", "typo", "-", input='{"emial": {"text": "x"}}')
     assert typo.code == 2 and "did you mean email?" in typo.err, typo
     before = len(desk.outcomes())

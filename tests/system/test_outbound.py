@@ -227,6 +227,14 @@ def test_each_fault_at_each_step(cluster, tmp_path):
         cluster.longshore("request", "resolve", p.requests()[-1]["id"], "undo")
         wait_due(cluster, "maintenance", lambda: p.requests()[-1]["state"] == "undone", 20, lambda: f"{p.requests()[-1]}{cluster.describe()}")
     assert [(t["title"], t["status"]) for t in p.books("tickets")[n:]] == [("taken back", "cancelled")]
+    # What was accepted goes on, though its job's numbers look like a card's: a partner's own number may, and a door of an older version.
+    job = {"task": "request_service", "integration_id": p.maintenance, "args": {"title": CARDS[0]}}
+    for entry, key in (("one", None), ("two", "then:1:request_service")):
+        cluster.sql("INSERT INTO outbound_requests (partner, integration_id, action, state, job, entry, idempotency_key, fingerprint, source, lane, steps, deadline_at, queued_at)"
+                    " VALUES ('maintenance', %s, 'request_service', 'pending', %s, %s, %s, '', 'http', 'normal', 3, now() + interval '1 day', CASE WHEN %s IS NOT NULL THEN now() END)",
+                    p.maintenance, json.dumps(job), entry, key, key)
+    cluster.push({**job, "idempotency_key": "then:1:request_service", "parent_request": 1}, "queue:{maintenance}")
+    wait_due(cluster, "maintenance", lambda: [r["state"] for r in p.requests()[-2:]] == ["done", "done"], 20, lambda: f"{p.requests()[-2:]}{cluster.describe()}")
 
 
 def test_without_a_way_to_look_a_person_decides(cluster, tmp_path):

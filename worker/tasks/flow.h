@@ -25,6 +25,10 @@ struct flow {
  * says how; -EAGAIN (ERR_HOLD): another job has it. */
 int flow_enter(struct flow *f) __attribute__((warn_unused_result));
 
+/* Waits.  Whether this job's request was there before it: accepted by HTTP, or written down as what follows another.  What stands in it was looked
+ * at then, or is the partner's own. */
+int flow_was_accepted(struct attempt *a, bool *was) __attribute__((warn_unused_result));
+
 /* flow_step.c: one step, to its end.  Waits.  0: done, and written; FLOW_UNKNOWN: a person must decide, and that is written; else as
  * call(): the attempt ends, and settle.c decides. */
 enum { FLOW_UNKNOWN = 1 };

@@ -48,6 +48,27 @@ static int64_t own_request(const char *origin)
 		       : 0;
 }
 
+int flow_was_accepted(struct attempt *a, bool *was)
+{
+	struct request_who who = { .integration_id = a->job.integration_id,
+				   .action = a->job.task,
+				   .idempotency_key = a->job.idempotency_key };
+	struct request row = { 0 };
+	char origin[JOB_ID_MAX];
+	int64_t parent = 0;
+	int rc;
+
+	header_origin(&a->lease.header, origin);
+	*was = own_request(origin) > 0;
+	if (*was || a->job.unique || !who.integration_id || !who.idempotency_key ||
+	    !json_int(a->job.tree, "parent_request", &parent))
+		return 0;
+	rc = request_find(a->worker->pg, &who, &row, &a->err);
+	*was = rc == 0;
+	request_clear(&row);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 static int find(struct flow *f, const char *origin)
 {
 	struct attempt *a = f->a;
