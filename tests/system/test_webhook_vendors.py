@@ -34,7 +34,7 @@ def tampered(case):
             yield f"{name} a second later", {**case, "headers": {**case["headers"], name: str(int(value) + 1)}}
             continue
         at = len(value) - 10
-        other = "A" if value[at] != "A" else "B"
+        other = "B" if value[at] in "aA" else "A"  # hex is the same in either case
         if not name.lower().endswith("-id"):
             yield f"{name} changed", {**case, "headers": {**case["headers"], name: value[:at] + other + value[at + 1:]}}
             yield f"{name} cut", {**case, "headers": {**case["headers"], name: value[:-4]}}
