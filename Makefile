@@ -222,7 +222,7 @@ system: deps-test all $(crash_worker) $(hooked_scheduler)
 torture: deps-test all
 	@LONGSHORE_BIN=$(CURDIR)/$(BIN) $(PYTHON) -B tests/system/torture.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
-# SEED=n: a process dies before and after each Redis, Postgres and HTTP step of a job's life, one by one; about ten minutes.
+# SEED=n: a process dies before and after each Redis, Postgres, HTTP and SMTP step of a job's life, one by one; half an hour.
 failpoints: deps-test all
 	@$(MAKE) -s FAIL=1 walked
 	@LONGSHORE_BIN=$(CURDIR)/$(BIN) $(PYTHON) -B tests/system/failpoints.py $(if $(SEED),--seed $(SEED))
