@@ -210,6 +210,8 @@ static const char *const refused[][2] = {
 	{ CALLBACK("\"twilio\"", "\"o=1&p\"", DELIVERY), "webhooks.callback.param: a name is" },
 	{ CALLBACK("\"twilio\"", "\"ours\"", "{\"do\": \"ignore\"}"),
 	  "webhooks.callback: no event does \"delivery\"" },
+	{ STEP("\"post\": \"/x\", \"json\": {\"u\": \"{event.object}\"}"),
+	  "actions.a.steps[0].json.u: {event.object} cannot be used here" },
 	{ STEP("\"post\": \"/x\", \"json\": {\"u\": \"{callback_url}\"}"),
 	  "actions.a.steps[0]: {callback_url} needs \"webhooks.callback\"" },
 	{ STEP("\"post\": \"/x\", \"undo\": {\"delete\": \"/{reference}\"}"),
