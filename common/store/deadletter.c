@@ -7,6 +7,7 @@
 #include "common/base/crypto.h"
 #include "common/base/mem.h"
 #include "common/store/query.h"
+#include "common/store/request.h"
 #include "common/store/store.h"
 
 #define LETTER_MAX_BYTES (8 * 1024 * 1024) /* a payload of 1 MiB, escaped, and the exchange */
@@ -37,7 +38,6 @@ enum {
 	TIMES,    /* … the how manieth time; else NULL */
 	COLUMNS
 };
-#define OWN_JOB "req-%lld.%lld" /* drivers/kit/outbound.c */
 
 /* A letter of a job that died again after its replay has the same id and a later time: it is
  * dead once more.  Anything else that is there already is left alone.
@@ -247,7 +247,7 @@ static void add_request(struct pg_array a[COLUMNS], const cJSON *letter)
 		header = json_str(letter, "job");
 	add_text(&a[HEADER], header);
 	add_text(&a[ORIGIN], origin ? origin : header);
-	if (header && sscanf(header, OWN_JOB, &request, &times) == 2) {
+	if (header && sscanf(header, REQUEST_JOB, &request, &times) == 2) {
 		pg_array_int8(&a[REQUEST], request);
 		pg_array_int8(&a[TIMES], times);
 		return;

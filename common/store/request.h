@@ -7,6 +7,9 @@
 
 #include "common/store/store.h"
 
+/* The id of a job that Longshore queues for a request: its number, and the how manieth time; both long long. */
+#define REQUEST_JOB "req-%lld.%lld"
+
 enum request_state {
 	REQUEST_PENDING,
 	REQUEST_RUNNING,

@@ -124,7 +124,7 @@ static int queue_row(struct redis *r, const struct request_due *v, int64_t deadl
 
 	if (lane_parse(v->lane, &push.lane) < 0)
 		push.lane = LANE_NORMAL;
-	snprintf(id, sizeof(id), "req-%lld.%lld", (long long)v->id, (long long)v->times + 1);
+	snprintf(id, sizeof(id), REQUEST_JOB, (long long)v->id, (long long)v->times + 1);
 	push.id = id;
 	rc = queue_enqueue_once(q, &push, SEEN_MS, &fresh, deadline_ms, err);
 	queue_free(q);

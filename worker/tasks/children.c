@@ -1,6 +1,6 @@
 /* What hangs on the items of a page by calls of its own: jobs that read the lists of so many parents each. */
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/crypto.h"

@@ -13,7 +13,6 @@
 
 #define BUSY_WAIT_MS 1000
 #define BUSY_SLACK_MS 30000 /* beyond the hard limit: then whoever had it is gone */
-#define OWN_PREFIX "req-"   /* of jobs that Longshore queues for a request: req-ID.TIMES */
 
 static int add(struct flow *f, const char *entry, const char *fingerprint, int64_t *id)
 {
@@ -43,9 +42,9 @@ static int add(struct flow *f, const char *entry, const char *fingerprint, int64
 /* A job that Longshore made for a row that was there before it. */
 static int64_t own_request(const char *origin)
 {
-	return strncmp(origin, OWN_PREFIX, strlen(OWN_PREFIX)) == 0
-		       ? strtoll(origin + strlen(OWN_PREFIX), NULL, 10)
-		       : 0;
+	long long id, times;
+
+	return sscanf(origin, REQUEST_JOB, &id, &times) == 2 ? id : 0;
 }
 
 int flow_was_accepted(struct attempt *a, bool *was)
