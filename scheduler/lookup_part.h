@@ -2,7 +2,7 @@
 #ifndef SCHEDULER_LOOKUP_PART_H
 #define SCHEDULER_LOOKUP_PART_H
 
-#include "scheduler/lookup_kinds.h"
+#include "drivers/kit/lookup_kinds.h"
 #include "scheduler/lookups.h"
 
 #define LOOKUP_PARTS_MAX 32
