@@ -477,10 +477,10 @@ static void wrong_args(void **state)
 {
 	is_refused("{\"kind\":\"wether\"}", 0, "args.kind", "did you mean \"weather\"?");
 	is_refused("{\"kind\":\"ski\"}", 0, "args.kind", "it names: k, weather");
-	is_refused(NULL, 0, "args.kind", "needs args.kind");
-	is_refused("{\"kind\":7}", 0, "args.kind", "known here: k, weather");
+	is_refused(NULL, 0, "args.kind", "must be one of --lookup-kinds: k, weather;");
+	is_refused("{\"kind\":7}", 0, "args.kind", "must be one of --lookup-kinds: k, weather;");
 	is_refused("{\"kind\":\"k\",\"name\":\"current\"}", 0, "args.name", "exclude each other");
-	is_refused("{\"name\":\"current\"}", 0, "args.name", "push it to that partner's queue");
+	is_refused("{\"name\":\"current\"}", 0, "args.name", "push it to queue:{weather}; or");
 	is_refused("{\"kind\":\"k\"}", 11, "integration_id", "leave integration_id out");
 	others_know = true; /* its settings are newer: it may have the job */
 	ask_text((struct job_text){ .args = "{\"kind\":\"wether\"}" });

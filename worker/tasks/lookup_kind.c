@@ -37,12 +37,38 @@ struct walk {
 
 static int refuse(struct attempt *a, const char *field, const char *why)
 {
+	return err_set(&a->err, -EINVAL, ERR_BAD_JOB, field, "%s", why);
+}
+
+/* In the wrong queue: where it belongs. */
+static int is_by_name(struct attempt *a, const char *name)
+{
+	const struct driver_set *all = a->worker->drivers;
+	struct buf queues = BUF_INIT;
+	int rc;
+
+	for (int i = 0; name && i < driver_set_count(all); i++)
+		if (manifest_lookup(driver_at(all, i)->manifest, name))
+			buf_printf(&queues, "%squeue:{%s}", queues.len ? ", " : "",
+				   driver_at(all, i)->manifest->partner);
+	rc = err_set(
+		&a->err, -EINVAL, ERR_BAD_JOB, "args.name",
+		"a lookup by name is of one partner: push it to %s; or say args.kind in its place here",
+		queues.len ? buf_str(&queues) : "that partner's queue");
+	buf_clear(&queues);
+	return rc;
+}
+
+static int no_kind(struct attempt *a)
+{
 	struct buf all = BUF_INIT;
 	int rc;
 
 	lookup_kinds_tell(&all);
-	rc = err_set(&a->err, -EINVAL, ERR_BAD_JOB, field, "%s (known here: %s)", why,
-		     buf_str(&all));
+	rc = err_set(
+		&a->err, -EINVAL, ERR_BAD_JOB, "args.kind",
+		"args.kind must be one of --lookup-kinds: %s; a lookup by args.name goes to its partner's queue",
+		buf_str(&all));
 	buf_clear(&all);
 	return rc;
 }
@@ -69,15 +95,11 @@ static int read_args(struct walk *w)
 	struct err unknown;
 
 	if (a->job.args && json_path(a->job.args, "name"))
-		return refuse(
-			a, "args.name",
-			kind ? "args.kind and args.name exclude each other: leave args.name out; or push it without args.kind to the partner's queue"
-			     : "a lookup by name is of one partner: push it to that partner's queue, or say args.kind here");
+		return kind ? refuse(a, "args.name",
+				     "args.kind and args.name exclude each other: leave args.name out; or push it without args.kind to the partner's queue")
+			    : is_by_name(a, json_str(a->job.args, "name"));
 	if (!kind)
-		return refuse(
-			a, "args.kind",
-			"a lookup in queue:{" LONGSHORE_PARTNER
-			"} needs args.kind, a text; one by args.name goes to its partner's queue");
+		return no_kind(a);
 	if (a->job.integration_id)
 		return refuse(
 			a, "integration_id",
