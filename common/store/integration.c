@@ -177,7 +177,7 @@ int integration_add(struct pg *p, const struct keyring *k, const struct integrat
 		  " settings) OVERRIDING SYSTEM VALUE"
 		  " VALUES ($1, $2, $3, coalesce($4, 'production'), $5, $6)",
 		  &integration },
-		{ credential_put_sql, &credential },
+		{ credential_first_sql, &credential },
 	};
 	PGresult *results[2] = { NULL, NULL };
 	struct buf sealed = BUF_INIT;

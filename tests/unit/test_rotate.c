@@ -122,7 +122,7 @@ static void scene_open(struct scene *s, const char *rest, const char *json)
 				      .epoch = "test-cli",
 				      .permit_wait_ms = 300 };
 	secret_set(&plain, json, strlen(json));
-	OK(credential_put(pg, keyring, 1, &plain, NULL) == 0);
+	OK(credential_put(pg, keyring, 1, &plain, &(struct credential_change){ 0 }, NULL) == 0);
 	secret_clear(&plain);
 }
 
@@ -167,11 +167,12 @@ static void body_done(void)
 	OK(strcmp(partner.arrivals[partner.n - 1].path, "/v1/me/north") == 0 &&
 	   strcmp(partner.arrivals[partner.n - 1].query, "limit=1") == 0);
 	OK(other_counts("SELECT count(*) FROM token_mints") == 2);
-	OK(other_counts("SELECT credential_version FROM integrations WHERE id = 1") == 1);
+	OK(other_counts("SELECT credential_version FROM integrations WHERE id = 1") ==
+	   3); /* the old ones, the new ones, what is kept of the old ones gone */
 
 	/* a worker that has the old token in its memory drops it when it reads the integration anew */
 	let_in[0] = NULL;
-	s.b.integration.credential_version = 1;
+	s.b.integration.credential_version = 3;
 	OK(get(&s.b.caller, "/things", &err) == 0 && tokens == 2);
 	OK(strcmp(partner.arrivals[partner.n - 1].auth, "Bearer tok-2-new-secret") == 0);
 
@@ -284,7 +285,7 @@ static void body_allowed(void)
 	OK(rotate(&s, NEW, &r, &err) == 0 && r == ROTATION_DONE && stored_is("new-secret"));
 	OK(spent == 2 && other_counts("SELECT generation FROM grants") == 3);
 	let_in[0] = NULL; /* the old secret is over: what was allowed is not */
-	s.b.integration.credential_version = 1;
+	s.b.integration.credential_version = 3;
 	OK(get(&s.b.caller, "/things", &err) == 0 && spent == 2);
 	OK(strstr(partner.arrivals[partner.n - 1].auth, "-new-secret") != NULL);
 	/* refused in the moment it is stored: undone, and the pair of the trial is good for the old secret too */
