@@ -139,7 +139,7 @@ static const char add_sql[] =
 	" job_id, attempts, send_at) SELECT $1, $2, $3, $4, $5, $6::json, $7, $8, $9, $10, r.at FROM r"
 	" ON CONFLICT (entry) DO NOTHING";
 static const char found_sql[] =
-	"SELECT id, fingerprint = $2 FROM notifications WHERE entry = $1";
+	"SELECT id, fingerprint IN ($2, $3) FROM notifications WHERE entry = $1";
 
 static void add_params(struct pg_params v[3], const struct notification_new *n)
 {
@@ -160,6 +160,7 @@ static void add_params(struct pg_params v[3], const struct notification_new *n)
 	pg_params_init(&v[2]);
 	pg_text(&v[2], n->entry);
 	pg_text(&v[2], n->fingerprint);
+	pg_text(&v[2], n->fingerprint_before);
 }
 
 int notification_add(struct pg *p, const struct notification_new *n, int64_t *id, bool *same,

@@ -84,8 +84,13 @@ def test_told_once_by_the_first_channel_that_takes_it(cluster, desk):
     assert mail["subject"] == "Welcome, Ann  Bcc: all@example.com <b>&", "a line stays one"
     assert mail["text"] == "Room 12: {the} door code is 0417." and mail["reference"] == str(sent["request_id"])
     assert mail["html"] == "<p>Ann\nBcc: all@example.com &lt;b&gt;&amp;: <b>0417</b></p>"
-    # Asked again, though Redis has lost that it ever was, it is the same one; with other values the key is refused.
+    # Asked again, though Redis has lost that it ever was, it is the same one, in whatever order its values stand; with others the key is
+    # refused.
     cluster.wait_idle(partners=("longshore", "sendgrid"))
+    cluster.redis.client.flushall()
+    desk.notify({"phone": "+351912345678", "email": "ann@example.com"}, idempotency_key="stay-1", args={"values": dict(reversed(VALUES.items()))})
+    cluster.wait_idle(partners=("longshore",))
+    assert not cluster.redis.client.exists("dead:{longshore}")
     for values in (VALUES, {**VALUES, "room": 13}):
         cluster.redis.client.flushall()
         desk.notify({"email": "ann@example.com", "phone": "+351912345678"}, idempotency_key="stay-1", args={"values": values})
@@ -315,6 +320,8 @@ def test_what_partners_tell_since(cluster, tmp_path):
     first = post({"to": to, "values": {"a": 1}}, idempotency_key="k")
     assert first.status_code == 200 and first.json()["state"] == "done" and len(first.json()["kept"]["notifications"]) == 1, first.text
     assert post({"to": to, "values": {"a": 1}}, idempotency_key="k").json()["id"] == first.json()["id"]
+    again = post({"values": {"a": 1}, "to": dict(reversed(to.items()))}, idempotency_key="k")  # in another order it is the same
+    assert again.status_code == 200 and again.json()["id"] == first.json()["id"], again.text
     assert post({"to": to, "values": {"a": 2}}, idempotency_key="k").status_code == 409
     assert post({"to": {"phone": "+351912345679"}, "values": {"a": 1}}, idempotency_key="k").status_code == 409
     assert cluster.one("SELECT count(*) FROM notifications") == 1
