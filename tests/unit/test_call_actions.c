@@ -206,6 +206,44 @@ static void body_unsendable(void)
 	bench_close(&b);
 }
 
+/* A mark that says that another has the job by now is an end: neither the permit's tries nor the door's other ones follow. */
+static int fence_from, marks; /* of all marks, which is the first that is refused */
+
+static int write_mark(void *arg, struct err *err)
+{
+	if (++marks < fence_from)
+		return 0;
+	return err_set(err, -ESTALE, ERR_CANCELLED, "fence", "a newer claim goes on with it");
+}
+
+static void body_fence(void)
+{
+	struct call_mark mark = { .write = write_mark, .good_ms = 60000 };
+	struct call_spec spec = {
+		.endpoint = "/things", .method = "GET", .path = "/things", .mark = &mark
+	};
+	struct err err = { 0 };
+	struct call_result r;
+	struct bench b;
+
+	partner.answer = answer_elsewhere;
+	snprintf(location, sizeof(location), "there");
+	for (int first = 1; first <= 2; first++) { /* of the redirect's second sending, too */
+		partner.n = marks = 0;
+		fence_from = first;
+		bench_open(&b, "", COLLECTION, NULL, 70 + first, 300);
+		OK(call(&b.caller, &spec, &r, &err) == -ESTALE && partner.n == first - 1);
+		OK(marks == first && strcmp(err.rule, "fence") == 0 && !mark.handed);
+		call_result_clear(&r);
+		bench_close(&b);
+	}
+}
+
+static void test_fence(void **state)
+{
+	assert_int_equal(on_loop(body_fence), 0);
+}
+
 static void test_unsendable(void **state)
 {
 	assert_int_equal(on_loop(body_unsendable), 0);
@@ -238,6 +276,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_actions, begin, end),
 		cmocka_unit_test_setup_teardown(test_hold, begin, end),
 		cmocka_unit_test_setup_teardown(test_redirects, begin, end),
+		cmocka_unit_test_setup_teardown(test_fence, begin, end),
 		cmocka_unit_test_setup_teardown(test_unsendable, begin, end),
 	};
 
