@@ -1,12 +1,7 @@
 /* longshore: the operator's command.  One table of commands; each runs in a coroutine on the
  * loop and returns its exit code. */
-#include <errno.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -219,29 +214,6 @@ static int run_on_loop(struct cli *c)
 	return o.code;
 }
 
-/* Whoever reads our output may have gone (`| head`): poll knows it of a write that failed long ago too. */
-static bool reader_is_gone(int why)
-{
-	struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
-
-	return why == EPIPE || (poll(&p, 1, 0) == 1 && p.revents & POLLERR);
-}
-
-/* The command has done what it does.  Who does not want to hear the rest of it gets what every tool gives: an end by SIGPIPE, which
- * the loop ignores for the sake of its sockets. */
-static int end(const struct cli *c, int code)
-{
-	errno = 0;
-	if ((fflush(stdout) == 0 && !ferror(stdout)) || code != EXIT_OK)
-		return code;
-	if (!reader_is_gone(errno))
-		return cli_fail(c, EXIT_FAILED, "writing the result failed%s%s", errno ? ": " : "",
-				errno ? strerror(errno) : "");
-	signal(SIGPIPE, SIG_DFL);
-	raise(SIGPIPE);
-	return 128 + SIGPIPE; /* blocked by whoever started us */
-}
-
 int main(int argc, char **argv)
 {
 	struct cli c = { 0 };
@@ -259,5 +231,5 @@ int main(int argc, char **argv)
 		code = run_on_loop(&c);
 	}
 	free(c.words);
-	return end(&c, code);
+	return cli_end(&c, code);
 }
