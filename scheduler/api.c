@@ -153,6 +153,8 @@ static const char *title_of(int status)
 		return "The token may not do this";
 	case 404:
 		return "There is no such thing";
+	case 405:
+		return "Not with this method";
 	case 409:
 		return "It stands against what is there";
 	case 422:
@@ -334,10 +336,35 @@ static void openapi(struct httpd_request *q, void *arg)
 	httpd_reply(q, 200, "application/json", openapi_json, strlen(openapi_json));
 }
 
+/* The methods of an address, "GET, HEAD, POST"; "" where there is none. */
+static void methods_of(const char *path, char *out, size_t n)
+{
+	bool get = strcmp(path, API_ROOT "openapi.json") == 0, post = false;
+
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		size_t len = strlen(ways[i].path);
+
+		if (ways[i].path[len - 1] == '/' ? strncmp(path, ways[i].path, len)
+						 : strcmp(path, ways[i].path))
+			continue;
+		get = get || strcmp(ways[i].method, "GET") == 0;
+		post = post || strcmp(ways[i].method, "POST") == 0;
+	}
+	snprintf(out, n, "%s%s%s", get ? "GET, HEAD" : "", get && post ? ", " : "",
+		 post ? "POST" : "");
+}
+
 static void nothing_here(struct httpd_request *q, void *arg)
 {
 	struct api_call c = { .s = arg, .q = q };
+	char methods[24];
 
+	methods_of(httpd_path(q), methods, sizeof(methods));
+	if (*methods) {
+		httpd_add_header(q, "Allow", methods);
+		api_problem(&c, 405, NULL, "this address is for %s", methods);
+		return;
+	}
 	api_problem(&c, 404, NULL, "the API has no such address; " API_ROOT "openapi.json has all");
 }
 

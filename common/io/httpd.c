@@ -139,7 +139,7 @@ static void handle(void *arg)
 
 	q->fn(q, q->arg);
 	if (!q->answered)
-		httpd_reply_text(q, 500, "the handler gave no answer");
+		httpd_reply_problem(q, 500, "the handler gave no answer");
 	q->handling = false;
 	httpd_request_put(q);
 }
@@ -163,6 +163,20 @@ static void begin(struct httpd *h, struct evhttp_request *req, struct httpd_requ
 	evhttp_request_set_on_complete_cb(req, on_answered, q);
 }
 
+static const char *why_not(int status)
+{
+	switch (status) {
+	case 400:
+		return "the address does not read, or it can be told in two ways where the request ends (a body of GET or HEAD, two lengths)";
+	case 404:
+		return "there is nothing at this address";
+	case 405:
+		return "the address is not for this method";
+	default:
+		return "too many requests are under way";
+	}
+}
+
 /* The route's handler; what can't be handled is answered here. */
 static void dispatch(struct httpd_request *q, const struct route *r, int status)
 {
@@ -184,7 +198,7 @@ static void dispatch(struct httpd_request *q, const struct route *r, int status)
 	}
 	if (status == 503)
 		httpd_add_header(q, "Retry-After", "1");
-	httpd_reply_text(q, status, httpd_reason(status));
+	httpd_reply_problem(q, status, why_not(status));
 	q->handling = false;
 	httpd_request_put(q);
 }
@@ -268,11 +282,11 @@ static void configure(struct httpd *h, const struct httpd_options *o)
 	struct timeval silence = { .tv_sec = h->read_timeout_ms / 1000,
 				   .tv_usec = h->read_timeout_ms % 1000 * 1000 };
 
+	h->max_body = o->max_body_bytes ? o->max_body_bytes : BODY_BYTES;
+	h->max_head = o->max_header_bytes ? o->max_header_bytes : HEADER_BYTES;
 	evhttp_set_timeout_tv(h->http, &silence);
-	evhttp_set_max_body_size(h->http,
-				 (ev_ssize_t)(o->max_body_bytes ? o->max_body_bytes : BODY_BYTES));
-	evhttp_set_max_headers_size(h->http, (ev_ssize_t)(o->max_header_bytes ? o->max_header_bytes
-									      : HEADER_BYTES));
+	evhttp_set_max_body_size(h->http, (ev_ssize_t)h->max_body);
+	evhttp_set_max_headers_size(h->http, (ev_ssize_t)h->max_head);
 	evhttp_set_allowed_methods(h->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD |
 						    EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
 						    EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);

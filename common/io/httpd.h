@@ -1,8 +1,8 @@
 /* The HTTP server: evhttp, each request handled in a coroutine of its own, so handlers read
  * straight and may wait.  Bounds: body, headers, time to send the whole request (slow clients are
  * cut off), requests under way and their bytes, open files (some are left to the rest of the process).  Answers 400, 404,
- * 405, 413, 503 by itself, 400 also where it can't be told where a request ends; HEAD goes to the handler of GET.  A client that leaves while its handler waits is noticed when the answer is
- * written, and the answer dropped. */
+ * 405, 413, 417, 431, 500, 501, 503 by itself, as problem details (RFC 9457), 400 also where it can't be told where a request ends; HEAD goes to the handler of GET.
+ * A client that leaves while its handler waits is noticed when the answer is written, and the answer dropped. */
 #ifndef COMMON_IO_HTTPD_H
 #define COMMON_IO_HTTPD_H
 
@@ -61,6 +61,7 @@ void httpd_add_header(struct httpd_request *q, const char *name, const char *val
 void httpd_reply(struct httpd_request *q, int status, const char *content_type, const void *body,
 		 size_t len);
 void httpd_reply_text(struct httpd_request *q, int status, const char *text);
+void httpd_reply_problem(struct httpd_request *q, int status, const char *detail); /* RFC 9457 */
 /* Closes the connection without an answer (the sandbox's faults). */
 void httpd_abort(struct httpd_request *q);
 

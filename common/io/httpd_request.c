@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/base/json.h"
 #include "common/base/mem.h"
 
 struct httpd_request *httpd_request_new(struct evhttp_request *req)
@@ -175,8 +176,10 @@ const char *httpd_reason(int status)
 		{ 412, "Precondition Failed" },
 		{ 413, "Content Too Large" },
 		{ 415, "Unsupported Media Type" },
+		{ 417, "Expectation Failed" },
 		{ 422, "Unprocessable Content" },
 		{ 429, "Too Many Requests" },
+		{ 431, "Request Header Fields Too Large" },
 		{ 500, "Internal Server Error" },
 		{ 501, "Not Implemented" },
 		{ 502, "Bad Gateway" },
@@ -247,8 +250,11 @@ void httpd_reply(struct httpd_request *q, int status, const char *content_type, 
 		put_body(q, status, body, len);
 	}
 	q->answered = true;
-	if (req)
+	if (req) {
+		q->server->replying = true;
 		evhttp_send_reply(req, status, httpd_reason(status), NULL);
+		q->server->replying = false;
+	}
 	if (c && q->direct && !q->arriving)
 		send_now(c);
 	direct_end(q);
@@ -257,6 +263,24 @@ void httpd_reply(struct httpd_request *q, int status, const char *content_type, 
 void httpd_reply_text(struct httpd_request *q, int status, const char *text)
 {
 	httpd_reply(q, status, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+void httpd_problem_print(struct buf *out, int status, const char *detail)
+{
+	buf_puts(out, "{\"type\":\"about:blank\",\"title\":");
+	json_quote(out, httpd_reason(status), strlen(httpd_reason(status)));
+	buf_printf(out, ",\"status\":%d,\"detail\":", status);
+	json_quote(out, detail, strlen(detail));
+	buf_putc(out, '}');
+}
+
+void httpd_reply_problem(struct httpd_request *q, int status, const char *detail)
+{
+	struct buf out = BUF_INIT;
+
+	httpd_problem_print(&out, status, detail);
+	httpd_reply(q, status, "application/problem+json", out.data, out.len);
+	buf_clear(&out);
 }
 
 void httpd_abort(struct httpd_request *q)

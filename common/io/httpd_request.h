@@ -10,6 +10,7 @@
 /* after queue.h, which it needs */
 #include <event2/keyvalq_struct.h>
 
+#include "common/base/buf.h"
 #include "common/io/httpd.h"
 
 struct httpd {
@@ -25,7 +26,9 @@ struct httpd {
 	int64_t read_timeout_ms;
 	size_t buffered, max_buffered; /* bytes of requests, coming in or under way */
 	int64_t swept_ms;
-	int files_max; /* a descriptor from here on is the rest of the process's */
+	int files_max;             /* a descriptor from here on is the rest of the process's */
+	size_t max_body, max_head; /* bytes */
+	bool replying;             /* what goes out now is a handler's answer */
 	bool draining;
 	struct co *drainer;
 };
@@ -59,9 +62,14 @@ void httpd_intakes_free(struct httpd *h);
 /* httpd.c: pauses accepting while few open files are left. */
 void httpd_mind_files(struct httpd *h);
 
+/* httpd_refusal.c: puts a problem in the place of evhttp's own page, which stands in bev's output from `at` on.  True: it is
+ * sent, and the client has to close; what it still sends is to be thrown away. */
+bool httpd_refuse(struct httpd *h, struct bufferevent *bev, size_t at, bool head_is_too_long);
+
 struct httpd_request *httpd_request_new(struct evhttp_request *req);
 void httpd_request_clear(struct httpd_request *q);
 const char *httpd_reason(int status);
+void httpd_problem_print(struct buf *out, int status, const char *detail);
 /* Once by the handler's end, once by the connection's or the answer's. */
 void httpd_request_put(struct httpd_request *q);
 /* Where a request ends can be read in two ways: whoever stands before us may have read it in the other. */

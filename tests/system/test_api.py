@@ -138,8 +138,15 @@ def test_what_is_refused(cluster, api):
     assert api.call("POST", "/requests?wait=1h", api.ask).status_code == 400
     assert api.call("POST", "/requests", data=b"{nonsense").status_code == 400
     assert api.call("GET", "/requests/none").status_code == 404 and api.call("GET", "/nothing").status_code == 404
-    too_much = api.session.post(api.url + "/requests", data=b"x" * (2 << 20), timeout=30)
-    assert too_much.status_code == 413
+    # What the server refuses before there is a call, too, whoever still sends.
+    assert api.call("POST", "/requests", data=b"x" * (8 << 20)).status_code == 413
+    assert api.call("GET", "/requests", data=b"{}").status_code == 400
+    assert api.call("GET", "/requests", headers={"X": "x" * (20 << 10)}).status_code == 431
+    fetch = api.session.request("FETCH", api.url + "/requests", timeout=10)
+    put = api.session.put(api.url + "/requests", timeout=10)
+    assert (fetch.status_code, put.status_code, put.headers["Allow"]) == (501, 405, "GET, HEAD, POST")
+    for answer in (fetch, put):
+        assert answer.headers["Content-Type"] == "application/problem+json" and answer.json()["status"] == answer.status_code
 
 
 def test_tokens(cluster, api):

@@ -321,37 +321,110 @@ static void test_answered_later(void)
 	buf_clear(&in);
 }
 
-static void test_body_bound(void)
+/* Whoever answers, it is a problem as JSON, with its length, and the end. */
+static void refused(const char *request, const char *status, const char *detail)
 {
-	char *big = mem_zalloc(3000);
 	struct buf in = BUF_INIT;
-	int fd;
+	char line[80], member[80];
+	const char *body;
 
-	memset(big, 'x', 2999);
-	ask("POST /echo HTTP/1.1\r\nContent-Length: 2000\r\n" CLOSE, &in);
-	assert_non_null(strstr(in.data, " 413 "));
+	ask(request, &in);
+	snprintf(line, sizeof(line), "HTTP/1.1 %s\r\n", status);
+	snprintf(member, sizeof(member), "\"status\":%.3s,", status);
+	body = in.data ? strstr(in.data, "\r\n\r\n") : NULL;
+	if (!body || strncmp(in.data, line, strlen(line)) != 0)
+		fail_msg("%s: %s", request, buf_str(&in));
+	body += 4;
+	assert_non_null(strstr(in.data, "\r\nContent-Type: application/problem+json\r\n"));
+	assert_non_null(strstr(in.data, "\r\nDate: "));
+	assert_int_equal(strlen(body), strtoul(strstr(in.data, "Content-Length: ") + 16, NULL, 10));
+	assert_non_null(strstr(body, member));
+	assert_non_null(strstr(body, detail));
+	assert_string_equal(body + strlen(body) - 2, "\"}");
+	buf_clear(&in);
+}
 
-	buf_reset(&in);
-	fd = dial();
-	buf_printf(
-		&in,
-		"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nbb7\r\n%s\r\n0\r\n\r\n",
-		big);
-	say(fd, in.data, in.len);
-	buf_reset(&in);
-	hear(fd, &in, NULL, 5000);
-	assert_null(strstr(buf_str(&in), " 200 "));
-	close(fd);
+#define CHUNKED "Host: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-	buf_reset(&in);
-	fd = dial();
-	buf_printf(&in, "GET /echo HTTP/1.1\r\nHost: x\r\nX-H: %s%s%s\r\n\r\n", big, big, big);
-	say(fd, in.data, in.len);
-	buf_reset(&in);
-	hear(fd, &in, NULL, 5000);
-	assert_null(strstr(buf_str(&in), " 200 "));
-	close(fd);
+static void test_refusals(void)
+{
+	char *big = mem_zalloc(5000);
+	struct buf text = BUF_INIT;
+
+	memset(big, 'x', 4999);
+	refused("nonsense\r\n\r\n", "400 Bad Request", "does not read");
+	refused("GET /echo HTTP/x\r\n" CLOSE, "400 Bad Request", "request line");
+	refused("GET /echo HTTP/1.1\r\nno colon\r\n" CLOSE, "400 Bad Request", "a header");
+	refused("POST /echo HTTP/1.1\r\nContent-Length: -1\r\n" CLOSE, "400 Bad Request", "length");
+	refused("GET /echo HTTP/1.1\r\nContent-Length: 2\r\n" CLOSE "hi", "400 Bad Request",
+		"body of GET");
+	refused("GET /a%00b HTTP/1.1\r\n" CLOSE, "400 Bad Request", "address");
+	refused("FETCH /echo HTTP/1.1\r\n" CLOSE, "501 Not Implemented", "none of GET");
+	refused("TRACE /echo HTTP/1.1\r\n" CLOSE, "501 Not Implemented", "none of GET");
+	refused("POST /echo HTTP/1.1\r\nExpect: cake\r\nContent-Length: 2\r\n" CLOSE "hi",
+		"417 Expectation Failed", "100-continue");
+	refused("DELETE /only-post HTTP/1.1\r\n" CLOSE, "405 Method Not Allowed", "method");
+	refused("GET /silent HTTP/1.1\r\n" CLOSE, "500 Internal Server Error", "no answer");
+	refused("POST /echo HTTP/1.1\r\nContent-Length: 2000\r\n" CLOSE, "413 Content Too Large",
+		"larger than 1000 bytes");
+	refused("POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2000\r\n" CLOSE,
+		"413 Content Too Large", "larger than 1000 bytes");
+	refused("POST /echo HTTP/1.1\r\n" CHUNKED "xyz\r\n", "413 Content Too Large",
+		"chunks do not read");
+	buf_printf(&text, "POST /echo HTTP/1.1\r\n" CHUNKED "bb7\r\n%.2999s\r\n0\r\n\r\n", big);
+	refused(text.data, "413 Content Too Large", "larger than 1000 bytes");
+	buf_reset(&text);
+	buf_printf(&text, "GET /echo HTTP/1.1\r\nX-H: %s\r\n" CLOSE, big);
+	refused(text.data, "431 Request Header Fields Too Large", "larger than 4000 bytes");
+	buf_reset(&text);
+	buf_printf(&text, "GET /echo?%s HTTP/1.1\r\n" CLOSE, big);
+	refused(text.data, "431 Request Header Fields Too Large", "larger than 4000 bytes");
+	buf_reset(&text);
+	buf_printf(&text, "GET /echo?%s", big); /* and no end of the line */
+	refused(text.data, "431 Request Header Fields Too Large", "larger than 4000 bytes");
 	free(big);
+	buf_clear(&text);
+}
+
+/* Behind answers of handlers, and of those who go on sending: each gets what he is due, the server no burden. */
+static void test_refused_late(void)
+{
+	static const char mixed[] = "GET /a/ HTTP/1.1\r\nHost: x\r\n\r\n"
+				    "GET /later?n=9000000 HTTP/1.1\r\nHost: x\r\n\r\n"
+				    "nonsense\r\n\r\n";
+	static const char head[] = "POST /echo HTTP/1.1\r\nContent-Length: 8000000\r\n" CLOSE;
+	enum { MUCH = 8000000 };
+	char *much = mem_zalloc(MUCH);
+	struct buf in = BUF_INIT;
+	struct linger reset = { .l_onoff = 1 };
+	int fd = dial();
+
+	say(fd, mixed, sizeof(mixed) - 1);
+	assert_false(hear(fd, &in, NULL, 20000));
+	assert_non_null(strstr(in.data, "\r\n\r\naHTTP/1.1 200"));
+	assert_non_null(strstr(in.data, "xHTTP/1.1 400 Bad Request\r\n"));
+	assert_non_null(strstr(in.data, "problem+json"));
+	close(fd);
+
+	for (int i = 0; i < 4; i++) {
+		buf_reset(&in);
+		fd = dial();
+		say(fd, head, sizeof(head) - 1);
+		say(fd, much, MUCH); /* stops where the connection is gone */
+		assert_true(send(fd, "x", 1, MSG_NOSIGNAL) == 1 || errno == EAGAIN);
+		assert_false(hear(fd, &in, NULL, 5000));
+		assert_non_null(strstr(buf_str(&in), " 413 "));
+		if (i % 2)
+			setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		close(fd);
+	}
+	fd = dial(); /* who never closes holds no drain up */
+	say(fd, "nonsense\r\n\r\n", 12);
+	buf_reset(&in);
+	assert_false(hear(fd, &in, NULL, 5000));
+	assert_int_equal(httpd_drain(server, loop_now_ms() + 2000), 0);
+	close(fd);
+	free(much);
 	buf_clear(&in);
 }
 
@@ -547,7 +620,8 @@ int main(void)
 		T(test_not_found),
 		T(test_keep_alive),
 		T(test_answered_later),
-		T(test_body_bound, .max_body_bytes = 1000, .max_header_bytes = 4000),
+		T(test_refusals, .max_body_bytes = 1000, .max_header_bytes = 4000),
+		T(test_refused_late, .max_body_bytes = 1000, .max_buffered_bytes = 100000),
 		T(test_client_gone),
 		T(test_slow_client, .read_timeout_ms = 300),
 		T(test_overload, .max_requests = 3),
