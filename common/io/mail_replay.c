@@ -16,6 +16,7 @@ struct replaying {
 	struct transfer t;
 	struct mail_replay *r;
 	const char *at;     /* the next line of the dialogue; its end is a NUL */
+	int line;           /* which one that is */
 	struct buf heard;   /* of the server, and not read yet … */
 	size_t heard_from;  /* … from here on */
 	bool secured, over; /* the connection is gone */
@@ -35,7 +36,7 @@ static void next(struct replaying *p)
 {
 	p->at += line_len(p);
 	p->at += *p->at == '\n';
-	p->r->line++;
+	p->line++;
 }
 
 static bool is_ours(const struct replaying *p)
@@ -63,9 +64,11 @@ static bool begins(const struct replaying *p, const char *ours)
 /* Only the first: what follows would follow from it. */
 static CURLcode astray(struct replaying *p, const char *what, const char *more)
 {
-	if (!p->r->problem.len)
+	if (!p->r->problem.len) {
+		p->r->line = p->line;
 		buf_printf(&p->r->problem, "\"%.*s\"" WANTED "%s%s", (int)line_len(p), p->at, what,
 			   more);
+	}
 	return CURLE_ABORTED_BY_CALLBACK;
 }
 
@@ -91,14 +94,25 @@ static CURLcode wire_send(struct transfer *t, const char *s, size_t n, size_t *t
 	return c;
 }
 
+/* A server that says why it goes does not wait to be asked: the next line was there with the last. */
+static void hear_reply(struct replaying *p)
+{
+	bool more = true;
+
+	for (; is_servers(p) && (more || strncmp(p->at + 3, "421", 3) == 0); next(p)) {
+		size_t n = line_len(p) - 3;
+
+		more = n > 3 && p->at[6] == '-';
+		buf_append(&p->heard, p->at + 3, n);
+		buf_puts(&p->heard, "\r\n");
+	}
+}
+
 static CURLcode wire_recv(struct transfer *t, char *s, size_t room, size_t *n)
 {
 	struct replaying *p = of(t);
 
-	for (; is_servers(p); next(p)) {
-		buf_append(&p->heard, p->at + 3, line_len(p) - 3);
-		buf_puts(&p->heard, "\r\n");
-	}
+	hear_reply(p);
 	*n = p->heard.len - p->heard_from;
 	*n = *n < room ? *n : room;
 	if (*n == 0) {
@@ -198,7 +212,6 @@ int mail_replay(struct mail_replay *r, const struct http_request *q, struct http
 	p->t.wire = &wire;
 	p->t.sending = q->sending;
 	p->t.sending_arg = q->sending_arg;
-	r->line = 0;
 	rc = connect_lines(p, q);
 	if (rc == 0)
 		rc = mail_talk(&p->t, q, INT64_MAX);

@@ -232,7 +232,7 @@ def test_mails_by_smtp(cluster, desk, mail_server, tmp_path):
     del mailed["response"]["dialogue"][7]
     (mine / "cassettes" / "send.action.json").write_text(json.dumps(tape))
     wrong = cluster.longshore.run("driver", "check", mine)
-    assert wrong.code == 1 and "exchanges[0].response.dialogue[6]: " in wrong.out + wrong.err, wrong
+    assert wrong.code == 1 and "exchanges[0].response.dialogue[7]: " in wrong.out + wrong.err, wrong
     # STARTTLS is demanded where nobody said that it need not be.
     desk.channels(add())
     desk.notify([to("bob", 5)])

@@ -247,6 +247,8 @@ static void other_ways(void **state)
 {
 	goes_astray(PLAIN MAIL "S: 250 ok\nC: DATA\n", AS_IS, 5,
 		    "\"C: DATA\" is written down, and what would be said is C: RCPT TO:<***>");
+	goes_astray(PLAIN MAIL "S: 250 ok\nS: 550 no\nC: QUIT\n", AS_IS, 5,
+		    "\"S: 550 no\" is written down, and what would be said is C: RCPT TO:<***>");
 	goes_astray(PLAIN MAIL RCPT, AS_IS, 4, "the server's word would be waited for");
 	goes_astray(PLAIN MAIL "S: 550 no\nC: QUIT\nS: 221 bye\n", AS_IS, 6,
 		    "the dialogue would be over");
