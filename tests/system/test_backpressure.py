@@ -120,7 +120,7 @@ def test_a_partner_whose_lane_is_full_holds_up_no_other(cluster):
     cluster.push({"task": "import_company_resources", "args": {"company_id": cluster.company_id}}, "queue:{longshore}")
     wait_until(lambda: cluster.one("SELECT count(*) FROM resources WHERE integration_id = %s", calm) == 3, 20 * SLOWER,
                cluster.describe)
-    assert waiting(cluster, "guesty") == 1
+    wait_until(lambda: waiting(cluster, "guesty") == 1, 10 * SLOWER, cluster.describe)
     wait_until(lambda: cluster.redis.client.zcard("delayed:{longshore}") == 1, 10 * SLOWER, cluster.describe)
     assert worker.term() == 0
     cluster.worker(lane_bound=10000)
@@ -177,6 +177,8 @@ def test_a_worker_that_dies_after_it_queued_a_pages_children_queues_them_no_seco
         connection.cursor().execute("LOCK TABLE checkpoints IN EXCLUSIVE MODE")  # where it stands is read, not stored
         cluster.push({"task": "import_resources", "integration_id": integration, "id": "pages"})
         wait_until(lambda: waiting(cluster, "guesty", "low") == 2, 20 * SLOWER, cluster.describe)
+        locked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%checkpoints%'"
+        wait_until(lambda: cluster.one(locked), 20 * SLOWER, cluster.describe)
         worker.kill9_child()
         # What it had sent would be carried out once the lock is gone, though nobody is there to hear of it.
         cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")

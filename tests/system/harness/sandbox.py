@@ -24,10 +24,11 @@ class Sandbox(Process):
         self.url = None
 
     def start(self):
+        since = self.log_size()
         super().start()
         with contextlib.suppress(PermissionError):  # what takes the times must not be starved by what it times
             os.setpriority(os.PRIO_PROCESS, self.pid, -10)
-        self.wait_for_log(r"listening on http://127\.0\.0\.1:\d+")
+        self.wait_for_log(r"listening on http://127\.0\.0\.1:\d+\n", since=since)
         self.url = re.findall(r"listening on (http://127\.0\.0\.1:\d+)", self.log_text())[-1]
         bench = re.findall(r"bench on (http://127\.0\.0\.1:\d+)", self.log_text())
         self.bench_url = bench[-1] if bench else None
