@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/io/co.h"
 #include "common/io/loop.h"
 
 void lookup_part_clear(struct lookup_part *p)
@@ -96,36 +97,43 @@ static void go_on(struct lookup_part *p)
 	choose(p, p->choice + 1);
 }
 
-/* Those that have somebody else to ask come first: a part that takes all the time there is leaves them theirs.  Each is asked anew as
- * soon as it is known that it must be. */
+struct asking {
+	struct scheduler *s;
+	struct lookup_part *p;
+	int64_t until_ms;
+};
+
+/* Of whom one is asked after the other it asks the next as soon as it is known that it must. */
+static void ask_one(void *arg)
+{
+	const struct asking *a = arg;
+	int64_t until_ms = own_until(a->p, a->until_ms);
+
+	ask(a->s, a->p, until_ms);
+	wait_for(a->p, until_ms);
+	while (goes_on(a->p, a->until_ms)) {
+		go_on(a->p);
+		until_ms = own_until(a->p, a->until_ms);
+		ask(a->s, a->p, until_ms);
+		wait_for(a->p, until_ms);
+	}
+}
+
+/* Each in a coroutine of its own, so that none waits for what another waits for: a part that takes all the time there is, or half of it before
+ * it asks the next one, leaves the others theirs.  The last is the caller's, and so is every other where no coroutine is to be had. */
 void lookup_parts_ask(struct scheduler *s, struct lookup_part *parts, int n, int64_t until_ms)
 {
-	int64_t until[LOOKUP_PARTS_MAX];
-	bool open[LOOKUP_PARTS_MAX], more = true;
+	struct asking all[LOOKUP_PARTS_MAX];
+	struct crew_member members[LOOKUP_PARTS_MAX];
+	struct crew crew;
 
+	crew_init(&crew, members);
 	for (int i = 0; i < n; i++) {
-		until[i] = own_until(&parts[i], until_ms);
-		open[i] = true;
-		ask(s, &parts[i], until[i]);
+		all[i] = (struct asking){ s, &parts[i], until_ms };
+		if (i == n - 1 || !crew_spawn(&crew, "lookup part", ask_one, &all[i], NULL))
+			ask_one(&all[i]);
 	}
-	while (more) {
-		more = false;
-		for (int i = 0; i < n; i++) {
-			if (!open[i] || !may_go_on(&parts[i]))
-				continue;
-			wait_for(&parts[i], until[i]);
-			open[i] = goes_on(&parts[i], until_ms);
-			if (!open[i])
-				continue;
-			go_on(&parts[i]);
-			until[i] = own_until(&parts[i], until_ms);
-			ask(s, &parts[i], until[i]);
-			more = true;
-		}
-	}
-	for (int i = 0; i < n; i++)
-		if (open[i])
-			wait_for(&parts[i], until[i]);
+	crew_join(&crew, "lookup parts");
 }
 
 void lookup_part_of_kind(struct lookup_part *p, const char *name)

@@ -2,7 +2,7 @@
 #ifndef SCHEDULER_LOOKUP_PART_H
 #define SCHEDULER_LOOKUP_PART_H
 
-#include "scheduler/lookup_kinds.h"
+#include "drivers/kit/lookup_kinds.h"
 #include "scheduler/lookups.h"
 
 #define LOOKUP_PARTS_MAX 32
@@ -24,7 +24,8 @@ struct lookup_part {
 void lookup_part_clear(struct lookup_part *p);
 /* It is asked for by its kind.  Where there is none of this name the part has failed. */
 void lookup_part_of_kind(struct lookup_part *p, const char *name);
-/* Waits, until then at most.  All are asked at once; each that has somebody else to ask is asked again as soon as it is known that it must be. */
+/* Waits, until then at most: as long as the slowest.  All are asked at once; each that has somebody else to ask is asked again as soon as it is
+ * known that it must be, whatever the others wait for. */
 void lookup_parts_ask(struct scheduler *s, struct lookup_part *parts, int n, int64_t until_ms);
 
 /* After it: the question is wrong. */

@@ -14,7 +14,6 @@
 
 #define EVERY_MS 1000
 #define MIN_AGE_MS 1000 /* whoever wrote it queues it himself */
-#define SLICE 200
 #define STEP_MS 5000
 #define LATE_LOOK_MS 5000
 #define LATE_MIN_MS 30000 /* who is at it may need a moment to say how it ended */
@@ -25,25 +24,89 @@ static bool is_away(int rc)
 	return rc == -ECONNRESET || rc == -ETIMEDOUT || rc == -ECANCELED;
 }
 
-/* One that its queue does not take keeps no other out. */
-static int relay(struct scheduler *s, int *more)
+/* ---- into their queues ---- */
+
+/* Where each partner's next turn begins: behind those that were tried, until its end was reached, so that what its queue does not take
+ * (a key of another type, an ACL, a bound) keeps no other out, neither another partner's nor another lane's of its own. */
+struct turns {
+	struct request_turn v[SCHEDULER_PARTNERS_MAX];
+	char *names[SCHEDULER_PARTNERS_MAX]; /* what v points to */
+	int tried[SCHEDULER_PARTNERS_MAX], queued[SCHEDULER_PARTNERS_MAX];
+	int n;
+};
+
+static int find_turn(struct turns *t, const char *partner)
+{
+	int i = 0;
+
+	while (i < t->n && strcmp(t->names[i], partner) != 0)
+		i++;
+	if (i == SCHEDULER_PARTNERS_MAX)
+		return -1; /* it begins at its head each time */
+	if (i == t->n) {
+		t->names[i] = mem_strdup(partner);
+		t->v[i] = (struct request_turn){ .partner = t->names[i] };
+		t->tried[i] = t->queued[i] = 0;
+		t->n++;
+	}
+	return i;
+}
+
+static void note_tried(struct turns *t, const struct request_due *d, bool queued)
+{
+	int i = find_turn(t, d->partner);
+
+	if (i < 0)
+		return;
+	t->v[i].after_id = d->id;
+	t->tried[i]++;
+	t->queued[i] += queued;
+}
+
+/* Whose end was reached begins anew.  Whether a partner has more, and its queue takes it. */
+static bool end_turns(struct turns *t, bool cut)
+{
+	bool more = false;
+	int kept = 0;
+
+	for (int i = 0; i < t->n; i++) {
+		if (t->tried[i] < REQUEST_TURN && !(cut && t->tried[i])) {
+			free(t->names[i]);
+			continue;
+		}
+		more |= t->queued[i] > 0;
+		t->v[kept] = t->v[i];
+		t->names[kept] = t->names[i];
+		t->tried[kept] = t->queued[kept] = 0;
+		kept++;
+	}
+	t->n = kept;
+	return more;
+}
+
+/* Whether there is more to do at once. */
+static bool relay(struct scheduler *s, struct turns *t)
 {
 	struct request_due *v = NULL;
 	struct err err = { 0 };
-	int n = 0, queued = 0, one, rc = request_due(s->pg, MIN_AGE_MS, SLICE, &v, &n, &err);
+	int n = 0, queued = 0, one, rc = request_due(s->pg, MIN_AGE_MS, t->v, t->n, &v, &n, &err);
+	bool more = false;
 
 	for (int i = 0; i < n && !is_away(rc); i++) {
 		rc = outbound_queue(s->redis, s->pg, &v[i], 1, &one, loop_now_ms() + STEP_MS, &err);
 		queued += one;
+		if (!is_away(rc))
+			note_tried(t, &v[i], one);
 	}
+	if (!is_away(rc))
+		more = end_turns(t, n == REQUEST_TURNS);
 	if (rc < 0 || queued < n)
 		log_event(LOG_INFO, "requests_not_queued", LI("n", n - queued),
 			  LS("reason", err.text));
 	if (queued)
 		log_event(LOG_INFO, "requests_queued", LI("n", queued));
-	*more = !is_away(rc) && n == SLICE && queued;
 	request_due_free(v, n);
-	return rc;
+	return more;
 }
 
 /* Each scheduler does: every statement of it has one winner. */
@@ -136,13 +199,16 @@ static void run_late(void *arg)
 static void run(void *arg)
 {
 	struct scheduler *s = arg;
-	int more = 0;
+	struct turns *t = mem_new(struct turns);
+	bool more = false;
 
 	while (scheduler_sleep(s, more ? 1 : EVERY_MS) == 0) {
-		if (relay(s, &more) < 0)
-			more = 0;
+		more = relay(s, t);
 		more |= notify(s);
 	}
+	for (int i = 0; i < t->n; i++)
+		free(t->names[i]);
+	free(t);
 }
 
 int requests_start(struct scheduler *s)

@@ -314,6 +314,7 @@ static void take_in(struct delivery *d)
 	struct buf payloads = BUF_INIT;
 	size_t at = 0;
 	bool fits = true;
+	int rc = 0;
 
 	d->queued = mem_zalloc(((size_t)d->n_jobs + 1) * sizeof(*d->queued));
 	for (int i = 0; i < d->n_jobs; i++) {
@@ -325,8 +326,9 @@ static void take_in(struct delivery *d)
 		q->unheld = webhook_is_unheld(j->event);
 		q->integration = j->integration;
 		webhook_hash(j->event, j->integration, q->hash);
-		webhook_job(j->event, j->integration, q->hash, d->received_us, d->believed,
-			    &payloads);
+		if (rc == 0)
+			rc = webhook_job(j->event, d->s->keyring, j->integration, q->hash,
+					 d->received_us, d->believed, &payloads);
 		q->len = payloads.len - before;
 		fits &= q->len <= JOB_MAX_BYTES;
 	}
@@ -334,7 +336,9 @@ static void take_in(struct delivery *d)
 		d->queued[i].payload = payloads.data + at;
 		at += d->queued[i].len;
 	}
-	if (!fits)
+	if (rc < 0)
+		refuse_unavailable(d, "no_secret_key");
+	else if (!fits)
 		delivery_refuse(d, 413, "too_large", "an event is larger than 1 MiB with its job");
 	else if (d->n_jobs == 0)
 		delivery_accept(d, "");

@@ -113,6 +113,11 @@ int64_t attempt_began_ms(const struct attempt *a)
 	return ms > a->lease.header.born_ms ? ms : a->lease.header.born_ms;
 }
 
+int64_t attempt_integration(const struct attempt *a)
+{
+	return a->called_id ? a->called_id : a->job.integration_id;
+}
+
 int64_t attempt_deadline_ms(const struct attempt *a)
 {
 	return co_deadline(co_self());

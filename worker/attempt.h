@@ -47,6 +47,7 @@ struct attempt {
 	int64_t fanned; /* children that a fan-out has queued so far */
 	/* Of a fan-out: step and fanned once the children it made are queued; only the settlement that queues them writes these. */
 	int64_t next_step, next_fanned;
+	int64_t called_id; /* the integration that it calls with, where that is not the job's; 0: it is */
 	bool auth_refused; /* it met a 401 with a fresh token once */
 	bool unclean;      /* a page may be stored without what hangs on it being queued */
 	/* Of its run and its outcome (runs.h, outcome.h). */
@@ -75,6 +76,7 @@ bool attempt_ran_before(const struct attempt *a);
 bool attempt_should_yield(const struct attempt *a);
 /* Whether the lease may still be believed (the process has not been out of touch with Redis for longer than the heartbeat lives). */
 bool attempt_holds_lease(const struct attempt *a);
+int64_t attempt_integration(const struct attempt *a); /* that it calls with; 0: none */
 int64_t attempt_deadline_ms(const struct attempt *a); /* of the coroutine: for every wait */
 /* When it began, on Redis' clock: rather too early than too late (what changed at the partner since then it may have seen), but never
  * before its job was born, by which its run is found again. */
@@ -91,7 +93,7 @@ struct task {
 };
 /* More tasks, for a program that links some beside the worker's own (tests/system/crash_tasks.c); ends with a name of NULL. */
 extern const struct task extra_tasks[] __attribute__((weak));
-/* An action of the driver's manifest is a task of that partner's queue; driver NULL: of none. */
+/* An action of the driver's manifest is a task of that partner's queue; driver NULL: of queue:{longshore}, where a lookup is by kind. */
 const struct task *task_known(const struct driver *d, const char *name); /* NULL */
 const struct task *task_find(const char *name);                          /* NULL */
 const struct task *task_at(int i);                                       /* NULL past the end */

@@ -15,6 +15,8 @@
 struct home {
 	char *partner;
 	int64_t id, read_ms; /* id 0: never read, or there was none */
+	char *paused;        /* why; NULL: it is not */
+	int by_kind;         /* lookups under way */
 	struct gate reading; /* one looks, the others see what he found */
 	struct home *next;
 };
@@ -44,10 +46,15 @@ static bool is_known(const struct home *h)
 
 static int read_home(struct worker *w, struct home *h, struct err *err)
 {
+	char *paused = NULL;
 	int rc = integration_home(w->pg, h->partner, &h->id, err);
 
+	if (rc == 0)
+		rc = partner_pause_get(w->pg, h->partner, &paused, err);
 	if (rc < 0)
 		return rc;
+	free(h->paused);
+	h->paused = paused;
 	h->read_ms = loop_now_ms();
 	return 0;
 }
@@ -80,6 +87,26 @@ int home_get(struct worker *w, const char *partner, int64_t *id, struct err *err
 	return 0;
 }
 
+const char *home_paused(const char *partner)
+{
+	return home_of(partner)->paused;
+}
+
+bool home_enter(const char *partner, int most)
+{
+	struct home *h = home_of(partner);
+
+	if (h->by_kind >= most)
+		return false;
+	h->by_kind++;
+	return true;
+}
+
+void home_leave(const char *partner)
+{
+	home_of(partner)->by_kind--;
+}
+
 void home_free_all(void)
 {
 	struct home *h, *next;
@@ -87,6 +114,7 @@ void home_free_all(void)
 	for (h = homes; h; h = next) {
 		next = h->next;
 		free(h->partner);
+		free(h->paused);
 		free(h);
 	}
 	homes = NULL;

@@ -22,7 +22,11 @@ void integrations_mark_broken(struct worker *w, int64_t id, const char *reason);
 /* Waits (skipped when cancelled).  suspend.c: pauses what the partner has suspended, the integration or, where its limits
  * are of the partner as a whole, the partner; raises the alert. */
 void integrations_suspend(struct worker *w, int64_t id, const struct err *why);
-void integrations_forget(int64_t id); /* read anew next time */
+/* Waits (skipped when cancelled).  refused.c: a call with it failed so, and the job goes on with another partner's. */
+void integrations_passed_over(struct worker *w, int64_t id, int rc, const struct err *err,
+			      int64_t now_ms);
+void integrations_answered(int64_t id); /* a call with it was answered */
+void integrations_forget(int64_t id);   /* read anew next time */
 void integrations_free_all(void);
 
 #endif

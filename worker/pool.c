@@ -350,8 +350,8 @@ static const struct log_kv *log_context(void)
 	kv[0] = (struct log_kv)LS("job", a->job_id);
 	kv[1] = (struct log_kv)LS("partner", a->partner);
 	kv[2] = (struct log_kv)LS("task", a->job.task);
-	kv[3] = (struct log_kv)LI("integration", a->job.integration_id);
-	if (!a->job.integration_id)
+	kv[3] = (struct log_kv)LI("integration", attempt_integration(a));
+	if (!attempt_integration(a))
 		kv[3].type = LOG_KV_END;
 	kv[4].type = LOG_KV_END;
 	return kv;

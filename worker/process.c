@@ -17,6 +17,7 @@
 #include "common/io/http.h"
 #include "common/io/loop.h"
 #include "common/store/store.h"
+#include "drivers/kit/lookup_kinds.h"
 #include "worker/home.h"
 #include "worker/integrations.h"
 #include "worker/pool.h"
@@ -63,6 +64,8 @@ static void print_info(struct buf *out)
 	run_print_tasks(out);
 	buf_puts(out, ",\"actions\":");
 	run_print_actions(self.w.drivers, self.s->names, self.s->n_names, out);
+	buf_puts(out, ",\"lookup_kinds\":");
+	lookup_kinds_print(out);
 	buf_puts(out, ",\"egress\":");
 	json_quote(out, door_egress(self.w.door), strlen(door_egress(self.w.door)));
 	buf_puts(out, ",\"permits_awaited\":");
@@ -221,6 +224,7 @@ static int make_worker(struct err *err)
 	w->drivers = self.s->drivers;
 	w->soft_limit_ms = self.s->soft_limit_ms;
 	w->hard_limit_ms = self.s->hard_limit_ms;
+	w->concurrency = (int)self.s->concurrency;
 	w->lane_bound = self.s->lane_bound;
 	w->job_memory_bytes = self.s->job_memory_mib << 20;
 	for (int i = 0; i < self.s->n_names; i++)
@@ -290,6 +294,7 @@ static void close_all(void)
 	sink_free(self.w.sink);
 	redis_free(self.w.redis);
 	keyring_free(self.w.keyring);
+	lookup_kinds_free();
 	driver_set_free(self.w.drivers);
 	loop_close();
 }

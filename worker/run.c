@@ -59,7 +59,7 @@ void run_print_actions(const struct driver_set *drivers, const char *const *part
 
 /* ---- tasks this build, and actions these manifests, do not know ---- */
 struct search {
-	const char *task, *self, *partner;
+	const char *list, *name, *self, *partner; /* partner: of its actions too; NULL: not */
 	bool found;
 };
 
@@ -81,22 +81,39 @@ static void see_worker(const char *epoch, int64_t last_beat_ms, const char *info
 	if (!info_json || !strcmp(epoch, s->self) ||
 	    json_parse(info_json, strlen(info_json), FLEET_INFO_MAX_BYTES, &info, NULL) < 0)
 		return;
-	s->found =
-		s->found || has_text(json_path(info, "tasks"), s->task) ||
-		has_text(cJSON_GetObjectItemCaseSensitive(json_path(info, "actions"), s->partner),
-			 s->task);
+	s->found = s->found || has_text(json_path(info, s->list), s->name);
+	if (s->partner)
+		s->found = s->found ||
+			   has_text(cJSON_GetObjectItemCaseSensitive(json_path(info, "actions"),
+								     s->partner),
+				    s->name);
 	cJSON_Delete(info);
+}
+
+static int search(struct attempt *a, struct search *s)
+{
+	struct err ignored = { 0 };
+
+	s->self = a->worker->epoch;
+	return fleet_each(a->worker->redis, see_worker, s, loop_now_ms() + 5000, &ignored);
+}
+
+int run_others_know(struct attempt *a, const char *list, const char *name, bool *known)
+{
+	struct search s = { .list = list, .name = name };
+	int rc = search(a, &s);
+
+	*known = s.found;
+	return rc;
 }
 
 static int unknown_task(struct attempt *a)
 {
-	struct search s = { a->job.task, a->worker->epoch, a->partner, false };
+	struct search s = { .list = "tasks", .name = a->job.task, .partner = a->partner };
 	const char *names[64];
-	struct err ignored = { 0 };
 	int n = 0;
 
-	if (fleet_each(a->worker->redis, see_worker, &s, loop_now_ms() + 5000, &ignored) < 0 ||
-	    s.found) {
+	if (search(a, &s) < 0 || s.found) {
 		return err_hold(&a->err, ELSEWHERE_MS, "rolling upgrade",
 				"another worker knows the task \"%.60s\"; this build does not",
 				a->job.task);
@@ -235,7 +252,7 @@ static int card_check(struct attempt *a)
 	bool accepted = false;
 	int rc = 0;
 
-	if (!a->card || a->task->run == task_lookup)
+	if (!a->card || a->task->run == task_lookup || a->task->run == task_lookup_kind)
 		return 0;
 	if (a->task->run == task_action)
 		rc = flow_was_accepted(a, &accepted);

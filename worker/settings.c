@@ -10,7 +10,9 @@
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
 #include "common/io/target.h"
+#include "drivers/kit/lookup_kinds.h"
 
+#define OWN_OPTIONS 12
 #define USAGE "longshore-worker [flags]: calls the partners, writes the rows"
 
 static int misused(const char *fmt, const char *a, const char *b)
@@ -28,6 +30,8 @@ static int load_drivers(struct settings *s, bool strict)
 	int rc = driver_set_load(s->common.drivers, &s->drivers, &problems, &err);
 
 	driver_flags(s->common.flags);
+	if (rc == 0)
+		lookup_kinds_check(s->drivers, &problems);
 	if (problems.len && strict)
 		rc = misused("%s%s", buf_str(&problems), NULL);
 	else if (problems.len)
@@ -85,7 +89,7 @@ static int choose_partners(struct settings *s)
 
 static void fill_options(struct settings *s, struct config_option *o)
 {
-	const struct config_option own[] = {
+	const struct config_option own[OWN_OPTIONS] = {
 		{ "partners", "LONGSHORE_PARTNERS", "A,B",
 		  "partners to serve (default all that have a driver, and longshore)",
 		  CONFIG_STRING, "", 0, 0, &s->partners },
@@ -135,16 +139,27 @@ static int read_targets(struct settings *s)
 	return 0;
 }
 
+static int read_kinds(void)
+{
+	struct buf problem = BUF_INIT;
+	int rc = lookup_kinds_read(&problem) < 0 ? misused("%s%s", buf_str(&problem), NULL) : 0;
+
+	buf_clear(&problem);
+	return rc;
+}
+
 static int load(struct settings *s, int argc, char **argv, bool strict)
 {
-	static struct config_option options[CONFIG_COMMON_COUNT + 12]; /* much for a frame */
+	static struct config_option
+		options[CONFIG_COMMON_COUNT + OWN_OPTIONS + 1]; /* much for a frame */
 	enum log_level level;
-	int rest, rc;
+	int rest, rc, n = CONFIG_COMMON_COUNT + OWN_OPTIONS;
 
 	config_common_options(&s->common, options);
 	fill_options(s, options + CONFIG_COMMON_COUNT);
-	rc = config_load("longshore-worker", USAGE, options, CONFIG_COMMON_COUNT + 12, argc, argv,
-			 &s->common.config_file, &rest);
+	n += lookup_kinds_options(options + n);
+	rc = config_load("longshore-worker", USAGE, options, n, argc, argv, &s->common.config_file,
+			 &rest);
 	if (rc != 0)
 		return rc;
 	if (rest < argc)
@@ -156,7 +171,9 @@ static int load(struct settings *s, int argc, char **argv, bool strict)
 	if (s->hard_limit_ms <= s->soft_limit_ms)
 		return misused("--hard-limit must be longer than --soft-limit%s%s", "", NULL);
 	log_init("longshore-worker", level, !strcmp(s->common.log_format, "json"));
-	rc = load_drivers(s, strict);
+	rc = read_kinds();
+	if (rc == 0)
+		rc = load_drivers(s, strict);
 	if (rc == 0)
 		rc = read_targets(s);
 	return rc != 0 ? rc : choose_partners(s);

@@ -325,12 +325,12 @@ static void wait_for(struct attempt *a)
  * human is told.  -EACCES: whoever found the credentials refused for good has marked it already. */
 static void auth(struct attempt *a, int rc)
 {
-	bool marked = rc == -EACCES || integrations_is_broken(a->worker, a->job.integration_id);
+	int64_t id = attempt_integration(a);
+	bool marked = rc == -EACCES || integrations_is_broken(a->worker, id);
 	bool broken = marked || a->auth_refused;
 
 	if (broken)
-		integrations_mark_broken(a->worker, a->job.integration_id,
-					 marked ? NULL : a->err.text);
+		integrations_mark_broken(a->worker, id, marked ? NULL : a->err.text);
 	a->auth_refused = !broken; /* once it is mended the job may be refused once again */
 	delay(a, a->lease.header.attempts, table[ERR_AUTH].base_ms, broken ? "held" : "retry");
 }
@@ -338,7 +338,7 @@ static void auth(struct attempt *a, int rc)
 /* The partner has locked the account out: calls make it worse, and only a person can mend it. */
 static void suspend(struct attempt *a)
 {
-	integrations_suspend(a->worker, a->job.integration_id, &a->err);
+	integrations_suspend(a->worker, attempt_integration(a), &a->err);
 	delay(a, a->lease.header.attempts, SUSPENDED_WAIT_MS, "held");
 }
 

@@ -23,6 +23,7 @@ struct worker {
 	struct sink *sink;
 	int64_t soft_limit_ms, hard_limit_ms; /* Q9: 300 s, 360 s of running */
 	int64_t job_memory_bytes;             /* Q9: what one job may hold; 0: no limit */
+	int concurrency;                      /* jobs in flight */
 	int64_t lane_bound;                   /* Q13: fan-outs stop at so many jobs in a lane */
 };
 

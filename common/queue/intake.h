@@ -16,6 +16,9 @@
  *                                         is taken from it
  *      "body":{…}}}                       the event as JSON: its bytes as they came, or one record of a delivery of many
  *
+ * What brings credentials has no body, but "sealed":"v1.KEY.…", the same encrypted as credentials are in Postgres, bound to HASH (and null
+ * as its body where it is not believed): no secret lies in Redis in clear.
+ *
  * HASH: 32 hex digits of the SHA-256 of the event's id (or of what is hashed) and the integration; the mark is
  * seen:{p}:wh:INTEGRATION:HASH and lives a day.  The id is the same each time the same event comes; whoever queues an event
  * again by hand (a replay) does so without the mark.

@@ -262,26 +262,48 @@ static int read_due(struct pg *p, const char *sql, struct pg_params *params,
 }
 
 #define DUE_COLUMNS "SELECT o.id, o.integration_id, o.partner, o.lane, o.job, o.queued_times"
+#define DUE_OPEN " o.state IN ('pending', 'running')"
 
-int request_due(struct pg *p, int64_t min_age_ms, int limit, struct request_due **out, int *n,
-		struct err *err)
+/* Walks from partner to partner, and of each only its next few: what is stuck costs those behind it nothing.  Where nothing was lost
+ * the second half is one look at an index a partner. */
+static const char due_sql[] =
+	"WITH RECURSIVE w AS ((SELECT o.partner FROM outbound_requests o WHERE o.queued_at IS NULL AND" DUE_OPEN
+	" ORDER BY o.partner LIMIT 1) UNION ALL SELECT (SELECT o.partner FROM outbound_requests o WHERE"
+	" o.partner > w.partner AND o.queued_at IS NULL AND" DUE_OPEN " ORDER BY o.partner LIMIT 1)"
+	" FROM w WHERE w.partner IS NOT NULL),"
+	" t AS (SELECT * FROM unnest($4::text[], $5::int8[]) AS t (partner, after_id)),"
+	" d AS (SELECT d.* FROM w LEFT JOIN t USING (partner) CROSS JOIN LATERAL (" DUE_COLUMNS
+	" FROM outbound_requests o WHERE o.partner = w.partner AND o.id > coalesce(t.after_id, 0)"
+	" AND o.queued_at IS NULL AND" DUE_OPEN " AND o.updated_at < now() - $1 * interval '1 ms'"
+	" ORDER BY o.id LIMIT $2) d"
+	" UNION ALL SELECT d.* FROM partner_states s LEFT JOIN t USING (partner) CROSS JOIN LATERAL (" DUE_COLUMNS
+	" FROM outbound_requests o WHERE o.partner = s.partner AND o.id > coalesce(t.after_id, 0)"
+	" AND o.queued_at IS NOT NULL AND" DUE_OPEN " AND o.queued_generation < s.generation"
+	" ORDER BY o.id LIMIT $2) d"
+	" WHERE EXISTS (SELECT FROM outbound_requests o WHERE o.partner = s.partner AND o.queued_at IS NOT NULL"
+	" AND" DUE_OPEN " AND o.queued_generation < s.generation)),"
+	" r AS (SELECT d.*, row_number() OVER (PARTITION BY partner ORDER BY id) AS turn FROM d)"
+	" SELECT * FROM r WHERE turn <= $2 ORDER BY turn, id LIMIT $3";
+
+int request_due(struct pg *p, int64_t min_age_ms, const struct request_turn *turns, int n_turns,
+		struct request_due **out, int *n, struct err *err)
 {
 	struct pg_params params;
+	struct pg_array partners, after;
 
+	pg_array_init(&partners, PG_TEXT);
+	pg_array_init(&after, PG_INT8);
+	for (int i = 0; i < n_turns; i++) {
+		pg_array_text(&partners, turns[i].partner, strlen(turns[i].partner));
+		pg_array_int8(&after, turns[i].after_id);
+	}
 	pg_params_init(&params);
 	pg_int(&params, min_age_ms);
-	pg_int(&params, limit);
-	return read_due(
-		p,
-		DUE_COLUMNS
-		" FROM outbound_requests o WHERE o.state IN ('pending', 'running') AND o.queued_at IS NULL"
-		" AND o.updated_at < now() - $1 * interval '1 ms'"
-		" UNION ALL " DUE_COLUMNS
-		" FROM outbound_requests o JOIN partner_states s ON s.partner = o.partner"
-		" WHERE o.state IN ('pending', 'running') AND o.queued_at IS NOT NULL"
-		" AND o.queued_generation < s.generation"
-		" ORDER BY 1 LIMIT $2",
-		&params, out, n, err);
+	pg_int(&params, REQUEST_TURN);
+	pg_int(&params, REQUEST_TURNS);
+	pg_array_param(&params, &partners);
+	pg_array_param(&params, &after);
+	return read_due(p, due_sql, &params, out, n, err);
 }
 
 int request_due_one(struct pg *p, int64_t id, struct request_due **out, int *n, struct err *err)

@@ -118,9 +118,17 @@ struct request_due {
 };
 void request_due_free(struct request_due *v, int n);
 /* Those that are to be queued: never were, or into a Redis that was lost since.  Of those that were never queued only what is older than
- * min_age_ms: whoever wrote it queues it himself. */
-int request_due(struct pg *p, int64_t min_age_ms, int limit, struct request_due **out, int *n,
-		struct err *err) __attribute__((warn_unused_result));
+ * min_age_ms: whoever wrote it queues it himself.  Each partner has its turn of at most REQUEST_TURN, behind after_id where turns says
+ * so; the first of each partner come before the second of any, REQUEST_TURNS in all. */
+#define REQUEST_TURN 20
+#define REQUEST_TURNS 1000
+struct request_turn {
+	const char *partner;
+	int64_t after_id;
+};
+int request_due(struct pg *p, int64_t min_age_ms, const struct request_turn *turns, int n_turns,
+		struct request_due **out, int *n, struct err *err)
+	__attribute__((warn_unused_result));
 int request_due_one(struct pg *p, int64_t id, struct request_due **out, int *n, struct err *err)
 	__attribute__((warn_unused_result));
 /* times: as request_due told it. */

@@ -18,6 +18,23 @@ const struct manifest_event *event_find(const struct manifest *m, const char *na
 	return NULL;
 }
 
+static const struct manifest *version_of(const struct manifest *m, int i)
+{
+	return i == 0 ? m : m->adapters[i - 1].manifest;
+}
+
+bool event_brings_credentials(const struct manifest *m, const char *name)
+{
+	bool brings = false;
+
+	for (int i = 0; i <= m->n_adapters; i++) {
+		const struct manifest_event *e = event_find(version_of(m, i), name);
+
+		brings |= e && e->act == EVENT_CREDENTIALS_ROTATED;
+	}
+	return brings;
+}
+
 const char *event_action(enum event_do act)
 {
 	static const char *const names[] = {

@@ -8,6 +8,8 @@
 
 const struct manifest_event *event_find(const struct manifest *m, const char *name); /* NULL */
 const char *event_action(enum event_do act);
+/* By any version of the driver: whoever asks need not know which one the integration has. */
+bool event_brings_credentials(const struct manifest *m, const char *name);
 /* The partner's own id of the item.  Appends; false: none is there. */
 bool event_id(const struct manifest_event *e, const cJSON *body, struct buf *out);
 /* The same of the event's job (common/queue/intake.h): what the driver's C said, what the body says, what the row said of it before a

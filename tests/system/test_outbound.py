@@ -400,6 +400,16 @@ def test_key_of_the_callers_own(cluster, partners):
     partners.ticket(idempotency_key="k-1", args={"title": "another"})
     wait_until(lambda: cluster.redis.client.zcard("dead:{maintenance}") == 1, 20 * SLOWER, lambda: f"one key, one request: {partners.requests()}{cluster.describe()}")
     assert len(partners.books("tickets")) == 1 and len(partners.requests()) == 1
+    # 200 that their queue does not take now hold up nobody behind them; and go in as soon as it does.
+    cluster.redis.client.set("ready:{stripe}:low", "of another type")
+    sql = """INSERT INTO outbound_requests (partner, integration_id, action, state, job, entry, fingerprint, source, lane, steps, deadline_at)
+             SELECT x.partner, 1, 'none', 'pending', '{"task": "noop"}', 'turn' || n, '', 'http', 'normal', 1, now() + interval '1 hour'
+             FROM (SELECT 'stripe' AS partner, n FROM generate_series(1, 200) n UNION ALL SELECT 'cloudbeds', 201) x ORDER BY n RETURNING id"""
+    cluster.sql(sql)
+    queued = "SELECT partner, count(*) AS n FROM outbound_requests WHERE queued_at IS NOT NULL AND action = 'none' GROUP BY 1 ORDER BY 1"
+    wait_until(lambda: [(r["partner"], r["n"]) for r in cluster.sql(queued)] == [("cloudbeds", 1)], 20 * SLOWER, lambda: f"{cluster.sql(queued)}{cluster.describe()}")
+    cluster.redis.client.delete("ready:{stripe}:low")
+    wait_until(lambda: [(r["partner"], r["n"]) for r in cluster.sql(queued)] == [("cloudbeds", 1), ("stripe", 200)], 20 * SLOWER, lambda: f"{cluster.sql(queued)}")
 
 
 def test_a_partner_without_lists_is_not_imported(cluster, partners):

@@ -286,7 +286,12 @@ def test_events_about_credentials(cluster, guesty):
     # Its jobs wait for new credentials; those that the partner sends do not wait with them.
     waits = events.send("listing.new", {"listing": {"_id": sandbox.items("listing", account="acct-8")[0]["id"]}})
     body = json.dumps({"event": "keys.changed", "keys": {"id": "acct-8", "secret": "secret-8"}}).encode()
+    # While they wait they lie nowhere in Redis as they are.
+    cluster.longshore("pause", "guesty")
     assert post(scheduler, f"/webhooks/guesty/{events.integration}", body, standard(signs, body, id="msg_mends")).status_code == 202
+    (job,) = cluster.redis.client.zrange("ready:{guesty}:high", 0, -1)
+    assert b"msg_mends" in job and b'"sealed":"v1.' in job and b"secret-8" not in job and b"acct-8" not in job
+    cluster.longshore("resume", "guesty")
     events.state("msg_mends", "done", 50)
     events.state(waits, "done", 50)
     assert cluster.one(status, events.integration) == "active"

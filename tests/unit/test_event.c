@@ -1,7 +1,12 @@
 /* What an event of a webhook says: whom it is about, where its item stands, what of it may be kept. */
 #include "drivers/kit/event.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 #include "drivers/kit/letter.h"
+#include "drivers/kit/sealed_body.h"
+#include "drivers/kit/webhook.h"
 #include "tests/unit/manifests.h"
 
 static const char text[] =
@@ -182,7 +187,7 @@ static void letters_hold_no_credentials(void **state)
 {
 #define JOB(event)                                                       \
 	"{\"task\": \"process_webhook\", \"args\": {\"event\": \"" event \
-	"\", \"body\": {\"k\": {\"v\": \"new-key-1\"}}, \"event_id\": \"e1\"}}"
+	"\", \"body\": {\"k\": {\"v\": \"new-key-1\"}}, \"sealed\": \"v1.a.AAAA\", \"event_id\": \"e1\"}}"
 	static const char *const jobs[] = { JOB("keys"), JOB("flat"), JOB("unknown") };
 #undef JOB
 	struct manifest *m = whole();
@@ -200,6 +205,7 @@ static void letters_hold_no_credentials(void **state)
 			assert_string_equal(json_str(letter, "payload"), jobs[i]);
 		} else {
 			assert_null(strstr(buf_str(&out), "new-key-1"));
+			assert_null(strstr(buf_str(&out), "v1.a."));
 			assert_non_null(strstr(json_str(letter, "payload"), "\"event_id\":\"e1\""));
 		}
 		cJSON_Delete(letter);
@@ -207,6 +213,92 @@ static void letters_hold_no_credentials(void **state)
 		buf_clear(&out);
 	}
 	manifest_free(m);
+}
+
+/* Keys of 32 bytes of one letter each, the first of them the one that seals. */
+static struct keyring *keys(const char *letters)
+{
+	char path[] = "/tmp/test_event.XXXXXX", raw[32];
+	struct keyring *k = NULL;
+	struct buf lines = BUF_INIT;
+	int fd = mkstemp(path);
+
+	for (const char *c = letters; *c; c++) {
+		memset(raw, *c, sizeof(raw));
+		buf_printf(&lines, "%c ", *c);
+		base64_encode(&lines, raw, sizeof(raw));
+		buf_putc(&lines, '\n');
+	}
+	assert_int_equal(write(fd, lines.data, lines.len), lines.len);
+	close(fd);
+	assert_int_equal(keyring_load(path, &k, NULL), 0);
+	unlink(path);
+	buf_clear(&lines);
+	return k;
+}
+
+static void check_open(const char *letters, const cJSON *args, int64_t integration, int want)
+{
+	struct keyring *k = *letters ? keys(letters) : NULL;
+	cJSON *body = NULL;
+
+	assert_int_equal(body_unseal(k, args, integration, &body), want);
+	assert_int_equal(body != NULL, want == 0);
+	if (body)
+		assert_string_equal(json_str(body, "k.v"), "new-key-1");
+	json_zero(body);
+	cJSON_Delete(body);
+	keyring_free(k);
+}
+
+/* The job of the only event of `body`. */
+static int print_job(const struct keyring *k, const char *body, bool believed, struct buf *out)
+{
+	const struct hook_values none = { 0 };
+	struct manifest *m = whole();
+	struct webhook_delivery d;
+	struct err err = { 0 };
+	char hash[INTAKE_HASH_CHARS + 1];
+	int rc;
+
+	buf_reset(out);
+	assert_int_equal(webhook_read(m, NULL, body, strlen(body), &d, &err), 0);
+	assert_int_equal(webhook_split(m, &none, NULL, NULL, &d, &err), 0);
+	assert_int_equal(d.n, 1);
+	webhook_hash(&d.v[0], 7, hash);
+	rc = webhook_job(&d.v[0], k, 7, hash, 1, believed, out);
+	webhook_clear(&d);
+	manifest_free(m);
+	return rc;
+}
+
+/* What brings credentials lies in its job under seal, and opens for that event of that integration alone, whatever key is the first. */
+static void jobs_hold_no_credentials(void **state)
+{
+	static const char event[] = "{\"type\": \"keys\", \"k\": {\"v\": \"new-key-1\"}}";
+	struct keyring *k = keys("a");
+	struct buf out = BUF_INIT;
+	cJSON *job, *args;
+
+	assert_int_equal(print_job(NULL, event, true, &out), -ENOKEY);
+	assert_int_equal(print_job(NULL, event, false, &out), 0); /* nothing of it is believed */
+	assert_null(strstr(buf_str(&out), "new-key"));
+	assert_int_equal(print_job(NULL, "{\"type\": \"flat\", \"_id\": \"x\"}", true, &out), 0);
+	assert_non_null(strstr(buf_str(&out), "\"body\":{\"type\""));
+	assert_int_equal(print_job(k, event, true, &out), 0);
+	assert_null(strstr(buf_str(&out), "new-key"));
+	job = json(buf_str(&out));
+	args = cJSON_GetObjectItemCaseSensitive(job, "args");
+	check_open("a", args, 7, 0);
+	check_open("ba", args, 7, 0);
+	check_open("b", args, 7, -ENOKEY);
+	check_open("", args, 7, -ENOKEY);
+	check_open("a", args, 8, -EBADMSG);
+	cJSON_ReplaceItemInObjectCaseSensitive(args, "event_id", cJSON_CreateString("e2"));
+	check_open("a", args, 7, -EBADMSG);
+	cJSON_Delete(job);
+	buf_clear(&out);
+	keyring_free(k);
 }
 
 int main(void)
@@ -218,6 +310,7 @@ int main(void)
 		cmocka_unit_test(nothing_personal_is_kept),
 		cmocka_unit_test(credentials_are_put_together),
 		cmocka_unit_test(letters_hold_no_credentials),
+		cmocka_unit_test(jobs_hold_no_credentials),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

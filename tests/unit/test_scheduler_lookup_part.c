@@ -15,12 +15,14 @@
 #include "common/io/loop.h"
 
 #define WAIT_MS 1000
+#define LONG_MS 60000 /* nobody waits so long */
 
-/* Of scheduler/lookups.c, which is not linked here: `slow` has no answer in time, `bad` none at all. */
+/* Of scheduler/lookups.c, which is not linked here: `slow` has no answer in time, `bad` none at all, `last` none before `then` was asked. */
 struct asked {
 	const char *partner;
 };
 static int n_asked, n_put;
+static bool then_asked, last_was_late;
 
 int lookups_ask(struct scheduler *s, const struct lookup_question *q, int64_t until_ms,
 		struct asked **out, struct err *err)
@@ -28,6 +30,7 @@ int lookups_ask(struct scheduler *s, const struct lookup_question *q, int64_t un
 	*out = mem_new(struct asked);
 	(*out)->partner = q->partner;
 	n_asked++;
+	then_asked = then_asked || strcmp(q->partner, "then") == 0;
 	return 0;
 }
 
@@ -41,7 +44,12 @@ int asked_wait(struct asked *a, int64_t until_ms, const struct lookup_answer **a
 			;
 		return err_set(err, -ETIME, ERR_TRANSIENT, "lookup", "not in time");
 	}
-	if (strcmp(a->partner, "bad") == 0)
+	if (strcmp(a->partner, "last") == 0) {
+		while (!then_asked && loop_now_ms() < until_ms && co_sleep("last", 1) == 0)
+			;
+		last_was_late = !then_asked;
+	}
+	if (strcmp(a->partner, "bad") == 0 || strcmp(a->partner, "last") == 0)
 		return err_set(err, -EREMOTEIO, ERR_TRANSIENT, "lookup", "it is down");
 	*answer = &fresh;
 	buf_puts(text, a->partner);
@@ -72,6 +80,8 @@ static void ask(void *arg)
 
 static void one_that_is_slow_takes_nobodys_time(void **state)
 {
+	int before = n_asked;
+
 	assert_int_equal(loop_init(), 0);
 	assert_non_null(co_spawn("ask", ask, NULL));
 	loop_run();
@@ -85,8 +95,38 @@ static void one_that_is_slow_takes_nobodys_time(void **state)
 	assert_non_null(strstr(buf_str(&parts[3].text), "\"missing\""));
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
 		lookup_part_clear(&parts[i]);
-	assert_int_equal(n_asked, 6);
-	assert_int_equal(n_put, 6);
+	assert_int_equal(n_asked - before, 6);
+	assert_int_equal(n_put, n_asked);
+	lookup_kinds_free();
+	loop_close();
+}
+
+static void ask_two(void *arg)
+{
+	struct buf problem = BUF_INIT;
+
+	if (lookup_kinds_parse("a=last/x:good/x,b=bad/x:then/x", &problem) < 0)
+		abort();
+	memset(parts, 0, sizeof(parts));
+	lookup_part_of_kind(&parts[0], "a");
+	lookup_part_of_kind(&parts[1], "b");
+	lookup_parts_ask(NULL, parts, 2, loop_now_ms() + LONG_MS);
+	loop_stop();
+}
+
+/* The second part's next choice is asked while the first part still waits for its first one. */
+static void each_goes_on_alone(void **state)
+{
+	assert_int_equal(loop_init(), 0);
+	assert_non_null(co_spawn("ask", ask_two, NULL));
+	loop_run();
+	assert_true(then_asked);
+	assert_false(last_was_late);
+	assert_string_equal(buf_str(&parts[0].text), "good");
+	assert_string_equal(buf_str(&parts[1].text), "then");
+	for (int i = 0; i < 2; i++)
+		lookup_part_clear(&parts[i]);
+	assert_int_equal(n_put, n_asked);
 	lookup_kinds_free();
 	loop_close();
 }
@@ -95,6 +135,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_that_is_slow_takes_nobodys_time),
+		cmocka_unit_test(each_goes_on_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

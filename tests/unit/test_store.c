@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/store/query.h"
+#include "common/store/request.h"
 #include "common/store/schedule.h"
 #include "common/store/store.h"
 #include "common/store/webhook.h"
@@ -808,6 +809,69 @@ static int tear_down(void **state)
 	return postgres_stop(state);
 }
 
+/* ---- outbound requests into their queues ---- */
+
+/* As they come: PARTNER, or PARTNER and the number of the integration. */
+static void check_due(struct pg *p, const struct request_turn *turns, int n_turns, int n,
+		      const char *begin)
+{
+	struct request_due *v = NULL;
+	struct buf got = BUF_INIT;
+	struct err err = { 0 };
+	int count = 0;
+
+	CHECK(request_due(p, 0, turns, n_turns, &v, &count, &err) == 0);
+	CHECK(count == n);
+	for (int i = 0; i < count; i++)
+		buf_printf(&got, "%s%lld ", v[i].partner, (long long)v[i].integration_id);
+	if (strncmp(buf_str(&got), begin, strlen(begin)) != 0) {
+		fprintf(stderr, "due: %.200s\nnot:  %s\n", buf_str(&got), begin);
+		checks_failed++;
+	}
+	buf_clear(&got);
+	request_due_free(v, count);
+}
+
+/* Many of one partner, of one lane or customer, and few of others behind them. */
+static void due_body(struct pg *p)
+{
+	struct request_turn behind = { .partner = "big" };
+	struct pg_params none;
+	PGresult *res = NULL;
+	struct err err = { 0 };
+
+	prepare(p);
+	ask(p,
+	    "INSERT INTO outbound_requests (partner, integration_id, action, state, job, entry,"
+	    " fingerprint, source, lane, steps, deadline_at, updated_at) SELECT x.partner, x.n, 'a',"
+	    " 'pending', '{}', x.partner || x.n, '', 'http', 'normal', 1, now(), now() - interval '1 s'"
+	    " FROM (SELECT 'big' AS partner, n FROM generate_series(1, 300) n UNION ALL"
+	    " SELECT 'small', n FROM generate_series(1, 2) n UNION ALL SELECT 'tiny', 7) x");
+	check_due(p, NULL, 0, REQUEST_TURN + 3, "big1 small1 tiny7 big2 small2 big3 ");
+	pg_params_init(&none);
+	CHECK(query(p, "SELECT max(id) FROM outbound_requests WHERE partner = 'big'", &none, &res,
+		    &err) == 0);
+	behind.after_id = pg_get_int(res, 0, 0) - 2;
+	PQclear(res);
+	check_due(p, &behind, 1, 2 + 3, "big299 small1 tiny7 big300 small2 ");
+	/* Queued: into a Redis that was lost since, or not. */
+	ask(p, "UPDATE outbound_requests SET queued_at = now(), queued_generation = 1");
+	check_due(p, NULL, 0, 0, "");
+	ask(p,
+	    "INSERT INTO partner_states (partner, generation) VALUES ('big', 2), ('small', 2), ('tiny', 1)");
+	ask(p,
+	    "UPDATE outbound_requests SET queued_at = NULL WHERE partner = 'small' AND integration_id = 2");
+	check_due(p, NULL, 0, REQUEST_TURN + 2, "big1 small1 big2 small2 big3 ");
+	ask(p, "UPDATE outbound_requests SET state = 'done'");
+	check_due(p, NULL, 0, 0, "");
+	ask(p, "DELETE FROM outbound_requests");
+}
+
+static void test_each_partner_has_its_turn(void **state)
+{
+	assert_int_equal(in_coroutine(due_body), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -829,6 +893,7 @@ int main(void)
 		cmocka_unit_test(test_alerts),
 		cmocka_unit_test(test_catching_up),
 		cmocka_unit_test(test_health),
+		cmocka_unit_test(test_each_partner_has_its_turn),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -29,7 +29,7 @@ static struct {
 	int rc;
 	struct err err;
 	const char *exchange;
-	int64_t run_id, step;
+	int64_t run_id, step, called_id;
 	int children;
 	int64_t put_off_ms, next_step;
 	int page_size;
@@ -54,6 +54,7 @@ static int task_plan(struct attempt *a)
 		a->run_id = plan.run_id;
 	if (plan.step)
 		a->step = plan.step;
+	a->called_id = plan.called_id;
 	if (plan.unclean)
 		a->unclean = true;
 	if (plan.exchange)
@@ -573,6 +574,13 @@ static void body_auth(void)
 	OK(is_delayed(1) && out_of_the_ring());
 	OK(strcmp(other_says("SELECT status_reason FROM integrations WHERE id = 1"),
 		  "their words") == 0);
+	mend();
+
+	/* a job of none calls with one: that one it is */
+	plan_is(-EREMOTEIO, ERR_AUTH, "status 401", 0);
+	plan.called_id = 1;
+	run_payload("{\"task\":\"plan\"}", strlen("{\"task\":\"plan\"}"), 1, " ran=1 auth=1\n");
+	OK(is_delayed(1) && strcmp(status(), "auth_broken") == 0 && out_of_the_ring());
 	mend();
 }
 

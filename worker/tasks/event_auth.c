@@ -8,6 +8,7 @@
 #include "common/store/store.h"
 #include "drivers/kit/control.h"
 #include "drivers/kit/rotate.h"
+#include "drivers/kit/sealed_body.h"
 #include "worker/integrations.h"
 #include "worker/tasks/webhook.h"
 
@@ -168,16 +169,39 @@ static bool is_same(const struct secret *a, const struct secret *b)
 	return secret_equal(secret_reveal(a), a->len, secret_reveal(b), b->len);
 }
 
+/* The key may have been changed in between: a worker that was not told of it yet waits, like one before the old key is given back. */
+static int cannot_open(struct hook *h, int rc)
+{
+	struct attempt *a = h->a;
+	char id[CRYPTO_KEY_ID_BYTES];
+
+	if (rc != -ENOKEY)
+		return give_up(h, "what it brought was altered since it came in");
+	(void)crypto_key_id(h->sealed, id);
+	return again(
+		h,
+		arena_printf(
+			a->arena,
+			"what it brought is sealed with the key %s, which this worker does not have",
+			id));
+}
+
 int event_rotated(struct hook *h)
 {
 	struct attempt *a = h->a;
 	struct secret old = SECRET_INIT, json = SECRET_INIT;
+	cJSON *brought = NULL;
 	int64_t since_us = 0;
 	bool broken = false;
 	int rc = hook_begin(h);
 
 	if (rc == 0 && !a->worker->keyring)
 		return give_up(h, "this worker was given no secret key");
+	if (rc == 0 && h->sealed) {
+		rc = body_unseal(a->worker->keyring, a->job.args, a->integration->id, &brought);
+		if (rc < 0)
+			return cannot_open(h, rc);
+	}
 	if (rc == 0)
 		rc = look_broken(h, &broken);
 	if (rc == 0)
@@ -190,7 +214,7 @@ int event_rotated(struct hook *h)
 		rc = 0;
 	}
 	if (rc == 0)
-		rc = event_credentials(h->e, h->body, &old, &json, &a->err);
+		rc = event_credentials(h->e, brought ? brought : h->body, &old, &json, &a->err);
 	if (rc == -EBADMSG)
 		rc = give_up(h, a->err.text);
 	else if (rc == 0 && !broken && is_same(&old, &json))
@@ -199,6 +223,8 @@ int event_rotated(struct hook *h)
 		rc = hook_end(h, WEBHOOK_STALE, "its credentials were changed since");
 	else if (rc == 0)
 		rc = rotate(h, &json);
+	json_zero(brought);
+	cJSON_Delete(brought);
 	secret_clear(&old);
 	secret_clear(&json);
 	return rc;

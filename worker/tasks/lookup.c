@@ -1,6 +1,6 @@
 /* lookup: one question to a partner, by {"name": …, "params": {…}}; the answer is the job's result.  A question is asked for
  * now: where it has no answer the job ends, unless it says itself how often it wants to be tried again. */
-#include "drivers/kit/lookup.h"
+#include "worker/tasks/lookup.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,7 +11,6 @@
 #include "common/base/log.h"
 #include "common/io/loop.h"
 #include "worker/outcome.h"
-#include "worker/tasks/tasks.h"
 
 #define NAMES_MAX 64
 #define PUSH_MS 2000
@@ -41,17 +40,32 @@ static int no_such_lookup(struct attempt *a, const char *name)
 	return -EINVAL;
 }
 
-static int read_args(struct attempt *a, struct lookup_ask *ask)
+static int is_by_kind(struct attempt *a, const char *name)
+{
+	return err_set(
+		&a->err, -EINVAL, ERR_BAD_JOB, "args.kind",
+		name ? "args.kind and args.name exclude each other: leave args.kind out, or push it without args.name to queue:{%s}"
+		     : "a lookup by kind is of no partner: push it to queue:{%s}, or say in args.name which lookup of this partner's",
+		LONGSHORE_PARTNER);
+}
+
+static int find_lookup(struct attempt *a, struct lookup_ask *ask)
 {
 	const char *name = json_str(a->job.args, "name");
 
+	if (a->job.args && json_path(a->job.args, "kind"))
+		return is_by_kind(a, name);
 	ask->lookup = name ? manifest_lookup(a->driver->manifest, name) : NULL;
-	if (!ask->lookup)
-		return no_such_lookup(a, name);
+	return ask->lookup ? 0 : no_such_lookup(a, name);
+}
+
+void lookup_ask_of(struct attempt *a, struct lookup_ask *ask, char *owner, size_t size)
+{
+	snprintf(owner, size, "job:%s", a->lease.header.id);
+	ask->owner = owner;
 	ask->params = json_path(a->job.args, "params");
 	ask->refresh = a->job.args && json_bool(a->job.args, "refresh", false);
 	ask->patient = !ask->refresh;
-	return 0;
 }
 
 /* At once, not with the settlement: it need not happen, and nobody waits for it.  It joins no run. */
@@ -81,29 +95,33 @@ static void tell(struct attempt *a, const struct lookup_ask *ask, const struct l
 	lookup_print(&a->caller, ask, out, &a->result);
 }
 
+int lookup_end(struct attempt *a, const struct lookup_ask *ask, struct lookup_answer *out, int rc)
+{
+	if (rc == 0) {
+		tell(a, ask, out);
+		if (out->refresh)
+			queue_refresh(a);
+	} else if (rc == -EREMOTEIO && a->job.max_retries < 0) {
+		a->job.no_retry = true;
+	}
+	lookup_answer_clear(out);
+	if (!ask->refresh || (rc != -EREMOTEIO && rc != -EAGAIN))
+		return rc;
+	/* What could not be fetched anew stays as old as it is. */
+	memset(&a->err, 0, sizeof(a->err));
+	return 0;
+}
+
 int task_lookup(struct attempt *a)
 {
 	struct lookup_ask ask = { 0 };
 	struct lookup_answer out = { 0 };
 	char owner[JOB_ID_MAX + 8];
-	int rc = read_args(a, &ask);
+	int rc = find_lookup(a, &ask);
 
 	if (rc < 0)
 		return rc;
-	snprintf(owner, sizeof(owner), "job:%s", a->lease.header.id);
-	ask.owner = owner; /* the same in a next attempt */
+	lookup_ask_of(a, &ask, owner, sizeof(owner));
 	rc = lookup(&a->caller, &ask, &out, &a->exchange, &a->err);
-	if (rc == 0) {
-		tell(a, &ask, &out);
-		if (out.refresh)
-			queue_refresh(a);
-	} else if (rc == -EREMOTEIO && a->job.max_retries < 0) {
-		a->job.no_retry = true;
-	}
-	lookup_answer_clear(&out);
-	if (!ask.refresh || (rc != -EREMOTEIO && rc != -EAGAIN))
-		return rc;
-	/* What could not be fetched anew stays as old as it is. */
-	memset(&a->err, 0, sizeof(a->err));
-	return 0;
+	return lookup_end(a, &ask, &out, rc);
 }

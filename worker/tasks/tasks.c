@@ -40,12 +40,16 @@ const struct task *task_find(const char *name)
 	return NULL;
 }
 
+/* In the queue of no partner a lookup is by kind. */
+static const struct task lookup_kind = { "lookup", task_lookup_kind, false, true, false };
 static const struct task action = { "action", task_action, true, false, false };
 
 const struct task *task_known(const struct driver *d, const char *name)
 {
 	const struct task *t = task_find(name);
 
+	if (t && !d && t->run == task_lookup)
+		return &lookup_kind;
 	return !t && d && manifest_action(d->manifest, name) ? &action : t;
 }
 

@@ -12,6 +12,7 @@ int task_import_transactions(struct attempt *a);
 int task_import_media(struct attempt *a);
 int task_import_resource(struct attempt *a);
 int task_lookup(struct attempt *a);
+int task_lookup_kind(struct attempt *a); /* the same name, in queue:{longshore} */
 int task_action(struct attempt *a);
 int task_notify(struct attempt *a);
 int task_process_webhook(struct attempt *a);

@@ -44,7 +44,8 @@ static int read_args(struct hook *h)
 	if (!event || strlen(event) > EVENT_NAME_MAX)
 		return refuse(a, "event", "a text of at most 200 bytes");
 	h->body = json_path(args, "body");
-	if (!h->body)
+	h->sealed = json_str(args, "sealed");
+	if (!h->body && !h->sealed)
 		return refuse(a, "body", "the event, as JSON");
 	if (!json_int(args, "received_us", &h->row.received_us) || h->row.received_us <= 0)
 		return refuse(a, "received_us", "when it came in, in microseconds since 1970");
@@ -62,7 +63,7 @@ static void keep_body(struct hook *h)
 	const struct manifest *m = h->a->driver->manifest;
 	cJSON *masked = NULL;
 
-	if (h->e && h->e->act == EVENT_CREDENTIALS_ROTATED)
+	if (h->sealed || (h->e && h->e->act == EVENT_CREDENTIALS_ROTATED))
 		return;
 	if (!h->e || h->e->act != EVENT_UPSERT || !h->row.believed)
 		masked = event_masked(m, h->e, h->body);

@@ -13,8 +13,9 @@ struct hook {
 	struct attempt *a;
 	const struct manifest_event *e;      /* NULL: the manifest names none */
 	const struct manifest_collection *c; /* of an item, else NULL */
-	const cJSON *body;
-	const char *id;      /* the partner's own, of the item; NULL: none found */
+	const cJSON *body;                   /* NULL: it is sealed */
+	const char *sealed;                  /* as intake.h has it; NULL: it is not */
+	const char *id;                      /* the partner's own, of the item; NULL: none found */
 	int64_t happened_us; /* as event_happened_us has it; the row keeps what was said */
 	struct webhook_event
 		row; /* as it will be written; its texts are the arena's, but for the body */

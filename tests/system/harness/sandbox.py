@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections import Counter
+from pathlib import Path
 
 import requests
 
@@ -26,8 +27,11 @@ class Sandbox(Process):
     def start(self):
         since = self.log_size()
         super().start()
-        with contextlib.suppress(PermissionError):  # what takes the times must not be starved by what it times
+        # What takes the times must not be starved by what it times.  Where the kernel shares by sessions, a process' nice counts
+        # only within its own.
+        with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, self.pid, -10)
+            Path(f"/proc/{self.pid}/autogroup").write_text("-10")
         self.wait_for_log(r"listening on http://127\.0\.0\.1:\d+\n", since=since)
         self.url = re.findall(r"listening on (http://127\.0\.0\.1:\d+)", self.log_text())[-1]
         bench = re.findall(r"bench on (http://127\.0\.0\.1:\d+)", self.log_text())

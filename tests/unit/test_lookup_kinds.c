@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "common/base/mem.h"
-#include "scheduler/lookup_kinds.h"
+#include "drivers/kit/lookup_kinds.h"
+
+#define LONG_NAME "a123456789b123456789c123456789d123456789e123456789f123456789g"
 
 static void take(const char *text)
 {
@@ -22,6 +24,7 @@ static void take(const char *text)
 static void choices(void **state)
 {
 	const struct lookup_kind *k;
+	struct buf names = BUF_INIT;
 	struct err err = { 0 };
 
 	take("weather=weather/current,geocoding=nominatim/search:mine/place-2");
@@ -36,9 +39,14 @@ static void choices(void **state)
 	assert_int_equal(err.class, ERR_BAD_JOB);
 	assert_string_equal(err.rule, "kind");
 	assert_non_null(strstr(err.text, "did you mean \"weather\"?"));
+	assert_non_null(strstr(err.text, "it names: weather, geocoding"));
+	lookup_kinds_print(&names);
+	assert_string_equal(buf_str(&names), "[\"weather\",\"geocoding\"]");
+	buf_clear(&names);
 	/* read anew */
 	take("");
 	assert_null(lookup_kind("weather", &err));
+	assert_non_null(strstr(err.text, "it names: none"));
 	take("weather=other/now");
 	assert_string_equal(lookup_kind("weather", &err)->choices[0].partner, "other");
 	lookup_kinds_free();
@@ -57,6 +65,7 @@ static void refused(void **state)
 					     "Weather=weather/current",
 					     "weather=weather/current, geocoding=a/b",
 					     "weather=a/b,weather=c/d",
+					     LONG_NAME "=weather/current",
 					     "w=a/1:a/2:a/3:a/4:a/5:a/6:a/7:a/8:a/9" };
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {

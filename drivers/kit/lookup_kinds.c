@@ -1,4 +1,4 @@
-#include "scheduler/lookup_kinds.h"
+#include "drivers/kit/lookup_kinds.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -80,6 +80,8 @@ static int read_kind(char *text, struct buf *problem)
 		*equals = '\0';
 	if (!equals || !is_name(text))
 		return wrong(problem, text, "KIND=PARTNER/NAME is expected");
+	if (strlen(text) > LOOKUP_KIND_MAX_BYTES)
+		return wrong(problem, text, "a kind has at most 60 characters");
 	if (find(text))
 		return wrong(problem, text, "it is there twice");
 	if (n_kinds == LOOKUP_KINDS_MAX)
@@ -134,17 +136,38 @@ void lookup_kinds_check(const struct driver_set *drivers, struct buf *problems)
 		}
 }
 
+void lookup_kinds_print(struct buf *out)
+{
+	buf_putc(out, '[');
+	for (int i = 0; i < n_kinds; i++)
+		buf_printf(out, "%s\"%s\"", i ? "," : "", kinds[i].name);
+	buf_putc(out, ']');
+}
+
+void lookup_kinds_tell(struct buf *out)
+{
+	for (int i = 0; i < n_kinds; i++)
+		buf_printf(out, "%s%s", i ? ", " : "", kinds[i].name);
+	if (!n_kinds)
+		buf_puts(out, "none");
+}
+
 const struct lookup_kind *lookup_kind(const char *name, struct err *err)
 {
 	const struct lookup_kind *k = find(name);
 	const char *names[LOOKUP_KINDS_MAX], *near;
+	struct buf all = BUF_INIT;
 
 	if (k)
 		return k;
 	for (int i = 0; i < n_kinds; i++)
 		names[i] = kinds[i].name;
 	near = config_nearest(name, names, n_kinds);
-	err_set(err, -ENOENT, ERR_BAD_JOB, "kind", "--lookup-kinds names no kind \"%.60s\"%s%s%s",
-		name, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+	lookup_kinds_tell(&all);
+	err_set(err, -ENOENT, ERR_BAD_JOB, "kind",
+		"--lookup-kinds names no kind \"%.60s\"%s%s%s; it names: %s", name,
+		near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "",
+		buf_str(&all));
+	buf_clear(&all);
 	return NULL;
 }
