@@ -11,7 +11,7 @@
 #define MIGRATE_TIMEOUT_MS \
 	(6 * 3600 * 1000LL) /* others may hold the lock, and tables may be large */
 #define CONNECT_TIMEOUT_MS 5000
-#define SILENT_MS 20000 /* one that has not refused may be busy, as this host may be */
+#define SILENT_MS 20000          /* one that has not refused may be busy, as this host may be */
 #define LOCK_KEY "7813458210117" /* any number that no other program's advisory lock has */
 #define QUOTE "$longshore_migration$"
 
