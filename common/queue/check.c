@@ -104,6 +104,7 @@ static const struct known {
 	{ "grant", true },  { "mints", true },   { "breaker", true },   { "cache", true },
 	{ "unique", true }, { "result", true },  { "idem", true },      { "run", true },
 	{ "ended", false }, { "packed", false }, { "oauth", true },     { "turn", true },
+	{ "beat", false },
 };
 
 static const struct known *known_find(const char *key, size_t n)

@@ -27,9 +27,13 @@ def answer(cluster, partner, name, params):
     return result["result"]
 
 
-def by_kind(cluster, args, queue="longshore"):
-    out = cluster.longshore.run("push", queue, "lookup", json.dumps(args), "--wait", "20s", "--json")
-    return json.loads(out.out)
+def raw(cluster, jobs):
+    """The results of lookups pushed as redis-cli does: {id: (queue, args)}."""
+    for id, (queue, args) in jobs.items():
+        cluster.push({"task": "lookup", "id": id, "result_ttl": 600, "args": args}, f"queue:{{{queue}}}")
+    keys = [f"result:{{{queue}}}:{id}" for id, (queue, _) in jobs.items()]
+    wait_until(lambda: cluster.redis.client.exists(*keys) == len(keys), 20 * SLOWER, cluster.describe)
+    return [json.loads(cluster.redis.client.get(k)) for k in keys]
 
 
 def nobody_reaches_meteo(cluster):
@@ -63,15 +67,15 @@ def test_three_partners(cluster, partners):
     assert len(sandbox.log(path="/open-meteo/")) == 1
 
     # By kind, in the queue of no partner: whom the setting names, and the next where he has no answer.
-    told = {kind: by_kind(cluster, {"kind": kind, "params": BERLIN})["result"] for kind in ("weather", "sky", "none")}
-    assert [told[k]["partner"] for k in told] == ["weather", "weather", "meteo"] and told["none"]["state"] == "missing", told
-    assert set(told["sky"]) == set(again) and told["sky"]["cached"] is True and told["sky"]["data"] == first["data"], told
+    weather, sky, none, *refused = raw(cluster, {
+        "k1": ("longshore", {"kind": "weather", "params": BERLIN}), "k2": ("longshore", {"kind": "sky", "params": BERLIN}),
+        "k3": ("longshore", {"kind": "none", "params": BERLIN}), "k4": ("longshore", {"kind": "skye"}), "k5": ("weather", {"kind": "sky"}),
+        "k6": ("longshore", {"kind": "sky", "params": {"lat": 91, "lon": 0}}), "k7": ("longshore", {"kind": "sky", "name": "current"})})
+    assert [r["result"]["partner"] for r in (weather, sky, none)] == ["weather", "weather", "meteo"] and none["result"]["state"] == "missing", none
+    assert set(sky["result"]) == set(again) and sky["result"]["cached"] is True and sky["result"]["data"] == first["data"], sky
     assert len(sandbox.log(path="/open-meteo/")) == 1
-    for queue, args, says in (("longshore", {"kind": "skye"}, 'did you mean "sky"'), ("weather", {"kind": "sky"}, "queue:{longshore}"),
-                              ("longshore", {"kind": "sky", "params": {"lat": 91, "lon": 0}}, "meteo/current: params.lat"),
-                              ("longshore", {"kind": "sky", "name": "current"}, "exclude each other")):
-        refused = by_kind(cluster, args, queue)
-        assert refused["class"] == "bad_job" and says in refused["error"], refused
+    for r, says in zip(refused, ('did you mean "sky"', "push it to queue:{longshore}", "meteo/current: params.lat", "exclude each other"), strict=True):
+        assert r["class"] == "bad_job" and says in r["error"], r
 
     place = answer(cluster, "nominatim", "search", {"q": "  Berlin "})
     assert place["data"]["lat"] == 52.5173885 and place["data"]["country_code"] == "de" and "OpenStreetMap" in place["data"]["licence"]

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/postgres_trouble.h"
+#include "worker/home.h"
 
 #define CROWD 200
 #define MORE_THAN_KEPT 8300
@@ -181,6 +182,29 @@ static void bounded_body(struct pg *p)
 	integrations_put(held);
 }
 
+/* ---- what lookups ask with ---- */
+
+static void home_body(struct pg *p)
+{
+	struct err err = { 0 };
+	int64_t id = 0;
+
+	CHECK(home_get(&worker, "zeta", &id, &err) == -ENOENT && err.class == ERR_BAD_JOB);
+	other_says("INSERT INTO integrations_rows (company_id, partner) SELECT NULL, 'zeta'");
+	CHECK(home_get(&worker, "zeta", &id, NULL) == 0 && id > 0);
+	CHECK(home_paused("zeta") == NULL);
+	other_says(
+		"INSERT INTO partner_states (partner, paused, pause_reason) VALUES ('zeta', true, 'tidying')");
+	home_free_all();
+	CHECK(home_get(&worker, "zeta", &id, NULL) == 0);
+	CHECK(home_paused("zeta") && strcmp(home_paused("zeta"), "tidying") == 0);
+	CHECK(home_enter("zeta", 2) && home_enter("zeta", 2) && !home_enter("zeta", 2));
+	CHECK(home_enter("eta", 1)); /* each has its own */
+	home_leave("zeta");
+	CHECK(home_enter("zeta", 2));
+	home_free_all();
+}
+
 /* ---- running ---- */
 
 static void (*body)(struct pg *p);
@@ -224,6 +248,7 @@ TEST(cancelled_reader)
 TEST(replaced)
 TEST(ages)
 TEST(bounded)
+TEST(home)
 
 int main(void)
 {
@@ -231,7 +256,7 @@ int main(void)
 		cmocka_unit_test(test_single_flight),     cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_cancelled_waiters), cmocka_unit_test(test_cancelled_reader),
 		cmocka_unit_test(test_replaced),          cmocka_unit_test(test_ages),
-		cmocka_unit_test(test_bounded),
+		cmocka_unit_test(test_bounded),           cmocka_unit_test(test_home),
 	};
 
 	return cmocka_run_group_tests(tests, postgres_start, postgres_stop);

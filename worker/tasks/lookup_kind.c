@@ -187,9 +187,6 @@ static int choose(struct walk *w)
 	rc = home_get(a->worker, partner_of(w), &a->called_id, &a->err);
 	if (rc == 0)
 		rc = integrations_get(a->worker, a->called_id, &a->integration, &a->err);
-	if (rc == -ENOENT && !a->err.class)
-		err_set(&a->err, rc, ERR_BAD_JOB, "args.kind", "integration %lld does not exist",
-			(long long)a->called_id);
 	if (rc == 0)
 		rc = find_driver(w, d);
 	if (rc == 0)
