@@ -207,7 +207,12 @@ def test_a_start_over_the_bound_is_skipped_counted_and_made_up_for(cluster):
                 " ('lane_bound', 'critical', 'guesty:low', 'an earlier leader found it so', '-')")
     scheduler = cluster.scheduler(import_every="4h", lane_bound=4)
     wait_until(lambda: waiting(cluster, "guesty") >= 9, 20 * SLOWER, scheduler.log_tail)
+    # What fell due during the pause is not told of: it falls due behind it.
+    wait_until(lambda: cluster.one("SELECT next_at IS NOT NULL FROM import_schedules"), 20 * SLOWER, scheduler.log_tail)
+    falls_due = "UPDATE import_schedules SET next_at = now() + interval '%s s'"
+    cluster.sql(falls_due % 3600)
     cluster.longshore("resume", "--scheduling")
+    cluster.sql(falls_due % 1)
     wait_until(lambda: skipped(scheduler) == 1, 20 * SLOWER, scheduler.log_tail)
     wait_until(lambda: cluster.sql("SELECT 1 FROM alerts WHERE kind = 'lane_bound' AND scope = 'guesty' AND state = 'open'"),
                20 * SLOWER, scheduler.log_tail)
