@@ -241,17 +241,21 @@ void api_error(struct api_call *c, int rc, const struct err *err)
 
 /* ---- the way of a call ---- */
 
+#define QUERY_MAX 6
 static const struct way {
 	const char *method, *path; /* a prefix where it ends in a slash */
 	unsigned scope;
 	api_handler fn;
+	const char *query[QUERY_MAX]; /* the parameters that it knows */
+	bool any_query;
 } ways[] = {
-	{ "POST", API_ROOT "requests", API_PUSH, api_requests_post },
-	{ "GET", API_ROOT "requests", API_READ, api_requests_list },
-	{ "GET", API_ROOT "requests/", API_READ | API_PUSH, api_requests_get },
-	{ "POST", API_ROOT "requests/", API_OPERATE, api_requests_decide },
-	{ "POST", API_ROOT "lookup", API_READ, api_lookup_post },
-	{ "GET", API_ROOT "lookup/", API_READ, api_lookup_get },
+	{ "POST", API_ROOT "requests", API_PUSH, api_requests_post, .query = { "wait" } },
+	{ "GET", API_ROOT "requests", API_READ, api_requests_list,
+	  .query = { "partner", "action", "state", "integration_id", "before", "limit" } },
+	{ "GET", API_ROOT "requests/", API_READ | API_PUSH, api_requests_get, .query = { "wait" } },
+	{ "POST", API_ROOT "requests/", API_OPERATE, api_requests_decide, .query = { NULL } },
+	{ "POST", API_ROOT "lookup", API_READ, api_lookup_post, .query = { "wait" } },
+	{ "GET", API_ROOT "lookup/", API_READ, api_lookup_get, .any_query = true },
 };
 static struct at {
 	struct scheduler *s;
@@ -267,12 +271,13 @@ static bool may(struct api_call *c, const struct way *w)
 	char seconds[16];
 	int wait, rc = -ENOENT;
 
-	if (header && strncasecmp(header, "Bearer ", 7) == 0)
+	if (header && strncasecmp(header, "Bearer ", 7) == 0 &&
+	    httpd_header_count(c->q, "Authorization") == 1)
 		rc = token_look(c->s, header + 7, &k, &err);
 	if (rc == -ENOENT || rc == -EAGAIN) {
 		api_problem(
 			c, rc == -EAGAIN ? 429 : 401, NULL, "%s",
-			"Authorization: Bearer TOKEN is expected; `longshore token add` makes one");
+			"Authorization: Bearer TOKEN is expected, once; `longshore token add` makes one");
 		return false;
 	}
 	if (rc < 0) {
@@ -317,6 +322,23 @@ static bool read_body(struct api_call *c, const struct way *w)
 	return false;
 }
 
+static bool read_query(struct api_call *c, const struct way *w)
+{
+	int n = 0;
+
+	while (n < QUERY_MAX && w->query[n])
+		n++;
+	return w->any_query || api_query_check(c, w->query, n);
+}
+
+static bool read_path(struct api_call *c)
+{
+	if (utf8_is_valid(c->rest, strlen(c->rest)))
+		return true;
+	api_problem(c, 400, NULL, "the address is no UTF-8");
+	return false;
+}
+
 static void handle(struct httpd_request *q, void *arg)
 {
 	const struct at *at = arg;
@@ -325,9 +347,10 @@ static void handle(struct httpd_request *q, void *arg)
 			      .rest = httpd_path(q) + strlen(at->way->path),
 			      .writes = !(at->way->scope & API_READ) };
 
-	if (may(&c, at->way) && read_body(&c, at->way))
+	if (may(&c, at->way) && read_path(&c) && read_query(&c, at->way) && read_body(&c, at->way))
 		at->way->fn(&c);
 	cJSON_Delete(c.body);
+	cJSON_Delete(c.query);
 }
 
 static void openapi(struct httpd_request *q, void *arg)

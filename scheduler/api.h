@@ -1,5 +1,5 @@
 /* The HTTP API, /api/v1/…: what comes in by it, who may, and how errors are told (RFC 9457).  api.c has the way of every call (token,
- * rate, scope, body), api_requests.c outbound requests, api_lookups.c questions.  A noun more is a file more and a line in api.c's table. */
+ * rate, scope, body), api_requests.c outbound requests, api_lookups.c questions, api_query.c what stands in the address.  A noun more is a file more and a line in api.c's table. */
 #ifndef SCHEDULER_API_H
 #define SCHEDULER_API_H
 
@@ -15,11 +15,20 @@ struct api_call {
 	struct api_token token;
 	const char *rest; /* of the path, behind the route's */
 	cJSON *body;      /* of a POST: an object; NULL: none came */
-	bool writes;      /* something comes of it */
+	cJSON *query; /* of the address: those that the call knows, each a text; NULL: it reads them itself */
+	bool writes; /* something comes of it */
 };
 typedef void (*api_handler)(struct api_call *c);
 
 void api_routes(struct scheduler *s, struct httpd *h);
+
+/* api_query.c.  api_query_check: reads c->query; false: it has another than those, or one twice, and it was said. */
+bool api_query_check(struct api_call *c, const char *const *names, int n);
+const char *api_query(const struct api_call *c, const char *name); /* NULL: not given */
+/* All of the address's parameters, a list where one is given twice.  NULL: they do not read, and it was said. */
+cJSON *api_query_read(struct api_call *c);
+/* A member of the body (or of a part of it) that its object had before: which one is meant nobody knows. */
+bool api_is_repeated(const cJSON *object, const cJSON *member);
 
 /* Answers.  v is taken. */
 void api_reply(struct api_call *c, int status, cJSON *v);

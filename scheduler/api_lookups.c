@@ -8,7 +8,6 @@
 #include "common/base/config.h"
 #include "common/base/mem.h"
 #include "common/io/loop.h"
-#include "drivers/kit/form.h"
 #include "scheduler/api.h"
 #include "scheduler/lookup_part.h"
 
@@ -96,26 +95,6 @@ static bool is_id(const cJSON *v, int64_t *id)
 	return *id > 0;
 }
 
-/* The address's parameters, without those that are not the lookup's.  NULL: they do not read. */
-static cJSON *read_query(struct api_call *c)
-{
-	const char *raw = httpd_raw_query(c->q);
-	struct buf text = BUF_INIT;
-	struct form form = { 0 };
-	cJSON *params = NULL;
-
-	if (form_read(&form, raw, strlen(raw)) == 0) {
-		form_json(&form, &text);
-		if (json_parse(buf_str(&text), text.len, text.len + 1, &params, NULL) < 0)
-			params = NULL;
-		form_clear(&form);
-	}
-	buf_clear(&text);
-	if (!params)
-		api_problem(c, 400, NULL, "the address's parameters do not read");
-	return params;
-}
-
 static void answer_one(struct api_call *c, struct lookup_part *p, const char *wait)
 {
 	int64_t wait_ms, until_ms;
@@ -145,7 +124,7 @@ void api_lookup_get(struct api_call *c)
 		api_problem(c, 404, NULL, "lookup/PARTNER/NAME or lookup/KIND is expected");
 		return;
 	}
-	params = read_query(c);
+	params = api_query_read(c);
 	if (!params)
 		return;
 	partner = mem_strndup(c->rest, slash ? (size_t)(slash - c->rest) : strlen(c->rest));
@@ -246,6 +225,8 @@ static bool read_part(struct api_call *c, const cJSON *v, struct lookup_part *p)
 	cJSON_ArrayForEach (m, v) {
 		const char *wrong = member_problem(m, p);
 
+		if (!wrong && api_is_repeated(v, m))
+			wrong = "is given twice";
 		if (wrong)
 			return refuse_member(c, p->name, m->string, wrong);
 	}
@@ -263,8 +244,11 @@ static int read_parts(struct api_call *c, struct lookup_part *parts)
 	int n = 0;
 
 	cJSON_ArrayForEach (v, c->body) {
-		if (strcmp(v->string, "parts") != 0) {
-			api_problem(c, 400, v->string, "\"%.60s\" is not known", v->string);
+		bool known = strcmp(v->string, "parts") == 0;
+
+		if (!known || api_is_repeated(c->body, v)) {
+			api_problem(c, 400, v->string, "\"%.60s\" is %s", v->string,
+				    known ? "given twice" : "not known");
 			return 0;
 		}
 	}
@@ -273,9 +257,15 @@ static int read_parts(struct api_call *c, struct lookup_part *parts)
 			    LOOKUP_PARTS_MAX);
 		return 0;
 	}
-	cJSON_ArrayForEach (v, list)
+	cJSON_ArrayForEach (v, list) {
+		if (api_is_repeated(list, v)) {
+			api_problem(c, 400, "parts", "two parts have the name \"%.60s\"",
+				    v->string);
+			return 0;
+		}
 		if (!read_part(c, v, &parts[n++]))
 			return 0;
+	}
 	return n;
 }
 
@@ -352,7 +342,7 @@ void api_lookup_post(struct api_call *c)
 	int64_t wait_ms, until_ms;
 	int n = read_parts(c, parts);
 
-	if (n > 0 && read_wait(c, httpd_query(c->q, "wait"), &wait_ms)) {
+	if (n > 0 && read_wait(c, api_query(c, "wait"), &wait_ms)) {
 		until_ms = loop_now_ms() + wait_ms;
 		lookup_parts_ask(c->s, parts, n, until_ms);
 		answer_many(c, parts, n);

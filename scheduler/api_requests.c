@@ -74,7 +74,7 @@ static const char *member_problem(const cJSON *v)
 			       ? NULL
 			       : "must be a text of 1 to 255 bytes";
 	if (!strcmp(name, "integration_id"))
-		return is_count(v, 1, INT64_C(1) << 53) ? NULL : "must be a number";
+		return is_count(v, 1, INT64_C(1) << 53) ? NULL : "must be the id of an integration";
 	if (!strcmp(name, "args"))
 		return cJSON_IsObject(v) ? NULL : "must be an object";
 	if (!strcmp(name, "lane"))
@@ -84,7 +84,7 @@ static const char *member_problem(const cJSON *v)
 	if (!strcmp(name, "max_retries"))
 		return is_count(v, 0, 1000) ? NULL : "must be 0 to 1000";
 	if (!strcmp(name, "expires_in"))
-		return is_count(v, 1, 366 * 86400) ? NULL : "must be seconds, 1 or more";
+		return is_count(v, 1, 366 * 86400) ? NULL : "must be seconds, 1 to 31622400";
 	return "is not known";
 }
 
@@ -97,6 +97,26 @@ static bool is_notify(const cJSON *body)
 	       !strcmp(action, "notify");
 }
 
+/* A key that is not understood must not be left out: it is asked for so that nothing is done twice.  False: refused. */
+static bool read_key(struct api_call *c, const char **key)
+{
+	const char *header = httpd_header(c->q, "Idempotency-Key");
+	size_t n = header ? strlen(header) : 0;
+
+	if (!header)
+		return true;
+	if (n == 0 || n > 255 || !utf8_is_valid(header, n) ||
+	    httpd_header_count(c->q, "Idempotency-Key") > 1 ||
+	    (*key && strcmp(*key, header) != 0)) {
+		api_problem(c, 400, "Idempotency-Key",
+			    "Idempotency-Key: one text of 1 to 255 bytes is expected, and "
+			    "the body's idempotency_key no other");
+		return false;
+	}
+	*key = header;
+	return true;
+}
+
 /* False: refused. */
 static bool read_ask(struct api_call *c, struct outbound_ask *ask)
 {
@@ -106,7 +126,7 @@ static bool read_ask(struct api_call *c, struct outbound_ask *ask)
 	static const char *const all[] = { "partner",     "action",    "integration_id",
 					   "args",        "lane",      "idempotency_key",
 					   "max_retries", "expires_in" };
-	const char *header = httpd_header(c->q, "Idempotency-Key"), *near;
+	const char *near;
 	const cJSON *v;
 
 	for (size_t i = 0; i < n_needed; i++)
@@ -117,6 +137,8 @@ static bool read_ask(struct api_call *c, struct outbound_ask *ask)
 	cJSON_ArrayForEach (v, c->body) {
 		const char *wrong = member_problem(v);
 
+		if (!wrong && api_is_repeated(c->body, v))
+			wrong = "is given twice";
 		if (!wrong)
 			continue;
 		near = strcmp(wrong, "is not known") == 0
@@ -132,17 +154,15 @@ static bool read_ask(struct api_call *c, struct outbound_ask *ask)
 				      .args = cJSON_GetObjectItemCaseSensitive(c->body, "args"),
 				      .idempotency_key = json_str(c->body, "idempotency_key"),
 				      .max_retries = -1 };
-	if (!ask->idempotency_key && header && *header && strlen(header) <= 255)
-		ask->idempotency_key = header;
 	(void)json_int(c->body, "integration_id", &ask->integration_id);
 	(void)json_int(c->body, "max_retries", &ask->max_retries);
 	(void)json_int(c->body, "expires_in", &ask->expires_in_s);
-	return true;
+	return read_key(c, &ask->idempotency_key);
 }
 
 static bool read_wait(struct api_call *c, int64_t *ms)
 {
-	const char *text = httpd_query(c->q, "wait");
+	const char *text = api_query(c, "wait");
 
 	*ms = 0;
 	if (!text || (clock_parse_duration(text, ms) == 0 && *ms >= 0 && *ms <= WAIT_MAX_MS))
@@ -257,27 +277,45 @@ static void add(const cJSON *row, void *arg)
 
 static bool read_number(struct api_call *c, const char *name, int64_t most, int64_t *out)
 {
-	const char *text = httpd_query(c->q, name);
+	const char *text = api_query(c, name);
 
 	*out = 0;
 	if (!text || (id_of(text, strlen(text), out) && *out <= most))
 		return true;
-	api_problem(c, 400, name, "%s: a number is expected", name);
+	if (most == INT64_MAX)
+		api_problem(c, 400, name, "%s: a number, 1 or more, is expected", name);
+	else
+		api_problem(c, 400, name, "%s: a number, 1 to %lld, is expected", name,
+			    (long long)most);
+	return false;
+}
+
+static bool read_state(struct api_call *c, const char *name)
+{
+	enum request_state state;
+
+	if (!name || !strcmp(name, "open") || !strcmp(name, "late") ||
+	    request_state_parse(name, &state) == 0)
+		return true;
+	api_problem(
+		c, 400, "state",
+		"state: pending, running, done, failed, unknown, undone, open or late is expected");
 	return false;
 }
 
 void api_requests_list(struct api_call *c)
 {
-	struct request_filter f = { .partner = httpd_query(c->q, "partner"),
-				    .action = httpd_query(c->q, "action"),
-				    .state = httpd_query(c->q, "state") };
+	struct request_filter f = { .partner = api_query(c, "partner"),
+				    .action = api_query(c, "action"),
+				    .state = api_query(c, "state") };
 	cJSON *out = cJSON_CreateObject(), *list = cJSON_CreateArray();
 	struct err err = { 0 };
 	int64_t limit;
 	int rc;
 
 	cJSON_AddItemToObject(out, "requests", list);
-	if (!read_number(c, "integration_id", INT64_MAX, &f.integration_id) ||
+	if (!read_state(c, f.state) ||
+	    !read_number(c, "integration_id", INT64_MAX, &f.integration_id) ||
 	    !read_number(c, "before", INT64_MAX, &f.before_id) ||
 	    !read_number(c, "limit", LIST_MAX, &limit)) {
 		cJSON_Delete(out);
@@ -315,6 +353,23 @@ static void decide(struct api_call *c, int64_t id, const char *as, const cJSON *
 	}
 }
 
+/* A decision that was mistyped would be another one.  False: refused. */
+static bool read_decision(struct api_call *c, bool undo)
+{
+	const cJSON *v;
+
+	cJSON_ArrayForEach (v, c->body) {
+		bool known = !undo && (!strcmp(v->string, "as") || !strcmp(v->string, "kept"));
+
+		if (known && !api_is_repeated(c->body, v))
+			continue;
+		api_problem(c, 400, v->string, "\"%.60s\" is %s", v->string,
+			    known ? "given twice" : "not known");
+		return false;
+	}
+	return true;
+}
+
 void api_requests_decide(struct api_call *c)
 {
 	size_t n = strcspn(c->rest, "/");
@@ -325,6 +380,8 @@ void api_requests_decide(struct api_call *c)
 	if (!id_of(c->rest, n, &id) ||
 	    (strcmp(c->rest + n, "/resolve") != 0 && strcmp(c->rest + n, "/undo") != 0)) {
 		no_request(c);
+	} else if (!read_decision(c, strcmp(c->rest + n, "/undo") == 0)) {
+		return;
 	} else if (strcmp(c->rest + n, "/undo") == 0) {
 		decide(c, id, "undo", NULL);
 	} else if (!as || (strcmp(as, "done") && strcmp(as, "retry") && strcmp(as, "undo"))) {

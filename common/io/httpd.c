@@ -167,7 +167,7 @@ static const char *why_not(int status)
 {
 	switch (status) {
 	case 400:
-		return "the address does not read, or it can be told in two ways where the request ends (a body of GET or HEAD, two lengths)";
+		return "the address does not read, or it can be told in two ways where the request ends (a body of GET or HEAD, two lengths, a blank before a colon)";
 	case 404:
 		return "there is nothing at this address";
 	case 405:

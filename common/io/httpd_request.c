@@ -115,6 +115,22 @@ int httpd_header_count(const struct httpd_request *q, const char *name)
 	return n;
 }
 
+/* "Content-Length : 5": evhttp takes it for another header, a proxy may not. */
+static bool has_blank_in_name(const struct httpd_request *q)
+{
+	struct evhttp_request *req = request_of(q);
+	const struct evkeyval *h;
+
+	if (!req)
+		return false;
+	TAILQ_FOREACH(h, evhttp_request_get_input_headers(req), next)
+	{
+		if (!*h->key || strpbrk(h->key, " \t"))
+			return true;
+	}
+	return false;
+}
+
 bool httpd_is_ambiguous(const struct httpd_request *q)
 {
 	const char *coding = httpd_header(q, "Transfer-Encoding"),
@@ -122,6 +138,8 @@ bool httpd_is_ambiguous(const struct httpd_request *q)
 	const char *method = httpd_method(q);
 	bool bodiless = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
 
+	if (has_blank_in_name(q))
+		return true;
 	if (!coding && !length)
 		return false;
 	if (coding && (length || bodiless || strcasecmp(coding, "chunked") != 0))

@@ -136,16 +136,20 @@ static void permit_learn(const struct going *g, const struct permit *permit,
 int exchange_mark(const struct call_spec *spec, struct err *err)
 {
 	struct call_mark *m = spec->mark;
+	int rc;
 
 	if (!m)
 		return 0;
 	m->handed = false;
 	m->until_ms = clock_mono_ms() + m->good_ms;
 	m->written++;
-	return m->write(m->arg, err);
+	rc = m->write(m->arg, err);
+	m->refused = rc < 0;
+	return rc;
 }
 
-/* One request, with a permit and a credential.  -ESTALE: the permit was too old when a connection was there. */
+/* One request, with a permit and a credential.  -ESTALE: the permit was too old when a connection was there, or the mark says that
+ * another has the job. */
 static int send_once(struct going *g, struct exchange *x, struct call_result *r, struct err *err)
 {
 	const struct manifest *m = g->c->driver->manifest;
@@ -195,11 +199,14 @@ static int once(struct going *g, struct call_result *r, struct err *err)
 									     : "Authorization",
 			      .total_ms = m->total_ms,
 			      .read_ms = m->read_ms };
-	int rc = -ESTALE;
+	bool stale = true;
+	int rc = 0;
 
-	for (int i = 0; i < PERMIT_TRIES && rc == -ESTALE; i++)
+	for (int i = 0; i < PERMIT_TRIES && stale; i++) {
 		rc = send_once(g, &x, r, err);
-	if (rc == -ESTALE)
+		stale = rc == -ESTALE && !(g->spec->mark && g->spec->mark->refused);
+	}
+	if (stale)
 		return permit_stale(err);
 	if (rc < 0)
 		return rc;
@@ -263,7 +270,7 @@ static int go_again(struct going *g, struct call_result *r, struct err *err)
 	memset(err, 0, sizeof(*err));
 	rc = go(g, r, err);
 	if (rc < 0 && r->http.status == 0 && !r->http.failure && rc != -ECANCELED &&
-	    rc != -ETIMEDOUT) {
+	    rc != -ETIMEDOUT && rc != -ESTALE) {
 		call_result_clear(r);
 		*r = first;
 		*err = why;

@@ -57,6 +57,7 @@ struct call_mark {
 	int64_t until_ms; /* the door's: on the monotonic clock */
 	bool handed;      /* out: the last sending may have reached the partner */
 	int written;      /* out: how often */
+	bool refused;     /* out: the last write said no; -ESTALE is an end then */
 };
 
 struct call_spec {

@@ -129,7 +129,7 @@ bool redirect_target(const struct route *r, const struct call_spec *spec,
 
 /* Waits.  Sends once, without permit or credential of its own; `auth` is the credential's header value (or query
  * value) or NULL.  0: r->http is an exchange that ended.  -ESTALE: the permit was too old when the connection was there. */
-#define EXCHANGE_MORE_MAX 8
+#define EXCHANGE_MORE_MAX AUTH_HEADERS_MAX
 struct exchange {
 	struct route *route;
 	const struct call_spec *spec;

@@ -4,13 +4,7 @@
 #include <strings.h>
 
 #include "drivers/kit/call_door.h"
-
-static size_t origin_of(const char *url)
-{
-	const char *host = strstr(url, "://");
-
-	return host ? (size_t)(host + 3 - url) + strcspn(host + 3, "/?#") : 0;
-}
+#include "drivers/kit/paginate_link.h"
 
 static bool is_redirect(const struct call_spec *spec, const struct http_response *h)
 {
@@ -23,22 +17,20 @@ bool redirect_target(const struct route *r, const struct call_spec *spec,
 		     const struct http_response *h, struct buf *out)
 {
 	const char *to = is_redirect(spec, h) ? http_response_header(h, "location") : NULL;
-	struct buf from = BUF_INIT;
+	struct buf from = BUF_INIT, url = BUF_INIT;
+	struct err err = { 0 };
 	bool same = false;
 	size_t n;
 
-	if (!to || route_url(r, spec, NULL, NULL, &from, NULL) < 0)
+	if (!to || route_url(r, spec, NULL, NULL, &from, NULL) < 0 ||
+	    url_follow(buf_str(&from), to, &url, &err) < 0)
 		goto out;
-	n = origin_of(buf_str(&from));
-	if (to[0] == '/' && to[1] != '/') {
-		buf_append(out, from.data, n);
-		same = true;
-	} else {
-		same = n > 0 && origin_of(to) == n && strncasecmp(to, from.data, n) == 0;
-	}
+	n = url_origin_len(from.data);
+	same = n > 0 && url_origin_len(url.data) == n && strncasecmp(url.data, from.data, n) == 0;
 	if (same)
-		buf_append(out, to, strcspn(to, "#"));
+		buf_append(out, url.data, url.len);
 out:
 	buf_clear(&from);
+	buf_clear(&url);
 	return same;
 }

@@ -112,12 +112,10 @@ static void put_events(cJSON *v, const struct manifest_webhooks *w)
 	}
 }
 
-#define QUERY_MAX 16
-
 struct sending {
 	struct call_spec spec;
-	struct manifest_pair query[QUERY_MAX];
-	struct buf values[QUERY_MAX], path, body;
+	struct arena *arena; /* of the query */
+	struct buf path, body;
 };
 
 static int fill(struct enrolling *r, const struct manifest_request *q, struct sending *s,
@@ -128,15 +126,12 @@ static int fill(struct enrolling *r, const struct manifest_request *q, struct se
 	int rc;
 
 	s->spec.endpoint = request_path(q, &s->spec.method);
-	s->spec.query = s->query;
 	s->spec.repeatable = strcmp(s->spec.method, "GET") == 0;
 	rc = subst(s->spec.endpoint, SUBST_PATH, value, r, &s->path, err);
 	s->spec.path = buf_str(&s->path);
-	for (int i = 0; rc == 0 && i < q->query.n && i < QUERY_MAX; i++) {
-		rc = subst(q->query.v[i].value, SUBST_RAW, value, r, &s->values[i], err);
-		s->query[s->spec.n_query++] =
-			(struct manifest_pair){ q->query.v[i].name, buf_str(&s->values[i]) };
-	}
+	s->spec.n_query = q->query.n;
+	if (rc == 0)
+		rc = subst_pairs(&q->query, value, r, s->arena, &s->spec.query, err);
 	if (rc < 0 || !q->json)
 		return rc;
 	template = cJSON_Duplicate(q->json, 1);
@@ -156,13 +151,15 @@ int enrolling_ask(struct enrolling *r, const struct manifest_request *q, struct 
 		  struct err *err)
 {
 	struct sending *s = mem_new(struct sending);
-	int rc = fill(r, q, s, err);
+	int rc;
+
+	s->arena = arena_new();
+	rc = fill(r, q, s, err);
 
 	memset(out, 0, sizeof(*out));
 	if (rc == 0)
 		rc = call(r->e->c, &s->spec, out, err);
-	for (int i = 0; i < QUERY_MAX; i++)
-		buf_clear(&s->values[i]);
+	arena_free(s->arena);
 	buf_clear(&s->path);
 	secret_free_buf(&s->body);
 	free(s);

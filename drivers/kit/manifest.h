@@ -53,6 +53,7 @@ struct manifest_rule {
 	int64_t action_ms; /* of hold */
 };
 
+#define AUTH_HEADERS_MAX 8 /* of auth.headers, and of auth.sign.headers */
 struct manifest_auth {
 	enum auth_kind kind;
 	enum auth_place place;

@@ -78,7 +78,7 @@ static const struct manifest_key sign_keys[] = {
 	{ "encoding", KEY_WORD_BOOL, AT(sign.base64), .fallback = "\"hex\"",
 	  .words = sign_encoding_words },
 	{ "ts", KEY_WORD, AT(sign.ts), .fallback = "\"epoch\"", .words = sign_ts_words },
-	{ "headers", KEY_PAIRS, AT(sign.headers), .flags = KEY_REQUIRED },
+	{ "headers", KEY_PAIRS, AT(sign.headers), .flags = KEY_REQUIRED, .max = AUTH_HEADERS_MAX },
 };
 static bool sign_present(const void *base)
 {
@@ -97,7 +97,7 @@ static const struct manifest_key auth_keys[] = {
 	{ "client_auth", KEY_WORD_BOOL, AT(secret_in_basic), .fallback = "\"body\"",
 	  .words = client_auth_words },
 	{ "params", KEY_PAIRS, AT(params) },
-	{ "headers", KEY_PAIRS, AT(headers) },
+	{ "headers", KEY_PAIRS, AT(headers), .max = AUTH_HEADERS_MAX },
 	{ "token", KEY_PATH, AT(token_path), .flags = KEY_ANSWER, .fallback = "\"access_token\"" },
 	{ "expires", KEY_OWN, .fallback = "\"seconds:expires_in\"",
 	  .schema = "{\"type\":\"string\",\"minLength\":1}", .read = read_expires,

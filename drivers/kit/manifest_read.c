@@ -133,7 +133,8 @@ static void read_texts(struct manifest_reader *r, const struct manifest_key *k, 
 	*(int *)(base + k->n_at) = n;
 }
 
-static void read_pairs(struct manifest_reader *r, const cJSON *node, struct manifest_pairs *out)
+static void read_pairs(struct manifest_reader *r, const struct manifest_key *k, const cJSON *node,
+		       struct manifest_pairs *out)
 {
 	struct manifest_pair *v;
 	const cJSON *c;
@@ -159,6 +160,9 @@ static void read_pairs(struct manifest_reader *r, const cJSON *node, struct mani
 		buf_clear(&text);
 		reader_up(r, mark);
 	}
+	if (k->max && n > k->max)
+		reader_problem(r, "has %d of them, at most %lld are expected", n,
+			       (long long)k->max);
 	*out = (struct manifest_pairs){ v, n };
 }
 
@@ -283,7 +287,7 @@ static void read_key(struct manifest_reader *r, const struct manifest_key *k, co
 		read_texts(r, k, node, base);
 		return;
 	case KEY_PAIRS:
-		read_pairs(r, node, (struct manifest_pairs *)(base + k->at));
+		read_pairs(r, k, node, (struct manifest_pairs *)(base + k->at));
 		return;
 	case KEY_JSON:
 	case KEY_JSON_LIST:

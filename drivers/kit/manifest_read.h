@@ -94,7 +94,8 @@ struct manifest_key {
 	size_t at, n_at; /* offsets of the value, and of its count */
 	unsigned flags;
 	const char *fallback; /* JSON; NULL: zero, empty, absent */
-	int64_t min, max;     /* numbers, durations in ms; 0,0 = any that is not negative */
+	int64_t min,
+		max; /* numbers, durations in ms; 0,0 = any that is not negative; max: of pairs how many */
 	const struct key_word *words;
 	const struct key_table *of;
 	void (*read)(struct manifest_reader *r, const cJSON *node, void *base);

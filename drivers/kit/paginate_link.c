@@ -205,7 +205,34 @@ static bool climbs(const char *url)
 	return false;
 }
 
-int url_resolve(const char *base, const char *ref, struct buf *out, struct err *err)
+/* RFC 3986 section 5.2.4, in place: "/./" is nothing, "/../" takes the segment before it along, as far as there is one. */
+static void take_dots(struct buf *url)
+{
+	char *root = url->data + url_origin_len(url->data), *to = root;
+	char *end = root + strcspn(root, "?#");
+	const char *p = root;
+
+	while (p < end) { /* *p is a slash */
+		size_t n = 1 + strcspn(p + 1, "/?#");
+		bool here = n == 2 && p[1] == '.', up = n == 3 && p[1] == '.' && p[2] == '.';
+
+		while (up && to > root && *--to != '/')
+			;
+		if (here || up) {
+			p += n;
+			if (p == end)
+				*to++ = '/';
+			continue;
+		}
+		memmove(to, p, n);
+		to += n;
+		p += n;
+	}
+	memmove(to, end, strlen(end) + 1);
+	url->len -= (size_t)(end - to);
+}
+
+static int resolve(const char *base, const char *ref, bool dots, struct buf *out, struct err *err)
 {
 	struct buf url = BUF_INIT;
 	size_t kept, len;
@@ -226,6 +253,8 @@ int url_resolve(const char *base, const char *ref, struct buf *out, struct err *
 	if (kept && kept == url_origin_len(base) && ref[0] != '/')
 		buf_putc(&url, '/');
 	rc = append_clean(&url, ref, len);
+	if (dots && rc == 0)
+		take_dots(&url);
 	if (rc < 0)
 		rc = refuse(err, ref, "has a control character in it");
 	else if (!host_is_plain(buf_str(&url)))
@@ -236,6 +265,16 @@ int url_resolve(const char *base, const char *ref, struct buf *out, struct err *
 		buf_append(out, url.data, url.len);
 	buf_clear(&url);
 	return rc;
+}
+
+int url_resolve(const char *base, const char *ref, struct buf *out, struct err *err)
+{
+	return resolve(base, ref, false, out, err);
+}
+
+int url_follow(const char *base, const char *ref, struct buf *out, struct err *err)
+{
+	return resolve(base, ref, true, out, err);
 }
 
 void url_drop_param(struct buf *url, const char *name)

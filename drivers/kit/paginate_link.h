@@ -15,6 +15,9 @@ bool link_next(const char *header, struct buf *out);
  * its fragment and with what must not stand in an address escaped.  -EBADMSG: none of http, a host with a user in it, control characters, "/../". */
 int url_resolve(const char *base, const char *ref, struct buf *out, struct err *err)
 	__attribute__((warn_unused_result));
+/* The same of a redirect's Location: "/../" is taken as RFC 3986 says. */
+int url_follow(const char *base, const char *ref, struct buf *out, struct err *err)
+	__attribute__((warn_unused_result));
 /* Takes a parameter out of the query of an address. */
 void url_drop_param(struct buf *url, const char *name);
 size_t url_origin_len(const char *url); /* of "https://host:port"; 0: it is none */

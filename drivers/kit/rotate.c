@@ -13,7 +13,6 @@
 #include "drivers/kit/paginate.h"
 #include "drivers/kit/subst.h"
 
-#define QUERY_MAX 16
 #define REDIS_WAIT_MS 5000
 
 const char *rotation_name(enum rotation r)
@@ -43,27 +42,23 @@ static const char *setting(const char *name, void *arg)
 
 static int call_verify(struct caller *c, const struct manifest_proof *v, struct err *err)
 {
-	struct manifest_pair query[QUERY_MAX];
 	struct names names = { c, BUF_INIT };
-	struct buf path = BUF_INIT, values[QUERY_MAX] = { BUF_INIT };
+	struct arena *arena = arena_new();
+	struct buf path = BUF_INIT;
 	struct call_spec spec = {
-		.endpoint = v->get, .method = "GET", .query = query, .repeatable = true
+		.endpoint = v->get, .method = "GET", .n_query = v->query.n, .repeatable = true
 	};
 	struct call_result r;
-	int n = 0, rc = subst(v->get, SUBST_PATH, setting, &names, &path, err);
+	int rc = subst(v->get, SUBST_PATH, setting, &names, &path, err);
 
-	for (; rc == 0 && n < v->query.n && n < QUERY_MAX; n++) {
-		rc = subst(v->query.v[n].value, SUBST_RAW, setting, &names, &values[n], err);
-		query[n] = (struct manifest_pair){ v->query.v[n].name, buf_str(&values[n]) };
-	}
+	if (rc == 0)
+		rc = subst_pairs(&v->query, setting, &names, arena, &spec.query, err);
 	spec.path = buf_str(&path);
-	spec.n_query = n;
 	if (rc == 0) {
 		rc = call(c, &spec, &r, err);
 		call_result_clear(&r);
 	}
-	for (int i = 0; i < n; i++)
-		buf_clear(&values[i]);
+	arena_free(arena);
 	buf_clear(&path);
 	buf_clear(&names.keep);
 	return rc;

@@ -155,3 +155,21 @@ int subst(const char *template, enum subst_escape how, subst_lookup fn, void *ar
 	}
 	return rc;
 }
+
+int subst_pairs(const struct manifest_pairs *p, subst_lookup fn, void *arg, struct arena *a,
+		const struct manifest_pair **out, struct err *err)
+{
+	struct manifest_pair *v = arena_alloc(a, sizeof(*v) * (size_t)(p->n + 1));
+	struct buf value = BUF_INIT;
+	int rc = 0;
+
+	for (int i = 0; i < p->n && rc == 0; i++) {
+		buf_reset(&value);
+		rc = subst(p->v[i].value, SUBST_RAW, fn, arg, &value, err);
+		v[i] = (struct manifest_pair){ p->v[i].name, arena_strdup(a, buf_str(&value)) };
+	}
+	buf_clear(&value);
+	if (rc == 0)
+		*out = v;
+	return rc;
+}

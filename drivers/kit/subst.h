@@ -6,9 +6,11 @@
 
 #include <stdbool.h>
 
+#include "common/base/arena.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/json.h"
+#include "drivers/kit/manifest_pairs.h"
 
 enum subst_escape { SUBST_RAW, SUBST_PATH, SUBST_QUERY, SUBST_FORM, SUBST_JSON };
 /* NULL: no such value here. Borrowed for the call. */
@@ -18,6 +20,10 @@ typedef const char *(*subst_lookup)(const char *name, void *arg);
  * -EINVAL: a value that would change a path ("", ".", ".."), in SUBST_PATH. Nothing is appended on failure. */
 int subst(const char *template, enum subst_escape how, subst_lookup fn, void *arg, struct buf *out,
 	  struct err *err) __attribute__((warn_unused_result));
+/* Of parameters or headers, all of them, raw: *out, of the arena, has as many as p. */
+int subst_pairs(const struct manifest_pairs *p, subst_lookup fn, void *arg, struct arena *a,
+		const struct manifest_pair **out, struct err *err)
+	__attribute__((warn_unused_result));
 /* The same for the texts of a JSON value, wherever they stand in it: *out is a copy, the caller's.  A text that is
  * "{ids}" and nothing else becomes the list `ids` (NULL: as any other name). */
 int subst_json(const cJSON *template, subst_lookup fn, void *arg, const cJSON *ids, cJSON **out,

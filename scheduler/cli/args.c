@@ -161,14 +161,14 @@ static int without_command(const struct cli *c, const struct command *v, int n,
 
 	if (asks(h, "--version")) {
 		puts("longshore " LONGSHORE_VERSION);
-		exit(EXIT_OK);
+		exit(cli_end(c, EXIT_OK));
 	}
 	for (int i = 0; i < n && h->n_words; i++)
 		noun |= is_noun(&v[i], h->words[0]);
 	if ((help && (!h->n_words || noun)) ||
 	    (h->n_words == 1 && strcmp(h->words[0], "help") == 0)) {
 		overview(v, n, noun ? h->words[0] : NULL);
-		exit(EXIT_OK);
+		exit(cli_end(c, EXIT_OK));
 	}
 	if (h->n_words)
 		return unknown(c, v, n, h);

@@ -66,7 +66,9 @@ int cli_driver(struct cli *c, const char *partner, const struct driver **out)
 void cli_close(struct cli *c);
 int64_t cli_deadline(void); /* of one call */
 
-/* fail.c: one line on stderr; returns `code`. */
+/* fail.c.  The last thing of all: what was printed goes out.  The exit code; where nobody reads it any more, no return. */
+int cli_end(const struct cli *c, int code);
+/* One line on stderr; returns `code`. */
 int cli_fail(const struct cli *c, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* What a call of the store, the queue or the pools returned: the exit code follows from rc.

@@ -1,7 +1,10 @@
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "scheduler/cli/cli.h"
 
@@ -56,4 +59,27 @@ int cli_error(const struct cli *c, int rc, const struct err *err, const char *do
 	const char *text = *err->text ? err->text : strerror(-rc);
 
 	return cli_fail(c, exit_code(rc, err), "%s: %s", doing, text);
+}
+
+/* Whoever reads our output may have gone (`| head`): poll knows it of a write that failed long ago too. */
+static bool reader_is_gone(int why)
+{
+	struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+	return why == EPIPE || (poll(&p, 1, 0) == 1 && p.revents & POLLERR);
+}
+
+/* The command has done what it does.  Who does not want to hear the rest of it gets what every tool gives: an end by SIGPIPE, which
+ * the loop ignores for the sake of its sockets. */
+int cli_end(const struct cli *c, int code)
+{
+	errno = 0;
+	if ((fflush(stdout) == 0 && !ferror(stdout)) || code != EXIT_OK)
+		return code;
+	if (!reader_is_gone(errno))
+		return cli_fail(c, EXIT_FAILED, "writing the result failed%s%s", errno ? ": " : "",
+				errno ? strerror(errno) : "");
+	signal(SIGPIPE, SIG_DFL);
+	raise(SIGPIPE);
+	return 128 + SIGPIPE; /* blocked by whoever started us */
 }

@@ -231,7 +231,5 @@ int main(int argc, char **argv)
 		code = run_on_loop(&c);
 	}
 	free(c.words);
-	if (fflush(stdout) != 0 && code == EXIT_OK)
-		code = cli_fail(&c, EXIT_FAILED, "writing the result failed");
-	return code;
+	return cli_end(&c, code);
 }

@@ -16,6 +16,30 @@ static void need(bool holds)
 		abort();
 }
 
+/* Of a redirect: no climbing is left in it, and it is what a page's address is wherever that is one. */
+static void try_redirect(const char *ref)
+{
+	struct buf url = BUF_INIT, again = BUF_INIT, plain = BUF_INIT;
+	struct err err = { 0 };
+	const char *path, *up;
+
+	if (url_follow(BASE, ref, &url, &err) == 0) {
+		need(url.len == strlen(url.data));
+		path = url.data + url_origin_len(url.data);
+		up = strstr(path, "/../");
+		need(!up || up > path + strcspn(path, "?"));
+		need(url_follow(BASE, url.data, &again, &err) == 0 &&
+		     strcmp(url.data, again.data) == 0);
+		if (url_resolve(BASE, ref, &plain, &err) == 0)
+			need(strcmp(url.data, plain.data) == 0);
+	} else {
+		need(err.class == ERR_DATA && url.len == 0);
+	}
+	buf_clear(&url);
+	buf_clear(&again);
+	buf_clear(&plain);
+}
+
 static void try_reference(const char *ref)
 {
 	struct buf url = BUF_INIT, again = BUF_INIT;
@@ -51,6 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		try_reference(buf_str(&target));
 	}
 	try_reference(text);
+	try_redirect(text);
 	buf_clear(&target);
 	free(text);
 	return 0;

@@ -138,6 +138,25 @@ def test_what_is_refused(cluster, api):
     assert api.call("POST", "/requests?wait=1h", api.ask).status_code == 400
     assert api.call("POST", "/requests", data=b"{nonsense").status_code == 400
     assert api.call("GET", "/requests/none").status_code == 404 and api.call("GET", "/nothing").status_code == 404
+    # What would be left out in silence: a key that guards nothing, a filter that lists all, a decision that is another one.
+    for key in ("k" * 300, "", b"\xff"):
+        assert api.call("POST", "/requests", api.ask, headers={"Idempotency-Key": key}).status_code == 400, key
+    twice = api.call("POST", "/requests", {**api.ask, "idempotency_key": "one"}, headers={"Idempotency-Key": "two"})
+    assert (twice.status_code, twice.json()["field"]) == (400, "Idempotency-Key")
+    text = json.dumps(api.ask)[:-1] + ', "partner": "stripe"}'
+    assert api.call("POST", "/requests", data=text).json()["detail"] == '"partner" is given twice'
+    for query, field in [("stat=done", "stat"), ("state=dnoe", "state"), ("state=done&state=late", "state"), ("limit=501", "limit"), ("limit", "limit"),
+                         ("partner=%ff", None), ("partner=%00", None), ("wait=1s", "wait")]:
+        answer = api.call("GET", f"/requests?{query}")
+        assert (answer.status_code, answer.json().get("field")) == (400, field), f"{query}: {answer.text}"
+    assert "1 to 500" in api.call("GET", "/requests?limit=0").json()["detail"]
+    assert api.call("GET", "/requests/1?wiat=5s").json()["detail"] == "wiat: there is no such parameter; did you mean wait?"
+    assert api.call("POST", "/requests/1/undo", {"as": "retry"}).json()["field"] == "as"
+    assert api.call("POST", "/requests/1/resolve", {"as": "done", "kpet": {}}).json()["field"] == "kpet"
+    assert api.call("GET", "/lookup/%ff/x").status_code == 400
+    parts = '{"parts": {"a": {"partner": "x", "name": "y"}, "a": {"kind": "z"}}}'
+    assert api.call("POST", "/lookup", data=parts).json()["field"] == "parts"
+    assert not cluster.sql("SELECT 1 FROM outbound_requests")
     # What the server refuses before there is a call, too, whoever still sends.
     assert api.call("POST", "/requests", data=b"x" * (8 << 20)).status_code == 413
     assert api.call("GET", "/requests", data=b"{}").status_code == 400

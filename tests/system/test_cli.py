@@ -2,13 +2,15 @@
 
 import json
 import os
+import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from harness import Longshore, lease_port
-from harness.process import ROOT
+from harness.process import BIN, ROOT
 
 CREDENTIALS = json.dumps({"client_id": "acct-1", "client_secret": "a-very-secret-secret"})
 ADD = ("integration", "add", "--company", "Acme", "--partner", "guesty")
@@ -51,6 +53,17 @@ def test_help_and_version(cluster):
     listed = cluster.longshore("integration", "--help").out
     assert "integration show" in listed and "company add" not in listed
     assert cluster.longshore("--version").out.startswith("longshore ")
+    for words in (["--help"], ["driver", "list", "--json"], ["status"]):  # `| head`: an end as of any tool; a full disk: said
+        read, write = os.pipe()
+        os.close(read)
+        gone, full = ended_on(cluster.longshore, words, write), ended_on(cluster.longshore, words, os.open("/dev/full", os.O_WRONLY))
+        assert (gone.returncode, gone.stderr) == (-signal.SIGPIPE, ""), words
+        assert full.returncode == 1 and "writing the result failed: No space left on device" in full.stderr, words
+
+
+def ended_on(longshore, words, stdout):
+    with os.fdopen(stdout, "w") as out:
+        return subprocess.run([BIN / "longshore", *words], stdout=out, stderr=subprocess.PIPE, text=True, cwd=longshore.folder, env=longshore.env, timeout=50)
 
 
 MISTAKES = [

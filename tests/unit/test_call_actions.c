@@ -104,11 +104,13 @@ static void test_hold(void **state)
 
 static char location[300];
 
+static bool elsewhere_by_query; /* what is asked for with page=3 is there */
 static int fail_first; /* the status of what is asked for there the first time; 0: it works */
 
 static void answer_elsewhere(struct httpd_request *q, int number)
 {
-	if (strcmp(httpd_path(q), "/v1/there") == 0) {
+	if (strcmp(httpd_path(q), "/v1/there") == 0 ||
+	    (elsewhere_by_query && strcmp(httpd_raw_query(q), "page=3") == 0)) {
 		reply_json(q, number == 2 && fail_first ? fail_first : 200, "{\"ok\":true}");
 		return;
 	}
@@ -148,6 +150,15 @@ static void body_redirects(void)
 	OK(strcmp(partner.arrivals[1].query, "page=2") == 0);
 	snprintf(to, sizeof(to), "%s/v1/there#part", partner.root);
 	OK(go(to, 2, "GET", &err) == 0 && partner.n == 2);
+	/* As RFC 3986 says of what was asked for, /v1/things?page=2. */
+	static const char *const here[] = { "there?a=b c", "./there#part", "../v1/there",
+					    "x/../there", "../../../v1/./there" };
+	for (size_t i = 0; i < ARRAY_LEN(here); i++)
+		OK(go(here[i], 50 + (int64_t)i, "GET", &err) == 0 && partner.n == 2 &&
+		   strcmp(partner.arrivals[1].query, i ? "" : "a=b%20c") == 0);
+	elsewhere_by_query = true;
+	OK(go("?page=3", 60, "GET", &err) == 0 && partner.n == 2);
+	elsewhere_by_query = false;
 	OK(go("/v1/things", 3, "GET", &err) == -EREMOTEIO); /* in circles */
 	OK(partner.n == 4 && strcmp(err.rule, "status 3xx") == 0);
 	OK(go("/v1/there", 4, "POST", &err) == -EREMOTEIO && partner.n == 1);
@@ -161,7 +172,9 @@ static void body_redirects(void)
 					      "https://127.0.0.1/v1/there",
 					      "http://127.0.0.1:1/v1/there",
 					      "file:///etc/passwd",
-					      "there",
+					      "mailto:there",
+					      "///there",
+					      "#part",
 					      "" };
 	for (size_t i = 0; i < ARRAY_LEN(others); i++)
 		OK(go(others[i], 5 + (int64_t)i, "GET", &err) == -EREMOTEIO && partner.n == 1);
@@ -191,6 +204,44 @@ static void body_unsendable(void)
 	   !strstr(err.text, "sesame"));
 	call_result_clear(&r);
 	bench_close(&b);
+}
+
+/* A mark that says that another has the job by now is an end: neither the permit's tries nor the door's other ones follow. */
+static int fence_from, marks; /* of all marks, which is the first that is refused */
+
+static int write_mark(void *arg, struct err *err)
+{
+	if (++marks < fence_from)
+		return 0;
+	return err_set(err, -ESTALE, ERR_CANCELLED, "fence", "a newer claim goes on with it");
+}
+
+static void body_fence(void)
+{
+	struct call_mark mark = { .write = write_mark, .good_ms = 60000 };
+	struct call_spec spec = {
+		.endpoint = "/things", .method = "GET", .path = "/things", .mark = &mark
+	};
+	struct err err = { 0 };
+	struct call_result r;
+	struct bench b;
+
+	partner.answer = answer_elsewhere;
+	snprintf(location, sizeof(location), "there");
+	for (int first = 1; first <= 2; first++) { /* of the redirect's second sending, too */
+		partner.n = marks = 0;
+		fence_from = first;
+		bench_open(&b, "", COLLECTION, NULL, 70 + first, 300);
+		OK(call(&b.caller, &spec, &r, &err) == -ESTALE && partner.n == first - 1);
+		OK(marks == first && strcmp(err.rule, "fence") == 0 && !mark.handed);
+		call_result_clear(&r);
+		bench_close(&b);
+	}
+}
+
+static void test_fence(void **state)
+{
+	assert_int_equal(on_loop(body_fence), 0);
 }
 
 static void test_unsendable(void **state)
@@ -225,6 +276,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_actions, begin, end),
 		cmocka_unit_test_setup_teardown(test_hold, begin, end),
 		cmocka_unit_test_setup_teardown(test_redirects, begin, end),
+		cmocka_unit_test_setup_teardown(test_fence, begin, end),
 		cmocka_unit_test_setup_teardown(test_unsendable, begin, end),
 	};
 

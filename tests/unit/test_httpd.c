@@ -358,6 +358,8 @@ static void test_refusals(void)
 	refused("POST /echo HTTP/1.1\r\nContent-Length: -1\r\n" CLOSE, "400 Bad Request", "length");
 	refused("GET /echo HTTP/1.1\r\nContent-Length: 2\r\n" CLOSE "hi", "400 Bad Request",
 		"body of GET");
+	refused("POST /echo HTTP/1.1\r\nContent-Length : 2\r\n" CLOSE, "400 Bad Request",
+		"blank before a colon");
 	refused("GET /a%00b HTTP/1.1\r\n" CLOSE, "400 Bad Request", "address");
 	refused("FETCH /echo HTTP/1.1\r\n" CLOSE, "501 Not Implemented", "none of GET");
 	refused("TRACE /echo HTTP/1.1\r\n" CLOSE, "501 Not Implemented", "none of GET");

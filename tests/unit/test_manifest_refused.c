@@ -103,6 +103,10 @@ static const char *const refused[][2] = {
 	{ ", \"auth\": {\"kind\": \"api_key\", \"needs\": [\"k\"], \"verify\": {\"get\": \"/me\","
 	  " \"query\": {\"a\": \"{cfgs.x}\"}}}",
 	  "auth.verify.query.a: {cfgs.x} is not known" },
+	{ ", \"auth\": {\"kind\": \"oauth2_client_credentials\", \"token_url\": \"https://a/t\", \"headers\": {\"a\": \"x\", \"b\": \"x\", \"c\": \"x\", \"d\": \"x\", \"e\": \"x\", \"f\": \"x\", \"g\": \"x\", \"h\": \"x\", \"i\": \"x\"}}",
+	  "auth.headers: has 9 of them, at most 8" },
+	{ ", \"auth\": {\"kind\": \"signed\", \"needs\": [\"k\"], \"sign\": {\"signed\": \"{ts}\", \"headers\": {\"a\": \"x\", \"b\": \"x\", \"c\": \"x\", \"d\": \"x\", \"e\": \"x\", \"f\": \"x\", \"g\": \"x\", \"h\": \"x\", \"i\": \"x\"}}}",
+	  "auth.sign.headers: has 9 of them, at most 8" },
 	{ ", \"checks\": {\"fixtures\": \"../f\"}", "checks.fixtures: the name of a folder" },
 	{ ", \"checks\": {\"daily\": [\"a\"]}", "checks.daily[0]: there is no collection \"a\"" },
 	{ ", \"partner\": \"p\"", "partner: given twice" },

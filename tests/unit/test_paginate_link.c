@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "drivers/kit/paginate_link.h"
 
 #define BASE "https://api.acme.example/v1/things?page=1&x=y"
@@ -91,6 +92,53 @@ static void references(void **state)
 	means("#top", NULL);
 }
 
+/* As of a redirect: the examples of RFC 3986, section 5.4, without those that keep a fragment or have no host. */
+static void follows(void **state)
+{
+	static const char *const pairs[][2] = {
+		{ "g", "/b/c/g" },
+		{ "./g", "/b/c/g" },
+		{ "g/", "/b/c/g/" },
+		{ "/g", "/g" },
+		{ "?y", "/b/c/d;p?y" },
+		{ "g?y", "/b/c/g?y" },
+		{ "g?y/./x", "/b/c/g?y/./x" },
+		{ "g?y/../x#s", "/b/c/g?y/../x" },
+		{ ";x", "/b/c/;x" },
+		{ ".", "/b/c/" },
+		{ "./", "/b/c/" },
+		{ "..", "/b/" },
+		{ "../", "/b/" },
+		{ "../g", "/b/g" },
+		{ "../..", "/" },
+		{ "../../", "/" },
+		{ "../../g", "/g" },
+		{ "../../../../g", "/g" },
+		{ "/./g", "/g" },
+		{ "/../g", "/g" },
+		{ "g.", "/b/c/g." },
+		{ "..g", "/b/c/..g" },
+		{ "./../g", "/b/g" },
+		{ "./g/.", "/b/c/g/" },
+		{ "g/./h", "/b/c/g/h" },
+		{ "g/../h", "/b/c/h" },
+		{ "g;x=1/../y", "/b/c/y" },
+		{ "http://a/x/../y?z", "/y?z" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+		struct buf out = BUF_INIT, wanted = BUF_INIT;
+		struct err err = { 0 };
+
+		buf_printf(&wanted, "http://a%s", pairs[i][1]);
+		assert_int_equal(url_follow("http://a/b/c/d;p?q", pairs[i][0], &out, &err), 0);
+		assert_string_equal(buf_str(&out), buf_str(&wanted));
+		assert_int_equal(out.len, strlen(out.data));
+		buf_clear(&out);
+		buf_clear(&wanted);
+	}
+}
+
 static void long_references(void **state)
 {
 	static char url[9000];
@@ -135,9 +183,9 @@ static void origins(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(links),           cmocka_unit_test(references),
-		cmocka_unit_test(long_references), cmocka_unit_test(parameters),
-		cmocka_unit_test(origins),
+		cmocka_unit_test(links),      cmocka_unit_test(references),
+		cmocka_unit_test(follows),    cmocka_unit_test(long_references),
+		cmocka_unit_test(parameters), cmocka_unit_test(origins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
