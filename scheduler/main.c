@@ -188,7 +188,7 @@ static void start(void *arg)
 	    watch_start(s) < 0 || standing_start(s) < 0 || grants_start(s) < 0 ||
 	    contracts_start(s) < 0 || pauses_start(s) < 0 || recovery_start(s) < 0 ||
 	    emergency_start(s) < 0 || history_start(s) < 0 || events_start(s) < 0 ||
-	    registrations_start(s) < 0 || requests_start(s) < 0) {
+	    registrations_start(s) < 0 || requests_start(s) < 0 || credentials_start(s) < 0) {
 		fail("out of memory for coroutines", EXIT_FAILED);
 		return;
 	}

@@ -62,6 +62,8 @@ int pauses_start(struct scheduler *s)
 int watch_start(struct scheduler *s) __attribute__((warn_unused_result)); /* alerts */
 int standing_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* alerts that last as long as their cause */
+int credentials_start(struct scheduler *s)
+	__attribute__((warn_unused_result)); /* new ones whose writer died half-way */
 int grants_start(struct scheduler *s)
 	__attribute__((warn_unused_result)); /* rights that die unused or lapse */
 int contracts_start(struct scheduler *s)

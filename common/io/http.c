@@ -60,7 +60,7 @@ static void reset(struct http_response *r)
 	*r = (struct http_response){ .body = body, .headers = headers };
 }
 
-static int failed(struct http_response *out, const char *failure, const char *detail)
+int http_failed(struct http_response *out, const char *failure, const char *detail)
 {
 	size_t n = strlen(detail);
 
@@ -218,7 +218,7 @@ static const char *connect_failure(CURL *easy)
 	return number == ECONNREFUSED ? "refused" : number == ETIMEDOUT ? "timeout" : "network";
 }
 
-static const char *failure_word(const struct transfer *t)
+const char *http_failure_word(const struct transfer *t)
 {
 	if (t->too_large)
 		return "too_large";
@@ -278,12 +278,12 @@ static int conclude(struct http_pool *p, struct transfer *t, const struct http_u
 	out->unsent = t->is_mail && !t->ended;
 	if (t->unwanted)
 		return -ESTALE;
-	if (t->is_mail && !t->stop && http_mail_answer(t, out))
+	if (t->is_mail && !t->stop && mail_talk_answer(t, out))
 		return 0;
 	if (t->stop) {
 		if (t->phase == PHASE_CONNECTING)
 			http_host_doubt(p->hosts, u);
-		return failed(out, t->stop, t->error);
+		return http_failed(out, t->stop, t->error);
 	}
 	if (t->result == CURLE_OK && !t->is_mail) {
 		if (t->gave_address)
@@ -293,7 +293,7 @@ static int conclude(struct http_pool *p, struct transfer *t, const struct http_u
 		return 0;
 	}
 	if (t->result == CURLE_URL_MALFORMAT) {
-		failed(out, "network", t->error);
+		http_failed(out, "network", t->error);
 		return -EINVAL;
 	}
 	if (t->result == CURLE_COULDNT_CONNECT || t->result == CURLE_OPERATION_TIMEDOUT)
@@ -305,7 +305,8 @@ static int conclude(struct http_pool *p, struct transfer *t, const struct http_u
 		snprintf(
 			t->error, sizeof(t->error),
 			"its address is one that only we reach: LONGSHORE_PRIVATE_TARGETS allows some");
-	return failed(out, failure_word(t), t->error[0] ? t->error : curl_easy_strerror(t->result));
+	return http_failed(out, http_failure_word(t),
+			   t->error[0] ? t->error : curl_easy_strerror(t->result));
 }
 
 /* A handle that ended badly may be in any state: the next request gets a new one. */
@@ -329,7 +330,7 @@ static int ran_out(int rc, int64_t end_ms, int64_t total_ms, struct http_respons
 		return rc;
 	snprintf(text, sizeof(text), "no complete answer within %lld ms", (long long)total_ms);
 	out->duration_ms = total_ms;
-	return failed(out, "timeout", text);
+	return http_failed(out, "timeout", text);
 }
 
 int http_send(struct http_pool *p, const struct http_request *q, struct http_response *out)
@@ -351,7 +352,7 @@ int http_send(struct http_pool *p, const struct http_request *q, struct http_res
 	out->sent_at_us = clock_real_us();
 	rc = http_host_find(p->hosts, &u, end_ms, &host, text);
 	if (rc == -EHOSTUNREACH)
-		return failed(out, "dns", text);
+		return http_failed(out, "dns", text);
 	if (rc < 0)
 		return ran_out(rc, end_ms, total_ms, out);
 	t = http_transfer_get(p);
@@ -365,7 +366,7 @@ int http_send(struct http_pool *p, const struct http_request *q, struct http_res
 				    : failpoint_http(q->method, q->url));
 	if (!http_transfer_begin(p, s, t)) {
 		http_transfer_free(t);
-		return failed(out, "network", "libcurl refused the transfer");
+		return http_failed(out, "network", "libcurl refused the transfer");
 	}
 	rc = completion_wait(&t->done, "http", end_ms);
 	if (rc == 0 && t->in_multi)

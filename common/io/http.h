@@ -13,6 +13,7 @@
 #include "common/base/err.h"
 
 struct http_pool;
+struct mail_dialogue;
 
 /* Once a process; -ENOTSUP: this libcurl would resolve names in the loop.  The environment's SSL_CERT_FILE is what is trusted. */
 int http_global_init(void) __attribute__((warn_unused_result));
@@ -38,6 +39,7 @@ struct http_mail {
 	const char *password;
 	const char *token; /* in place of a password: one of OAuth 2, of the user's; NULL: none */
 	bool plain;        /* smtp:// without STARTTLS, which is demanded else */
+	struct mail_dialogue *dialogue; /* what is said is written down there; NULL: nowhere */
 };
 
 /* Everything is borrowed for the call. */

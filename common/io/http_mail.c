@@ -1,18 +1,11 @@
-/* A mail: libcurl connects (names, TCP, greeting, STARTTLS or TLS, login by a password), and what follows is said here.  libcurl could say it too, but
- * it waits for the server's word on a message, and for its good-bye, without returning to the loop: all other jobs would wait along. */
-#include <errno.h>
-#include <event2/event.h>
-#include <stdio.h>
+/* A mail: libcurl connects (names, TCP, greeting, STARTTLS or TLS, login by a password), and what follows is said by mail_talk.c.  libcurl could say it
+ * too, but it waits for the server's word on a message, and for its good-bye, without returning to the loop: all other jobs would wait along. */
 #include <string.h>
 
 #include "common/io/http_pool.h"
-#include "common/base/secret.h"
 #include "common/io/http_socket.h"
-#include "common/io/mail_login.h"
 
 #define ADDRESS_MAX 320
-
-enum { ENDED = 1 }; /* t->stop or t->result says why */
 
 static bool is_address(const char *s)
 {
@@ -25,9 +18,27 @@ static bool is_address(const char *s)
 	return n > 0 && n <= ADDRESS_MAX;
 }
 
+/* A line break that is half of one ends a line for some servers and for others not: what stands behind it could be a message's end to the one,
+ * and the next command to the other. */
+static bool is_message(const struct http_request *q)
+{
+	const char *s = q->body;
+
+	for (size_t i = 0; s && i < q->body_len; i++)
+		if (!s[i] || (s[i] == '\n' && (i == 0 || s[i - 1] != '\r')) ||
+		    (s[i] == '\r' && (i + 1 == q->body_len || s[i + 1] != '\n')))
+			return false;
+	return s && q->body_len;
+}
+
 bool http_mail_is_sendable(const struct http_request *q)
 {
-	return is_address(q->mail->from) && is_address(q->mail->to) && q->body && q->body_len;
+	return is_address(q->mail->from) && is_address(q->mail->to) && is_message(q);
+}
+
+bool http_mail_demands_tls(const struct http_request *q)
+{
+	return !q->mail->plain && strncmp(q->url, "smtp:", 5) == 0;
 }
 
 static size_t on_reply(char *line, size_t size, size_t n, void *arg)
@@ -35,7 +46,7 @@ static size_t on_reply(char *line, size_t size, size_t n, void *arg)
 	struct transfer *t = arg;
 
 	t->last_ms = loop_now_ms();
-	if (mail_reply_feed(&t->reply, line, n) < 0)
+	if (mail_talk_heard(t, line, n) < 0)
 		return 0;
 	if (t->reply.ended) {
 		failpoint_after(t);
@@ -45,16 +56,34 @@ static size_t on_reply(char *line, size_t size, size_t n, void *arg)
 	return n;
 }
 
+/* What libcurl says. */
+static int on_debug(CURL *easy, curl_infotype type, char *s, size_t n, void *arg)
+{
+	struct transfer *t = arg;
+
+	if (type == CURLINFO_HEADER_OUT && t->dialogue)
+		mail_dialogue_said(t->dialogue, s, n);
+	return 0;
+}
+
 void http_mail_prepare(struct transfer *t, const struct http_request *q)
 {
 	const struct http_mail *m = q->mail;
 
 	t->is_mail = true;
-	t->starttls = !m->plain && strncmp(q->url, "smtp:", 5) == 0;
+	t->starttls = http_mail_demands_tls(q);
 	t->login = m->user && !m->token;
+	t->logged_in = false;
+	t->dialogue = m->dialogue;
 	t->to_send = 0;
 	t->fd = -1;
 	mail_reply_clear(&t->reply);
+	buf_reset(&t->ehlo);
+	if (t->dialogue) {
+		curl_easy_setopt(t->easy, CURLOPT_VERBOSE, 1L);
+		curl_easy_setopt(t->easy, CURLOPT_DEBUGFUNCTION, on_debug);
+		curl_easy_setopt(t->easy, CURLOPT_DEBUGDATA, t);
+	}
 	curl_easy_setopt(t->easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
 	curl_easy_setopt(t->easy, CURLOPT_CONNECT_ONLY, 1L);
 	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
@@ -89,286 +118,38 @@ static int wait_for(struct transfer *t, short what, int64_t end_ms)
 	http_socket_watch(t->fd, what, on_ready, t);
 	rc = completion_wait(&t->done, "mail", end_ms);
 	if (!t->in_multi) /* silent for too long, or the pool is gone */
-		return rc < 0 ? rc : ENDED;
+		return rc < 0 ? rc : MAIL_ENDED;
 	http_socket_watch(t->fd, 0, NULL, NULL);
 	return rc;
 }
 
-static int lost(struct transfer *t, CURLcode why, const char *text)
+static CURLcode wire_send(struct transfer *t, const char *s, size_t n, size_t *took)
 {
-	t->result = why;
-	snprintf(t->error, sizeof(t->error), "%s", text);
-	return ENDED;
+	return curl_easy_send(t->easy, s, n, took);
 }
 
-static int say(struct transfer *t, const char *s, size_t n, int64_t end_ms)
+static CURLcode wire_recv(struct transfer *t, char *s, size_t room, size_t *n)
 {
-	int rc = 0;
-
-	while (n > 0 && rc == 0) {
-		size_t took = 0;
-		CURLcode c = curl_easy_send(t->easy, s, n, &took);
-
-		if (c == CURLE_AGAIN) {
-			rc = wait_for(t, EV_WRITE, end_ms);
-			continue;
-		}
-		if (c != CURLE_OK)
-			return lost(t, CURLE_SEND_ERROR, "the server has closed the connection");
-		s += took;
-		n -= took;
-		t->last_ms = loop_now_ms();
-	}
-	return rc;
-}
-
-/* Once, without waiting.  0: some of a reply came; -EAGAIN: nothing yet. */
-static int listen_now(struct transfer *t)
-{
-	char some[1024];
-	size_t n = 0;
-	CURLcode c = curl_easy_recv(t->easy, some, sizeof(some), &n);
-
-	if (c == CURLE_AGAIN)
-		return -EAGAIN;
-	if (c != CURLE_OK || n == 0) {
-		t->reply.code = 0;
-		return lost(t, CURLE_RECV_ERROR, "the server has closed the connection");
-	}
-	t->last_ms = loop_now_ms();
-	if (mail_reply_feed(&t->reply, some, n) < 0) {
-		t->reply.code = 0;
-		return lost(t, CURLE_WEIRD_SERVER_REPLY, "no reply that a server of mail gives");
-	}
-	return 0;
-}
-
-static int hear(struct transfer *t, int64_t end_ms)
-{
-	int rc = 0;
-
-	while (!t->reply.ended && rc == 0) {
-		rc = listen_now(t);
-		if (rc == -EAGAIN)
-			rc = wait_for(t, EV_READ, end_ms);
-	}
-	return rc;
-}
-
-/* ---- what is said ---- */
-
-/* Waits.  ENDED also where the reply is another than what is hoped for. */
-static int heed(struct transfer *t, int hoped, int64_t end_ms)
-{
-	int rc = hear(t, end_ms);
-
-	if (rc != 0 || t->reply.code / 100 == hoped)
-		return rc;
-	if (t->reply.code < 400) {
-		t->reply.code = 0;
-		return lost(t, CURLE_WEIRD_SERVER_REPLY,
-			    "a reply that does not fit what was asked");
-	}
-	return ENDED;
-}
-
-static int ask_as(struct transfer *t, const char *step, const char *line, int hoped, int64_t end_ms)
-{
-	int rc;
-
-	failpoint_before(t, failpoint_smtp(step));
-	mail_reply_clear(&t->reply);
-	rc = say(t, line, strlen(line), end_ms);
-	if (rc == 0)
-		rc = heed(t, hoped, end_ms);
-	if (t->reply.ended)
-		failpoint_after(t);
-	return rc;
-}
-
-static int ask(struct transfer *t, const char *line, int hoped, int64_t end_ms)
-{
-	return ask_as(t, line, line, hoped, end_ms);
-}
-
-/* ---- who sends it ---- */
-
-/* The token; a server that refuses it says why first, and ends the dialogue once that is answered. */
-static int say_token(struct transfer *t, const struct mail_login *l, const struct buf *line,
-		     int64_t end_ms)
-{
-	struct buf reason = BUF_INIT;
-	int rc;
-
-	failpoint_before(t, failpoint_smtp("AUTH"));
-	mail_reply_clear(&t->reply);
-	rc = say(t, line->data, line->len, end_ms);
-	if (rc == 0)
-		rc = hear(t, end_ms);
-	if (t->reply.ended)
-		failpoint_after(t);
-	if (rc == 0 && t->reply.code == 334) {
-		mail_login_reason(buf_str(&t->reply.text), &reason);
-		rc = ask_as(t, "AUTH", l->give_up, 4, end_ms);
-		if (rc == 0)
-			rc = ENDED; /* 4yz is an answer as 5yz is */
-	} else if (rc == 0) {
-		rc = heed(t, 2, end_ms);
-	}
-	if (reason.len && t->reply.code >= 400)
-		buf_printf(&t->reply.text, " %s", buf_str(&reason));
-	buf_clear(&reason);
-	return rc;
-}
-
-/* By a token; t->reply is the server's last word on EHLO. */
-static int log_in(struct transfer *t, const struct http_request *q, int64_t end_ms)
-{
-	const struct mail_login *l = mail_login_offered(buf_str(&t->reply.text));
-	struct buf line = BUF_INIT;
-	char begin[40];
-	struct http_url u;
-	int rc;
-
-	if (!l) {
-		t->reply.code = 0;
-		return lost(t, CURLE_LOGIN_DENIED,
-			    "the server offers no login by a token (XOAUTH2, OAUTHBEARER)");
-	}
-	if (http_url_parse(q->url, &u) < 0 ||
-	    mail_login_line(l, q->mail->user, q->mail->token, u.host, u.port, &line) < 0) {
-		t->reply.code = 0;
-		return lost(t, CURLE_LOGIN_DENIED,
-			    "the user's name or the token holds what none may");
-	}
-	snprintf(begin, sizeof(begin), "AUTH %s\r\n", l->mechanism);
-	rc = ask(t, begin, 3, end_ms);
-	if (rc == 0)
-		rc = say_token(t, l, &line, end_ms);
-	secret_free_buf(&line);
-	return rc;
-}
-
-/* ---- the message ---- */
-
-/* All but its end, which is a dot alone: one at the begin of a line is doubled. */
-static int write_message(struct transfer *t, const struct http_request *q, int64_t end_ms)
-{
-	struct buf text = BUF_INIT;
-	bool begins = true;
-	int rc;
-
-	buf_reserve(&text, q->body_len + 8);
-	for (size_t i = 0; i < q->body_len; i++) {
-		if (begins && q->body[i] == '.')
-			buf_putc(&text, '.');
-		buf_putc(&text, q->body[i]);
-		begins = q->body[i] == '\n';
-	}
-	if (!begins)
-		buf_puts(&text, "\r\n");
-	failpoint_before(t, failpoint_smtp("message"));
-	rc = say(t, text.data, text.len, end_ms);
-	if (rc == 0) /* so that the end goes at once, once it may */
-		rc = wait_for(t, EV_WRITE, end_ms);
-	if (rc == 0)
-		failpoint_after(t);
-	buf_clear(&text);
-	return rc;
-}
-
-/* Whoever asks whether it may end waits meanwhile; a server that has gone, or says that it goes, before it ended has not taken it. */
-static int may_end(struct transfer *t, const struct http_request *q, int64_t end_ms)
-{
-	int rc = q->ending ? q->ending(q->sending_arg) : 0;
-
-	if (rc < 0 || !t->in_multi)
-		return rc < 0 ? rc : ENDED;
-	t->last_ms = loop_now_ms();
-	mail_reply_clear(&t->reply);
-	rc = listen_now(t);
-	if (rc == -EAGAIN)
-		return 0;
-	return rc == 0 ? heed(t, 0, end_ms) : rc;
-}
-
-/* From its first byte on nobody knows but by the server's word.  What could not be handed over did not go. */
-static int end_message(struct transfer *t, int64_t end_ms)
-{
-	static const char end[] = ".\r\n";
-	size_t took = 0;
-	CURLcode c;
-	int rc;
-
-	failpoint_before(t, failpoint_smtp("end"));
-	c = curl_easy_send(t->easy, end, sizeof(end) - 1, &took);
-	if (c != CURLE_OK && c != CURLE_AGAIN)
-		return lost(t, CURLE_SEND_ERROR, "the server has closed the connection");
-	t->ended = true;
-	t->last_ms = loop_now_ms();
-	rc = say(t, end + took, sizeof(end) - 1 - took, end_ms);
-	if (rc == 0)
-		rc = heed(t, 2, end_ms);
-	if (t->reply.ended)
-		failpoint_after(t);
-	return rc;
-}
-
-/* Nobody waits for the answer: until the outcome is written down it is in doubt. */
-static void say_good_bye(struct transfer *t)
-{
-	size_t took;
-
-	failpoint_before(t, failpoint_smtp("QUIT"));
-	(void)curl_easy_send(t->easy, "QUIT\r\n", 6, &took);
-	failpoint_after(t);
+	return curl_easy_recv(t->easy, s, room, n);
 }
 
 int http_mail_talk(struct transfer *t, const struct http_request *q, int64_t end_ms)
 {
-	char line[ADDRESS_MAX + 32];
+	static const struct mail_wire wire = { wire_send, wire_recv, wait_for };
 	curl_socket_t fd = CURL_SOCKET_BAD;
 	int rc;
 
-	t->phase = PHASE_SENT;
-	t->last_ms = loop_now_ms();
 	if (curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK ||
 	    fd == CURL_SOCKET_BAD) {
-		lost(t, CURLE_RECV_ERROR, "the server has closed the connection");
+		mail_talk_lost(t, CURLE_RECV_ERROR, "the server has closed the connection");
 		t->reply.code = 0;
 		return 0;
 	}
 	t->fd = fd;
-	rc = q->mail->token ? log_in(t, q, end_ms) : 0;
-	if (rc == 0)
-		t->unwanted = t->sending && !t->sending(t->sending_arg);
-	if (t->unwanted)
-		return 0;
-	snprintf(line, sizeof(line), "MAIL FROM:<%s>\r\n", q->mail->from);
-	if (rc == 0)
-		rc = ask(t, line, 2, end_ms);
-	snprintf(line, sizeof(line), "RCPT TO:<%s>\r\n", q->mail->to);
-	if (rc == 0)
-		rc = ask(t, line, 2, end_ms);
-	if (rc == 0)
-		rc = ask(t, "DATA\r\n", 3, end_ms);
-	if (rc == 0)
-		rc = write_message(t, q, end_ms);
-	if (rc == 0)
-		rc = may_end(t, q, end_ms);
-	if (rc == 0)
-		rc = end_message(t, end_ms);
-	if (rc >= 0 && t->in_multi && t->reply.code)
-		say_good_bye(t);
-	return rc < 0 ? rc : 0;
-}
-
-bool http_mail_answer(const struct transfer *t, struct http_response *out)
-{
-	if (!t->reply.ended || (t->reply.code < 400 && !(t->ended && t->result == CURLE_OK)))
-		return false;
-	out->status = t->reply.code;
-	out->mail = true;
-	mail_reply_tell(&t->reply, &out->body);
-	return true;
+	t->wire = &wire;
+	rc = mail_talk(t, q, end_ms);
+	/* What libcurl says to end it is nobody's, nor what it meets then. */
+	t->dialogue = NULL;
+	curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, NULL);
+	return rc;
 }

@@ -215,6 +215,7 @@ void http_transfer_free(struct transfer *t)
 {
 	curl_easy_cleanup(t->easy);
 	mail_reply_clear(&t->reply);
+	buf_clear(&t->ehlo);
 	buf_clear(&t->head);
 	free(t->lines);
 	free(t);

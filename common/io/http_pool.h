@@ -23,6 +23,7 @@
 #include "common/io/http.h"
 #include "common/io/http_host.h"
 #include "common/io/loop.h"
+#include "common/io/mail_dialogue.h"
 #include "common/io/mail_reply.h"
 
 struct shard {
@@ -47,6 +48,8 @@ enum transfer_phase {
 	PHASE_CONNECTING, /* its own */
 	PHASE_SENT,       /* or being sent */
 };
+
+struct mail_wire;
 
 struct transfer {
 	struct transfer *prev, *next; /* under way, or idle by next alone */
@@ -80,8 +83,15 @@ struct transfer {
 	bool is_mail;         /* stays in libcurl, connected */
 	bool ended;           /* the message's end may have been written */
 	bool starttls, login; /* libcurl demands it, logs in */
+	bool logged_in;       /* it did */
 	int fd;
+	const struct mail_wire *wire;
+	const char *
+		saying; /* what goes over it, as it is written down once some of it has gone; NULL: it was */
+	size_t saying_len;
 	struct mail_reply reply;
+	struct buf ehlo; /* the server's last word on EHLO: what it can */
+	struct mail_dialogue *dialogue;
 	FAILPOINT_FIELD
 };
 
@@ -103,14 +113,37 @@ struct transfer *http_transfer_get(struct http_pool *p);
 void http_transfer_keep(struct http_pool *p, struct transfer *t); /* for the next request */
 void http_transfer_free(struct transfer *t);
 
+/* http.c: an exchange that came to no answer.  0. */
+int http_failed(struct http_response *out, const char *failure, const char *detail);
+const char *http_failure_word(const struct transfer *t);
+
+/* What a mail's dialogue goes over: a connection (http_mail.c), or a dialogue that was written down (mail_replay.c). */
+struct mail_wire {
+	CURLcode (*send)(struct transfer *t, const char *s, size_t n, size_t *took);
+	CURLcode (*recv)(struct transfer *t, char *s, size_t room, size_t *n);
+	/* Waits.  For EV_READ or EV_WRITE. */
+	int (*wait)(struct transfer *t, short what, int64_t end_ms);
+};
+
 /* http_mail.c */
 bool http_mail_is_sendable(const struct http_request *q);
+bool http_mail_demands_tls(const struct http_request *q); /* by STARTTLS */
 void http_mail_prepare(struct transfer *t, const struct http_request *q);
-/* Waits.  Once connected: from MAIL FROM to the server's word on the message, which t->reply holds then.  0: that, or t->stop or
- * t->result say why not; < 0: the coroutine's time is over. */
+/* Waits.  As mail_talk, over the connection that libcurl has made. */
 int http_mail_talk(struct transfer *t, const struct http_request *q, int64_t end_ms)
 	__attribute__((warn_unused_result));
+
+/* mail_talk.c */
+#define MAIL_ENDED 1 /* t->stop, t->result or t->reply say why */
+/* Waits.  From the login by a token to the server's word on the message, which t->reply holds then.  0: that, or t->stop or
+ * t->result say why not; < 0: the coroutine's time is over. */
+int mail_talk(struct transfer *t, const struct http_request *q, int64_t end_ms)
+	__attribute__((warn_unused_result));
+/* What the server says before that: 0, or -EBADMSG. */
+int mail_talk_heard(struct transfer *t, const char *s, size_t n)
+	__attribute__((warn_unused_result));
+int mail_talk_lost(struct transfer *t, CURLcode why, const char *text); /* MAIL_ENDED */
 /* The server's last word as an answer; false: there is none. */
-bool http_mail_answer(const struct transfer *t, struct http_response *out);
+bool mail_talk_answer(const struct transfer *t, struct http_response *out);
 
 #endif

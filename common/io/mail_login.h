@@ -1,6 +1,6 @@
 /* Logging in at a server of mail by a token of OAuth 2 (SASL: XOAUTH2 as Google and Microsoft have it, OAUTHBEARER of RFC 7628), which
  * libcurl would do too, but for the server's reason: told as a challenge, it ends its dialogue there.  Nothing here waits.
- * http_mail.c alone uses this. */
+ * The files of mail alone use this. */
 #ifndef COMMON_IO_MAIL_LOGIN_H
 #define COMMON_IO_MAIL_LOGIN_H
 

@@ -66,9 +66,9 @@ static bool ends_word(char c)
 	return isspace((unsigned char)c) || (c && strchr("<>()[],;:\"", c));
 }
 
-void mail_reply_tell(const struct mail_reply *r, struct buf *out)
+void mail_reply_mask(const char *s, size_t len, struct buf *out)
 {
-	const char *s = buf_str(&r->text), *end = s + r->text.len;
+	const char *end = s + len;
 
 	while (s < end) {
 		size_t n = 0;
@@ -83,4 +83,9 @@ void mail_reply_tell(const struct mail_reply *r, struct buf *out)
 		if (s < end)
 			buf_putc(out, *s++);
 	}
+}
+
+void mail_reply_tell(const struct mail_reply *r, struct buf *out)
+{
+	mail_reply_mask(buf_str(&r->text), r->text.len, out);
 }

@@ -1,5 +1,5 @@
 /* What an SMTP server replies: lines of a code of three digits and text, the last one told by the blank behind its code.  Nothing
- * here waits.  http_mail.c alone uses this. */
+ * here waits.  The files of mail alone use this. */
 #ifndef COMMON_IO_MAIL_REPLY_H
 #define COMMON_IO_MAIL_REPLY_H
 
@@ -26,5 +26,6 @@ int mail_reply_feed(struct mail_reply *r, const char *s, size_t n)
 
 /* The text, without the addresses in it: it goes into errors and logs.  Appends. */
 void mail_reply_tell(const struct mail_reply *r, struct buf *out);
+void mail_reply_mask(const char *s, size_t len, struct buf *out); /* the same of any text */
 
 #endif

@@ -44,15 +44,12 @@ int integration_stop(struct pg *p, int64_t id, const char *status, const struct 
 	stop_params(&params, s);
 	rc = query_some(
 		p,
-		"WITH i AS (UPDATE integrations SET status_since = CASE WHEN status = $2 THEN"
-		" status_since ELSE now() END, status = $2, status_reason = $3, paused_by = NULL,"
-		" paused_until = NULL WHERE id = $1 RETURNING id) INSERT INTO alerts AS a (kind,"
-		" severity, scope, what, todo) SELECT $4, 'critical', $5, $6, $7 FROM i" ALERT_AGAIN,
+		"WITH i AS (" INTEGRATION_STATUS(
+			"NULL",
+			"NULL") " RETURNING id) INSERT INTO alerts AS a (kind,"
+				" severity, scope, what, todo) SELECT $4, 'critical', $5, $6, $7 FROM i" ALERT_AGAIN,
 		&params, NULL, err);
-	if (rc == -ENOENT)
-		return err_set(err, rc, ERR_BAD_JOB, "integration", "no integration %lld",
-			       (long long)id);
-	return rc;
+	return query_no_integration(rc, id, err);
 }
 
 int partner_stop(struct pg *p, const char *partner, const struct stop *s, struct err *err)

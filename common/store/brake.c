@@ -181,6 +181,7 @@ int brake_supersede(struct pg *p, int64_t integration_id, int64_t run_id,
 {
 	struct pg_params params;
 	struct pg_array names;
+	bool was_open = false;
 	int rc;
 
 	pg_array_init(&names, PG_TEXT);
@@ -190,12 +191,12 @@ int brake_supersede(struct pg *p, int64_t integration_id, int64_t run_id,
 	pg_int(&params, integration_id);
 	pg_int(&params, run_id);
 	pg_array_param(&params, &names);
-	rc = query_some(
+	rc = query_open(
 		p,
 		"UPDATE held_deletions SET state = 'superseded', ended_at = now(), superseded_by = $2 WHERE"
 		" integration_id = $1 AND run_id <> $2 AND collection = ANY ($3) AND state = 'held'",
-		&params, NULL, err);
-	return rc == -ENOENT ? 0 : rc < 0 ? rc : tell(p, integration_id, err);
+		&params, &was_open, err);
+	return rc < 0 || !was_open ? rc : tell(p, integration_id, err);
 }
 
 /* ---- confirmed ---- */

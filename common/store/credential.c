@@ -6,9 +6,8 @@
 #include "common/store/sealed.h"
 #include "common/store/store.h"
 
-const char credential_put_sql[] =
-	"INSERT INTO credentials (integration_id, sealed) VALUES ($1, $2)"
-	" ON CONFLICT (integration_id) DO UPDATE SET sealed = excluded.sealed, updated_at = now()";
+const char credential_first_sql[] =
+	"INSERT INTO credentials (integration_id, sealed) VALUES ($1, $2)";
 
 #define CONTEXT_MAX 48
 static const char *context_of(int64_t integration_id, char out[CONTEXT_MAX])
@@ -94,21 +93,6 @@ int credential_exists(struct pg *p, int64_t integration_id, bool *exists, struct
 	return 0;
 }
 
-int credential_put(struct pg *p, const struct keyring *k, int64_t integration_id,
-		   const struct secret *json, struct err *err)
-{
-	struct buf sealed = BUF_INIT;
-	struct pg_params params;
-	int rc = credential_seal(k, integration_id, json, &sealed, err);
-
-	if (rc == 0) {
-		credential_params(&params, integration_id, sealed.data);
-		rc = query(p, credential_put_sql, &params, NULL, err);
-	}
-	buf_clear(&sealed);
-	return rc;
-}
-
 /* ---- rotation ---- */
 
 static int one_id(struct pg *p, const char *sql, int64_t id, PGresult **res, struct err *err)
@@ -155,17 +139,64 @@ int credential_previous(struct pg *p, const struct keyring *k, int64_t integrati
 	return rc;
 }
 
+static int changed_meanwhile(int64_t integration_id, struct err *err)
+{
+	return err_set(err, -ESTALE, ERR_CLIENT, "credentials",
+		       "somebody has changed the credentials of integration %lld meanwhile",
+		       (long long)integration_id);
+}
+
+/* Behind a CTE c that changed the row, in the same statement: whoever remembers the ones before asks anew. */
+#define TOLD                                                                                   \
+	", told AS (UPDATE integrations SET credential_version = credential_version + 1 WHERE" \
+	" id = $1 AND EXISTS (SELECT FROM c)) SELECT c.changing_since"
+
+static const char put_sql[] =
+	"WITH was AS (SELECT changing_since FROM credentials WHERE integration_id = $1),"
+	" c AS (INSERT INTO credentials (integration_id, sealed, changing_since)"
+	" VALUES ($1, $2, clock_timestamp()) ON CONFLICT (integration_id) DO UPDATE SET sealed ="
+	" excluded.sealed, updated_at = now(), changing_since = excluded.changing_since"
+	" RETURNING changing_since)" TOLD ", (SELECT changing_since FROM was) IS NOT NULL FROM c";
+
+static void keep_change(PGresult *res, struct credential_change *out)
+{
+	if (!res)
+		return;
+	snprintf(out->at, sizeof(out->at), "%s", pg_get(res, 0, 0));
+	out->unsettled = PQnfields(res) > 1 && query_bool(res, 0, 1);
+	PQclear(res);
+}
+
+int credential_put(struct pg *p, const struct keyring *k, int64_t integration_id,
+		   const struct secret *json, struct credential_change *change, struct err *err)
+{
+	struct buf sealed = BUF_INIT;
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc = credential_seal(k, integration_id, json, &sealed, err);
+
+	if (rc == 0) {
+		credential_params(&params, integration_id, sealed.data);
+		rc = query_some(p, put_sql, &params, &res, err);
+	}
+	if (rc == 0)
+		keep_change(res, change);
+	buf_clear(&sealed);
+	return rc;
+}
+
 /* One row says who was first: of two that read the same text one finds it gone. */
 static const char replace_sql[] =
-	"INSERT INTO credentials AS c (integration_id, sealed, rotated_at)"
-	" SELECT $1, $2, clock_timestamp() WHERE $3::text IS NULL OR EXISTS"
+	"WITH c AS (INSERT INTO credentials AS c (integration_id, sealed, rotated_at, changing_since)"
+	" SELECT $1, $2, t, t FROM clock_timestamp() t WHERE $3::text IS NULL OR EXISTS"
 	" (SELECT 1 FROM credentials WHERE integration_id = $1)"
 	" ON CONFLICT (integration_id) DO UPDATE SET previous_sealed = c.sealed, sealed = excluded.sealed,"
-	" rotated_at = excluded.rotated_at, updated_at = now() WHERE c.sealed = $3"
-	" RETURNING rotated_at";
+	" rotated_at = excluded.rotated_at, changing_since = excluded.changing_since, updated_at = now()"
+	" WHERE c.sealed = $3 RETURNING changing_since)" TOLD " FROM c";
 
 int credential_replace(struct pg *p, const struct keyring *k, int64_t integration_id,
-		       const char *was, const struct secret *json, char at[40], struct err *err)
+		       const char *was, const struct secret *json, struct credential_change *change,
+		       struct err *err)
 {
 	struct buf sealed = BUF_INIT;
 	struct pg_params params;
@@ -177,14 +208,10 @@ int credential_replace(struct pg *p, const struct keyring *k, int64_t integratio
 		pg_text(&params, was);
 		rc = query_some(p, replace_sql, &params, &res, err);
 	}
-	if (rc == 0) {
-		snprintf(at, 40, "%s", pg_get(res, 0, 0));
-		PQclear(res);
-	} else if (rc == -ENOENT) {
-		rc = err_set(err, -ESTALE, ERR_CLIENT, "credentials",
-			     "somebody has changed the credentials of integration %lld meanwhile",
-			     (long long)integration_id);
-	}
+	if (rc == 0)
+		keep_change(res, change);
+	else if (rc == -ENOENT)
+		rc = changed_meanwhile(integration_id, err);
 	buf_clear(&sealed);
 	return rc;
 }
@@ -209,40 +236,74 @@ int credential_amend(struct pg *p, const struct keyring *k, int64_t integration_
 		rc = query_some(p, amend_sql, &params, NULL, err);
 	}
 	if (rc == -ENOENT)
-		rc = err_set(err, -ESTALE, ERR_CLIENT, "credentials",
-			     "somebody has changed the credentials of integration %lld meanwhile",
-			     (long long)integration_id);
+		rc = changed_meanwhile(integration_id, err);
 	buf_clear(&sealed);
 	return rc;
 }
 
-int credential_restore(struct pg *p, int64_t integration_id, const char *at, struct err *err)
+int credential_restore(struct pg *p, int64_t integration_id, struct credential_change *change,
+		       struct err *err)
 {
 	struct pg_params params;
+	PGresult *res = NULL;
 	int rc;
 
 	pg_params_init(&params);
 	pg_int(&params, integration_id);
-	pg_text(&params, at);
+	pg_text(&params, change->at);
 	rc = query_some(
 		p,
-		"UPDATE credentials SET sealed = previous_sealed, previous_sealed = NULL, rotated_at ="
-		" NULL, updated_at = now() WHERE integration_id = $1 AND rotated_at ="
-		" $2::timestamptz AND previous_sealed IS NOT NULL",
-		&params, NULL, err);
-	if (rc == -ENOENT)
-		return err_set(err, -ESTALE, ERR_CLIENT, "credentials",
-			       "somebody has changed the credentials of integration %lld meanwhile",
-			       (long long)integration_id);
-	return rc;
+		"WITH c AS (UPDATE credentials SET sealed = previous_sealed, previous_sealed = NULL,"
+		" rotated_at = NULL, changing_since = clock_timestamp(), updated_at = now() WHERE"
+		" integration_id = $1 AND rotated_at = $2::timestamptz AND previous_sealed IS NOT NULL"
+		" RETURNING changing_since)" TOLD " FROM c",
+		&params, &res, err);
+	if (rc == 0)
+		keep_change(res, change);
+	return rc == -ENOENT ? changed_meanwhile(integration_id, err) : rc;
 }
 
-int credential_changed(struct pg *p, int64_t integration_id, struct err *err)
+int credential_settle(struct pg *p, int64_t integration_id, const char *at, struct err *err)
 {
-	return one_id(p,
-		      "UPDATE integrations SET credential_version = credential_version + 1 WHERE"
-		      " id = $1",
-		      integration_id, NULL, err);
+	struct pg_params params;
+
+	pg_params_init(&params);
+	pg_int(&params, integration_id);
+	pg_text(&params, at);
+	return query(
+		p,
+		"WITH c AS (UPDATE credentials SET changing_since = NULL WHERE integration_id = $1"
+		" AND changing_since = $2::timestamptz)"
+		" UPDATE integrations SET credential_version = credential_version + 1 WHERE id = $1",
+		&params, NULL, err);
+}
+
+int credential_unsettled(struct pg *p, int64_t min_age_ms, struct credential_left *out, int max,
+			 int *n, struct err *err)
+{
+	struct pg_params params;
+	PGresult *res = NULL;
+	int rc;
+
+	pg_params_init(&params);
+	pg_int(&params, min_age_ms);
+	pg_int(&params, max);
+	rc = query(
+		p,
+		"SELECT i.id, i.partner, c.changing_since FROM credentials c JOIN integrations i"
+		" ON i.id = c.integration_id WHERE c.changing_since < now() - $1 * interval '1 ms'"
+		" ORDER BY c.changing_since LIMIT $2",
+		&params, &res, err);
+	if (rc < 0)
+		return rc;
+	*n = PQntuples(res);
+	for (int i = 0; i < *n; i++) {
+		out[i].integration_id = pg_get_int(res, i, 0);
+		snprintf(out[i].partner, sizeof(out[i].partner), "%s", pg_get(res, i, 1));
+		snprintf(out[i].at, sizeof(out[i].at), "%s", pg_get(res, i, 2));
+	}
+	PQclear(res);
+	return 0;
 }
 
 /* The row lock puts the mints of an integration in a row, whoever counts; each statement after
@@ -293,8 +354,7 @@ int credential_count_mint(struct pg *p, int64_t integration_id, int limit, int64
 	rc = pg_exec_all(p, st, 4, res, query_deadline(), err);
 	pg_params_clear(&params);
 	if (rc == 0 && PQntuples(res[0]) == 0)
-		rc = err_set(err, -ENOENT, ERR_BAD_JOB, "integration", "no integration %lld",
-			     (long long)integration_id);
+		rc = query_no_integration(-ENOENT, integration_id, err);
 	else if (rc == 0 && PQcmdTuples(res[2])[0] == '0')
 		rc = mint_refused(res[3], integration_id, limit, err);
 	for (int i = 0; i < 4; i++)

@@ -220,7 +220,7 @@ int grants_each(struct pg *p, const char *partner, int64_t idle_ms, int64_t laps
 			.idle_ms = pg_get_int(res, i, 1),
 			.lapses_in_ms = pg_get(res, i, 2) ? pg_get_int(res, i, 2) : INT64_MAX,
 			.company = (char *)pg_get(res, i, 3),
-			.paired = pg_get(res, i, 4)[0] == 't',
+			.paired = query_bool(res, i, 4),
 		};
 
 		fn(&g, arg);

@@ -143,7 +143,7 @@ int id_links_missing(struct pg *p, const struct id_link *v, int n, bool *missing
 	pg_array_param(&params, &to);
 	rc = query_some(p, sql, &params, &res, err);
 	for (int i = 0; rc == 0 && i < n; i++)
-		missing[i] = pg_get(res, i, 0)[0] == 't';
+		missing[i] = query_bool(res, i, 0);
 	PQclear(res);
 	free(sql);
 	return rc;

@@ -70,11 +70,8 @@ int integration_get(struct pg *p, int64_t id, struct integration *out, struct er
 	pg_int(&params, id);
 	rc = query_some(p, sql.data, &params, &res, err);
 	buf_clear(&sql);
-	if (rc == -ENOENT)
-		return err_set(err, rc, ERR_BAD_JOB, "integration", "no integration %lld",
-			       (long long)id);
 	if (rc < 0)
-		return rc;
+		return query_no_integration(rc, id, err);
 	read_integration(res, 0, out);
 	PQclear(res);
 	return 0;
@@ -180,7 +177,7 @@ int integration_add(struct pg *p, const struct keyring *k, const struct integrat
 		  " settings) OVERRIDING SYSTEM VALUE"
 		  " VALUES ($1, $2, $3, coalesce($4, 'production'), $5, $6)",
 		  &integration },
-		{ credential_put_sql, &credential },
+		{ credential_first_sql, &credential },
 	};
 	PGresult *results[2] = { NULL, NULL };
 	struct buf sealed = BUF_INIT;
@@ -217,16 +214,8 @@ int integration_set_status(struct pg *p, int64_t id, const char *status, const c
 	pg_int(&params, id);
 	pg_text(&params, status);
 	pg_text(&params, reason);
-	rc = query_some(
-		p,
-		"UPDATE integrations SET status_since = CASE WHEN status = $2 THEN status_since"
-		" ELSE now() END,"
-		" status = $2, status_reason = $3, paused_by = NULL, paused_until = NULL WHERE id = $1",
-		&params, NULL, err);
-	if (rc == -ENOENT)
-		return err_set(err, rc, ERR_BAD_JOB, "integration", "no integration %lld",
-			       (long long)id);
-	return rc;
+	rc = query_some(p, INTEGRATION_STATUS("NULL", "NULL"), &params, NULL, err);
+	return query_no_integration(rc, id, err);
 }
 
 int integration_change(struct pg *p, int64_t id, const struct integration_change *change,
@@ -251,10 +240,7 @@ int integration_change(struct pg *p, int64_t id, const struct integration_change
 		" settings = jsonb_strip_nulls(settings || coalesce($3::jsonb, '{}')),"
 		" overrides = coalesce($4::jsonb, overrides) WHERE id = $1",
 		&params, NULL, err);
-	if (rc == -ENOENT)
-		return err_set(err, rc, ERR_BAD_JOB, "integration", "no integration %lld",
-			       (long long)id);
-	return rc;
+	return query_no_integration(rc, id, err);
 }
 
 int integration_touch_success(struct pg *p, int64_t id, struct err *err)

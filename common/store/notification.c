@@ -138,7 +138,8 @@ static const char add_sql[] =
 	" INSERT INTO notifications (company_id, recipient, entry, fingerprint, template, plan, urgent, in_doubt,"
 	" job_id, attempts, send_at) SELECT $1, $2, $3, $4, $5, $6::json, $7, $8, $9, $10, r.at FROM r"
 	" ON CONFLICT (entry) DO NOTHING";
-static const char found_sql[] = "SELECT id, fingerprint = $2 FROM notifications WHERE entry = $1";
+static const char found_sql[] =
+	"SELECT id, fingerprint IN ($2, $3) FROM notifications WHERE entry = $1";
 
 static void add_params(struct pg_params v[3], const struct notification_new *n)
 {
@@ -159,6 +160,7 @@ static void add_params(struct pg_params v[3], const struct notification_new *n)
 	pg_params_init(&v[2]);
 	pg_text(&v[2], n->entry);
 	pg_text(&v[2], n->fingerprint);
+	pg_text(&v[2], n->fingerprint_before);
 }
 
 int notification_add(struct pg *p, const struct notification_new *n, int64_t *id, bool *same,
@@ -177,7 +179,7 @@ int notification_add(struct pg *p, const struct notification_new *n, int64_t *id
 		rc = err_set(err, -EBADMSG, ERR_INTERNAL, "notification", "it was not written");
 	if (rc == 0) {
 		*id = pg_get_int(res[2], 0, 0);
-		*same = *pg_get(res[2], 0, 1) == 't';
+		*same = query_bool(res[2], 0, 1);
 	}
 	for (int i = 0; i < 3; i++) {
 		PQclear(res[i]);

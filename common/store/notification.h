@@ -36,6 +36,7 @@ int notify_template_get(struct pg *p, int64_t company_id, const char *name, cJSO
 struct notification_new {
 	int64_t company_id, attempts;
 	const char *entry, *fingerprint, *template, *recipient, *job_id;
+	const char *fingerprint_before; /* as the version before wrote it of the same args */
 	const char *
 		plan; /* JSON: a list of {"channel", "partner", "integration_id", "action", "steps", "args"} */
 	bool urgent, in_doubt;

@@ -89,7 +89,7 @@ int partner_state_get(struct pg *p, const char *partner, struct partner_state *o
 	if (rc == 0) {
 		*out = (struct partner_state){
 			.generation = pg_get_int(res[1], 0, 0),
-			.paused = *pg_get(res[1], 0, 1) == 't',
+			.paused = query_bool(res[1], 0, 1),
 			.pause_reason = query_dup(res[1], 0, 2),
 		};
 		read_over(res[2], out);

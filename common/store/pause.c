@@ -27,18 +27,14 @@ static void pause_params(struct pg_params *params, const struct pause *pause)
 int integration_pause(struct pg *p, int64_t id, const struct pause *pause, struct err *err)
 {
 	struct pg_params params;
-	int rc = integration_set_status(p, id, pause ? "paused" : "active",
-					pause ? pause->reason : NULL, err);
+	int rc;
 
-	if (rc < 0 || !pause)
-		return rc;
 	pg_params_init(&params);
 	pg_int(&params, id);
+	pg_text(&params, pause ? "paused" : "active");
 	pause_params(&params, pause);
-	return query(p,
-		     "UPDATE integrations SET status_reason = $2, paused_by = $3, paused_until ="
-		     " ($4::timestamptz[])[1] WHERE id = $1 AND status = 'paused'",
-		     &params, NULL, err);
+	rc = query_some(p, INTEGRATION_STATUS("$4", "($5::timestamptz[])[1]"), &params, NULL, err);
+	return query_no_integration(rc, id, err);
 }
 
 int partner_pause(struct pg *p, const char *partner, const struct pause *pause, struct err *err)

@@ -48,6 +48,32 @@ int query_some(struct pg *p, const char *sql, struct pg_params *params, PGresult
 	return rc;
 }
 
+int query_open(struct pg *p, const char *sql, struct pg_params *params, bool *was_open,
+	       struct err *err)
+{
+	int rc = query_some(p, sql, params, NULL, err);
+
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	*was_open = rc == 0;
+	return 0;
+}
+
+int query_no_integration(int rc, int64_t id, struct err *err)
+{
+	if (rc != -ENOENT)
+		return rc;
+	return err_set(err, rc, ERR_BAD_JOB, "integration", "no integration %lld", (long long)id);
+}
+
+int query_stale_claim(int rc, struct err *err)
+{
+	if (rc != -ENOENT)
+		return rc;
+	return err_set(err, -ESTALE, ERR_CANCELLED, "fence",
+		       "a newer claim of this request goes on with it");
+}
+
 int query_pairs(struct pg *p, const char *sql, struct pg_params *params, query_pair_fn fn,
 		void *arg, struct err *err)
 {
@@ -58,6 +84,13 @@ int query_pairs(struct pg *p, const char *sql, struct pg_params *params, query_p
 		fn(pg_get(res, i, 0), pg_get_int(res, i, 1), arg);
 	PQclear(res);
 	return rc;
+}
+
+bool query_bool(const PGresult *r, int row, int col)
+{
+	const char *s = pg_get(r, row, col);
+
+	return s && *s == 't';
 }
 
 char *query_dup(const PGresult *r, int row, int col)

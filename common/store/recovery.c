@@ -18,7 +18,7 @@ int recovery_each(struct pg *p, recovery_fn fn, void *arg, struct err *err)
 				      .lane = pg_get(res, i, 1),
 				      .strategy = pg_get(res, i, 2),
 				      .over = pg_get_int(res, i, 3),
-				      .under_way = *pg_get(res, i, 4) == 't',
+				      .under_way = query_bool(res, i, 4),
 				      .since_ms = pg_get_int(res, i, 5),
 				      .ended_ms = pg_get_int(res, i, 6),
 				      .deepest = pg_get_int(res, i, 7),

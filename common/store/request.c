@@ -96,7 +96,7 @@ static const char find_sql[] =
 
 static int read_row(const PGresult *res, struct request *out, struct err *err)
 {
-	const char *undo = pg_get(res, 0, 9), *kept = pg_get(res, 0, 10);
+	const char *kept = pg_get(res, 0, 10);
 	cJSON *tree = NULL;
 	enum request_state state;
 
@@ -116,7 +116,7 @@ static int read_row(const PGresult *res, struct request *out, struct err *err)
 				 .fingerprint = query_dup(res, 0, 6),
 				 .job = query_dup(res, 0, 7),
 				 .state = state,
-				 .undo = undo && *undo == 't',
+				 .undo = query_bool(res, 0, 9),
 				 .kept = tree,
 				 .job_id = query_dup(res, 0, 11),
 				 .class = query_dup(res, 0, 12),
@@ -154,12 +154,6 @@ int request_find(struct pg *p, const struct request_who *w, struct request *out,
 }
 
 /* ---- work on it ---- */
-
-static int lost(struct err *err)
-{
-	return err_set(err, -ESTALE, ERR_CANCELLED, "fence",
-		       "a newer claim of this request goes on with it");
-}
 
 static void add_claim(struct pg_params *params, int64_t id, const struct request_claim *c)
 {
@@ -199,7 +193,7 @@ int request_take(struct pg *p, int64_t id, const struct request_claim *c, int64_
 			"SELECT id FROM outbound_requests WHERE id = $1 AND"
 			" (generation, fence) > ($2, $3)",
 			&params, NULL, err);
-	return rc == -ENOENT ? -EBUSY : rc == 0 ? lost(err) : rc;
+	return rc == -ENOENT ? -EBUSY : rc == 0 ? query_stale_claim(-ENOENT, err) : rc;
 }
 
 int request_put(struct pg *p, int64_t id, const struct request_claim *c,
@@ -225,7 +219,7 @@ int request_put(struct pg *p, int64_t id, const struct request_claim *c,
 		" letter_id = coalesce($10, letter_id), updated_at = now()"
 		" WHERE id = $1 AND (generation, fence) = ($2, $3)",
 		&params, NULL, err);
-	return rc == -ENOENT ? lost(err) : rc;
+	return query_stale_claim(rc, err);
 }
 
 /* ---- into its queue ---- */

@@ -26,13 +26,6 @@ static enum step_state state_of(const char *name)
 	return STEP_UNKNOWN; /* of a newer version: nothing is sent on a guess */
 }
 
-static bool is_true(const PGresult *res, int row, int column)
-{
-	const char *v = pg_get(res, row, column);
-
-	return v && *v == 't';
-}
-
 int request_steps(struct pg *p, int64_t id, struct request_step **out, int *n, struct err *err)
 {
 	struct pg_params params;
@@ -58,8 +51,8 @@ int request_steps(struct pg *p, int64_t id, struct request_step **out, int *n, s
 						   .sent_ms = pg_get_int(res, i, 3),
 						   .doubt_ms = pg_get_int(res, i, 4),
 						   .round = pg_get_int(res, i, 5),
-						   .replayed = is_true(res, i, 6),
-						   .told = is_true(res, i, 7) };
+						   .replayed = query_bool(res, i, 6),
+						   .told = query_bool(res, i, 7) };
 	PQclear(res);
 	return 0;
 }
@@ -74,14 +67,6 @@ static void add_step(struct pg_params *params, int64_t id, const struct request_
 	pg_text(params, s->undo ? "undo" : "do");
 	pg_int(params, s->step);
 	pg_text(params, name);
-}
-
-static int lost(int rc, struct err *err)
-{
-	if (rc != -ENOENT)
-		return rc;
-	return err_set(err, -ESTALE, ERR_CANCELLED, "fence",
-		       "a newer claim of this request goes on with it");
 }
 
 /* A mark that is there and unanswered becomes a doubt: that sending is followed by another. */
@@ -109,7 +94,7 @@ int request_step_mark(struct pg *p, int64_t id, const struct request_claim *c,
 		" s.sent_at) ELSE s.doubt_since END RETURNING 1",
 		&params, &res, err);
 	PQclear(res);
-	return lost(rc, err);
+	return query_stale_claim(rc, err);
 }
 
 int request_step_put(struct pg *p, int64_t id, const struct request_claim *c,
@@ -157,5 +142,5 @@ int request_step_put(struct pg *p, int64_t id, const struct request_claim *c,
 		" RETURNING 1",
 		&params, &res, err);
 	PQclear(res);
-	return lost(rc, err);
+	return query_stale_claim(rc, err);
 }

@@ -97,15 +97,10 @@ int run_mark_lost(struct pg *p, int64_t id, bool *was_open, struct err *err)
 
 	pg_params_init(&params);
 	pg_int(&params, id);
-	int rc =
-		query_some(p,
-			   "UPDATE runs SET ended_at = now(), ended = 'unknown', updated_at = now()"
-			   " WHERE id = $1 AND ended_at IS NULL",
-			   &params, NULL, err);
-	if (rc < 0 && rc != -ENOENT)
-		return rc;
-	*was_open = rc == 0;
-	return 0;
+	return query_open(p,
+			  "UPDATE runs SET ended_at = now(), ended = 'unknown', updated_at = now()"
+			  " WHERE id = $1 AND ended_at IS NULL",
+			  &params, was_open, err);
 }
 
 int run_touch(struct pg *p, int64_t id, struct err *err)
@@ -237,11 +232,11 @@ int run_each(struct pg *p, const struct run_filter *f, run_seen_fn fn, void *arg
 	if (rc < 0)
 		return rc;
 	for (int i = 0; i < PQntuples(res); i++) {
-		const char *text = pg_get(res, i, 3), *ended = pg_get(res, i, 2);
+		const char *text = pg_get(res, i, 3);
 		cJSON *row = NULL;
 
 		if (json_parse(text, strlen(text), 2 * ON_DONE_MAX, &row, NULL) == 0)
-			fn(pg_get_int(res, i, 0), pg_get(res, i, 1), ended && *ended == 't', row,
+			fn(pg_get_int(res, i, 0), pg_get(res, i, 1), query_bool(res, i, 2), row,
 			   arg);
 		cJSON_Delete(row);
 	}

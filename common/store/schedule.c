@@ -46,8 +46,8 @@ static void read_one(const PGresult *r, int row, struct schedule *out)
 				  .environment = query_dup(r, row, 7),
 				  .base_url = query_dup(r, row, 8),
 				  .plan = query_dup(r, row, 9),
-				  .active = *pg_get(r, row, 11) == 't',
-				  .registered = *pg_get(r, row, 12) == 't' };
+				  .active = query_bool(r, row, 11),
+				  .registered = query_bool(r, row, 12) };
 	if (!settings ||
 	    json_parse(settings, strlen(settings), SETTINGS_MAX_BYTES, &out->settings, NULL) < 0)
 		out->settings = cJSON_CreateObject();

@@ -142,29 +142,44 @@ int credential_get(struct pg *p, const struct keyring *k, int64_t integration_id
 		   struct secret *json, struct err *err) __attribute__((warn_unused_result));
 int credential_exists(struct pg *p, int64_t integration_id, bool *exists, struct err *err)
 	__attribute__((warn_unused_result));
+/* New ones are in force from the statement on that stores them, and workers drop what they remember of the old ones within 5 s; what
+ * Redis holds of the old ones (a token, the cached credentials) is the writer's to drop, then he settles the change.  Who dies before that
+ * leaves it unsettled: schedulers drop it and settle in his place. */
+struct credential_change {
+	char at[40];    /* names it */
+	bool unsettled; /* of credential_put: so was the change before */
+};
 int credential_put(struct pg *p, const struct keyring *k, int64_t integration_id,
-		   const struct secret *json, struct err *err) __attribute__((warn_unused_result));
-/* Other credentials in the place of what is there now, which are kept as the previous ones.  was: the sealed text that was
- * there (credential_sealed; NULL: none).  -ESTALE: somebody has changed them since. *at names this change. */
-int credential_replace(struct pg *p, const struct keyring *k, int64_t integration_id,
-		       const char *was, const struct secret *json, char at[40], struct err *err)
+		   const struct secret *json, struct credential_change *change, struct err *err)
 	__attribute__((warn_unused_result));
+/* Tells workers once more: what they took up in between may be of the old ones.  A later change stays unsettled. */
+int credential_settle(struct pg *p, int64_t integration_id, const char *at, struct err *err)
+	__attribute__((warn_unused_result));
+/* The first of those that are older than min_age_ms. */
+struct credential_left {
+	int64_t integration_id;
+	char partner[64], at[40];
+};
+int credential_unsettled(struct pg *p, int64_t min_age_ms, struct credential_left *out, int max,
+			 int *n, struct err *err) __attribute__((warn_unused_result));
+/* Other credentials in the place of what is there now, which are kept as the previous ones.  was: the sealed text that was
+ * there (credential_sealed; NULL: none).  -ESTALE: somebody has changed them since. */
+int credential_replace(struct pg *p, const struct keyring *k, int64_t integration_id,
+		       const char *was, const struct secret *json, struct credential_change *change,
+		       struct err *err) __attribute__((warn_unused_result));
 /* The same credentials with something beside what calls are made with (a webhook's secret): no rotation.  was: as above.  -ESTALE. */
 int credential_amend(struct pg *p, const struct keyring *k, int64_t integration_id, const char *was,
 		     const struct secret *json, struct err *err)
 	__attribute__((warn_unused_result));
-/* Undoes that change, if it is the last one.  -ESTALE: it is not. */
-int credential_restore(struct pg *p, int64_t integration_id, const char *at, struct err *err)
-	__attribute__((warn_unused_result));
+/* Undoes that change, if it is the last one, by another, which *change names then.  -ESTALE: it is not. */
+int credential_restore(struct pg *p, int64_t integration_id, struct credential_change *change,
+		       struct err *err) __attribute__((warn_unused_result));
 /* As it stands, sealed; NULL: none.  The caller's (free). */
 int credential_sealed(struct pg *p, int64_t integration_id, char **sealed, struct err *err)
 	__attribute__((warn_unused_result));
 /* What was replaced last.  -ENOENT: nothing. */
 int credential_previous(struct pg *p, const struct keyring *k, int64_t integration_id,
 			struct secret *json, struct err *err) __attribute__((warn_unused_result));
-/* Workers drop what they remember of the credentials, within 5 s. */
-int credential_changed(struct pg *p, int64_t integration_id, struct err *err)
-	__attribute__((warn_unused_result));
 /* Tokens minted are counted for ever-growing safety in Postgres too: 0 ok and counted | -EAGAIN
  * with err->retry_after_ms: limit reached within the window. Counted before the call is sent, in
  * one transaction under a row lock. */

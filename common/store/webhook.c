@@ -167,7 +167,7 @@ static void read_row(const PGresult *r, int row, struct webhook_seen *out)
 		       .happened_us = pg_get_int(r, row, 8),
 		       .received_us = pg_get_int(r, row, 9),
 		       .processed_us = pg_get_int(r, row, 10),
-		       .believed = pg_get(r, row, 11)[0] == 't',
+		       .believed = query_bool(r, row, 11),
 		       .reason = pg_get(r, row, 13),
 		       .job_id = pg_get(r, row, 14),
 		       .body = pg_get(r, row, 15),
@@ -184,12 +184,11 @@ static void take(PGresult *r, int there, struct webhook_list *out)
 	*out = (struct webhook_list){ .v = mem_alloc(sizeof(*out->v) * (size_t)(n ? n : 1)),
 				      .rows = r };
 	for (int i = 0; i < n; i++) {
-		const char *is = there < 0 ? "t" : pg_get(r, i, there);
+		bool is = there < 0 || query_bool(r, i, there);
 
 		read_row(r, i, &out->v[out->n]);
 		/* A state that this version does not know is a later one's business. */
-		if (is && is[0] == 't' &&
-		    webhook_state_parse(pg_get(r, i, 12), &out->v[out->n].e.state) == 0)
+		if (is && webhook_state_parse(pg_get(r, i, 12), &out->v[out->n].e.state) == 0)
 			out->n++;
 	}
 }
@@ -376,7 +375,7 @@ int row_held(struct pg *p, enum row_table t, int64_t integration_id, const char 
 	free(sql);
 	if (rc < 0)
 		return rc;
-	*out = (struct row_held){ .deleted = pg_get(res, 0, 0)[0] == 't',
+	*out = (struct row_held){ .deleted = query_bool(res, 0, 0),
 				  .has_partner_updated = pg_get(res, 0, 1) != NULL,
 				  .partner_updated_us = pg_get_int(res, 0, 1),
 				  .observed_us = pg_get_int(res, 0, 2) };

@@ -32,7 +32,8 @@ enum action_known action_judge(bool undo, const struct call_mark *mark, const st
 
 	if (rc == 0)
 		return KNOWN_DONE;
-	if (h->mail) /* the server's word, whichever it is */
+	/* The server's word, whichever it is; one that says that it has it, and could not be read, says nothing else. */
+	if (h->mail && (h->status >= 400 || ours))
 		return e->class == ERR_TRANSIENT || rc == -EAGAIN ? KNOWN_NOT : KNOWN_REFUSED;
 	if (was_kept_back(mark) || h->unsent)
 		return KNOWN_NOT;

@@ -352,6 +352,8 @@ static int refused(struct going *g, struct call_result *r, struct err *err)
 	struct err why = { 0 };
 	int rc;
 
+	if (tape_replays(g->c->door->tape) && tape_was_asked_again(g->c->door->tape))
+		return follow(g, r, err, go_again(g, r, err));
 	if (!g->with_auth)
 		return -EREMOTEIO;
 	rc = auth_refused(g->c->door->auth, g->c, g->version, &why);

@@ -69,8 +69,11 @@ static int mail_of(const struct caller *c, const struct exchange *x, struct buf 
 				   .to = x->spec->mail_to,
 				   .plain = tls && strcmp(tls, "none") == 0 };
 	buf_clear(&keep);
-	if (basic && auth_has_token(x->route->driver->manifest)) {
-		token_login(c, x, login, out);
+	if (auth_has_token(x->route->driver->manifest)) {
+		if (basic)
+			token_login(c, x, login, out);
+		else if (tape_replays(c->door->tape)) /* which has nobody's */
+			out->user = out->token = "***";
 		return 0;
 	}
 	if (!basic || strncmp(basic, "Basic ", 6) != 0)
@@ -193,6 +196,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 	struct arena *arena = NULL;
 	struct buf url = BUF_INIT, login = BUF_INIT;
 	struct http_mail mail;
+	struct mail_dialogue dialogue = { 0 };
 	struct signing signing = { .n = 0 };
 	struct sending sending = { .limiter = c->door->limiter,
 				   .permit = x->permit,
@@ -223,6 +227,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 
 	if (rc == 0 && x->spec->mail_to) {
 		rc = mail_of(c, x, &login, &mail);
+		mail.dialogue = c->door->tape ? &dialogue : NULL;
 		q.mail = &mail;
 	}
 	if (rc == 0 && x->sign)
@@ -244,6 +249,7 @@ int exchange_send(struct caller *c, const struct exchange *x, struct call_result
 		rc = exchange_passed(x, &sending, r, exchange_pass(c, x, &q, r, err), err);
 	}
 	signing_clear(&signing);
+	mail_dialogue_clear(&dialogue);
 	secret_free_buf(&login);
 	secret_free_buf(&url); /* may hold a key */
 	arena_free(arena);

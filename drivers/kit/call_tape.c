@@ -257,6 +257,12 @@ static cJSON *request_of(const struct exchange *x, const char *url)
 	cJSON_AddStringToObject(request, "endpoint", x->spec->endpoint);
 	add_url(request, x->route, url);
 	add_headers(request, x);
+	if (x->spec->mail_to) {
+		cJSON *mail = cJSON_AddObjectToObject(request, "mail");
+
+		cJSON_AddStringToObject(mail, "from", x->spec->mail_from);
+		cJSON_AddStringToObject(mail, "to", x->spec->mail_to);
+	}
 	if (x->spec->body)
 		tape_add_body(request, x->spec->body, x->spec->body_len);
 	text = cJSON_GetObjectItemCaseSensitive(request, "text");
@@ -286,11 +292,13 @@ static cJSON *response_of(const struct manifest *m, const struct http_response *
 	return v;
 }
 
-static void keep(struct tape *t, const struct exchange *x, cJSON *request,
-		 const struct call_result *r)
+static void keep(struct tape *t, const struct exchange *x, const struct http_request *q,
+		 cJSON *request, const struct call_result *r)
 {
 	const struct mask k = { x->route->driver->manifest, x->route };
-	cJSON *exchange = cJSON_CreateObject(), *response = response_of(k.m, &r->http);
+	cJSON *exchange = cJSON_CreateObject();
+	cJSON *response = q->mail ? tape_dialogue_print(q->mail->dialogue, &r->http)
+				  : response_of(k.m, &r->http);
 
 	if (x->at_token_url)
 		mask_token(k.m, response);
@@ -323,14 +331,15 @@ int exchange_pass(struct caller *c, const struct exchange *x, const struct http_
 	if (rc < 0)
 		return rc;
 	if (tape_replays(t))
-		rc = tape_answer(t, request, &r->http, err);
+		rc = q->mail ? tape_answer_mail(t, request, q, &r->http, err)
+			     : tape_answer(t, request, &r->http, err);
 	else
 		rc = chaos_send(c, x, q, &r->http);
 	/* before anybody has seen it: tape, log, dead letter, rows */
 	drop_elements(x->route->driver->manifest->drop, x->route->driver->manifest->n_drop,
 		      &r->http.body);
 	if (rc == 0 && t && !tape_replays(t))
-		keep(t, x, request, r); /* takes the request */
+		keep(t, x, q, request, r); /* takes the request */
 	else
 		cJSON_Delete(request);
 	return rc;

@@ -27,6 +27,32 @@ static bool key_is_known(const char *name)
 	return false;
 }
 
+static bool is_mail(const cJSON *mail)
+{
+	return cJSON_IsObject(mail) && json_str(mail, "from") && json_str(mail, "to");
+}
+
+/* Of a mail: who sends it to whom, and the dialogue. */
+static int check_mail(const cJSON *x, int i, struct buf *problem)
+{
+	const cJSON *mail = json_path(x, "request.mail");
+	const cJSON *response = cJSON_GetObjectItemCaseSensitive(x, "response");
+	struct buf why = BUF_INIT;
+	int rc = 0;
+
+	if (!mail && !cJSON_HasObjectItem(response, "dialogue"))
+		return 0;
+	if (!is_mail(mail)) {
+		buf_printf(problem, "exchanges[%d].request.mail: expected {\"from\", \"to\"}", i);
+		rc = -EINVAL;
+	} else if (tape_dialogue_check(response, &why) < 0) {
+		buf_printf(problem, "exchanges[%d].response.%s", i, buf_str(&why));
+		rc = -EINVAL;
+	}
+	buf_clear(&why);
+	return rc;
+}
+
 static int check_exchanges(const cJSON *list, struct buf *problem)
 {
 	const cJSON *x;
@@ -45,7 +71,8 @@ static int check_exchanges(const cJSON *list, struct buf *problem)
 			buf_printf(problem, "exchanges[%d].%s: expected an object", i, part);
 			return -EINVAL;
 		}
-		i++;
+		if (check_mail(x, i++, problem) < 0)
+			return -EINVAL;
 	}
 	return 0;
 }

@@ -131,22 +131,27 @@ static void add_import(cJSON *tree, const struct scenario *s)
 	add_number(import, "size", s->size);
 }
 
-/* Those that the manifest's templates name: without them a replay would ask for something else. */
+static void add_setting(cJSON *tree, const struct caller *c, const char *name)
+{
+	const cJSON *v = cJSON_GetObjectItemCaseSensitive(c->integration->settings, name);
+	cJSON *settings = cJSON_GetObjectItemCaseSensitive(tree, "settings");
+
+	if (!v)
+		return;
+	if (!settings)
+		settings = cJSON_AddObjectToObject(tree, "settings");
+	cJSON_AddItemToObject(settings, name, cJSON_Duplicate(v, true));
+}
+
+/* Those that the manifest's templates name: without them a replay would ask for something else.  And whether a mail goes without TLS. */
 static void add_settings(cJSON *tree, const struct caller *c)
 {
 	const struct manifest *m = c->driver->manifest;
-	cJSON *settings = NULL;
 
-	for (int i = 0; i < m->n_settings; i++) {
-		const cJSON *v =
-			cJSON_GetObjectItemCaseSensitive(c->integration->settings, m->settings[i]);
-
-		if (!v)
-			continue;
-		if (!settings)
-			settings = cJSON_AddObjectToObject(tree, "settings");
-		cJSON_AddItemToObject(settings, m->settings[i], cJSON_Duplicate(v, true));
-	}
+	for (int i = 0; i < m->n_settings; i++)
+		add_setting(tree, c, m->settings[i]);
+	if (m->body == BODY_MAIL)
+		add_setting(tree, c, "tls");
 }
 
 cJSON *cassette_make(const struct caller *c, const char *name, const struct scenario *s,

@@ -84,6 +84,21 @@ static void put_name(const char *s, struct buf *out)
 	buf_putc(out, '"');
 }
 
+/* The address stands in a line of its own where the name has filled the last one. */
+static void put_from(const char *name, const char *from, struct buf *out)
+{
+	size_t line;
+
+	buf_puts(out, "From: ");
+	if (name && *name) {
+		put_name(name, out);
+		for (line = out->len; line > 0 && out->data[line - 1] != '\n';)
+			line--;
+		buf_puts(out, out->len - line + strlen(from) + 3 > LINE_BYTES ? "\r\n " : " ");
+	}
+	buf_printf(out, "<%s>\r\n", from);
+}
+
 /* By no locale. */
 static void put_date(int64_t at_us, struct buf *out)
 {
@@ -220,12 +235,9 @@ int mail_write(const cJSON *v, const char *key, int64_t at_us, struct buf *out, 
 	*to = json_str(v, "to");
 	domain = strrchr(*from, '@') + 1;
 	put_date(at_us, out);
-	buf_printf(out, "Message-ID: <%.*s@%s>\r\nFrom: ", NAME_BYTES, key, domain);
-	if (name && *name) {
-		put_name(name, out);
-		buf_putc(out, ' ');
-	}
-	buf_printf(out, "<%s>\r\nTo: <%s>\r\n", *from, *to);
+	buf_printf(out, "Message-ID: <%.*s@%s>\r\n", NAME_BYTES, key, domain);
+	put_from(name, *from, out);
+	buf_printf(out, "To: <%s>\r\n", *to);
 	if (reply_to)
 		buf_printf(out, "Reply-To: <%s>\r\n", reply_to);
 	buf_puts(out, "Subject: ");

@@ -163,7 +163,7 @@ static void name_entry(const struct notify *n, const struct notify_recipient *r,
 static int write_row(struct notify *n, const struct notify_recipient *r, int index,
 		     const cJSON *plan, struct buf *ids)
 {
-	struct buf entry = BUF_INIT, text = BUF_INIT, print = BUF_INIT;
+	struct buf entry = BUF_INIT, text = BUF_INIT, print = BUF_INIT, before = BUF_INIT;
 	struct notification_new new = { .company_id = n->company_id,
 					.attempts = cJSON_GetArraySize(plan),
 					.template = n->template,
@@ -177,9 +177,11 @@ static int write_row(struct notify *n, const struct notify_recipient *r, int ind
 
 	name_entry(n, r, index, &entry);
 	outbound_fingerprint(n->ask->args, &print);
+	outbound_fingerprint_before(n->ask->args, &before);
 	json_print(plan, &text);
 	new.entry = buf_str(&entry);
 	new.fingerprint = buf_str(&print);
+	new.fingerprint_before = buf_str(&before);
 	new.plan = buf_str(&text);
 	rc = notification_add(n->p, &new, &id, &same, n->err);
 	if (rc == 0 && !same)
@@ -193,6 +195,7 @@ static int write_row(struct notify *n, const struct notify_recipient *r, int ind
 	buf_clear(&entry);
 	buf_clear(&text);
 	buf_clear(&print);
+	buf_clear(&before);
 	return rc;
 }
 
@@ -265,17 +268,14 @@ int notify_add(struct pg *p, const struct driver_set *drivers, const struct noti
 }
 
 /* Before anything is written: other args may be for other people, of whom no row would say that the key is taken. */
-static int check_key(struct pg *p, const struct notification_new *row, struct err *err)
+static int check_key(struct pg *p, const char *entry, const cJSON *args, struct err *err)
 {
 	struct request old = { 0 };
-	int rc = request_find(p,
-			      &(struct request_who){ .partner = "longshore", .entry = row->entry },
+	int rc = request_find(p, &(struct request_who){ .partner = "longshore", .entry = entry },
 			      &old, err);
 
-	if (rc == 0 && strcmp(old.fingerprint, row->fingerprint) != 0)
-		rc = err_set(err, -EEXIST, ERR_BAD_JOB, "idempotency_key",
-			     "request %lld has this key and other args: a key is for one request",
-			     (long long)old.id);
+	if (rc == 0)
+		rc = outbound_check_same(&old, args, true, err);
 	request_clear(&old);
 	return rc == -ENOENT ? 0 : rc;
 }
@@ -300,7 +300,7 @@ int notify_request(struct pg *p, const struct driver_set *drivers, const cJSON *
 	json_print(args, &text);
 	row.entry = buf_str(&entry);
 	row.fingerprint = buf_str(&print);
-	rc = idempotency_key && n.company_id ? check_key(p, &row, err) : 0;
+	rc = idempotency_key && n.company_id ? check_key(p, row.entry, args, err) : 0;
 	if (rc == 0)
 		rc = notify_add(p, drivers, &ask, &ids, err);
 	if (rc == 0)

@@ -28,16 +28,6 @@ static void hash_text(const char *kind, const char *text, size_t len, struct buf
 	buf_printf(out, "%s:%s", kind, hex);
 }
 
-void outbound_fingerprint(const cJSON *args, struct buf *out)
-{
-	struct buf text = BUF_INIT;
-
-	if (args)
-		json_print(args, &text);
-	hash_text("args", buf_str(&text), text.len, out);
-	buf_clear(&text);
-}
-
 static void print_sorted(const cJSON *args, struct buf *out)
 {
 	cJSON *copy = args ? cJSON_Duplicate(args, true) : NULL;
@@ -49,7 +39,26 @@ static void print_sorted(const cJSON *args, struct buf *out)
 	cJSON_Delete(copy);
 }
 
-/* The fingerprint is of the args as they were written; a program may write them in another order next time. */
+void outbound_fingerprint(const cJSON *args, struct buf *out)
+{
+	struct buf text = BUF_INIT;
+
+	print_sorted(args, &text);
+	hash_text("args", buf_str(&text), text.len, out);
+	buf_clear(&text);
+}
+
+void outbound_fingerprint_before(const cJSON *args, struct buf *out)
+{
+	struct buf text = BUF_INIT;
+
+	if (args)
+		json_print(args, &text);
+	hash_text("args", buf_str(&text), text.len, out);
+	buf_clear(&text);
+}
+
+/* The version before took the fingerprint of the args as they were written. */
 static bool has_args(const struct request *row, const cJSON *args)
 {
 	struct buf print = BUF_INIT, then = BUF_INIT, now = BUF_INIT;

@@ -46,8 +46,10 @@ int outbound_told(struct redis *r, struct pg *p, const struct driver *d, int64_t
  * known. */
 void outbound_keep_told(const struct manifest_action *a, const char *external_id, cJSON *kept);
 
-/* The identity of a request by its args (flow_entry.c and outbound_add agree on it). */
+/* The identity of a request by its args, in whatever order they were written (flow_entry.c and outbound_add agree on it). */
 void outbound_fingerprint(const cJSON *args, struct buf *out);
+/* As rows of the version before have it: of the args as they were written. */
+void outbound_fingerprint_before(const cJSON *args, struct buf *out);
 /* 0: the row that was found has these args, in whatever order they were written.  -EEXIST: it has others; by_key: it was found by the caller's
  * key, not by the action's `once`. */
 int outbound_check_same(const struct request *row, const cJSON *args, bool by_key, struct err *err)

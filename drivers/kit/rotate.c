@@ -137,20 +137,16 @@ static int look_again(const struct rotating *t, struct err *err)
 	return rc;
 }
 
-static int drop_everywhere(const struct rotating *t, struct err *err)
+static int undo(struct rotating *t, struct credential_change *change, const struct err *why,
+		struct err *err)
 {
-	int rc = auth_drop(t->o->redis, t->d->manifest->partner, t->i->id,
-			   loop_now_ms() + REDIS_WAIT_MS, err);
-
-	return rc < 0 ? rc : credential_changed(t->o->pg, t->i->id, err);
-}
-
-static int undo(struct rotating *t, const char *at, const struct err *why, struct err *err)
-{
-	int rc = credential_restore(t->o->pg, t->i->id, at, err);
+	int rc = credential_restore(t->o->pg, t->i->id, change, err);
 
 	if (rc == 0)
-		rc = drop_everywhere(t, err);
+		rc = auth_drop(t->o->redis, t->d->manifest->partner, t->i->id,
+			       loop_now_ms() + REDIS_WAIT_MS, err);
+	if (rc == 0)
+		rc = credential_settle(t->o->pg, t->i->id, change->at, err);
 	if (rc == 0) {
 		t->out = ROTATION_UNDONE;
 		*err = *why;
@@ -158,22 +154,22 @@ static int undo(struct rotating *t, const char *at, const struct err *why, struc
 	return rc;
 }
 
-/* From here they are in force: what dies behind the store leaves credentials that were tried. */
+/* From here they are in force: what dies behind the store leaves credentials that were tried, and a scheduler drops the old token. */
 static int store(struct rotating *t, struct caller *trial, const char *was, struct err *err)
 {
+	struct credential_change change;
 	struct err why = { 0 };
-	char at[40];
-	int rc = credential_replace(t->o->pg, t->o->keyring, t->i->id, was, t->json, at, err);
+	int rc = credential_replace(t->o->pg, t->o->keyring, t->i->id, was, t->json, &change, err);
 
 	if (rc == 0)
 		rc = auth_trial_keep(trial->door->auth, trial, err);
 	if (rc == 0)
-		rc = credential_changed(t->o->pg, t->i->id, err);
+		rc = credential_settle(t->o->pg, t->i->id, change.at, err);
 	if (rc < 0)
 		return rc;
 	rc = look_again(t, &why);
 	if (rc == -EACCES && was)
-		return undo(t, at, &why, err);
+		return undo(t, &change, &why, err);
 	t->out = rc == 0 ? ROTATION_DONE : ROTATION_UNPROVEN;
 	*err = why;
 	return 0;

@@ -137,7 +137,7 @@ static int send_it(struct acting *x, struct err *err)
 	ask.spec.repeatable = repeatable || s->keeps_ms;
 	ask.spec.mark = repeatable ? NULL : &mark;
 	rc = call(x->c, &ask.spec, &r, &why);
-	if (tape_replays(x->c->door->tape)) {
+	if (tape_replays(x->c->door->tape) && !ask.spec.mail_to) { /* a mail's is found out */
 		mark.written = 1;
 		mark.handed = had_gone(&r.http);
 	}

@@ -17,7 +17,8 @@ struct tape {
 	int64_t now_us;
 	cJSON *kept, *auth; /* recording */
 	const cJSON *exchanges;
-	bool *used; /* replaying: one for each exchange */
+	bool *used;        /* replaying: one for each exchange */
+	const cJSON *last; /* the request that was answered last */
 	cJSON *unknown;
 };
 
@@ -169,7 +170,7 @@ cJSON *tape_response_print(const struct http_response *r)
 }
 
 /* Words of http.h, which others compare by their address. */
-static const char *failure_word(const char *word)
+const char *tape_failure_word(const char *word)
 {
 	static const char *const words[] = { "timeout", "wait_timeout", "write_timeout",
 					     "refused", "dns",          "tls",
@@ -191,7 +192,7 @@ void tape_response_read(const cJSON *v, struct http_response *out)
 	http_response_init(out);
 	(void)json_int(v, "status", &status);
 	out->status = (int)status;
-	out->failure = failure_word(json_str(v, "failure"));
+	out->failure = tape_failure_word(json_str(v, "failure"));
 	if (out->status == 0 && !out->failure)
 		out->failure = "network";
 	snprintf(out->detail, sizeof(out->detail), "%s", detail ? detail : "");
@@ -239,11 +240,19 @@ static void describe(const cJSON *request, struct buf *out)
 	}
 }
 
-static int is_unknown(struct tape *t, const cJSON *request, struct err *err)
+void tape_add_problem(struct tape *t, const char *path, const char *text)
+{
+	cJSON *p = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(p, "path", path);
+	cJSON_AddStringToObject(p, "text", text);
+	cJSON_AddItemToArray(t->unknown, p);
+}
+
+static void is_unknown(struct tape *t, const cJSON *request, struct err *err)
 {
 	const cJSON *near = nearest_of(t, request);
 	struct buf text = BUF_INIT, what = BUF_INIT;
-	cJSON *p = cJSON_CreateObject();
 
 	describe(request, &what);
 	buf_printf(&text, "was asked for and is not recorded");
@@ -253,17 +262,14 @@ static int is_unknown(struct tape *t, const cJSON *request, struct err *err)
 		buf_puts(&text, "; what is recorded of that endpoint differs in ");
 		json_diff_line(near, request, &text);
 	}
-	cJSON_AddStringToObject(p, "path", buf_str(&what));
-	cJSON_AddStringToObject(p, "text", buf_str(&text));
-	cJSON_AddItemToArray(t->unknown, p);
+	tape_add_problem(t, buf_str(&what), buf_str(&text));
 	err_set(err, -ENOENT, ERR_INTERNAL, "replay", "%.*s %s", DIFF_SHOWN, buf_str(&what),
 		buf_str(&text));
 	buf_clear(&text);
 	buf_clear(&what);
-	return -ENOENT;
 }
 
-int tape_answer(struct tape *t, const cJSON *request, struct http_response *out, struct err *err)
+static const cJSON *unused(const struct tape *t, const cJSON *request, int *index)
 {
 	const cJSON *x;
 	int i = 0;
@@ -272,13 +278,43 @@ int tape_answer(struct tape *t, const cJSON *request, struct http_response *out,
 		const cJSON *r = cJSON_GetObjectItemCaseSensitive(x, "request");
 
 		if (!t->used[i] && r && cJSON_Compare(r, request, true)) {
-			t->used[i] = true;
-			tape_response_read(cJSON_GetObjectItemCaseSensitive(x, "response"), out);
-			return 0;
+			*index = i;
+			return x;
 		}
 		i++;
 	}
-	return is_unknown(t, request, err);
+	return NULL;
+}
+
+const cJSON *tape_find(struct tape *t, const cJSON *request, int *index, struct err *err)
+{
+	const cJSON *x = unused(t, request, index);
+
+	if (!x) {
+		is_unknown(t, request, err);
+		return NULL;
+	}
+	t->used[*index] = true;
+	t->last = cJSON_GetObjectItemCaseSensitive(x, "request");
+	return cJSON_GetObjectItemCaseSensitive(x, "response");
+}
+
+int tape_answer(struct tape *t, const cJSON *request, struct http_response *out, struct err *err)
+{
+	int i;
+	const cJSON *response = tape_find(t, request, &i, err);
+
+	if (!response)
+		return -ENOENT;
+	tape_response_read(response, out);
+	return 0;
+}
+
+bool tape_was_asked_again(const struct tape *t)
+{
+	int i;
+
+	return t->last && unused(t, t->last, &i);
 }
 
 void tape_problems(const struct tape *t, cJSON *problems)

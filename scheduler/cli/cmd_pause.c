@@ -124,18 +124,18 @@ static int done(struct cli *c, const struct pause *pause)
 
 /* ---- an integration ---- */
 
-/* The token that all workers share is of the account that it was asked for with the old ones. */
-static int drop_token(struct cli *c, const struct integration *i, const struct driver *d,
-		      const struct secret *old, const struct secret *new, struct err *err)
+/* The token that all workers share is of the account that it was asked for with the old ones; where the change before was cut off, of
+ * those before them. */
+static int drop_old(struct cli *c, const struct integration *i, bool keeps_token, struct err *err)
 {
-	if (old->len && auth_same_login(d->manifest, old, new))
-		return 0;
-	return auth_drop(c->redis, i->partner, i->id, cli_deadline(), err);
+	return (keeps_token ? auth_forget : auth_drop)(c->redis, i->partner, i->id, cli_deadline(),
+						       err);
 }
 
 static int store_credentials(struct cli *c, const struct integration *i, const struct driver *d)
 {
 	struct secret plain = SECRET_INIT, old = SECRET_INIT;
+	struct credential_change change = { 0 };
 	struct keyring *keys = NULL;
 	struct err err = { 0 };
 	int rc = credentials_read(c, d->manifest, false, new_credentials, &plain);
@@ -146,11 +146,14 @@ static int store_credentials(struct cli *c, const struct integration *i, const s
 	if (rc == 0 && credential_get(c->pg, keys, i->id, &old, NULL) < 0)
 		secret_clear(&old); /* there are none, or they do not open */
 	if (rc == 0)
-		rc = credential_put(c->pg, keys, i->id, &plain, &err);
+		rc = credential_put(c->pg, keys, i->id, &plain, &change, &err);
 	if (rc == 0)
-		rc = drop_token(c, i, d, &old, &plain, &err);
+		rc = drop_old(c, i,
+			      !change.unsettled && old.len &&
+				      auth_same_login(d->manifest, &old, &plain),
+			      &err);
 	if (rc == 0)
-		rc = credential_changed(c->pg, i->id, &err);
+		rc = credential_settle(c->pg, i->id, change.at, &err);
 	secret_clear(&plain);
 	secret_clear(&old);
 	keyring_free(keys);

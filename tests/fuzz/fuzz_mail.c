@@ -1,5 +1,6 @@
-/* What a server of mail replies, whole or in pieces, comes to the same, and no address of it is told; and a mail whose texts anybody may
- * choose has the headers that it has, each once, and is of seven bits in lines that any server takes. */
+/* What a server of mail replies, whole or in pieces, comes to the same, and no address of it is told; a mail whose texts anybody may
+ * choose has the headers that it has, each once, and is of seven bits in lines that any server takes; and a dialogue that somebody wrote down comes
+ * to an answer, a failure or a problem, and is taken only from its end on. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "common/base/crypto.h"
 #include "common/base/mem.h"
 #include "common/io/mail_login.h"
+#include "common/io/mail_replay.h"
 #include "common/io/mail_reply.h"
 #include "drivers/kit/mail.h"
 
@@ -118,6 +120,75 @@ static void mails(const char *s)
 	cJSON_Delete(v);
 }
 
+/* Whatever was said, what is written down can be read again, and tells no address. */
+static void written_down(const char *s, size_t n)
+{
+	struct mail_dialogue d = { 0 }, again = { 0 };
+
+	mail_dialogue_said(&d, s, n < 40 ? n : 40);
+	mail_dialogue_heard(&d, s, n);
+	mail_dialogue_said(&d, s, n);
+	need(!memchr(buf_str(&d.lines), '@', d.lines.len));
+	need(utf8_is_valid(d.lines.data, d.lines.len));
+	for (const char *line = d.lines.data; *line; line += strcspn(line, "\n") + 1) {
+		char *text = mem_strndup(line, strcspn(line, "\n"));
+
+		need(mail_dialogue_add(&again, text));
+		free(text);
+	}
+	need(again.lines.len == d.lines.len);
+	mail_dialogue_clear(&d);
+	mail_dialogue_clear(&again);
+}
+
+static bool has_end(const struct mail_dialogue *d)
+{
+	return strstr(buf_str(&d->lines), "\nC: .\n") != NULL;
+}
+
+static void replayed(const struct mail_dialogue *d, int how)
+{
+	static const char body[] = "Subject: x\r\n\r\n.\r\n";
+	const struct http_mail mail = { .from = "desk@example.com",
+					.to = "ann@example.com",
+					.user = how & 1 ? "***" : NULL,
+					.token = how & 1 ? "***" : NULL,
+					.plain = how & 2 };
+	const struct http_request q = {
+		.url = "smtp://h/", .mail = &mail, .body = body, .body_len = strlen(body)
+	};
+	struct mail_replay r = { .dialogue = d, .failure = how & 4 ? "timeout" : NULL };
+	struct http_response out;
+	int rc;
+
+	http_response_init(&out);
+	rc = mail_replay(&r, &q, &out);
+	need(rc == 0 || rc == -EBADMSG);
+	need(r.line >= 0 && r.line <= d->n && (rc == 0) == (r.problem.len == 0));
+	need(rc != 0 || (out.status ? out.mail && !out.failure : out.failure != NULL));
+	need(rc != 0 || out.unsent || has_end(d));
+	need(rc != 0 || out.status == 0 || out.status >= 400 || !out.unsent);
+	buf_clear(&r.problem);
+	http_response_clear(&out);
+}
+
+static void dialogues(const char *s)
+{
+	struct mail_dialogue d = { 0 };
+
+	while (*s) {
+		char *line = mem_strndup(s, strcspn(s, "\n"));
+
+		(void)!mail_dialogue_add(&d, line);
+		free(line);
+		s += strcspn(s, "\n");
+		s += *s == '\n';
+	}
+	for (int how = 0; how < 8; how++)
+		replayed(&d, how);
+	mail_dialogue_clear(&d);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text = mem_strndup(size ? (const char *)data : "", size);
@@ -125,6 +196,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	replies((const char *)data, size);
 	mails(text);
 	logins(text);
+	written_down((const char *)data, size);
+	dialogues(text);
 	free(text);
 	return 0;
 }

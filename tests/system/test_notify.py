@@ -84,8 +84,13 @@ def test_told_once_by_the_first_channel_that_takes_it(cluster, desk):
     assert mail["subject"] == "Welcome, Ann  Bcc: all@example.com <b>&", "a line stays one"
     assert mail["text"] == "Room 12: {the} door code is 0417." and mail["reference"] == str(sent["request_id"])
     assert mail["html"] == "<p>Ann\nBcc: all@example.com &lt;b&gt;&amp;: <b>0417</b></p>"
-    # Asked again, though Redis has lost that it ever was, it is the same one; with other values the key is refused.
+    # Asked again, though Redis has lost that it ever was, it is the same one, in whatever order its values stand; with others the key is
+    # refused.
     cluster.wait_idle(partners=("longshore", "sendgrid"))
+    cluster.redis.client.flushall()
+    desk.notify({"phone": "+351912345678", "email": "ann@example.com"}, idempotency_key="stay-1", args={"values": dict(reversed(VALUES.items()))})
+    cluster.wait_idle(partners=("longshore",))
+    assert not cluster.redis.client.exists("dead:{longshore}")
     for values in (VALUES, {**VALUES, "room": 13}):
         cluster.redis.client.flushall()
         desk.notify({"email": "ann@example.com", "phone": "+351912345678"}, idempotency_key="stay-1", args={"values": values})
@@ -181,7 +186,7 @@ def mail_server(cluster):
     return server.port, server.log
 
 
-def test_mails_by_smtp(cluster, desk, mail_server):
+def test_mails_by_smtp(cluster, desk, mail_server, tmp_path):
     port, log = mail_server
     assert "begins with neither smtp:// nor smtps://" in cluster.longshore.run(
         "integration", "add", "--company", desk.company, "--partner", "smtp", "--base-url", "http://localhost", "--credentials", "-", input="{}").err
@@ -217,6 +222,22 @@ def test_mails_by_smtp(cluster, desk, mail_server):
         cluster.push({"task": "send", "integration_id": smtp, "args": args}, "queue:{smtp}")
     wait_until(lambda: cluster.one("SELECT count(*) FROM dead_letters WHERE partner = 'smtp' AND rule = 'mail'") == 2, 20 * SLOWER,
                lambda: f"{cluster.sql('SELECT rule, error FROM dead_letters')}{cluster.describe()}")
+    # A mail as a cassette: who is told stands where it must, and not in the dialogue, from which the outcome follows again.
+    mine = tmp_path / "smtp"
+    shutil.copytree(ROOT / "drivers" / "smtp", mine, ignore=shutil.ignore_patterns("cassettes"))
+    cluster.longshore("driver", "record", "smtp", "--action", "send", "--params", json.dumps({"to": "echo@example.com", "subject": "Hello", "text": "."}), "--out", mine / "cassettes",
+                      "--integration", add("--set", "tls=none", "--environment", "sandbox"))
+    tape = json.loads((mine / "cassettes" / "send.action.json").read_text())
+    (mailed,) = tape["exchanges"]
+    assert mailed["request"]["mail"] == {"from": "desk@example.com", "to": "echo@example.com"} and tape["settings"]["tls"] == "none"
+    assert mailed["response"] == {"dialogue": [
+        "S: 220 mail.example.com ESMTP", "C: EHLO ***", "S: 250-mail.example.com", "S: 250-8BITMIME", "S: 250 SIZE 1000000", "C: MAIL FROM:<***> SIZE=***", "S: 250 2.1.0 Ok",
+        "C: RCPT TO:<***>", "S: 550 5.1.1 <***>: no such user", "C: QUIT"]}
+    assert "1 call, failed" in cluster.longshore("driver", "check", mine).out
+    del mailed["response"]["dialogue"][7]
+    (mine / "cassettes" / "send.action.json").write_text(json.dumps(tape))
+    wrong = cluster.longshore.run("driver", "check", mine)
+    assert wrong.code == 1 and "exchanges[0].response.dialogue[7]: " in wrong.out + wrong.err, wrong
     # STARTTLS is demanded where nobody said that it need not be.
     desk.channels(add())
     desk.notify([to("bob", 5)])
@@ -315,6 +336,8 @@ def test_what_partners_tell_since(cluster, tmp_path):
     first = post({"to": to, "values": {"a": 1}}, idempotency_key="k")
     assert first.status_code == 200 and first.json()["state"] == "done" and len(first.json()["kept"]["notifications"]) == 1, first.text
     assert post({"to": to, "values": {"a": 1}}, idempotency_key="k").json()["id"] == first.json()["id"]
+    again = post({"values": {"a": 1}, "to": dict(reversed(to.items()))}, idempotency_key="k")  # in another order it is the same
+    assert again.status_code == 200 and again.json()["id"] == first.json()["id"], again.text
     assert post({"to": to, "values": {"a": 2}}, idempotency_key="k").status_code == 409
     assert post({"to": {"phone": "+351912345679"}, "values": {"a": 1}}, idempotency_key="k").status_code == 409
     assert cluster.one("SELECT count(*) FROM notifications") == 1

@@ -118,6 +118,31 @@ def test_new_credentials_while_jobs_call(cluster):
     back = cluster.longshore(*rotate, "--back", "--json").json()
     assert back == {"result": "rotated", "in_force": "new", "reason": None}
     import_list(cluster, worker, integration, "back")
+
+    # Stored by hand, and killed before the old token is dropped: nobody works on with the old account's, neither after the same
+    # command once more nor where nobody gives it.
+    token, give = f"token:{{guesty}}:{integration}", ("integration", "resume", integration, "--credentials", "-")
+    before = cluster.one("SELECT sealed FROM credentials")
+    cluster.redis.client.execute_command("CLIENT", "PAUSE", 60000, "WRITE")
+    dying = cluster.longshore.start(*give, stdin=subprocess.PIPE)
+    dying.stdin.write(credentials("acct-2", "secret-2"))
+    dying.stdin.close()
+    wait_until(lambda: cluster.one("SELECT sealed FROM credentials") != before, 20 * SLOWER, "the store")
+    dying.kill()
+    assert dying.wait() == -9
+    dying.stdout.close()
+    cluster.redis.client.execute_command("CLIENT", "UNPAUSE")
+    cluster.redis.client.set(token, "of acct-1", ex=600)  # whatever became of the command that was under way
+    cluster.longshore(*give, input=credentials("acct-2", "secret-2"))
+    assert not cluster.redis.client.exists(token)
+    cluster.redis.client.set(token, "of acct-2", ex=600)
+    cluster.longshore(*give, input=credentials("acct-2", "secret-2"))
+    assert cluster.redis.client.exists(token), "of the same account it stays: few are to be had"
+    cluster.sql("UPDATE credentials SET changing_since = now() - interval '2 minutes' RETURNING 1")
+    scheduler = cluster.scheduler()
+    wait_until(lambda: cluster.one("SELECT changing_since IS NULL FROM credentials"), 20 * SLOWER, cluster.describe)
+    assert not cluster.redis.client.exists(token)
+    scheduler.stop()
     assert sandbox.statuses()[401] == 1, "the refused trial alone"
     assert cluster.dead() == []
     for secret in ("secret-1", "secret-2", "never-let-in"):

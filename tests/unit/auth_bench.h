@@ -54,7 +54,7 @@ static inline void store_credentials(int64_t id, const char *credentials)
 	struct secret secret = SECRET_INIT;
 
 	secret_set(&secret, credentials, strlen(credentials));
-	OK(credential_put(pg, keyring, id, &secret, NULL) == 0);
+	OK(credential_put(pg, keyring, id, &secret, &(struct credential_change){ 0 }, NULL) == 0);
 	secret_clear(&secret);
 }
 

@@ -1,9 +1,9 @@
 """A mail server that does what the recipient's name says, for tests of the client and of notifications.
 
-mail_server.py LOG [CERT KEY [tls]] [auth=MECHANISM,…] [tokens=URL]: prints its port.  With CERT it offers STARTTLS (tls: TLS from the first
+mail_server.py LOG [CERT KEY [tls]] [auth=MECHANISM,…] [tokens=URL] [size=BYTES]: prints its port.  With CERT it offers STARTTLS (tls: TLS from the first
 byte), and only then a login: user "desk", password "s3cret", or a token by XOAUTH2 or OAUTHBEARER: "t0ken", or what a GET of URL takes.  LOG has a JSON line for each thing that happened: {"what": "login" | "begun" | "taken" | "closed", "to", "tls", "message"}.
 Recipients: later* 451, only the first time; refused* 550; echo* 550 with the address in it; full* 552 behind the message; tired* 421 and closed;
-noisy* no reply of SMTP; cut* closed with its word on DATA, only the first time; dropped* closed within the message, gone* behind it, without
+noisy* no reply of SMTP; loud* 552 within the message, and closed; cut* closed with its word on DATA, only the first time; dropped* closed within the message, gone* behind it, without
 a word; mute* no word, and not closed.
 """
 
@@ -21,7 +21,8 @@ import urllib.request
 options = dict(a.split("=", 1) for a in sys.argv[2:] if "=" in a)
 LOG, CERT, KEY, TLS = ([a for a in sys.argv[1:] if "=" not in a] + [None] * 3)[:4]
 TLS = TLS == "tls"
-MECHANISMS = options.get("auth", "PLAIN,XOAUTH2,OAUTHBEARER").split(",")
+MECHANISMS = [m for m in options.get("auth", "PLAIN,XOAUTH2,OAUTHBEARER").split(",") if m]
+SIZE = int(options.get("size", 1000000))
 BEARER = {"XOAUTH2": (rb"user=([^\x01]+)\x01auth=Bearer ([^\x01]+)\x01\x01", ""),
           "OAUTHBEARER": (rb"n,a=([^\x01,]+),\x01host=[^\x01]+\x01port=[0-9]+\x01auth=Bearer ([^\x01]+)\x01\x01", "AQ==")}
 log, lock, seen = open(LOG, "a", buffering=1), threading.Lock(), set()
@@ -83,14 +84,17 @@ class Session(socketserver.StreamRequestHandler):
     def one(self, line):
         word = line.split(":")[0].split(" ")[0].upper()
         if word == "EHLO":
-            self.say("250 mail.example.com", "250 8BITMIME", *(["250 STARTTLS"] if context and not self.secure else ["250 AUTH " + " ".join(MECHANISMS)] if context else []), "250 SIZE 1000000")
+            self.say("250 mail.example.com", "250 8BITMIME", *(["250 STARTTLS"] if context and not self.secure else ["250 AUTH " + " ".join(MECHANISMS)] if context and MECHANISMS else []), f"250 SIZE {SIZE}")
         elif word == "STARTTLS" and context and not self.secure:
             self.say("220 go ahead")
             self.encrypt()
         elif word == "AUTH":
             self.login(line)
-        elif word in ("MAIL", "RSET", "NOOP"):
-            self.say("250 2.1.0 Ok")
+        elif word == "MAIL":
+            size = re.search(r" SIZE=(\d+)$", line)
+            self.say("552 5.3.4 longer than any may be" if size and int(size[1]) > SIZE else "250 2.1.0 Ok")
+        elif word in ("RSET", "NOOP"):
+            self.say("250 2.0.0 Ok")
         elif word == "RCPT":
             return self.recipient(line[line.index("<") + 1:line.rindex(">")])
         elif word == "DATA":
@@ -142,7 +146,8 @@ class Session(socketserver.StreamRequestHandler):
 
     def data(self):
         if self.to.startswith("cut") and self.first:  # both in one segment
-            self.connection.send(b"354 end with a dot\r\n", socket.MSG_MORE)
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+            self.say("354 end with a dot")
             return False
         self.say("354 end with a dot")
         lines = []
@@ -150,6 +155,9 @@ class Session(socketserver.StreamRequestHandler):
             if not lines:
                 self.note("begun", to=self.to)
             if self.to.startswith("dropped"):
+                return False
+            if self.to.startswith("loud"):
+                self.say("552 5.3.4 not one byte more")
                 return False
             lines.append(line[1:] if line.startswith(".") else line)
         if self.to.startswith("full"):

@@ -114,7 +114,7 @@ static void rotate(int64_t id, const char *credentials)
 	struct secret secret = SECRET_INIT;
 
 	secret_set(&secret, credentials, strlen(credentials));
-	OK(credential_put(pg, keyring, id, &secret, NULL) == 0);
+	OK(credential_put(pg, keyring, id, &secret, &(struct credential_change){ 0 }, NULL) == 0);
 	secret_clear(&secret);
 }
 

@@ -18,13 +18,14 @@
 #include "common/io/co.h"
 #include "common/io/http.h"
 #include "common/io/loop.h"
+#include "common/io/mail_replay.h"
 #include "common/io/mail_reply.h"
 
 static char directory[] = "/tmp/longshore-test-mail-XXXXXX";
 static char cert[64], key[64], journal[64];
 static struct http_pool *pool;
 static pid_t server;
-static const char *server_auth; /* what it offers; NULL: all */
+static const char *server_auth; /* what it offers, or its size; NULL: all, a million */
 static int port;
 
 /* Also where a coroutine runs: cmocka's asserts do not unwind from there. */
@@ -176,6 +177,45 @@ static void test_taken(void)
 	server_stop();
 }
 
+/* Who has a password and is not asked for it is not taken for somebody. */
+static void not_asked(void)
+{
+	struct sent s;
+
+	prepare(&s, "smtp", "ann@example.com");
+	s.mail.user = "desk";
+	s.mail.password = "s3cret";
+	OK(http_send(pool, &s.q, &s.r) == 0 && s.r.status == 0 && s.r.unsent);
+	OK(strstr(s.r.detail, "offers no login by a user's name"));
+	http_response_clear(&s.r);
+}
+
+#define LONG_BYTES (16 << 20) /* more than the kernel takes of what nobody reads */
+
+static char *long_body(void)
+{
+	char *body = malloc(LONG_BYTES);
+
+	OK(body);
+	for (size_t i = 0; i < LONG_BYTES; i++)
+		body[i] = i % 64 == 62 ? '\r' : i % 64 == 63 ? '\n' : 'x';
+	return body;
+}
+
+static void refused_as_long(const char *to, const char *what)
+{
+	char *body = long_body();
+	struct sent s;
+
+	prepare(&s, "smtp", to);
+	s.q.body = body;
+	s.q.body_len = LONG_BYTES;
+	OK(http_send(pool, &s.q, &s.r) == 0 && s.r.status == 552 && s.r.unsent);
+	OK(strstr(buf_str(&s.r.body), what));
+	http_response_clear(&s.r);
+	free(body);
+}
+
 /* A word of the server's is its answer, and says that nothing was sent, or that it was not taken. */
 static void test_refused(void)
 {
@@ -201,6 +241,16 @@ static void test_refused(void)
 		OK(strcmp(buf_str(&s.r.body), cases[i].text) == 0);
 		http_response_clear(&s.r);
 	}
+	not_asked();
+	/* Before any of it is sent; or in the middle, by a server that says so and goes. */
+	refused_as_long("long@example.com", "longer than any");
+	OK(count("begun", "long@") == 0);
+	server_stop();
+	server_auth = "size=64000000";
+	server_start(false, false);
+	refused_as_long("loud@example.com", "not one byte more");
+	OK(count("begun", "loud@") == 1);
+	server_auth = NULL;
 	server_stop();
 }
 
@@ -262,6 +312,46 @@ static void test_lost(void)
 	http_pool_free(pool);
 }
 
+/* What was written down of a mail comes to the same again, without its server. */
+static void comes_again(const char *to, const char *password, int status, const char *failure)
+{
+	struct mail_dialogue d = { 0 };
+	struct mail_replay again = { .dialogue = &d };
+	struct http_response r;
+	struct sent s;
+
+	prepare(&s, "smtp", to);
+	s.mail = (struct http_mail){ .from = "desk@example.com",
+				     .to = to,
+				     .user = "desk",
+				     .password = password,
+				     .dialogue = &d };
+	OK(http_send(pool, &s.q, &s.r) == 0 && s.r.status == status);
+	OK(status || strcmp(s.r.failure, failure) == 0);
+	OK(!strstr(d.lines.data, "@example.com") && !strstr(d.lines.data, "cret"));
+	again.failure = s.r.failure;
+	again.detail = s.r.detail;
+	http_response_init(&r);
+	OK(mail_replay(&again, &s.q, &r) == 0);
+	OK(r.status == s.r.status && r.unsent == s.r.unsent && r.mail == s.r.mail);
+	OK(r.failure == s.r.failure && strcmp(r.detail, s.r.detail) == 0);
+	OK(strcmp(buf_str(&r.body), buf_str(&s.r.body)) == 0);
+	http_response_clear(&r);
+	http_response_clear(&s.r);
+	mail_dialogue_clear(&d);
+}
+
+static void written_down(void)
+{
+	comes_again("ann@example.com", "s3cret", 250, NULL);
+	comes_again("ann@example.com", "secret", 535, NULL);
+	comes_again("echo@example.com", "s3cret", 550, NULL);
+	comes_again("full@example.com", "s3cret", 552, NULL);
+	comes_again("noisy@example.com", "s3cret", 0, "network");
+	comes_again("cut@example.com", "s3cret", 0, "reset");
+	comes_again("gone@example.com", "s3cret", 0, "reset");
+}
+
 /* TLS is demanded unless it is said otherwise, and the password goes nowhere without it. */
 static void test_tls(void)
 {
@@ -270,14 +360,17 @@ static void test_tls(void)
 	http_set_ca_file(cert);
 	server_start(true, false);
 	prepare(&s, "smtp", "ann@example.com");
-	s.mail = (struct http_mail){
-		"desk@example.com", "ann@example.com", "desk", "s3cret", NULL, false
-	};
+	s.mail = (struct http_mail){ .from = "desk@example.com",
+				     .to = "ann@example.com",
+				     .user = "desk",
+				     .password = "s3cret" };
 	OK(http_send(pool, &s.q, &s.r) == 0 && s.r.status == 250);
 	OK(count("\"taken\"", "\"tls\": true") == 1 && count("\"login\"", "\"good\": true") == 1);
 	s.mail.password = "other";
 	OK(http_send(pool, &s.q, &s.r) == 0);
 	OK(s.r.status == 535 && s.r.mail && s.r.unsent);
+	http_response_clear(&s.r);
+	written_down();
 	http_set_ca_file(NULL);
 	http_pool_free(pool);
 	pool = http_pool_new("test", 0);
@@ -337,9 +430,10 @@ static void test_tokens(void)
 	server_auth = "auth=PLAIN,LOGIN"; /* no tokens: nothing is said of it */
 	server_start(true, false);
 	prepare(&s, "smtp", "ann@example.com");
-	s.mail = (struct http_mail){
-		"desk@example.com", "ann@example.com", "desk", NULL, "t0ken", false
-	};
+	s.mail = (struct http_mail){ .from = "desk@example.com",
+				     .to = "ann@example.com",
+				     .user = "desk",
+				     .token = "t0ken" };
 	OK(http_send(pool, &s.q, &s.r) == 0 && s.r.status == 0 && s.r.unsent);
 	OK(strstr(s.r.detail, "offers no login by a token") && count("login", "") == 0);
 	http_response_clear(&s.r);
@@ -348,12 +442,14 @@ static void test_tokens(void)
 	http_set_ca_file(NULL);
 }
 
-/* No address can say a command of its own. */
+/* No address can say a command of its own, and no line break that is half of one can end the message. */
 static void test_unsendable(void)
 {
 	static const char *const bad[] = {
 		"a@b.c\r\nRCPT TO:<d@e.f>", "a@b.c> x", "<a@b.c", "a b@c.d", "", "\x80@b.c"
 	};
+	static const char *const halves[] = { "a\n.\nMAIL FROM:<x@y.z>\r\n", "a\r.\r\r\n", "\na",
+					      "a\r" };
 	struct sent s;
 
 	server_start(false, false);
@@ -363,6 +459,16 @@ static void test_unsendable(void)
 		s.mail.from = bad[i];
 		OK(http_send(pool, &s.q, &s.r) == -EINVAL);
 	}
+	for (size_t i = 0; i < sizeof(halves) / sizeof(halves[0]); i++) {
+		prepare(&s, "smtp", "ann@example.com");
+		s.q.body = halves[i];
+		s.q.body_len = strlen(halves[i]);
+		OK(http_send(pool, &s.q, &s.r) == -EINVAL);
+	}
+	prepare(&s, "smtp", "ann@example.com");
+	s.q.body = "a\0b\r\n";
+	s.q.body_len = 5;
+	OK(http_send(pool, &s.q, &s.r) == -EINVAL);
 	prepare(&s, "http", "ann@example.com");
 	OK(http_send(pool, &s.q, &s.r) == -EINVAL);
 	prepare(&s, "smtp", "ann@example.com");

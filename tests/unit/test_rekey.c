@@ -53,7 +53,7 @@ static void put(struct pg *p, const struct keyring *k, int64_t id)
 
 	snprintf(text, sizeof(text), "{\"client_secret\": \"of-integration-%lld\"}", (long long)id);
 	secret_set(&s, text, strlen(text));
-	CHECK(credential_put(p, k, id, &s, &err) == 0);
+	CHECK(credential_put(p, k, id, &s, &(struct credential_change){ 0 }, &err) == 0);
 	secret_clear(&s);
 }
 

@@ -125,7 +125,7 @@ static void scene_open(struct scene *s, const char *rest, const char *json)
 				      .epoch = "test-cli",
 				      .permit_wait_ms = 300 };
 	secret_set(&plain, json, strlen(json));
-	OK(credential_put(pg, keyring, 1, &plain, NULL) == 0);
+	OK(credential_put(pg, keyring, 1, &plain, &(struct credential_change){ 0 }, NULL) == 0);
 	secret_clear(&plain);
 }
 
@@ -170,11 +170,12 @@ static void body_done(void)
 	OK(strcmp(partner.arrivals[partner.n - 1].path, "/v1/me/north") == 0 &&
 	   strstr(partner.arrivals[partner.n - 1].query, "&p16=16&limit=1"));
 	OK(other_counts("SELECT count(*) FROM token_mints") == 2);
-	OK(other_counts("SELECT credential_version FROM integrations WHERE id = 1") == 1);
+	OK(other_counts("SELECT credential_version FROM integrations WHERE id = 1") ==
+	   3); /* the old ones, the new ones, what is kept of the old ones gone */
 
 	/* a worker that has the old token in its memory drops it when it reads the integration anew */
 	let_in[0] = NULL;
-	s.b.integration.credential_version = 1;
+	s.b.integration.credential_version = 3;
 	OK(get(&s.b.caller, "/things", &err) == 0 && tokens == 2);
 	OK(strcmp(partner.arrivals[partner.n - 1].auth, "Bearer tok-2-new-secret") == 0);
 
@@ -287,7 +288,7 @@ static void body_allowed(void)
 	OK(rotate(&s, NEW, &r, &err) == 0 && r == ROTATION_DONE && stored_is("new-secret"));
 	OK(spent == 2 && other_counts("SELECT generation FROM grants") == 3);
 	let_in[0] = NULL; /* the old secret is over: what was allowed is not */
-	s.b.integration.credential_version = 1;
+	s.b.integration.credential_version = 3;
 	OK(get(&s.b.caller, "/things", &err) == 0 && spent == 2);
 	OK(strstr(partner.arrivals[partner.n - 1].auth, "-new-secret") != NULL);
 	/* refused in the moment it is stored: undone, and the pair of the trial is good for the old secret too */

@@ -14,14 +14,18 @@ static void ignore(int number, const char *name, void *arg)
 {
 }
 
+static void ask(struct pg *p, const char *sql)
+{
+	CHECK(pg_execv(p, NULL, loop_now_ms() + 10000, NULL, sql, NULL) == 0);
+}
+
 static void prepare(struct pg *p)
 {
 	struct err err = { 0 };
 	int64_t company;
 
 	CHECK(migrate_run(postgres.url, ignore, NULL, &err) == 0);
-	CHECK(pg_execv(p, NULL, loop_now_ms() + 10000, &err,
-		       "TRUNCATE companies, integrations CASCADE", NULL) == 0);
+	ask(p, "TRUNCATE companies, integrations CASCADE");
 	CHECK(company_add(p, "Acme", &company, &err) == 0);
 }
 
@@ -134,8 +138,14 @@ static void pauses_body(struct pg *p)
 	cJSON_Delete(list);
 	cJSON_Delete(one);
 	CHECK(pauses_list(p, 10, &list, &err) == 0 && cJSON_GetArraySize(list) == 0);
-	/* What is not paused any more has no end to come. */
+	/* It never stands without its end, not even for a moment; and what is not paused any more has no end to come. */
+	ask(p,
+	    "CREATE FUNCTION whole() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.status = 'paused'"
+	    " AND NEW.paused_until IS NULL THEN RAISE 'half a pause'; END IF; RETURN NEW; END $$");
+	ask(p,
+	    "CREATE TRIGGER whole BEFORE UPDATE ON integrations FOR EACH ROW EXECUTE FUNCTION whole()");
 	CHECK(integration_pause(p, id, &over, &err) == 0);
+	ask(p, "DROP TRIGGER whole ON integrations");
 	CHECK(integration_set_status(p, id, "active", NULL, &err) == 0);
 	CHECK(pauses_lift(p, see_lifted, &lifted, &err) == 0 && lifted == 111);
 	CHECK(integration_pause(p, 999999, &over, &err) == -ENOENT);

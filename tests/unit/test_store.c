@@ -248,7 +248,7 @@ static void credential_body(struct pg *p)
 	    "INSERT INTO credentials SELECT max(integration_id) + 1, max(sealed) FROM credentials");
 	CHECK(credential_get(p, keys, other, &got, &err) ==
 	      -EBADMSG); /* bound to its integration */
-	CHECK(credential_put(p, keys, other, &plain, &err) == 0);
+	CHECK(credential_put(p, keys, other, &plain, &(struct credential_change){ 0 }, &err) == 0);
 	CHECK(credential_get(p, keys, other, &got, &err) == 0);
 	CHECK(credential_get(p, NULL, other, &got, &err) == -ENOKEY);
 	secret_clear(&got);
@@ -258,6 +258,51 @@ static void credential_body(struct pg *p)
 static void test_credentials(void **state)
 {
 	assert_int_equal(in_coroutine(credential_body), 0);
+}
+
+/* Who stores new ones may die before he has dropped what is kept of the old ones: that stands with them until somebody has. */
+static void settle_body(struct pg *p)
+{
+	struct credential_change first, second, back;
+	struct secret plain = SECRET_INIT;
+	struct credential_left left[2];
+	struct err err = { 0 };
+	char *was = NULL;
+	int64_t company, id;
+	int n = 0;
+
+	prepare(p);
+	secret_set(&plain, "{\"api_key\":\"settle-1\"}", 22);
+	CHECK(company_add(p, "A", &company, &err) == 0);
+	id = add_integration(p, "A", "guesty", "{}");
+	CHECK(credential_put(p, keys, id, &plain, &first, &err) == 0 && !first.unsettled);
+	CHECK_SQL(p, "SELECT credential_version FROM integrations", "1");
+	CHECK(credential_put(p, keys, id, &plain, &second, &err) == 0 && second.unsettled);
+	CHECK(credential_settle(p, id, first.at, &err) == 0); /* he of the second has yet to */
+	CHECK(credential_unsettled(p, 60000, left, 2, &n, &err) == 0 && n == 0);
+	CHECK(credential_unsettled(p, -60000, left, 2, &n, &err) == 0 && n == 1);
+	CHECK(left[0].integration_id == id && strcmp(left[0].partner, "guesty") == 0);
+	CHECK(strcmp(left[0].at, second.at) == 0);
+	CHECK(credential_settle(p, id, left[0].at, &err) == 0);
+	CHECK(credential_unsettled(p, -60000, left, 2, &n, &err) == 0 && n == 0);
+	CHECK_SQL(p, "SELECT credential_version FROM integrations", "4");
+	/* A rotation, and its undoing. */
+	CHECK(credential_sealed(p, id, &was, &err) == 0);
+	CHECK(credential_replace(p, keys, id, was, &plain, &back, &err) == 0 && !back.unsettled);
+	CHECK(credential_unsettled(p, -60000, left, 2, &n, &err) == 0 && n == 1);
+	CHECK(credential_settle(p, id, back.at, &err) == 0);
+	CHECK(credential_restore(p, id, &back, &err) == 0);
+	CHECK(credential_unsettled(p, -60000, left, 2, &n, &err) == 0 && n == 1);
+	CHECK(strcmp(left[0].at, back.at) == 0);
+	CHECK(credential_restore(p, id, &back, &err) == -ESTALE);
+	CHECK_SQL(p, "SELECT credential_version FROM integrations", "7");
+	free(was);
+	secret_clear(&plain);
+}
+
+static void test_a_change_is_settled(void **state)
+{
+	assert_int_equal(in_coroutine(settle_body), 0);
 }
 
 static int64_t minting;
@@ -881,6 +926,7 @@ int main(void)
 		cmocka_unit_test(test_unknown_company),
 		cmocka_unit_test(test_partner_state),
 		cmocka_unit_test(test_credentials),
+		cmocka_unit_test(test_a_change_is_settled),
 		cmocka_unit_test(test_mints_are_counted_under_a_lock),
 		cmocka_unit_test(test_runs),
 		cmocka_unit_test(test_ids_are_there_before_they_are_needed),
