@@ -320,6 +320,11 @@ int pg_wait_up(struct pg *p, int64_t deadline_ms, struct err *err)
 		       p->last_error[0] ? p->last_error : "no answer yet");
 }
 
+bool pg_has_failed(const struct pg *p)
+{
+	return p->last_error[0];
+}
+
 void pg_send(struct pg *p, const struct pg_statement *st, int n, pg_cb cb, void *arg)
 {
 	struct pg_request *r = pg_request_new(n, cb, arg);

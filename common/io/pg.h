@@ -33,6 +33,7 @@ int pg_new(const struct pg_options *o, struct pg **out, struct err *err)
 	__attribute__((warn_unused_result));
 void pg_free(struct pg *p);                /* requests end with -ECONNRESET; not from a pg_cb */
 bool pg_is_up(const struct pg *p);         /* a connection is ready */
+bool pg_has_failed(const struct pg *p);    /* no connection, and not for want of an answer yet */
 int64_t pg_last_ok_ms(const struct pg *p); /* loop_now_ms of the last answer; 0 never */
 const char *pg_url_shown(const struct pg *p);
 /* Waits.  -ETIMEDOUT with the server's own words, -ECANCELED, -ECONNRESET (freed meanwhile). */

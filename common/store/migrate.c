@@ -11,6 +11,7 @@
 #define MIGRATE_TIMEOUT_MS \
 	(6 * 3600 * 1000LL) /* others may hold the lock, and tables may be large */
 #define CONNECT_TIMEOUT_MS 5000
+#define SILENT_MS 20000          /* one that has not refused may be busy, as this host may be */
 #define LOCK_KEY "7813458210117" /* any number that no other program's advisory lock has */
 #define QUOTE "$longshore_migration$"
 
@@ -103,6 +104,8 @@ int migrate_run(const char *url, migrate_fn applied, void *arg, struct err *err)
 
 	if (rc == 0)
 		rc = pg_wait_up(p, loop_now_ms() + CONNECT_TIMEOUT_MS, err);
+	if (p && rc == -ETIMEDOUT && !pg_has_failed(p))
+		rc = pg_wait_up(p, loop_now_ms() + SILENT_MS, err);
 	if (rc == 0)
 		rc = pg_exec_all(p, st, 5, res, loop_now_ms() + MIGRATE_TIMEOUT_MS, err);
 	if (rc == 0)

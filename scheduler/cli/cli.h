@@ -18,6 +18,7 @@
 #define CLI_OPTIONS_MAX 16 /* of one command, beside the common ones */
 #define CLI_SETS_MAX 64
 #define CLI_CONNECT_MS 5000
+#define CLI_SLOW_MS 20000 /* one that has not refused may be busy, as this host may be */
 #define CLI_CALL_MS 30000
 
 struct cli;
@@ -57,6 +58,8 @@ const char *args_drivers_default(void); /* the --drivers in force if nobody gave
 /* connect.c: each returns 0, or the exit code after the line was printed. */
 int cli_redis(struct cli *c) __attribute__((warn_unused_result));
 int cli_pg(struct cli *c) __attribute__((warn_unused_result)); /* also: migrated */
+/* Until c->pg is up, has refused for CLI_CONNECT_MS, or was silent for CLI_SLOW_MS more: -ETIMEDOUT. */
+int cli_wait_pg(struct cli *c, struct err *err) __attribute__((warn_unused_result));
 int cli_drivers(struct cli *c) __attribute__((warn_unused_result));
 int cli_driver(struct cli *c, const char *partner, const struct driver **out)
 	__attribute__((warn_unused_result)); /* NULL for longshore */

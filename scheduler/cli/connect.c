@@ -39,6 +39,14 @@ int cli_redis(struct cli *c)
 	return 0;
 }
 
+int cli_wait_pg(struct cli *c, struct err *err)
+{
+	int rc = pg_wait_up(c->pg, loop_now_ms() + CLI_CONNECT_MS, err);
+
+	return rc < 0 && !pg_has_failed(c->pg) ? pg_wait_up(c->pg, loop_now_ms() + CLI_SLOW_MS, err)
+					       : rc;
+}
+
 int cli_pg(struct cli *c)
 {
 	struct pg_options o = { .url = c->common.database_url,
@@ -52,7 +60,7 @@ int cli_pg(struct cli *c)
 		return 0;
 	if (pg_new(&o, &c->pg, &err) < 0)
 		return cli_fail(c, EXIT_MISUSED, "--database: %s", err.text);
-	if (pg_wait_up(c->pg, loop_now_ms() + CLI_CONNECT_MS, &err) < 0)
+	if (cli_wait_pg(c, &err) < 0)
 		return cli_fail(
 			c, EXIT_UNREACHABLE,
 			"%s; start it, or name another with --database or LONGSHORE_DATABASE_URL",

@@ -273,7 +273,7 @@ void doctor_postgres(struct doctor *d)
 			   "correct --database or LONGSHORE_DATABASE_URL", "%s", err.text);
 		return;
 	}
-	if (pg_wait_up(d->cli->pg, loop_now_ms() + CLI_CONNECT_MS, &err) < 0) {
+	if (cli_wait_pg(d->cli, &err) < 0) {
 		doctor_say(d, DOCTOR_FAIL, "postgres",
 			   "start it, or name another with --database or LONGSHORE_DATABASE_URL",
 			   "%s", err.text);

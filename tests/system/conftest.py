@@ -2,13 +2,23 @@
 
 import os
 import shutil
+import socketserver
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from harness import Cluster, Longshore, Postgres, Sandbox
-from harness.process import BIN
+from harness.process import BIN, PATIENCE
+
+socketserver.TCPServer.request_queue_size = 128  # of partners within the test: with 5 a connection waits a second for its second try
+
+
+def pytest_collection_modifyitems(items):
+    """The limits are those of a quiet machine, as in wait_until."""
+    for item in items:
+        marked = item.get_closest_marker("timeout")
+        item.add_marker(pytest.mark.timeout(PATIENCE * (marked.args[0] if marked else 120)), append=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -243,7 +243,7 @@ class Lane:
     def wait_death(self, point, nth, scheduler, worker):
         """What has not come when all is done comes at a later look, or when the process stops."""
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: self.fired(point.role, nth), 1.5, "the death", 0.02)
+            wait_until(lambda: self.fired(point.role, nth), 1.5, "the death", 0.02, patience=1)
             return True
         process = scheduler if point.role == "scheduler" else worker
         if process.is_running():

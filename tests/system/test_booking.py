@@ -44,7 +44,8 @@ def everywhere(cluster):
     dump = subprocess.run([cluster.postgres.programs / "pg_dump", "--no-owner", cluster.env()["LONGSHORE_DATABASE_URL"]], capture_output=True, check=True)
     client, redis = cluster.redis.client, []
     for key in client.scan_iter():
-        read = {"string": client.get, "hash": client.hgetall, "list": lambda k: client.lrange(k, 0, -1),
+        # One that ends by itself may be gone by now.
+        read = {"none": lambda k: "", "string": client.get, "hash": client.hgetall, "list": lambda k: client.lrange(k, 0, -1),
                 "set": client.smembers, "zset": lambda k: client.zrange(k, 0, -1), "stream": client.xrange}
         redis.append(str(read[client.type(key).decode()](key)))
     return "\n".join([dump.stdout.decode(), *redis, *(p.log_text() for p in cluster.processes if p.name != "sandbox")])

@@ -30,9 +30,22 @@ def fragile(cluster, tmp_path):
 
 
 def push_items(cluster, sandbox, integration, n, prefix="job"):
-    for number, item in enumerate(sandbox.items("listing")[:n]):
+    push_all(cluster, integration, sandbox.items("listing")[:n], prefix)
+
+
+def push_all(cluster, integration, items, prefix="job"):
+    for number, item in enumerate(items):
         cluster.push({"task": "import_resource", "id": f"{prefix}-{number}", "integration_id": integration,
                       "args": {"external_id": item["id"]}})
+
+
+def push_at_once(cluster, sandbox, integration, n):
+    """Many calls are there before the first is answered: where they fail they do so at once, before anybody comes to his second try."""
+    items, client = sandbox.items("listing")[:n], cluster.redis.client
+    sandbox.pause()
+    push_all(cluster, integration, items)
+    wait_until(lambda: sum(map(client.zcard, client.scan_iter("limit:{guesty}:*:flight"))) >= 8, 20 * SLOWER, cluster.describe)
+    sandbox.resume()
 
 
 def breaker(cluster):
@@ -70,10 +83,13 @@ def test_an_outage_costs_no_retries_and_few_calls(cluster, fragile):
     seen = len(sandbox.log())
     sandbox.fault(match="/v1/", status=429, retry_after=1, times=1)
     sandbox.fault(match="/v1/", status=503)
-    push_items(cluster, sandbox, integration, 80)
-    wait_until(lambda: breaker(cluster)["opens"] == 3, 30 * SLOWER, cluster.describe)  # 4 s each
-    row = cluster.queue()
-    assert row["held"] > 60 and row["in_flight"] <= 1, row
+    push_at_once(cluster, sandbox, integration, 80)
+    wait_until(lambda: breaker(cluster)["opens"] >= 3, 30 * SLOWER, cluster.describe)  # 4 s each
+
+    def waits():
+        row = cluster.queue()
+        return row["held"] > 60 and row["in_flight"] <= 1
+    wait_until(waits, 10 * SLOWER, lambda: str(cluster.queue()))
     during = sandbox.log()[seen:]
     failed = [e for e in during if e["status"] == 503]
     first = failed[0]["at_us"]
@@ -82,7 +98,7 @@ def test_an_outage_costs_no_retries_and_few_calls(cluster, fragile):
     probes = [e for last, e in zip(failed, failed[1:]) if e["at_us"] > last["at_us"] + 2_500_000]
     # Each of four processes may find it out for itself, with as many calls as an integration may have under way.
     assert len(failed) - len(probes) <= 4 * (12 + 3), [e["at_us"] - first for e in failed]
-    assert len(probes) == 2, [e["at_us"] - first for e in failed]
+    assert 2 <= len(probes) <= 1 + (failed[-1]["at_us"] - first) / 4_000_000, [e["at_us"] - first for e in failed]
     assert max(e["in_flight"] for e in probes) == 1
     assert retries(workers) == [], "no retry was used"
 
@@ -108,11 +124,12 @@ def test_who_dies_on_the_probe_does_not_keep_it(cluster, fragile):
     warm(cluster, sandbox, integration)
     sandbox.fault(match="/v1/", status=503, times=5)
     sandbox.fault(match="/v1/", delay_ms=60000)
-    push_items(cluster, sandbox, integration, 30)
+    push_at_once(cluster, sandbox, integration, 30)
     # The probe: one call that gets no answer.
-    wait_until(lambda: breaker(cluster)["state"] == "half_open" and cluster.redis.client.hlen("flight:{guesty}") == 1,
-               20 * SLOWER, cluster.describe, 0.01)
-    (lease,) = cluster.redis.client.hkeys("flight:{guesty}")
+    def probing():
+        leases = cluster.redis.client.hkeys("flight:{guesty}") if breaker(cluster)["state"] == "half_open" else []
+        return leases if len(leases) == 1 else None
+    (lease,) = wait_until(probing, 20 * SLOWER, cluster.describe, 0.01)
     pid = int(re.search(r"-(\d+)-", lease.decode() if isinstance(lease, bytes) else lease).group(1))
     victim = next(w for w in workers if pid in w.children())
     victim.kill9_child()
@@ -188,7 +205,9 @@ def test_scheduled_imports_are_left_out_and_one_catches_up(cluster, fragile):
     wait_until(lambda: breaker(cluster)["state"] == "closed", 30 * SLOWER, cluster.describe)
     wait_until(lambda: cluster.one("SELECT state FROM alerts WHERE kind = 'breaker_open'") == "resolved", 20 * SLOWER,
                cluster.describe)
-    assert scheduler.log_text().count("event=caught_up") <= 3, "one for each time that it was open"
+    # Four seconds each; a scheduler that comes late by one misses one, too.
+    missed = [int(n) for n in re.findall(r"event=caught_up.*missed=(\d+)", scheduler.log_text())]
+    assert len([n for n in missed if n >= 3]) <= 3, f"one for each time that it was open: {missed}"
     assert cluster.dead() == []
 
 
@@ -206,4 +225,5 @@ def test_refused_credentials_owe_one_import(cluster):
     cluster.longshore("integration", "resume", integration)
     wait_until(lambda: cluster.one("SELECT count(*) FROM resources") == 5, 20 * SLOWER, cluster.describe)
     cluster.wait_idle(20)
+    scheduler.wait_for_log("event=caught_up", 20 * SLOWER)
     assert scheduler.log_text().count("event=caught_up") == 1

@@ -56,8 +56,8 @@ def test_a_cursor_that_is_known_no_more(cluster, shelf):
     worker = cluster.worker()
     cluster.push({"task": "import_resources", "integration_id": integration}, "queue:{shelf}")
     assert partner.held.wait(20 * SLOWER), cluster.describe()
+    partner.epoch = 2  # before whoever comes after it can ask
     worker.kill9_child()
-    partner.epoch = 2
     partner.go.set()
     cluster.wait_idle(40, PARTNERS)
     assert partner.asked[5:7] == ["1.4", "2.0"], "first where it was, then from the start"
@@ -94,15 +94,18 @@ def test_what_is_forced_wins_though_it_looks_older(cluster, shelf):
 
 def test_of_two_that_waited_together_one_is_enough(cluster, shelf):
     partner = Shelf(range(60))
-    asked = itertools.count(1)
-    # The second answer is late, whoever asked: had both stored their first page at once, both would have begun.
-    partner.spoil = lambda query: time.sleep(0.4 if next(asked) == 2 else 0.15)
+    asked, stored = itertools.count(1), threading.Event()
+    # The second answer comes once the first page is stored, whoever asked: had both stored theirs at once, both would have begun.
+    partner.spoil = lambda query: stored.wait(50) and None if next(asked) == 2 else time.sleep(0.15)
     integration = shelf(partner, shelf_manifest(size=10))
     cluster.scheduler()
     worker = cluster.make_worker(processes=2)
     for id in ("one", "other"):
         cluster.push({"task": "import_resources", "integration_id": integration, "id": id}, "queue:{shelf}")
     worker.start()
+
+    wait_until(lambda: cluster.sql("SELECT 1 FROM checkpoints"), 40 * SLOWER, cluster.describe)
+    stored.set()
 
     def is_over():
         client, now = cluster.redis.client, time.time() * 1000

@@ -156,7 +156,7 @@ def test_what_the_sandbox_plays(sandbox):
     refused = partner.call("GET", "/addons/v1/addons", headers={"X-PROPERTY-ID": ""})
     assert refused.status_code == 400 and set(refused.json()) == {"message", "errors", "code"}
     assert partner.call("GET", "/addons/v1/addons", headers={"X-PROPERTY-ID": "2"}).status_code == 403
-    played.settings(limits="15/1s")
+    played.settings(limits="15/10s")
     statuses = [partner.call("GET", "/api/v1.3/getHotels").status_code]
     while statuses[-1] != 429:
         statuses.append(partner.call("GET", "/api/v1.3/getHotels").status_code)

@@ -18,6 +18,9 @@ def gone(cluster, table="resources"):
 
 
 def scan(cluster, integration, partner="guesty", task="import_resources", **args):
+    # What was seen before was seen well before: a worker that is asked by a busy machine what time it is in Redis is unsure by parts of a second.
+    for table in ("resources", "media"):
+        cluster.sql(f"UPDATE {table} SET observed_at = observed_at - interval '1 minute'")
     cluster.push({"task": task, "integration_id": integration, "args": args}, f"queue:{{{partner}}}")
     cluster.wait_idle(40, PARTNERS)
     (run,) = cluster.sql("SELECT * FROM runs WHERE task = %s ORDER BY id DESC LIMIT 1", task)
@@ -289,7 +292,7 @@ def row_locked(cluster, external_id):
 def test_who_dies_between_two_slices_leaves_the_rest_to_the_next(cluster, shelf):
     partner, integration = shelf(range(5), settings={"deletes_brake": "1"})
     cluster.sql("INSERT INTO resources (integration_id, external_id, kind, name, observed_at) SELECT %s, 'old-' || lpad(n::text, 5, '0'),"
-                " 'item', 'old', now() FROM generate_series(1, 2500) n", integration)
+                " 'item', 'old', now() - interval '1 minute' FROM generate_series(1, 2500) n", integration)
     worker = next(p for p in cluster.processes if p.name == "worker1")
     with row_locked(cluster, "old-01500"):
         cluster.push({"task": "import_resources", "integration_id": integration}, "queue:{shelf}")

@@ -65,11 +65,11 @@ def test_books_are_checked_and_repaired(cluster):
     redis = cluster.redis.client
     cluster.push({"task": "noop", "id": "stranded"})
     wait_until(lambda: redis.zcard("ready:{guesty}:normal") == 1, 15 * SLOWER, cluster.describe)
+    cluster.processes[-2].kill9()  # the scheduler would give the leases below back
     redis.delete("ring:{guesty}:normal")
     redis.hset("busy:{guesty}", mapping={"7": 3, "8": 1})
     redis.hset("flight:{guesty}", "gone-1-abc:5:2:8", "100000000000001 8 x 0 0 1\n{}")
     redis.hset("flight:{guesty}", "gone-1-abc:6:2:9", "100000000000002 9 y 0 0 1\n{}")
-    cluster.processes[-2].kill9()  # the scheduler would give those leases back
 
     code, found = doctor(cluster)
     assert code == 1 and states(found, "busy") == ["fail"] and states(found, "ring") == ["fail"]

@@ -51,7 +51,7 @@ def test_a_stopped_worker_that_comes_back_is_fenced_out(cluster):
     assert before and busy_is_exact(cluster)
 
     # Another job of the same integration holds a slot when the first comes back: that one must stay taken.
-    sandbox.settings(latency_ms=8000)
+    sandbox.pause()
     cluster.push({"task": "import_transactions", "integration_id": integration, "id": "holds"})
     wait_until(lambda: client.hlen("flight:{guesty}") == 1, 20, cluster.describe)
     since = second.log_size()
@@ -61,7 +61,7 @@ def test_a_stopped_worker_that_comes_back_is_fenced_out(cluster):
     assert checkpoint(cluster) == before, "not even touched"
     assert client.hget("busy:{guesty}", integration) == b"1" and busy_is_exact(cluster)
     assert not second.log_contains("event=job_done job=holds", since), "its slot was taken all the time"
-    sandbox.settings(latency_ms=20)
+    sandbox.resume()
     cluster.wait_idle(30)
     assert busy_is_exact(cluster) and client.hlen("flight:{guesty}") == 0 and cluster.dead() == []
     assert not first.log_contains("event=job_done job=fenced")

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 
-from harness.process import BIN, ROOT, lease_port, wait_until
+from harness.process import BIN, PATIENCE, ROOT, lease_port, wait_until
 
 
 def steps():
@@ -42,7 +42,7 @@ def test_a_partner_in_an_hour(cluster, tmp_path):
         shell = subprocess.Popen(["bash", "-c", script], cwd=desk, env=env, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
                                  start_new_session=True)
         try:
-            code = shell.wait(55)
+            code = shell.wait(55 * PATIENCE)
         finally:
             end(shell.pid)
         said.seek(0)

@@ -18,11 +18,10 @@ def test_two_imports_of_one_integration_both_end(cluster):
     sandbox = cluster.sandbox(listings=300, reservations=250, clean=True, limits="none", latency="150ms")
     integration = cluster.integration(sandbox)
     cluster.scheduler()
-    worker = cluster.worker(processes=2)
-    worker.wait_for_log("event=started", 20 * SLOWER)
     ids = ("one", "other")
-    for id in ids:
+    for id in ids:  # both are there when the first is claimed
         cluster.push({"task": "import_resources", "integration_id": integration, "id": id})
+    worker = cluster.worker(processes=2)
 
     def is_over():  # who waits for its turn looks again now, not in five seconds
         client, now = cluster.redis.client, time.time() * 1000

@@ -382,7 +382,8 @@ def test_what_partners_tell_since(cluster, tmp_path):
     for who, kind, after in (("bob", "processed", [("email", "done", "sent")]), ("carl", "bounce", [("email", "done", "sent"), ("sms", "done", "sent")])):
         post({"to": {"email": f"{who}@example.com", "phone": "+351912345670"}})
         desk.wait(before + [("email", "unknown", "unknown")])
-        assert cluster.one(alerts) == 1 and event(desk.books("mails")[-1]["reference"], kind) == 202
+        wait_until(lambda: cluster.one(alerts) == 1, 20 * SLOWER, cluster.describe)
+        assert event(desk.books("mails")[-1]["reference"], kind) == 202
         before += after
         desk.wait(before)
         wait_until(lambda: cluster.one(alerts) == 0, 20 * SLOWER, cluster.describe)
@@ -409,7 +410,7 @@ def test_what_partners_tell_since(cluster, tmp_path):
     wait_until(lambda: cluster.sql(sending), 20 * SLOWER, cluster.describe)
     assert event(str(cluster.one(sending)), "delivered") == 202
     desk.wait(before + [("sms", "done", "sent"), ("email", "done", "sent")])
-    assert desk.outcomes()[-1]["delivery"] == "delivered" and cluster.one(alerts) == 0
+    wait_until(lambda: desk.outcomes()[-1]["delivery"] == "delivered" and cluster.one(alerts) == 0, 20 * SLOWER, cluster.describe)
     desk.channels(mailbox)
     post({"to": {"email": "eve@example.com"}})
     desk.wait(before + [("sms", "done", "sent"), ("email", "done", "sent"), ("email", "done", "sent")])

@@ -27,6 +27,8 @@ class Towers:
 
     def __init__(self):
         self.together, self.refuse, self.calls = 1, {}, []
+        self.heard = threading.Event()  # set: the refusal has been heard, and the others are answered
+        self.heard.set()
         self.active = self.most = 0
         self.changed = threading.Condition()
         towers = self
@@ -42,6 +44,8 @@ class Towers:
                     towers.changed.wait_for(lambda: towers.most >= towers.together, 20)
                     status, headers = towers.refuse.pop(words[1], (200, {}))
                     towers.active -= 1
+                if status == 200:
+                    towers.heard.wait(50)
                 item = {"id": words[1], "name": f"tower {words[1]}"}
                 body = json.dumps([{"id": f"{words[1]}-{n}", "name": f"room {n}"} for n in range(2)] if len(words) > 2 else item).encode()
                 self.send_response(status)
@@ -75,6 +79,7 @@ def towers(cluster, tmp_path):
     cluster.add_drivers(folder.parent)
     towers = Towers()
     yield towers
+    towers.heard.set()
     with towers.changed:
         towers.together = 0
         towers.changed.notify_all()
@@ -109,7 +114,10 @@ def test_calls_beside_each_other(cluster, towers):
     # The second has to wait for the limit: the attempt ends, and what went on beside it is not asked for again.
     towers.again(together=3)
     towers.refuse = {"1": (429, {"Retry-After": "60"})}
+    towers.heard.clear()
     job(collection="rooms", parents=[str(n) for n in range(6)])
+    wait_until(lambda: list(cluster.redis.client.scan_iter("limit:{towers}*:hold")), 30 * SLOWER, cluster.describe, 0.05)
+    towers.heard.set()
     wait_until(lambda: cluster.redis.client.zcard("delayed:{towers}") == 1 or (towers.calls and quiet()), 30 * SLOWER, cluster.describe, 0.05)
     first = towers.asked()
     assert first == [0, 1, 2], towers.calls

@@ -43,7 +43,7 @@ def test_a_job_that_crashes_two_processes_is_a_poison_pill(cluster, how, after, 
     assert ("a moment" in letter["error"]) == bool(after), "what it was doing"
     times = [datetime.fromisoformat(t) for t in re.findall(r"ts=(\S+)Z.*event=(?:process_died|jobs_given_back)", worker.log_text())]
     gaps = [(b - a).total_seconds() for a, b in zip(times[::2], times[1::2])]
-    assert gaps and max(gaps) < SLOWER, "its supervisor gives its jobs back within a second"
+    assert gaps and max(gaps) < 5, "its supervisor gives its jobs back at once, and not whoever sees no heartbeat for 8 s"
     # The others shared the process both times: given back, not charged.
     for again, _, attempts, crashes, payload in members(cluster):
         assert "innocent" in payload and (again, attempts, crashes) == ("0", 0, 0)
@@ -68,7 +68,7 @@ def test_its_letter_is_found_by_the_command_and_can_be_replayed(cluster):
     (found,) = cluster.sql(alert % "open")
     assert found["severity"] == "critical" and found["scope"] == "guesty:crash" and row["id"] in found["what"]
     assert found["since"] == row["failed_at"] and "dead show" in found["todo"]
-    dead = [x for x in requests.get(f"http://{address}/metrics", timeout=5).text.splitlines()
+    dead = [x for x in requests.get(f"http://{address}/metrics", timeout=30).text.splitlines()
             if x.startswith("integration_tasks_total{") and 'outcome="dead"' in x]
     assert dead == ['integration_tasks_total{outcome="dead",partner="guesty",task="crash"} 1'], "counted once"
     cluster.longshore("dead", "replay", row["id"])
@@ -103,4 +103,5 @@ def test_suspects_run_one_at_a_time(cluster):
             end = datetime.fromisoformat(re.search(r"ts=(\S+?)Z", line)[1]).timestamp() * 1000
             spans.append((end - int(re.search(r"dur_ms=(\d+)", line)[1]), end))
     spans.sort()
-    assert len(spans) == 3 and all(a[1] <= b[0] + 5 for a, b in zip(spans, spans[1:])), spans
+    # A job's time is told by the clock of its loop, which stands still while a turn lasts; beside each other they would be 600 ms.
+    assert len(spans) == 3 and all(a[1] <= b[0] + 300 for a, b in zip(spans, spans[1:])), spans

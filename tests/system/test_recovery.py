@@ -55,7 +55,7 @@ def test_a_lane_that_an_outage_filled_is_brought_down_to_what_the_clock_cannot_m
     assert len(heads(cluster, "low")) == 3, "the youngest of each, and what was pushed"
     low = wait_until(lambda: (r := recovery(cluster, "guesty:low")) and r["shed"] and r, 10 * SLOWER)
     assert (low["strategy"], low["over"], low["shed"], low["fresh"]) == ("drain", 6, 4, 0)
-    scheduler.wait_for_log("event=recovery_shed", 20 * SLOWER)
+    scheduler.wait_for_log("event=recovery_shed queue=guesty strategy=", 20 * SLOWER)
     left = heads(cluster)
     fresh = [h for h in left if h.startswith("beat-fresh-")]
     assert sorted(h.split("-")[2] for h in fresh) == sorted(map(str, (one, two))), "one of each integration"
@@ -66,9 +66,9 @@ def test_a_lane_that_an_outage_filled_is_brought_down_to_what_the_clock_cannot_m
     assert modes == {one: "full", two: "full"}, "the fresh one sees all that one of them would have seen"
     row = wait_until(lambda: (r := recovery(cluster)) and r["shed"] and r, 10 * SLOWER, lambda: str(recovery(cluster)))
     assert (row["shed"], row["fresh"], row["deepest"]) == (40, 2, 46) and row["strategy"] == "default"
-    (alert,) = cluster.sql("SELECT * FROM alerts WHERE kind = 'recovery' AND scope = 'guesty'")
-    assert alert["scope"] == "guesty" and "40 imports were taken out" in alert["what"], alert
-    assert 'longshore_jobs_shed_total{queue_name="guesty",strategy="purge"} 40' in scheduler.get("/metrics").text
+    told = "SELECT what FROM alerts WHERE kind = 'recovery' AND scope = 'guesty'"
+    wait_until(lambda: "40 imports were taken out" in cluster.one(told), 10 * SLOWER, lambda: str(cluster.sql(told)))
+    wait_until(lambda: 'longshore_jobs_shed_total{queue_name="guesty",strategy="purge"} 40' in scheduler.get("/metrics").text, 10 * SLOWER, "the metric")
     assert cluster.one("SELECT count(*) FROM dead_letters") == 0 and cluster.dead() == [], "another does their work: no letters"
     # It was down to half by that, and so is over; then a worker does what is left.
     wait_until(lambda: cluster.one("SELECT count(*) FROM alerts WHERE kind = 'recovery' AND state <> 'resolved'") == 0, 10 * SLOWER,
@@ -93,7 +93,7 @@ def test_pause_lets_the_clock_wait_till_half_is_done_and_off_does_nothing(cluste
         cluster.push({"task": "noop"}, "queue:{guesty}")
     scheduler = cluster.scheduler(recovery_over=2)
     scheduler.wait_for_log("event=recovery_began queue=longshore strategy=pause", 20 * SLOWER)
-    (alert,) = cluster.sql("SELECT * FROM alerts WHERE kind = 'recovery'")
+    (alert,) = wait_until(lambda: cluster.sql("SELECT * FROM alerts WHERE kind = 'recovery'"), 20 * SLOWER, scheduler.log_tail)
     assert alert["scope"] == "longshore" and "the clock starts nothing" in alert["what"], alert
     assert [r["under_way"] for r in cluster.longshore("queue", "recovery", "guesty", "--json").json()] == [False] * 3
     cluster.worker()
@@ -112,7 +112,8 @@ def test_a_queue_that_nobody_serves_has_some_of_its_jobs_done_every_now_and_then
         return len(set(re.findall(r"event=job_done job=(job-\d+)", scheduler.log_text())))
 
     scheduler.wait_for_log("event=emergency_worker_ended .*code=0", 30 * SLOWER)
-    assert done() == 20 and cluster.busy() == 70, "as many as were asked for"
+    first = re.split("event=emergency_worker_ended", scheduler.log_text())[0]
+    assert len(set(re.findall(r"event=job_done job=(job-\d+)", first))) == 20, "as many as were asked for"
     (alert,) = cluster.sql("SELECT * FROM alerts WHERE kind = 'emergency'")
     assert alert["severity"] == "critical" and alert["state"] == "open" and "no live worker serves it" in alert["what"]
     command = Path("/proc", re.search(r"emergency_worker_started .*pid=(\d+)", scheduler.log_text()).group(1))
@@ -124,7 +125,7 @@ def test_a_queue_that_nobody_serves_has_some_of_its_jobs_done_every_now_and_then
     wait_until(lambda: cluster.one("SELECT state FROM alerts WHERE kind = 'emergency'") == "resolved", 20 * SLOWER,
                scheduler.log_tail)
     started = scheduler.log_text().count("emergency_worker_started")
-    assert started in (2, 3), "none more"
+    assert 2 <= started <= 1 + -(-90 // 20), "none more than there was work for"
     assert cluster.dead() == []
 
 

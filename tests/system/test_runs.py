@@ -63,11 +63,11 @@ def test_a_company_over_two_partners_ends_once_though_workers_are_killed(cluster
     parts = cluster.sql("SELECT * FROM runs WHERE root_id = %s AND id <> %s", run["id"], run["id"])
     assert len(parts) >= 5 and all(p["finished_at"] <= run["ended_at"] + timedelta(seconds=1) for p in parts if p["finished_at"])
     assert run["ended"] == "done" and run["descendants_dead"] == 0 and run["descendants_done"] >= 5
-    assert scheduler.log_text().count("event=run_ended") == 1
     job = f"run-{run['id']}-done"
     wait_until(lambda: times_done(worker, job), 10 * SLOWER, cluster.describe)
+    scheduler.wait_for_log("event=run_ended", 20 * SLOWER)  # told once the note of it is gone
     assert times_done(worker, job) == 1 and scheduler.log_text().count("event=on_done_queued") == 1
-    assert not left_over(cluster)
+    assert scheduler.log_text().count("event=run_ended") == 1 and not left_over(cluster)
     shown = cluster.longshore("run", "show", run["id"], "--json").json()
     assert shown["ended"] == "done" and shown["open"] == 0 and shown["on_done_at"] and shown["duration_s"] > 0
     assert shown["descendants_done"] == run["descendants_done"] and shown["parts"].get("done", 0) >= 3
@@ -159,16 +159,16 @@ def test_progress_is_told_while_it_runs(cluster):
     seen = []
 
     def look():
-        for row in cluster.sql("SELECT * FROM run_progress WHERE state = 'running'"):
+        for row in cluster.sql("SELECT p.*, r.updated_at FROM run_progress p JOIN runs r ON r.id = p.run_id WHERE p.state = 'running'"):
             if not seen or seen[-1]["processed"] != row["processed"]:
-                seen.append({**row, "seen": time.monotonic()})
+                seen.append(row)
         return len(seen) >= 4
 
     wait_until(look, 40 * SLOWER, cluster.describe, 0.02)
     assert all(0 < row["processed"] < row["total"] == 1500 for row in seen)
     assert [row["processed"] for row in seen] == sorted(row["processed"] for row in seen)
     assert all(row["worker_peak_bytes"] > 5 << 20 for row in seen)
-    assert seen[-1]["seen"] - seen[0]["seen"] > 2, "at most one write a second"
+    assert seen[-1]["updated_at"] - seen[0]["updated_at"] > timedelta(seconds=2), "at most one write a second"
     cluster.wait_idle(40)
     row = cluster.one("SELECT processed FROM runs WHERE task = 'import_resources'")
     assert row == 1500
@@ -200,8 +200,10 @@ def test_push_says_how_far_it_is(cluster):
     sandbox = cluster.sandbox(listings=500, clean=True, limits="none", latency="700ms")
     sandbox.fault(match="skip=200", delay_ms=60000)  # it is under way for as long as anybody looks
     integration = cluster.integration(sandbox)
+    began = time.monotonic()
     waits = cluster.longshore.run("push", "guesty", "import_resources", "--integration", integration, "--wait", "300ms",
                                   "--lane", "low")
+    took = time.monotonic() - began  # what this machine needs for a command
     assert waits.code == 1 and re.search(r"not done after 0\.3 s: it waits in guesty:low", waits.err), waits
     assert "no live worker serves guesty" in waits.err or "nothing of guesty" in waits.err
     delayed = cluster.longshore.run("push", "guesty", "noop", "--run-at", "1h", "--wait", "200ms", "--json")
@@ -209,8 +211,8 @@ def test_push_says_how_far_it_is(cluster):
     cluster.redis.client.delete("ready:{guesty}:low", "ring:{guesty}:low")
     worker = cluster.worker()
     worker.wait_for_log("event=started", 20 * SLOWER)
-    runs = cluster.longshore.run("push", "guesty", "import_resources", "--integration", integration, "--wait", "6s",
-                                 "--json")
+    runs = cluster.longshore.run("push", "guesty", "import_resources", "--integration", integration, "--wait",
+                                 f"{5 + 3 * took:.0f}s", "--json")
     assert runs.code == 1, runs
     told = runs.json()
     assert told["state"] == "in_flight" and "it runs since" in told["text"] and told["job"]["worker"]

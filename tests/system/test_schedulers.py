@@ -1,6 +1,7 @@
 """Any number of schedulers: one leads, another takes over, a slot fires once; HUP reads anew."""
 
 import json
+import re
 import signal
 
 from harness import wait_until
@@ -31,8 +32,11 @@ def test_a_leader_that_stops_leaves_at_once(cluster):
     first = cluster.scheduler()
     wait_until(lambda: "event=leading " in first.log_text(), 10 * SLOWER, "the first to lead")
     second = cluster.scheduler()
+    (mine,) = re.findall(r"token=\d+", first.log_text().split("event=leading ")[1].split("\n")[0])
     assert first.term() == 0
-    wait_until(lambda: "event=leading " in second.log_text(), 3 * SLOWER, "the second to lead, without waiting for the lease")
+    role = cluster.redis.client.get("role:{longshore}:scheduler") or b""
+    assert not role.startswith(mine.removeprefix("token=").encode()), "the lease is not left to run out"
+    wait_until(lambda: "event=leading " in second.log_text(), 3 * SLOWER, "the second to lead")
 
 
 def test_pages(cluster):

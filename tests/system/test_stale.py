@@ -168,6 +168,6 @@ def test_an_import_for_some_parents_is_no_whole_import(cluster):
 def test_an_expiry_counts_from_the_time_a_job_was_to_run_at(cluster):
     cluster.scheduler()
     worker = cluster.worker()
-    cluster.push({"task": "noop", "id": "planned", "run_at": now_ms(cluster) + 2500, "expires_in": 2})
+    cluster.push({"task": "noop", "id": "planned", "run_at": now_ms(cluster) + 1000 * SLOWER * 2 + 500, "expires_in": 2 * SLOWER})
     worker.wait_for_log(r"event=job_done.*job=planned", 20 * SLOWER)
     assert "class=expired" not in worker.log_text()

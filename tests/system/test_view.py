@@ -8,6 +8,7 @@ import time
 import pytest
 
 from harness import wait_until
+from harness.partners import guesty_as
 from harness.process import SLOWER
 from test_cli import refused
 
@@ -26,6 +27,12 @@ def still(cluster):
     sandbox = cluster.sandbox(listings=4, clean=True, limits="none")
     cluster.integration_id = cluster.integration(sandbox)
     return cluster
+
+
+def patient(cluster):
+    """Guesty, for whose answers is waited longer than any test looks."""
+    guesty_as("guesty", cluster.folder / "drivers", lambda m: m["api"].update(timeout={"connect": "5s", "read": "300s", "total": "310s"}))
+    cluster.add_drivers(cluster.folder / "drivers")
 
 
 def push(cluster, job, integration=None, **more):
@@ -85,7 +92,8 @@ def test_held_jobs_are_not_ready_and_say_why(still):
 
 
 def test_what_runs_where_and_who_is_at_the_cap(cluster):
-    sandbox = cluster.sandbox(listings=4, clean=True, limits="none", latency="20000")
+    patient(cluster)
+    sandbox = cluster.sandbox(listings=4, clean=True, limits="none", latency="290000")
     integration = cluster.integration(sandbox, in_flight=1)
     cluster.scheduler()
     worker = cluster.worker()
@@ -173,11 +181,12 @@ def test_purge_keeps_what_it_takes_in_postgres(still):
 
 def test_what_each_job_waits_for_and_since_when(cluster):
     """USR1 tells it of each job; `worker show` in sum, and which jobs those are."""
+    patient(cluster)
     sandbox = cluster.sandbox(listings=4, clean=True, limits="none")
     one, other = cluster.integration(sandbox, "acct-1"), cluster.integration(sandbox, "acct-2")
     worker = cluster.worker(log_level="error")  # it speaks up even so
-    sandbox.fault(match="/v1/listings", account=1, delay_ms=20000)
-    sandbox.fault(match="/oauth2/token", delay_ms=20000, skip=1)
+    sandbox.fault(match="/v1/listings", account=1, delay_ms=290000)
+    sandbox.fault(match="/oauth2/token", delay_ms=290000, skip=1)
     push(cluster, "for-http", one)
     wait_until(lambda: sandbox.log(path="/v1/listings"), 20 * SLOWER, cluster.describe)
     for n in range(2):
@@ -210,7 +219,7 @@ def test_what_each_job_waits_for_and_since_when(cluster):
     assert shown()["waits"]["http"]["jobs"] >= 1 and shown()["waits"]["http"]["longest_ms"] > 0
     assert {j["id"] for j in shown()["jobs"]} == {"for-http", "for-token0", "for-token1"}
     assert "longest_ms" in cluster.longshore("worker", "show", listed["worker"]).out
-    worker.kill9()  # nobody waits for those 20 s
+    worker.kill9()  # nobody waits for that
 
 
 def test_a_dead_job_is_told(cluster):

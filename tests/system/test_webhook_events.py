@@ -119,7 +119,7 @@ def test_events_become_rows(cluster):
         cluster.push({"task": "process_webhook", "integration_id": events.integration, "args": wrong})
     wait_until(lambda: len(cluster.dead()) == 4, 20)
     assert sorted(letter["class"] for letter in cluster.dead()) == ["bad_job", "bad_job", "bad_job", "data"]
-    metrics = requests.get(f"http://{address}/metrics", timeout=5).text
+    metrics = requests.get(f"http://{address}/metrics", timeout=30).text
     assert 'webhooks_processed_total{partner="guesty",state="coalesced"} 1' in metrics
     assert re.search(r'webhook_failures_total\{[^}]*error_type="data"[^}]*\} 1$', metrics, re.MULTILINE), metrics
     assert 'webhook_processing_seconds_count{partner="guesty"} 10' in metrics
@@ -322,6 +322,9 @@ def test_replay_and_a_redis_that_lost_everything(cluster):
     sandbox.fault(match="GET /v1/listings/", status=503, times=20)
     open_one = events.send("listing.updated", {"listing": {"_id": ids[1]}})
     wait_until(lambda: cluster.queue()["delayed"] + cluster.queue()["held"] >= 1, 30, cluster.describe)
+    for member in cluster.redis.client.zrange("delayed:{guesty}", 0, -1):  # not due by itself just now, at a partner that is well again
+        cluster.redis.client.zadd("delayed:{guesty}", {member: (1 + events.now_us() // 1000) + 3_600_000}, xx=True)
+    wait_until(lambda: cluster.redis.client.hlen("flight:{guesty}") == 0, 30, cluster.describe)
     assert events.row(open_one)["state"] == "received"
     sandbox.clear_faults()
     cluster.redis.client.flushall()

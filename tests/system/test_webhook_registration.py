@@ -63,9 +63,9 @@ def test_daily_look_repairs(told):
     cluster, sandbox, integration, webhook, at_partner = told
     registered = webhook("register", integration)
     token = sandbox.token()
-    sandbox.session.delete(f"{sandbox.url}/v1/webhooks/{registered['webhook_id']}", headers={"Authorization": f"Bearer {token}"}, timeout=5)
+    sandbox.session.delete(f"{sandbox.url}/v1/webhooks/{registered['webhook_id']}", headers={"Authorization": f"Bearer {token}"}, timeout=30)
     sandbox.session.post(f"{sandbox.url}/v1/webhooks", json={"url": registered["callback_url"], "events": ["listing.new"]},
-                         headers={"Authorization": f"Bearer {token}"}, timeout=5)
+                         headers={"Authorization": f"Bearer {token}"}, timeout=30)
     assert "lacks the event" in webhook("verify", integration, code=1)
     cluster.sql("UPDATE webhook_registrations SET check_after = now() - interval '1 s'")
     scheduler = cluster.scheduler(public_url=URL)
@@ -114,7 +114,7 @@ def test_from_the_partner_to_the_row(cluster):
     tell("listing.updated", id, key=whsec(), code=401)
     # The subscription is made anew, with another secret: fetched by the repair, and the old one is still good.
     webhooks = sandbox.get("/v1/webhooks", token=sandbox.token()).json()
-    sandbox.session.delete(f"{sandbox.url}/v1/webhooks/{webhooks[0]['_id']}", headers={"Authorization": f"Bearer {sandbox.token()}"}, timeout=5)
+    sandbox.session.delete(f"{sandbox.url}/v1/webhooks/{webhooks[0]['_id']}", headers={"Authorization": f"Bearer {sandbox.token()}"}, timeout=30)
     cluster.longshore(*register)
     fresh = secret_is_kept(cluster, sandbox, integration, done["callback_url"])
     assert fresh != key

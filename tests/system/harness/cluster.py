@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import secrets
+import time
 from pathlib import Path
 
 import psycopg2
@@ -156,9 +157,17 @@ class Cluster:
 
     def wait_idle(self, timeout=40, partners=("guesty", "longshore")):
         """Until nothing is queued, delayed or in flight."""
-        longest = min(timeout * SLOWER, 54)  # a test has 60 s, and this says more than its timeout
-        wait_until(lambda: self.busy(partners) == 0, longest, lambda: "an empty queue: " + self.describe(),
-                   0.05)
+        late = time.monotonic() + 3
+
+        def is_idle():
+            busy = self.busy(partners)
+            # What had to wait (a permit was far away, say) is promoted by schedulers: a test without one gets it for that.
+            if busy and time.monotonic() > late and any(self.redis.client.zcard(f"delayed:{{{p}}}") for p in partners) and not any(
+                    isinstance(p, Scheduler) and p.is_running() for p in self.processes):
+                self.scheduler()
+            return busy == 0
+
+        wait_until(is_idle, min(timeout * SLOWER, 54), lambda: "an empty queue: " + self.describe(), 0.05)
 
     def describe(self):
         lines = [f"busy={self.busy()}"]

@@ -7,7 +7,7 @@ import subprocess
 
 import requests
 
-from .process import BIN, FORBIDDEN, SANITIZED, Process, lease_port, wait_until
+from .process import BIN, FORBIDDEN, PATIENCE, SANITIZED, Process, lease_port, wait_until
 
 
 def _flags(values):
@@ -26,6 +26,7 @@ class Worker(Process):
 
     def kill9_child(self, index=0):
         """Kills one process; its supervisor lives on."""
+        wait_until(lambda: len(self.children()) > index, 20, lambda: f"a process of {self.name}, whose log ends:\n{self.log_tail()}")
         pid = self.children()[index]
         os.kill(pid, signal.SIGKILL)
         return pid
@@ -40,12 +41,12 @@ class Scheduler(Process):
     def get(self, path):
         with requests.Session() as session:
             session.trust_env = False
-            return session.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
+            return session.get(f"http://127.0.0.1:{self.port}{path}", timeout=10 * PATIENCE)
 
     def is_ready(self):
         try:
             return self.get("/readyz").status_code == 200
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     def wait_ready(self, timeout=20):
@@ -78,7 +79,7 @@ class Longshore:
         env = {**self.env, **(env or {})}
         if SANITIZED and not self.leaks:
             env["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
-        done = subprocess.run(argv, input=input, capture_output=True, text=True, errors="replace", timeout=timeout,
+        done = subprocess.run(argv, input=input, capture_output=True, text=True, errors="replace", timeout=timeout * PATIENCE,
                               cwd=self.folder, env=env)
         if FORBIDDEN.search(done.stdout + done.stderr):
             self.problems.append(f"{' '.join(argv)}:\n{done.stdout}{done.stderr}")

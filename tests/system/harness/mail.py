@@ -30,4 +30,5 @@ class MailServer(Process):
         return self
 
     def log(self, what):
-        return [e for e in map(json.loads, self.journal.read_text().splitlines()) if e["what"] == what]
+        whole, _, _ = self.journal.read_text().rpartition("\n")  # the last line may be half written
+        return [e for e in map(json.loads, whole.splitlines()) if e["what"] == what]

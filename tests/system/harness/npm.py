@@ -50,6 +50,6 @@ class JsonServer(Process):
         try:
             with requests.Session() as session:
                 session.trust_env = False
-                return session.get(f"{self.url}/db", timeout=5).status_code == 200
-        except requests.ConnectionError:
+                return session.get(f"{self.url}/db", timeout=20).status_code == 200
+        except (requests.ConnectionError, requests.Timeout):
             return False

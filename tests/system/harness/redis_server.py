@@ -15,7 +15,7 @@ class Redis(Process):
                 "--daemonize", "no", "--appendonly", "yes" if aof else "no", "--appendfsync", "always", *options]
         super().__init__(name, argv, folder)
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.client = redis.Redis(port=self.port, socket_timeout=20)
+        self.client = redis.Redis(port=self.port, socket_timeout=60)
 
     def start(self, wait=True):
         super().start()

@@ -25,13 +25,14 @@ class Sandbox(Process):
         self.url = None
 
     def start(self):
+        since = self.log_size()
         super().start()
         # What takes the times must not be starved by what it times.  Where the kernel shares by sessions, a process' nice counts
         # only within its own.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, self.pid, -10)
             Path(f"/proc/{self.pid}/autogroup").write_text("-10")
-        self.wait_for_log(r"listening on http://127\.0\.0\.1:\d+")
+        self.wait_for_log(r"listening on http://127\.0\.0\.1:\d+\n", since=since)
         self.url = re.findall(r"listening on (http://127\.0\.0\.1:\d+)", self.log_text())[-1]
         bench = re.findall(r"bench on (http://127\.0\.0\.1:\d+)", self.log_text())
         self.bench_url = bench[-1] if bench else None

@@ -76,14 +76,14 @@ def post(scheduler, path, body, headers=None, content_type="application/json", s
     made = session or requests.Session()
     made.trust_env = False
     try:
-        return made.post(f"http://127.0.0.1:{scheduler.port}{path}", data=data, timeout=20,
+        return made.post(f"http://127.0.0.1:{scheduler.port}{path}", data=data, timeout=60,
                          headers={"Content-Type": content_type, **(headers or {})})
     finally:
         if not session:
             made.close()
 
 
-def raw(scheduler, data, wait=5):
+def raw(scheduler, data, wait=20):
     """Bytes as they are, on a connection of their own; what came back until it was closed, or for so long."""
     with socket.create_connection(("127.0.0.1", scheduler.port), timeout=wait) as s:
         s.sendall(data)
