@@ -71,10 +71,10 @@ static void count_coming(const void *node, VISIT when, int depth)
 
 	if ((when != postorder && when != leaf) || !in->began_ms)
 		return;
-	if (intake_is_open(in))
-		coming_in++;
-	else
+	if (!intake_is_open(in))
 		intake_reset(in);
+	else if (!in->refused_ms) /* what a refused one still holds counts for memory alone */
+		coming_in++;
 }
 
 /* Requests of which a part is here; forgets those whose connection is gone. */
@@ -161,11 +161,12 @@ static void on_output(struct evbuffer *b, const struct evbuffer_cb_info *info, v
 		in->page_at = info->orig_size;
 	if (evbuffer_search(b, PAGE_END, strlen(PAGE_END), &at).pos < 0)
 		return;
-	if (httpd_refuse(in->server, in->bev, in->page_at, head_is_too_long(in))) {
-		in->refused_ms = loop_now_ms();
-		loop_defer(wait_for_close, in);
+	if (!httpd_refuse(in->server, in->bev, in->page_at, head_is_too_long(in))) {
+		intake_reset(in);
+		return;
 	}
-	intake_reset(in);
+	in->refused_ms = loop_now_ms(); /* evhttp keeps what is here of it until the client is gone */
+	loop_defer(wait_for_close, in);
 }
 
 struct bufferevent *httpd_on_connection(struct event_base *base, void *arg)

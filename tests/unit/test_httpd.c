@@ -430,6 +430,39 @@ static void test_refused_late(void)
 	buf_clear(&in);
 }
 
+/* What evhttp keeps of those who were refused in the middle of a body, and stay, counts until they go. */
+static void test_refused_held(void)
+{
+	enum { N = 3 };
+	char *part = mem_zalloc(4000);
+	struct buf text = BUF_INIT, in = BUF_INIT;
+	int fd[N];
+
+	memset(part, 'x', 3999);
+	buf_printf(&text, "POST /echo HTTP/1.1\r\n" CHUNKED "f9f\r\n%s\r\nxyz\r\n", part);
+	for (int i = 0; i < N; i++) {
+		fd[i] = dial();
+		say(fd[i], text.data, text.len);
+		buf_reset(&in);
+		assert_false(hear(fd[i], &in, NULL, 5000));
+		assert_non_null(strstr(in.data, " 413 "));
+	}
+	ask(text.data, &in);
+	assert_int_equal(in.len, 0); /* no room for a fourth, who is cut off */
+	for (int i = 0; i < N; i++)
+		close(fd[i]);
+	for (int64_t end = clock_mono_ms() + 5000; in.len == 0;) {
+		assert_true(clock_mono_ms() < end);
+		assert_int_equal(co_sleep("room", 20), 0);
+		ask(text.data, &in);
+	}
+	assert_non_null(strstr(in.data, " 413 "));
+	assert_int_equal(httpd_drain(server, loop_now_ms() + 2000), 0);
+	free(part);
+	buf_clear(&text);
+	buf_clear(&in);
+}
+
 static void test_client_gone(void)
 {
 	static const char ask_slow[] =
@@ -624,6 +657,7 @@ int main(void)
 		T(test_answered_later),
 		T(test_refusals, .max_body_bytes = 1000, .max_header_bytes = 4000),
 		T(test_refused_late, .max_body_bytes = 1000, .max_buffered_bytes = 100000),
+		T(test_refused_held, .max_body_bytes = 8000, .max_buffered_bytes = 15000),
 		T(test_client_gone),
 		T(test_slow_client, .read_timeout_ms = 300),
 		T(test_overload, .max_requests = 3),
