@@ -30,7 +30,7 @@ static void refusal_print(const struct httpd *h, int status, struct buf *out)
 
 	switch (status) {
 	case 413:
-		buf_printf(&why, "the body is larger than %zu bytes, or its chunks do not read",
+		buf_printf(&why, "the body is larger than %zu bytes, or its chunks or trailers do not read",
 			   h->max_body);
 		break;
 	case 417:
