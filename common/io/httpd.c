@@ -177,6 +177,19 @@ static const char *why_not(int status)
 	}
 }
 
+/* The methods of what stands at the address. */
+static void add_allow(struct httpd_request *q)
+{
+	struct buf all = BUF_INIT;
+
+	for (const struct route *r = q->server->routes; r; r = r->next)
+		if (fits(r, q->path) && !strstr(buf_str(&all), r->method))
+			buf_printf(&all, "%s%s", all.len ? ", " : "",
+				   strcmp(r->method, "GET") == 0 ? "GET, HEAD" : r->method);
+	httpd_add_header(q, "Allow", buf_str(&all));
+	buf_clear(&all);
+}
+
 /* The route's handler; what can't be handled is answered here. */
 static void dispatch(struct httpd_request *q, const struct route *r, int status)
 {
@@ -198,6 +211,8 @@ static void dispatch(struct httpd_request *q, const struct route *r, int status)
 	}
 	if (status == 503)
 		httpd_add_header(q, "Retry-After", "1");
+	else if (status == 405)
+		add_allow(q);
 	httpd_reply_problem(q, status, why_not(status));
 	q->handling = false;
 	httpd_request_put(q);

@@ -236,6 +236,11 @@ static void test_not_found(void)
 	assert_int_equal(httpd_new(&o, &server, &err), 0);
 	ask("GET /x HTTP/1.1\r\n" CLOSE, &in);
 	assert_non_null(strstr(in.data, " 404 "));
+	httpd_route(server, "GET", "/x/", on_named, "x");
+	httpd_route(server, "POST", "/x/y", on_named, "y");
+	ask("DELETE /x/y HTTP/1.1\r\n" CLOSE, &in);
+	assert_non_null(strstr(in.data, " 405 "));
+	assert_non_null(strstr(in.data, "\r\nAllow: POST, GET, HEAD\r\n"));
 	httpd_free(server);
 	server = full;
 	buf_clear(&in);
@@ -372,7 +377,7 @@ static void test_refusals(void)
 	refused("POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2000\r\n" CLOSE,
 		"413 Content Too Large", "larger than 1000 bytes");
 	refused("POST /echo HTTP/1.1\r\n" CHUNKED "xyz\r\n", "413 Content Too Large",
-		"chunks do not read");
+		"chunks or trailers do not read");
 	buf_printf(&text, "POST /echo HTTP/1.1\r\n" CHUNKED "bb7\r\n%.2999s\r\n0\r\n\r\n", big);
 	refused(text.data, "413 Content Too Large", "larger than 1000 bytes");
 	buf_reset(&text);
@@ -381,6 +386,12 @@ static void test_refusals(void)
 	buf_reset(&text);
 	buf_printf(&text, "GET /echo?%s HTTP/1.1\r\n" CLOSE, big);
 	refused(text.data, "431 Request Header Fields Too Large", "larger than 4000 bytes");
+	buf_reset(&text); /* a trailer is none of the head, however much came before it */
+	buf_printf(&text, "POST /echo HTTP/1.1\r\n" CHUNKED);
+	for (int i = 0; i < 400; i++)
+		buf_puts(&text, "0000000001\r\nx\r\n");
+	buf_puts(&text, "0\r\nno colon\r\n\r\n");
+	refused(text.data, "413 Content Too Large", "chunks or trailers");
 	buf_reset(&text);
 	buf_printf(&text, "GET /echo?%s", big); /* and no end of the line */
 	refused(text.data, "431 Request Header Fields Too Large", "larger than 4000 bytes");
