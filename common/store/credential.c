@@ -263,6 +263,13 @@ int credential_restore(struct pg *p, int64_t integration_id, struct credential_c
 	return rc == -ENOENT ? changed_meanwhile(integration_id, err) : rc;
 }
 
+/* The credentials' row first, as whoever stores them locks the two: a CTE that nothing reads runs last. */
+static const char settle_sql[] =
+	"WITH c AS (UPDATE credentials SET changing_since = NULL WHERE integration_id = $1"
+	" AND changing_since = $2::timestamptz RETURNING 1)"
+	" UPDATE integrations SET credential_version = credential_version + 1 WHERE id = $1"
+	" AND (SELECT count(*) FROM c) >= 0";
+
 int credential_settle(struct pg *p, int64_t integration_id, const char *at, struct err *err)
 {
 	struct pg_params params;
@@ -270,12 +277,7 @@ int credential_settle(struct pg *p, int64_t integration_id, const char *at, stru
 	pg_params_init(&params);
 	pg_int(&params, integration_id);
 	pg_text(&params, at);
-	return query(
-		p,
-		"WITH c AS (UPDATE credentials SET changing_since = NULL WHERE integration_id = $1"
-		" AND changing_since = $2::timestamptz)"
-		" UPDATE integrations SET credential_version = credential_version + 1 WHERE id = $1",
-		&params, NULL, err);
+	return query(p, settle_sql, &params, NULL, err);
 }
 
 int credential_unsettled(struct pg *p, int64_t min_age_ms, struct credential_left *out, int max,
