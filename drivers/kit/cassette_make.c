@@ -136,7 +136,7 @@ static void add_setting(cJSON *tree, const struct caller *c, const char *name)
 	const cJSON *v = cJSON_GetObjectItemCaseSensitive(c->integration->settings, name);
 	cJSON *settings = cJSON_GetObjectItemCaseSensitive(tree, "settings");
 
-	if (!v)
+	if (!v || cJSON_GetObjectItemCaseSensitive(settings, name))
 		return;
 	if (!settings)
 		settings = cJSON_AddObjectToObject(tree, "settings");
