@@ -175,7 +175,9 @@ static int exchange_passed(const struct exchange *x, const struct sending *s, st
 			err, rc, ERR_CLIENT, "request",
 			"%s %s cannot be sent: its URL is none, or a header or the credential has a line break in it%s",
 			x->spec->method, x->spec->endpoint,
-			x->spec->mail_to ? ", or an address is none" : "");
+			x->spec->mail_to
+				? ", an address is none, or the message has half a line break or a NUL in it"
+				: "");
 	if (rc < 0 && rc != -ESTALE && rc != -ENOENT && !s->unmarked)
 		err_set(err, rc, rc == -ECANCELED ? ERR_CANCELLED : ERR_TRANSIENT, "call",
 			rc == -ECANCELED ? "cancelled while %s %s was under way"
