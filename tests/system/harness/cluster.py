@@ -102,7 +102,7 @@ class Cluster:
         for key, value in settings.items():
             words += ["--set", f"{key}={value}"]
         credentials = json.dumps({"client_id": account, "client_secret": f"secret-{number}"})
-        return int(self.longshore(*words, "--credentials", "-", input=credentials).out.split()[-1])
+        return int(self.longshore.quickly(*words, "--credentials", "-", input=credentials).out.split()[-1])
 
     def sql(self, query, *values):
         """Rows as dicts.  Over one connection, for tests ask again and again; a new one where Postgres has ended it."""
@@ -133,7 +133,7 @@ class Cluster:
         self.redis.client.lpush(queue, payload)
 
     def status(self):
-        return self.longshore("status", "--json").json()
+        return self.longshore.quickly("status", "--json").json()
 
     def queue(self, name="guesty"):
         """A queue's row of `longshore status`; all zero while nobody has seen it."""
