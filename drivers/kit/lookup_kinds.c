@@ -24,6 +24,11 @@ int lookup_kinds_options(struct config_option *out)
 	return 1;
 }
 
+const char *lookup_kinds_setting(void)
+{
+	return setting;
+}
+
 void lookup_kinds_free(void)
 {
 	free(texts);

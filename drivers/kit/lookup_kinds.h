@@ -20,6 +20,8 @@ struct lookup_kind {
 
 /* The one row of settings that both programs add to theirs.  How many. */
 int lookup_kinds_options(struct config_option *out);
+/* What the option said, as it was written: for a worker that is started with it. */
+const char *lookup_kinds_setting(void);
 /* Of what the option said, or of this text.  -EINVAL: problem says what is wrong with it. */
 int lookup_kinds_read(struct buf *problem) __attribute__((warn_unused_result));
 int lookup_kinds_parse(const char *text, struct buf *problem) __attribute__((warn_unused_result));
