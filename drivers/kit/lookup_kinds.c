@@ -176,3 +176,11 @@ const struct lookup_kind *lookup_kind(const char *name, struct err *err)
 	buf_clear(&all);
 	return NULL;
 }
+
+bool lookup_failure_is_ours(int rc, const struct err *e)
+{
+	if (e->class == ERR_INTERNAL)
+		return strcmp(e->rule, "credentials") != 0;
+	return rc == -ECANCELED || rc == -ECONNRESET || rc == -ETIMEDOUT || rc == -ESTALE ||
+	       (rc == -EPROTO && e->class == ERR_TRANSIENT);
+}

@@ -29,6 +29,9 @@ int lookup_kinds_parse(const char *text, struct buf *problem) __attribute__((war
 void lookup_kinds_check(const struct driver_set *drivers, struct buf *problems);
 /* Good until it is read anew.  NULL with err (-ENOENT's, of the field "kind"): there is none of this name, and which there are. */
 const struct lookup_kind *lookup_kind(const char *name, struct err *err);
+/* Why a lookup failed is ours, and so of whoever else could be asked: stopped, a store that is away, a fault of our own.  Not so where one
+ * integration's stored credentials do not open: the next choice has its own. */
+bool lookup_failure_is_ours(int rc, const struct err *e);
 /* ["weather", …], and "weather, …" for people.  Appended. */
 void lookup_kinds_print(struct buf *out);
 void lookup_kinds_tell(struct buf *out);

@@ -32,7 +32,7 @@ static struct plan {
 	enum lookup_state state;
 	bool none, cached, hangs, refuses_slot, stops;
 	int64_t wait_ms;
-	const char *paused, *status;
+	const char *paused, *status, *rule;
 	/* seen */
 	int asked;
 	char kept_only[200];
@@ -162,7 +162,7 @@ int lookup(struct caller *c, const struct lookup_ask *ask, struct lookup_answer 
 	}
 	if (p->rc < 0) {
 		buf_puts(exchange, "{}");
-		err_set(err, p->rc, p->class, "rule", "so it was planned");
+		err_set(err, p->rc, p->class, p->rule ? p->rule : "rule", "so it was planned");
 		err->action = p->action;
 		err->retry_after_ms = p->wait_ms;
 		return p->rc;
@@ -344,6 +344,16 @@ static void errors_go_on(void **state)
 	ask();
 	assert_int_equal(ended.rc, -ECONNRESET);
 	assert_int_equal(plans[2].asked, 0);
+	plans[0].rc = -EBADMSG; /* a fault of our own is of all, … */
+	plans[0].class = ERR_INTERNAL;
+	ask();
+	assert_int_equal(ended.rc, -EBADMSG);
+	assert_int_equal(plans[2].asked, 0);
+	plans[0].rule = "credentials"; /* … but not that one's credentials do not open */
+	plans[2].rc = 0;
+	ask();
+	assert_int_equal(ended.rc, 0);
+	assert_string_equal(ended.said, "frankfurter/latest by 13: 0");
 }
 
 static void only_for_the_last_it_waits(void **state)

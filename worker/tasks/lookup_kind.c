@@ -271,13 +271,6 @@ static int ask(struct walk *w)
 
 /* ---- and the next one ---- */
 
-/* Ours, and so of all: stopped, a store that is away, a fault of our own. */
-static bool is_ours(int rc, const struct err *e)
-{
-	return rc == -ECANCELED || rc == -ESTALE || rc == -ECONNRESET || rc == -ETIMEDOUT ||
-	       (rc == -EPROTO && e->class == ERR_TRANSIENT) || e->class == ERR_INTERNAL;
-}
-
 /* Neither where the question itself is wrong, nor where it only has to come again. */
 static bool goes_on(const struct walk *w, int rc)
 {
@@ -287,7 +280,7 @@ static bool goes_on(const struct walk *w, int rc)
 		return false;
 	if (rc == 0)
 		return w->out.state >= LOOKUP_PLACEHOLDER && !w->out.none;
-	return !is_ours(rc, e) && !(rc == -EINVAL && e->class == ERR_BAD_JOB);
+	return !lookup_failure_is_ours(rc, e) && !(rc == -EINVAL && e->class == ERR_BAD_JOB);
 }
 
 static void pass_over(struct walk *w, int rc)
