@@ -21,7 +21,6 @@
 
 #define ELSEWHERE_MS 2000 /* a kind that another worker knows is left to it */
 #define HELD_MS 30000     /* paused: looked at again after this */
-#define BUSY_MS 1000
 #define SLOTS_PART 4 /* of a process' slots one partner holds a quarter at most */
 
 struct walk {
@@ -220,7 +219,7 @@ static int ask_him(struct walk *w)
 	if (entered)
 		home_leave(partner_of(w));
 	if (rc == -EAGAIN && (w->held || w->busy))
-		a->err.retry_after_ms = w->held ? HELD_MS : BUSY_MS;
+		a->err.retry_after_ms = w->held ? HELD_MS : home_busy_ms(partner_of(w));
 	return rc;
 }
 
