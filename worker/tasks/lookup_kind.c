@@ -21,7 +21,7 @@
 
 #define ELSEWHERE_MS 2000 /* a kind that another worker knows is left to it */
 #define HELD_MS 30000     /* paused: looked at again after this */
-#define SLOTS_PART 4 /* of a process' slots one partner holds a quarter at most */
+#define SLOTS_PART 4      /* of a process' slots one partner holds a quarter at most */
 
 struct walk {
 	struct attempt *a;
