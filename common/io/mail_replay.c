@@ -94,12 +94,14 @@ static CURLcode wire_send(struct transfer *t, const char *s, size_t n, size_t *t
 	return c;
 }
 
-/* A server that says why it goes does not wait to be asked: the next line was there with the last. */
+/* A server that says why it goes does not wait to be asked: the next line was there with the last.  So was whatever stands behind the
+ * answer to the message, for nobody listens on once that is there. */
 static void hear_reply(struct replaying *p)
 {
 	bool more = true;
 
-	for (; is_servers(p) && (more || strncmp(p->at + 3, "421", 3) == 0); next(p)) {
+	for (; is_servers(p) && (more || p->t.ended || strncmp(p->at + 3, "421", 3) == 0);
+	     next(p)) {
 		size_t n = line_len(p) - 3;
 
 		more = n > 3 && p->at[6] == '-';

@@ -28,11 +28,19 @@ static int no_word(struct transfer *t, CURLcode why, const char *text)
 	return mail_talk_lost(t, why, text);
 }
 
+/* Behind the message's end the first reply is its answer: that the server then goes, and says so at once, does not undo what it took.
+ * Before that the last word holds. */
 static int feed(struct transfer *t, const char *s, size_t n)
 {
+	int rc = 0;
+
 	if (t->dialogue)
 		mail_dialogue_heard(t->dialogue, s, n);
-	return mail_reply_feed(&t->reply, s, n);
+	if (!t->ended)
+		return mail_reply_feed(&t->reply, s, n);
+	for (size_t i = 0; i < n && rc == 0 && !t->reply.ended; i++)
+		rc = mail_reply_feed(&t->reply, s + i, 1);
+	return rc;
 }
 
 int mail_talk_heard(struct transfer *t, const char *s, size_t n)

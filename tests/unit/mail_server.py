@@ -4,7 +4,7 @@ mail_server.py LOG [CERT KEY [tls]] [auth=MECHANISM,…] [tokens=URL] [size=BYTE
 byte), and only then a login: user "desk", password "s3cret", or a token by XOAUTH2 or OAUTHBEARER: "t0ken", or what a GET of URL takes.  LOG has a JSON line for each thing that happened: {"what": "login" | "begun" | "taken" | "closed", "to", "tls", "message"}.
 Recipients: later* 451, only the first time; refused* 550; echo* 550 with the address in it; full* 552 behind the message; tired* 421 and closed;
 noisy* no reply of SMTP; loud* 552 within the message, and closed; cut* closed with its word on DATA, only the first time; dropped* closed within the message, gone* behind it, without
-a word; mute* no word, and not closed.
+a word; leaving* 250 and 421 at once, and closed; mute* no word, and not closed.
 """
 
 import base64
@@ -168,6 +168,9 @@ class Session(socketserver.StreamRequestHandler):
             return False
         if self.to.startswith("mute"):
             self.line()
+        if self.to.startswith("leaving"):  # both in one segment
+            self.wfile.write(b"250 2.0.0 Ok: queued as 4FBX1\r\n421 4.3.2 shutting down\r\n")
+            return False
         self.say("250 2.0.0 Ok: queued as 4FBX1")
         return True
 

@@ -231,6 +231,7 @@ static void test_refused(void)
 		{ "echo@example.com", 550, "550 5.1.1 <***>: no such user", true },
 		{ "tired@example.com", 421, "421 4.3.2 not now", true },
 		{ "full@example.com", 552, "552 5.2.2 mailbox is full", false },
+		{ "leaving@example.com", 250, "250 2.0.0 Ok: queued as 4FBX1", false },
 	};
 	struct sent s;
 

@@ -194,6 +194,12 @@ static void outcomes(void **state)
 	comes_to(TO_DATA "S: 354 go\nS: 421 I close\n", AS_IS, NULL, 421, "I close", false, true);
 	comes_to(TO_END "S: 421 I close\nC: QUIT\n", AS_IS, NULL, 421, "I close", true, true);
 	comes_to(TO_END "C: .\nS: 552 full\n", AS_IS, NULL, 552, "full", true, false);
+	/* the first, behind the end: what is said with it does not undo it */
+	comes_to(TO_END "C: .\nS: 250 taken\nS: 421 bye\nC: QUIT\n", AS_IS, NULL, 250, "250 taken",
+		 true, false);
+	comes_to(TO_END "C: .\nS: 250-it\nS: 250 is\nS: 550 what\nS: rubbish\n", AS_IS, NULL, 250,
+		 "250-it\n250 is", true, false);
+	comes_to(TO_END "C: .\nS: 552 full\nS: 421 bye\n", AS_IS, NULL, 552, "full", true, false);
 	/* no word */
 	comes_to("", AS_IS, "refused", 0, "refused", false, true);
 	comes_to("S: 220 x\n", AS_IS, NULL, 0, "reset", false, true);
