@@ -41,6 +41,8 @@ static int status_of(const struct lookup_part *p)
 {
 	if (p->rc == -ETIME || p->late)
 		return 504;
+	if (p->rc < 0 && p->err.class == ERR_INTERNAL)
+		return 500;
 	return p->rc == -EAGAIN || p->rc == -EBUSY ? 503 : 502;
 }
 

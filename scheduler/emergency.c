@@ -22,6 +22,8 @@
 #include "common/io/co.h"
 #include "common/io/loop.h"
 #include "common/store/store.h"
+#include "drivers/kit/call.h"
+#include "drivers/kit/lookup_kinds.h"
 #include "scheduler/scheduler.h"
 
 #define LOOK_MS 1000
@@ -111,6 +113,10 @@ static char **child_env(const struct scheduler *s)
 		{ "LONGSHORE_LOG_LEVEL", c->log_level },
 		{ "LONGSHORE_LOG_FORMAT", c->log_format },
 		{ "LONGSHORE_SECRET_KEY_FILE", c->secret_key_file },
+		{ "LONGSHORE_PRIVATE_TARGETS", c->private_targets },
+		{ "LONGSHORE_LOOKUP_KINDS", lookup_kinds_setting() },
+		{ "LONGSHORE_EGRESS", door_egress(s->door) },
+		{ "LONGSHORE_PUBLIC_URL", s->public_url },
 		{ "LONGSHORE_CONFIG", NULL }, /* a scheduler's file is none for a worker */
 	};
 	int n = 0, kept = 0;

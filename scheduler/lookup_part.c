@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/base/log.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
 
@@ -19,8 +20,7 @@ bool lookup_part_is_callers(const struct lookup_part *p)
 
 bool lookup_part_is_ours(const struct lookup_part *p)
 {
-	return p->rc == -ECONNRESET || p->rc == -ECANCELED || p->rc == -ETIMEDOUT ||
-	       p->err.class == ERR_INTERNAL;
+	return p->rc < 0 && lookup_failure_is_ours(p->rc, &p->err);
 }
 
 bool lookup_part_has_failed(const struct lookup_part *p)
@@ -73,6 +73,10 @@ static void wait_for(struct lookup_part *p, int64_t until_ms)
 	p->late = loop_now_ms() >= until_ms;
 	if (p->rc < 0 && !p->err.text[0])
 		err_set(&p->err, p->rc, ERR_TRANSIENT, "lookup", "it could not be asked");
+	/* Of one integration alone, so nobody else tells it where the next one answers. */
+	if (p->rc < 0 && p->err.class == ERR_INTERNAL && !lookup_part_is_ours(p))
+		log_event(LOG_WARN, "lookup_failed", LS("of", p->q.partner), LS("name", p->q.name),
+			  LS("reason", p->err.text));
 	if (p->rc < 0 && p->q.partner)
 		print_missing(p);
 }

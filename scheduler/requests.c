@@ -27,7 +27,8 @@ static bool is_away(int rc)
 /* ---- into their queues ---- */
 
 /* Where each partner's next turn begins: behind those that were tried, until its end was reached, so that what its queue does not take
- * (a key of another type, an ACL, a bound) keeps no other out, neither another partner's nor another lane's of its own. */
+ * (a key of another type, an ACL, a bound) keeps no other out: no other partner's at all, and of its own other lanes' only for as many looks
+ * as REQUEST_TURN goes into those that stand before them. */
 struct turns {
 	struct request_turn v[SCHEDULER_PARTNERS_MAX];
 	char *names[SCHEDULER_PARTNERS_MAX]; /* what v points to */

@@ -8,6 +8,7 @@
 #include "common/io/co.h"
 #include "common/io/loop.h"
 #include "common/store/store.h"
+#include "worker/busy.h"
 
 #define KEEP_MS 5000
 
@@ -17,6 +18,7 @@ struct home {
 	int64_t id, read_ms; /* id 0: never read, or there was none */
 	char *paused;        /* why; NULL: it is not */
 	int by_kind;         /* lookups under way */
+	struct busy busy;    /* those that found no room */
 	struct gate reading; /* one looks, the others see what he found */
 	struct home *next;
 };
@@ -105,6 +107,11 @@ bool home_enter(const char *partner, int most)
 void home_leave(const char *partner)
 {
 	home_of(partner)->by_kind--;
+}
+
+int64_t home_busy_ms(const char *partner)
+{
+	return busy_refused_ms(&home_of(partner)->busy, loop_now_ms());
 }
 
 void home_free_all(void)

@@ -12,6 +12,8 @@ const char *home_paused(const char *partner);
 /* Of its lookups by kind at most so many are under way in this process; false: they are.  What entered leaves. */
 bool home_enter(const char *partner, int most) __attribute__((warn_unused_result));
 void home_leave(const char *partner);
+/* Of one that could not enter: how long it is to stay away. */
+int64_t home_busy_ms(const char *partner);
 void home_free_all(void);
 
 #endif

@@ -258,26 +258,28 @@ static int read_due(struct pg *p, const char *sql, struct pg_params *params,
 #define DUE_COLUMNS "SELECT o.id, o.integration_id, o.partner, o.lane, o.job, o.queued_times"
 #define DUE_OPEN " o.state IN ('pending', 'running')"
 
-/* Walks from partner to partner, and of each only its next few: what is stuck costs those behind it nothing.  Where nothing was lost
- * the second half is one look at an index a partner. */
+/* Walks from partner to partner, and of each only its next ones: what is stuck costs other partners nothing.  Where nothing was lost the second
+ * half is one look at an index a partner; where much was it may sort what is left of it for each turn.  Jobs are read last, of those alone that
+ * are told. */
 static const char due_sql[] =
 	"WITH RECURSIVE w AS ((SELECT o.partner FROM outbound_requests o WHERE o.queued_at IS NULL AND" DUE_OPEN
 	" ORDER BY o.partner LIMIT 1) UNION ALL SELECT (SELECT o.partner FROM outbound_requests o WHERE"
 	" o.partner > w.partner AND o.queued_at IS NULL AND" DUE_OPEN " ORDER BY o.partner LIMIT 1)"
 	" FROM w WHERE w.partner IS NOT NULL),"
 	" t AS (SELECT * FROM unnest($4::text[], $5::int8[]) AS t (partner, after_id)),"
-	" d AS (SELECT d.* FROM w LEFT JOIN t USING (partner) CROSS JOIN LATERAL (" DUE_COLUMNS
+	" d AS (SELECT d.* FROM w LEFT JOIN t USING (partner) CROSS JOIN LATERAL (SELECT o.id, o.partner"
 	" FROM outbound_requests o WHERE o.partner = w.partner AND o.id > coalesce(t.after_id, 0)"
 	" AND o.queued_at IS NULL AND" DUE_OPEN " AND o.updated_at < now() - $1 * interval '1 ms'"
 	" ORDER BY o.id LIMIT $2) d"
-	" UNION ALL SELECT d.* FROM partner_states s LEFT JOIN t USING (partner) CROSS JOIN LATERAL (" DUE_COLUMNS
+	" UNION ALL SELECT d.* FROM partner_states s LEFT JOIN t USING (partner) CROSS JOIN LATERAL (SELECT o.id, o.partner"
 	" FROM outbound_requests o WHERE o.partner = s.partner AND o.id > coalesce(t.after_id, 0)"
 	" AND o.queued_at IS NOT NULL AND" DUE_OPEN " AND o.queued_generation < s.generation"
 	" ORDER BY o.id LIMIT $2) d"
 	" WHERE EXISTS (SELECT FROM outbound_requests o WHERE o.partner = s.partner AND o.queued_at IS NOT NULL"
 	" AND" DUE_OPEN " AND o.queued_generation < s.generation)),"
-	" r AS (SELECT d.*, row_number() OVER (PARTITION BY partner ORDER BY id) AS turn FROM d)"
-	" SELECT * FROM r WHERE turn <= $2 ORDER BY turn, id LIMIT $3";
+	" r AS (SELECT d.id, row_number() OVER (PARTITION BY partner ORDER BY id) AS turn FROM d),"
+	" v AS (SELECT * FROM r WHERE turn <= $2 ORDER BY turn, id LIMIT $3) " DUE_COLUMNS
+	" FROM v JOIN outbound_requests o USING (id) ORDER BY v.turn, v.id";
 
 int request_due(struct pg *p, int64_t min_age_ms, const struct request_turn *turns, int n_turns,
 		struct request_due **out, int *n, struct err *err)

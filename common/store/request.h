@@ -120,7 +120,7 @@ void request_due_free(struct request_due *v, int n);
 /* Those that are to be queued: never were, or into a Redis that was lost since.  Of those that were never queued only what is older than
  * min_age_ms: whoever wrote it queues it himself.  Each partner has its turn of at most REQUEST_TURN, behind after_id where turns says
  * so; the first of each partner come before the second of any, REQUEST_TURNS in all. */
-#define REQUEST_TURN 20
+#define REQUEST_TURN 200
 #define REQUEST_TURNS 1000
 struct request_turn {
 	const char *partner;

@@ -24,6 +24,11 @@ int lookup_kinds_options(struct config_option *out)
 	return 1;
 }
 
+const char *lookup_kinds_setting(void)
+{
+	return setting;
+}
+
 void lookup_kinds_free(void)
 {
 	free(texts);
@@ -170,4 +175,12 @@ const struct lookup_kind *lookup_kind(const char *name, struct err *err)
 		buf_str(&all));
 	buf_clear(&all);
 	return NULL;
+}
+
+bool lookup_failure_is_ours(int rc, const struct err *e)
+{
+	if (e->class == ERR_INTERNAL)
+		return strcmp(e->rule, "credentials") != 0;
+	return rc == -ECANCELED || rc == -ECONNRESET || rc == -ETIMEDOUT || rc == -ESTALE ||
+	       (rc == -EPROTO && e->class == ERR_TRANSIENT);
 }

@@ -20,6 +20,8 @@ struct lookup_kind {
 
 /* The one row of settings that both programs add to theirs.  How many. */
 int lookup_kinds_options(struct config_option *out);
+/* What the option said, as it was written: for a worker that is started with it. */
+const char *lookup_kinds_setting(void);
 /* Of what the option said, or of this text.  -EINVAL: problem says what is wrong with it. */
 int lookup_kinds_read(struct buf *problem) __attribute__((warn_unused_result));
 int lookup_kinds_parse(const char *text, struct buf *problem) __attribute__((warn_unused_result));
@@ -27,6 +29,9 @@ int lookup_kinds_parse(const char *text, struct buf *problem) __attribute__((war
 void lookup_kinds_check(const struct driver_set *drivers, struct buf *problems);
 /* Good until it is read anew.  NULL with err (-ENOENT's, of the field "kind"): there is none of this name, and which there are. */
 const struct lookup_kind *lookup_kind(const char *name, struct err *err);
+/* Why a lookup failed is ours, and so of whoever else could be asked: stopped, a store that is away, a fault of our own.  Not so where one
+ * integration's stored credentials do not open: the next choice has its own. */
+bool lookup_failure_is_ours(int rc, const struct err *e);
 /* ["weather", …], and "weather, …" for people.  Appended. */
 void lookup_kinds_print(struct buf *out);
 void lookup_kinds_tell(struct buf *out);

@@ -207,6 +207,39 @@ static int make(struct manifest_reader *r, const cJSON *tree, struct manifest_ad
 	return rc;
 }
 
+static const struct manifest_event *event_of(const struct manifest *m, const char *name)
+{
+	for (int i = 0; i < m->webhooks.n_events; i++)
+		if (strcmp(m->webhooks.events[i].name, name) == 0)
+			return &m->webhooks.events[i];
+	return NULL;
+}
+
+/* Its body is sealed for every version where one takes credentials from it: another could do nothing with it. */
+static void check_credentials(struct manifest_reader *r, const struct manifest *a,
+			      const struct manifest *b)
+{
+	for (int i = 0; i < a->webhooks.n_events; i++) {
+		const struct manifest_event *e = &a->webhooks.events[i],
+					    *other = event_of(b, e->name);
+
+		if (other && (e->act == EVENT_CREDENTIALS_ROTATED) !=
+				     (other->act == EVENT_CREDENTIALS_ROTATED))
+			reader_problem_at(
+				r, arena_printf(r->arena, "webhooks.events.%s.do", e->name),
+				"is \"credentials_rotated\" in one adapter and not in another: give one of them another name");
+	}
+}
+
+static void check_all_credentials(struct manifest_reader *r, const struct manifest *m)
+{
+	for (int i = 0; i < m->n_adapters; i++) {
+		check_credentials(r, m, m->adapters[i].manifest);
+		for (int k = 0; k < i; k++)
+			check_credentials(r, m->adapters[k].manifest, m->adapters[i].manifest);
+	}
+}
+
 int manifest_make_adapters(struct manifest_reader *r)
 {
 	struct manifest *m = &r->owner->m;
@@ -219,6 +252,8 @@ int manifest_make_adapters(struct manifest_reader *r)
 		check_overlay(r, &m->adapters[i]);
 	for (int i = 0; i < m->n_adapters && r->n_problems == 0 && rc == 0; i++)
 		rc = make(r, k->tree, &m->adapters[i]);
+	if (rc == 0 && r->n_problems == 0)
+		check_all_credentials(r, m);
 	return r->n_problems ? -EINVAL : rc;
 }
 

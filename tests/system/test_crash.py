@@ -1,5 +1,6 @@
 """Whatever dies, whenever: what was accepted is done, once it can be, and the rows are right."""
 
+import os
 import signal
 import time
 
@@ -65,8 +66,9 @@ def test_a_killed_worker_is_noticed_and_another_finishes_within_15_s(cluster):
     took = time.monotonic() - began
     assert_all_there(cluster, sandbox, integration)
     print(f"killed to done: {took:.1f} s")
-    # On a quiet machine within 15 s, of which the heartbeat's life and the reaper's caution are ten; a loaded one adds to what is left.
-    assert took < 15 + 10 * SLOWER
+    # The heartbeat's life and the reaper's caution are ten of it; a machine with more to do than cores adds to what is left.
+    loaded = os.getloadavg()[0] > 5 * os.cpu_count()
+    assert took < 15 + (10 * SLOWER if loaded else 5 * (SLOWER - 1))
 
 
 def test_workers_die_again_and_again(cluster):

@@ -32,10 +32,10 @@ def test_the_queries_of_the_readme_answer_on_real_rows(cluster):
                cluster.sql("SELECT 1 FROM dead_letters"), 40 * SLOWER, cluster.describe)
     # What only time brings about.
     for row, days in enumerate((1, 0)):
-        cluster.sql("UPDATE transactions SET status = 'confirmed', starts_on = (now() AT TIME ZONE coalesce(timezone, 'UTC'))::date"
-                    " + %s, ends_on = (now() AT TIME ZONE coalesce(timezone, 'UTC'))::date + %s WHERE (integration_id, external_id) ="
-                    " (SELECT integration_id, external_id FROM transactions WHERE integration_id = 1 ORDER BY 2 OFFSET %s LIMIT 1)",
-                    days, days + 2, row)
+        cluster.sql("UPDATE transactions t SET status = 'confirmed', starts_on = day + %s, ends_on = day + %s FROM (SELECT o.external_id AS id,"
+                    " (now() AT TIME ZONE coalesce(o.timezone, r.timezone, 'UTC'))::date AS day FROM transactions o LEFT JOIN resources r"
+                    " ON r.integration_id = o.integration_id AND r.external_id = o.resource_external_id WHERE o.integration_id = 1"
+                    " ORDER BY o.external_id OFFSET %s LIMIT 1) first WHERE t.integration_id = 1 AND t.external_id = first.id", days, days + 2, row)
     cluster.sql("UPDATE resources SET deleted_at = now() WHERE (integration_id, external_id) ="
                 " (SELECT integration_id, min(external_id) FROM resources WHERE integration_id = 2 GROUP BY 1)")
     cluster.sql("UPDATE integrations SET created_at = now() - interval '2 days' WHERE id = %s", stale)

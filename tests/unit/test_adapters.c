@@ -15,6 +15,10 @@
 	"\"map\": {\"name\": \"title\", \"city\": null}}}}, \"three\": {\"api\": {\"base\": {\"production\": " \
 	"\"https://h.example/v3\"}}, \"pagination\": {\"kind\": \"link\"}}}"
 
+#define ROTATED(keys)                                                                              \
+	", \"webhooks\": {\"verify\": \"github\", \"event\": \"e\", \"events\": {\"x\": {\"do\": " \
+	"\"credentials_rotated\", \"credentials\": {\"k\": \"data.k\"}}}}" keys
+
 static struct manifest *read_with(const char *keys, struct buf *problems)
 {
 	char *text = mem_printf(LEAST, keys);
@@ -55,6 +59,9 @@ static void overlays(void **state)
 	assert_int_equal(three->collections[0].paging.kind, PAGING_LINK);
 	assert_string_equal(three->collections[0].get, "/v1/a");
 	manifest_free(m);
+	/* What brings credentials in each version, or is not there in one, may be. */
+	manifest_free(good(LISTS ROTATED(
+		", \"adapters\": {\"2\": {}, \"3\": {\"webhooks\": {\"events\": {\"x\": null, \"y\": {\"do\": \"ignore\"}}}}}")));
 }
 
 static void printed(void **state)
@@ -94,6 +101,8 @@ static const char *const refused[][2] = {
 	  "p/manifest.json (adapter 2):1: collections.a.gett: unknown key; did you mean \"get\"?" },
 	{ ", \"adapters\": {\"2\": {\"collections\": {\"a\": {\"get\": null}}}}",
 	  "(adapter 2):1: collections.a.get: missing" },
+	{ ROTATED(", \"adapters\": {\"2\": {\"webhooks\": {\"events\": {\"x\": {\"do\": \"ignore\", \"credentials\": null}}}}}"),
+	  "webhooks.events.x.do: is \"credentials_rotated\" in one adapter and not in another" },
 	{ ", \"rollout\": {\"adapter\": {\"2\": 5}}",
 	  "rollout.adapter.2: \"adapters\" has no \"2\"" },
 	{ ", \"rollout\": {}", "rollout.adapter: missing" },

@@ -52,6 +52,18 @@ static void choices(void **state)
 	lookup_kinds_free();
 }
 
+/* The emergency worker is given it. */
+static void told_on(void **state)
+{
+	struct config_option o = { 0 };
+
+	assert_int_equal(lookup_kinds_options(&o), 1);
+	assert_string_equal(lookup_kinds_setting(), "");
+	*(const char **)o.out = "weather=weather/current:other/now";
+	assert_string_equal(lookup_kinds_setting(), "weather=weather/current:other/now");
+	*(const char **)o.out = "";
+}
+
 static void refused(void **state)
 {
 	static const char *const texts[] = { "weather",
@@ -104,6 +116,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(choices),
+		cmocka_unit_test(told_on),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(held_against_drivers),
 	};

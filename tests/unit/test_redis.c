@@ -523,14 +523,15 @@ static void fake_read_slowly(int fd)
 {
 	static char bytes[64 * 1024];
 
-	for (size_t got = 0; got < fake.slowly;) {
+	for (size_t got = 0; got < fake.slowly && !fake.quit;) {
 		ssize_t n = recv(fd, bytes, sizeof(bytes), 0);
 
 		if (n == 0 || co_sleep("slowly", 20) < 0)
 			return;
 		got += n > 0 ? (size_t)n : 0;
 	}
-	send(fd, fake.then, strlen(fake.then), MSG_NOSIGNAL);
+	if (!fake.quit)
+		send(fd, fake.then, strlen(fake.then), MSG_NOSIGNAL);
 }
 
 /* Answers CLIENT SETNAME, INFO, TIME and PING. */

@@ -49,6 +49,10 @@ int asked_wait(struct asked *a, int64_t until_ms, const struct lookup_answer **a
 			;
 		last_was_late = !then_asked;
 	}
+	if (strcmp(a->partner, "sealed") == 0)
+		return err_set(err, -ENOKEY, ERR_INTERNAL, "credentials", "they do not open");
+	if (strcmp(a->partner, "away") == 0)
+		return err_set(err, -EPROTO, ERR_TRANSIENT, "redis", "LOADING");
 	if (strcmp(a->partner, "bad") == 0 || strcmp(a->partner, "last") == 0)
 		return err_set(err, -EREMOTEIO, ERR_TRANSIENT, "lookup", "it is down");
 	*answer = &fresh;
@@ -131,11 +135,42 @@ static void each_goes_on_alone(void **state)
 	loop_close();
 }
 
+static void ask_whose(void *arg)
+{
+	struct buf problem = BUF_INIT;
+
+	if (lookup_kinds_parse("a=sealed/x:good/x,b=away/x:good/x", &problem) < 0)
+		abort();
+	memset(parts, 0, sizeof(parts));
+	lookup_part_of_kind(&parts[0], "a");
+	lookup_part_of_kind(&parts[1], "b");
+	lookup_parts_ask(NULL, parts, 2, loop_now_ms() + LONG_MS);
+	loop_stop();
+}
+
+/* One integration's credentials that do not open are that one's alone; a store that refuses for now is everybody's. */
+static void only_what_is_everybodys_ends_it(void **state)
+{
+	assert_int_equal(loop_init(), 0);
+	assert_non_null(co_spawn("ask", ask_whose, NULL));
+	loop_run();
+	assert_int_equal(parts[0].rc, 0);
+	assert_string_equal(buf_str(&parts[0].text), "good");
+	assert_int_equal(parts[1].rc, -EPROTO);
+	assert_true(lookup_part_is_ours(&parts[1]));
+	for (int i = 0; i < 2; i++)
+		lookup_part_clear(&parts[i]);
+	assert_int_equal(n_put, n_asked);
+	lookup_kinds_free();
+	loop_close();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_that_is_slow_takes_nobodys_time),
 		cmocka_unit_test(each_goes_on_alone),
+		cmocka_unit_test(only_what_is_everybodys_ends_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@
 #include "common/io/co.h"
 #include "common/io/loop.h"
 #include "drivers/kit/lookup_kinds.h"
+#include "worker/busy.h"
 #include "worker/home.h"
 #include "worker/integrations.h"
 
@@ -32,7 +33,7 @@ static struct plan {
 	enum lookup_state state;
 	bool none, cached, hangs, refuses_slot, stops;
 	int64_t wait_ms;
-	const char *paused, *status;
+	const char *paused, *status, *rule;
 	/* seen */
 	int asked;
 	char kept_only[200];
@@ -77,6 +78,11 @@ bool home_enter(const char *partner, int most)
 void home_leave(const char *partner)
 {
 	in_slots--;
+}
+
+int64_t home_busy_ms(const char *partner)
+{
+	return plan_of(partner)->wait_ms;
 }
 
 void home_free_all(void)
@@ -162,7 +168,7 @@ int lookup(struct caller *c, const struct lookup_ask *ask, struct lookup_answer 
 	}
 	if (p->rc < 0) {
 		buf_puts(exchange, "{}");
-		err_set(err, p->rc, p->class, "rule", "so it was planned");
+		err_set(err, p->rc, p->class, p->rule ? p->rule : "rule", "so it was planned");
 		err->action = p->action;
 		err->retry_after_ms = p->wait_ms;
 		return p->rc;
@@ -344,6 +350,16 @@ static void errors_go_on(void **state)
 	ask();
 	assert_int_equal(ended.rc, -ECONNRESET);
 	assert_int_equal(plans[2].asked, 0);
+	plans[0].rc = -EBADMSG; /* a fault of our own is of all, … */
+	plans[0].class = ERR_INTERNAL;
+	ask();
+	assert_int_equal(ended.rc, -EBADMSG);
+	assert_int_equal(plans[2].asked, 0);
+	plans[0].rule = "credentials"; /* … but not that one's credentials do not open */
+	plans[2].rc = 0;
+	ask();
+	assert_int_equal(ended.rc, 0);
+	assert_string_equal(ended.said, "frankfurter/latest by 13: 0");
 }
 
 static void only_for_the_last_it_waits(void **state)
@@ -388,14 +404,60 @@ static void nobody_calls_who_is_held(void **state)
 static void who_has_its_share_of_slots_is_waited_for(void **state)
 {
 	plans[0].refuses_slot = true;
+	plans[0].wait_ms = 1234;
 	ask();
 	assert_int_equal(ended.rc, -EAGAIN);
 	assert_int_equal(ended.err.class, ERR_HOLD);
-	assert_int_equal(ended.err.retry_after_ms, 1000);
+	assert_int_equal(ended.err.retry_after_ms, 1234);
 	assert_int_equal(plans[1].asked, 0);
 	plans[0].state = LOOKUP_STALE;
 	ask();
 	assert_int_equal(ended.rc, 0);
+}
+
+/* Each of n that wait is refused, comes back when it was told to, and is refused again.  How often in the last of these minutes; and the
+ * most in one of its seconds. */
+static int refusals(int n, int minutes, int *most)
+{
+	struct busy b = { 0 };
+	int64_t *due = mem_zalloc((size_t)n * sizeof(*due)), end = (int64_t)minutes * 60000;
+	int sum = 0, second = 0;
+
+	*most = 0;
+	for (int64_t now = 0; now < end; now += 10) {
+		for (int i = 0; i < n; i++) {
+			int64_t ms;
+
+			if (due[i] > now)
+				continue;
+			ms = busy_refused_ms(&b, now + 1000);
+			assert_in_range(ms, 1000, 30000);
+			due[i] = now + ms;
+			sum += now >= end - 60000;
+			second++;
+		}
+		if (now % 1000 == 0) {
+			*most = now >= end - 60000 && second > *most ? second : *most;
+			second = 0;
+		}
+	}
+	free(due);
+	return sum;
+}
+
+static void the_more_wait_the_longer_each_stays_away(void **state)
+{
+	struct busy b = { 0 };
+	int most, few = refusals(10, 2, &most);
+
+	assert_in_range(few, 10 * 60 / 3, 10 * 60); /* each after 1 to 2 s */
+	/* 10,000 are not refused 10,000 times a second, nor all at once. */
+	assert_in_range(refusals(10000, 2, &most), 10000, 6 * 10000);
+	assert_true(most < 2000);
+	for (int i = 0; i < 1000; i++)
+		(void)busy_refused_ms(&b, 1000);
+	assert_true(busy_refused_ms(&b, 1001) > 10000);
+	assert_true(busy_refused_ms(&b, 40000) <= 2000); /* long ago */
 }
 
 static void who_takes_too_long_leaves_the_next_its_time(void **state)
@@ -513,6 +575,7 @@ int main(void)
 		KIND_TEST(only_for_the_last_it_waits),
 		KIND_TEST(nobody_calls_who_is_held),
 		KIND_TEST(who_has_its_share_of_slots_is_waited_for),
+		cmocka_unit_test(the_more_wait_the_longer_each_stays_away),
 		KIND_TEST(who_takes_too_long_leaves_the_next_its_time),
 		KIND_TEST(a_process_that_stops_leaves_the_rest_to_another),
 		KIND_TEST(refused_credentials_are_those_of_who_failed),

@@ -21,8 +21,7 @@
 
 #define ELSEWHERE_MS 2000 /* a kind that another worker knows is left to it */
 #define HELD_MS 30000     /* paused: looked at again after this */
-#define BUSY_MS 1000
-#define SLOTS_PART 4 /* of a process' slots one partner holds a quarter at most */
+#define SLOTS_PART 4      /* of a process' slots one partner holds a quarter at most */
 
 struct walk {
 	struct attempt *a;
@@ -220,7 +219,7 @@ static int ask_him(struct walk *w)
 	if (entered)
 		home_leave(partner_of(w));
 	if (rc == -EAGAIN && (w->held || w->busy))
-		a->err.retry_after_ms = w->held ? HELD_MS : BUSY_MS;
+		a->err.retry_after_ms = w->held ? HELD_MS : home_busy_ms(partner_of(w));
 	return rc;
 }
 
@@ -271,13 +270,6 @@ static int ask(struct walk *w)
 
 /* ---- and the next one ---- */
 
-/* Ours, and so of all: stopped, a store that is away, a fault of our own. */
-static bool is_ours(int rc, const struct err *e)
-{
-	return rc == -ECANCELED || rc == -ESTALE || rc == -ECONNRESET || rc == -ETIMEDOUT ||
-	       (rc == -EPROTO && e->class == ERR_TRANSIENT) || e->class == ERR_INTERNAL;
-}
-
 /* Neither where the question itself is wrong, nor where it only has to come again. */
 static bool goes_on(const struct walk *w, int rc)
 {
@@ -287,7 +279,7 @@ static bool goes_on(const struct walk *w, int rc)
 		return false;
 	if (rc == 0)
 		return w->out.state >= LOOKUP_PLACEHOLDER && !w->out.none;
-	return !is_ours(rc, e) && !(rc == -EINVAL && e->class == ERR_BAD_JOB);
+	return !lookup_failure_is_ours(rc, e) && !(rc == -EINVAL && e->class == ERR_BAD_JOB);
 }
 
 static void pass_over(struct walk *w, int rc)

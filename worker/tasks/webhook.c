@@ -57,6 +57,23 @@ static int read_args(struct hook *h)
 	return 0;
 }
 
+/* Sealed by whoever has another manifest, or pushed by hand: without its body nothing but credentials can be had of it.  Its job is kept as it
+ * is, for a replay where the manifest is the same.  What this version alone does not know is unknown to it, like any other. */
+static int check_sealed(struct hook *h)
+{
+	struct attempt *a = h->a;
+	const struct manifest *m = a->driver->manifest;
+
+	if (!h->sealed || (h->e && h->e->act == EVENT_CREDENTIALS_ROTATED) ||
+	    (!h->e && event_brings_credentials(m, h->row.event)))
+		return 0;
+	return err_set(
+		&a->err, -EINVAL, ERR_BAD_JOB, "args.sealed",
+		"args.sealed is of events that bring credentials; of %.60s this worker's manifest says %s%s%s: replay it when that is what whoever took it in has",
+		h->row.event, h->e ? "\"do\": \"" : "nothing", h->e ? h->row.action : "",
+		h->e ? "\"" : "");
+}
+
 /* Of an event that brings credentials nothing is kept; of one whose body becomes a row all is; else what is personal goes. */
 static void keep_body(struct hook *h)
 {
@@ -116,6 +133,9 @@ static int hook_read(struct hook *h, struct attempt *a)
 	h->e = event_find(a->driver->manifest, h->row.event);
 	if (h->e)
 		h->row.action = event_action(h->e->act);
+	rc = check_sealed(h);
+	if (rc < 0)
+		return rc;
 	if (h->e && h->e->collection)
 		find_item(h, a->job.args);
 	else if (h->e && h->e->act == EVENT_DELIVERY)
