@@ -165,7 +165,8 @@ static void on_output(struct evbuffer *b, const struct evbuffer_cb_info *info, v
 		intake_reset(in);
 		return;
 	}
-	in->refused_ms = loop_now_ms(); /* evhttp keeps what is here of it until the client is gone */
+	in->refused_ms =
+		loop_now_ms(); /* evhttp keeps what is here of it until the client is gone */
 	loop_defer(wait_for_close, in);
 }
 

@@ -30,8 +30,10 @@ static void refusal_print(const struct httpd *h, int status, struct buf *out)
 
 	switch (status) {
 	case 413:
-		buf_printf(&why, "the body is larger than %zu bytes, or its chunks or trailers do not read",
-			   h->max_body);
+		buf_printf(
+			&why,
+			"the body is larger than %zu bytes, or its chunks or trailers do not read",
+			h->max_body);
 		break;
 	case 417:
 		buf_puts(&why, "of Expect only 100-continue is known");
