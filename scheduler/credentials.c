@@ -1,5 +1,7 @@
 /* New credentials whose writer died (`longshore integration resume --credentials`, a rotation) before he had dropped what Redis holds of
  * the old ones: a token of another account, which would serve until it ends.  Run by the leader. */
+#include <errno.h>
+
 #include "common/base/log.h"
 #include "common/io/loop.h"
 #include "common/store/store.h"
@@ -11,24 +13,39 @@
 #define LEFT_MAX 10
 #define STEP_MS 5000
 
+static bool is_away(int rc)
+{
+	return rc == -ECONNRESET || rc == -ETIMEDOUT || rc == -ECANCELED;
+}
+
+static int settle(struct scheduler *s, const struct credential_left *l)
+{
+	struct err err = { 0 };
+	int rc = auth_drop(s->redis, l->partner, l->integration_id, loop_now_ms() + STEP_MS, &err);
+
+	if (rc == 0)
+		rc = credential_settle(s->pg, l->integration_id, l->at, &err);
+	if (rc == 0)
+		log_event(LOG_WARN, "credentials_settled", LI("integration_id", l->integration_id),
+			  LS("why", "whoever stored them was cut off"));
+	else
+		log_event(LOG_WARN, "credentials_not_settled",
+			  LI("integration_id", l->integration_id), LS("partner", l->partner),
+			  LS("reason", err.text));
+	return rc;
+}
+
+/* One whose keys Redis does not let go (an ACL, a slot) keeps no other's old token alive. */
 static void look(struct scheduler *s)
 {
 	struct credential_left v[LEFT_MAX];
 	struct err err = { 0 };
 	int n = 0, rc = credential_unsettled(s->pg, LEFT_MS, v, LEFT_MAX, &n, &err);
 
-	for (int i = 0; i < n && rc == 0; i++) {
-		rc = auth_drop(s->redis, v[i].partner, v[i].integration_id, loop_now_ms() + STEP_MS,
-			       &err);
-		if (rc == 0)
-			rc = credential_settle(s->pg, v[i].integration_id, v[i].at, &err);
-		if (rc == 0)
-			log_event(LOG_WARN, "credentials_settled",
-				  LI("integration_id", v[i].integration_id),
-				  LS("why", "whoever stored them was cut off"));
-	}
 	if (rc < 0)
 		log_event(LOG_WARN, "credentials_not_settled", LS("reason", err.text));
+	for (int i = 0; i < n && !is_away(rc); i++)
+		rc = settle(s, &v[i]);
 }
 
 static void run(void *arg)
