@@ -18,12 +18,19 @@ static bool is_dialling(const struct pg_conn *c)
 	return c->state == PG_RESOLVING || c->state == PG_CONNECTING || c->greeting;
 }
 
-static int depth(const struct pg *p)
+static int depth_of_all(const struct pg *p)
 {
 	for (int i = 0; i < p->n_conns; i++)
 		if (is_dialling(&p->conns[i]))
 			return PG_DEPTH_GROWING;
 	return PG_DEPTH;
+}
+
+/* Where a pooler gives each transaction to any server, one request at a time: one that comes in pieces behind another is begun at the server
+ * of the first, and after its end goes on at the next (PgBouncer, to 1.18 at least), which has no such statement, or another client's. */
+static int depth(const struct pg_conn *c, int of_all)
+{
+	return c->direct ? of_all : 1;
 }
 
 /* Whatever stands behind a statement that takes long waits for it too, so its connection is
@@ -35,13 +42,13 @@ static int64_t load(const struct pg_conn *c)
 
 static struct pg_conn *least_loaded(struct pg *p)
 {
-	int limit = depth(p);
+	int most = depth_of_all(p);
 	struct pg_conn *best = NULL;
 
 	for (int i = 0; i < p->n_conns; i++) {
 		struct pg_conn *c = &p->conns[i];
 
-		if (c->state == PG_UP && !c->greeting && c->sent.n < limit &&
+		if (c->state == PG_UP && !c->greeting && c->sent.n < depth(c, most) &&
 		    (!best || load(c) < load(best)))
 			best = c;
 	}

@@ -3,8 +3,8 @@
  * itself answers, a text that comes again is prepared, and how long a statement may wait is set once.
  *
  * A request is one or more statements that stand or fall together (one implicit transaction,
- * ended by one sync).  Many requests may be under way on a connection; an error hits only its
- * own.  Connections are opened as needed, again with backoff when lost.  A request that was
+ * ended by one sync).  Many requests may be under way on a connection (behind a pooler one); an
+ * error hits only its own.  Connections are opened as needed, again with backoff when lost.  A request that was
  * under way when the connection was lost ends with -ECONNRESET: committed or not is unknown, so
  * callers send only what may run twice. */
 #ifndef COMMON_IO_PG_H

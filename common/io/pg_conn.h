@@ -95,7 +95,7 @@ struct pg_conn {
 	char why[256]; /* what broke it */
 	/* pg_session.c */
 	bool greeting; /* the first request of all, for PgBouncer (to 1.18 at least) mixes up what is sent behind it */
-	bool direct; /* the session is ours alone */
+	bool direct; /* the session is ours alone; else one request at a time */
 	const struct pg_text *to_prepare;
 	uint8_t prepared[PG_TEXTS];
 };
