@@ -23,7 +23,7 @@
 #include "common/base/mem.h"
 #include "common/io/co.h"
 #include "common/io/loop.h"
-#include "common/io/pg.h"
+#include "common/io/pg_conn.h"
 
 static struct {
 	char dir[64], data[80], bin[200], url[200], tcp_url[200], port[8];
@@ -693,6 +693,28 @@ static void test_cancelled_waiters(void)
 	pg_free(one); /* with orphans under way */
 }
 
+/* A pooler would give the begin of a second to one server and its rest to another. */
+static void test_one_at_a_time_behind_a_pooler(void)
+{
+	struct pg *one = pool(server.url, 1, 0);
+	struct sleeper s[3] = { { 0 } };
+
+	assert_true(one->conns[0].direct);
+	one->conns[0].direct = false;
+	for (int i = 0; i < 3; i++) {
+		s[i].pg = one;
+		assert_non_null(co_spawn("sleeper", sleeper, &s[i]));
+	}
+	WAIT_UNTIL(one->conns[0].sent.n + one->queue.n == 3 || s[0].done);
+	for (int done = 0; done < 3; done = s[0].done + s[1].done + s[2].done) {
+		assert_true(one->conns[0].sent.n <= 1);
+		assert_int_equal(co_sleep("look", 5), 0);
+	}
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(s[i].rc, 0);
+	pg_free(one);
+}
+
 static void test_freed_under_way(void)
 {
 	struct pg *two = pool(server.url, 2, 0), *down;
@@ -931,6 +953,7 @@ int main(void)
 		T(test_slow_is_not_frozen),
 		T(test_deadline_and_cancel),
 		T(test_cancelled_waiters),
+		T(test_one_at_a_time_behind_a_pooler),
 		T(test_freed_under_way),
 		T(test_growth),
 		T(test_unreachable),
