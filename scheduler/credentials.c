@@ -1,7 +1,5 @@
 /* New credentials whose writer died (`longshore integration resume --credentials`, a rotation) before he had dropped what Redis holds of
  * the old ones: a token of another account, which would serve until it ends.  Run by the leader. */
-#include <errno.h>
-
 #include "common/base/log.h"
 #include "common/io/loop.h"
 #include "common/store/store.h"
@@ -12,11 +10,6 @@
 #define LEFT_MS 60000 /* longer than a writer that lives takes */
 #define LEFT_MAX 10
 #define STEP_MS 5000
-
-static bool is_away(int rc)
-{
-	return rc == -ECONNRESET || rc == -ETIMEDOUT || rc == -ECANCELED;
-}
 
 static int settle(struct scheduler *s, const struct credential_left *l)
 {
@@ -44,7 +37,7 @@ static void look(struct scheduler *s)
 
 	if (rc < 0)
 		log_event(LOG_WARN, "credentials_not_settled", LS("reason", err.text));
-	for (int i = 0; i < n && !is_away(rc); i++)
+	for (int i = 0; i < n && !scheduler_store_is_away(rc); i++)
 		rc = settle(s, &v[i]);
 }
 

@@ -1,6 +1,5 @@
 /* Outbound requests that are in Postgres and not in their queue: what came by HTTP while Redis was away, what a person decided, and all
  * that was open when Redis lost its data (B8). */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,11 +17,6 @@
 #define LATE_LOOK_MS 5000
 #define LATE_MIN_MS 30000 /* who is at it may need a moment to say how it ended */
 #define LATE_KIND "outbound_late"
-
-static bool is_away(int rc)
-{
-	return rc == -ECONNRESET || rc == -ETIMEDOUT || rc == -ECANCELED;
-}
 
 /* ---- into their queues ---- */
 
@@ -93,13 +87,13 @@ static bool relay(struct scheduler *s, struct turns *t)
 	int n = 0, queued = 0, one, rc = request_due(s->pg, MIN_AGE_MS, t->v, t->n, &v, &n, &err);
 	bool more = false;
 
-	for (int i = 0; i < n && !is_away(rc); i++) {
+	for (int i = 0; i < n && !scheduler_store_is_away(rc); i++) {
 		rc = outbound_queue(s->redis, s->pg, &v[i], 1, &one, loop_now_ms() + STEP_MS, &err);
 		queued += one;
-		if (!is_away(rc))
+		if (!scheduler_store_is_away(rc))
 			note_tried(t, &v[i], one);
 	}
-	if (!is_away(rc))
+	if (!scheduler_store_is_away(rc))
 		more = end_turns(t, n == REQUEST_TURNS);
 	if (rc < 0 || queued < n)
 		log_event(LOG_INFO, "requests_not_queued", LI("n", n - queued),

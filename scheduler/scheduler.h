@@ -3,6 +3,8 @@
 #ifndef SCHEDULER_SCHEDULER_H
 #define SCHEDULER_SCHEDULER_H
 
+#include <errno.h>
+
 #include "common/io/httpd.h"
 #include "common/io/pg.h"
 #include "common/io/redis.h"
@@ -90,6 +92,11 @@ int pages_start(struct scheduler *s, struct httpd *h)
 	__attribute__((warn_unused_result)); /* /healthz /readyz /metrics */
 /* Waits ms, or less when the scheduler stops. 0 | -ECANCELED. */
 int scheduler_sleep(struct scheduler *s, int64_t ms) __attribute__((warn_unused_result));
+/* Redis or Postgres, and so for whatever else would be tried: not one that is refused. */
+static inline bool scheduler_store_is_away(int rc)
+{
+	return rc == -ECONNRESET || rc == -ETIMEDOUT || rc == -ECANCELED;
+}
 /* Spawns a coroutine that scheduler_sleep's wake list knows. */
 int scheduler_spawn(struct scheduler *s, const char *name, void (*fn)(void *), void *arg)
 	__attribute__((warn_unused_result));

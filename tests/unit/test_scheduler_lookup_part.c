@@ -105,11 +105,12 @@ static void one_that_is_slow_takes_nobodys_time(void **state)
 	loop_close();
 }
 
-static void ask_two(void *arg)
+/* One part of each of the kinds a and b. */
+static void ask_two(void *kinds)
 {
 	struct buf problem = BUF_INIT;
 
-	if (lookup_kinds_parse("a=last/x:good/x,b=bad/x:then/x", &problem) < 0)
+	if (lookup_kinds_parse(kinds, &problem) < 0)
 		abort();
 	memset(parts, 0, sizeof(parts));
 	lookup_part_of_kind(&parts[0], "a");
@@ -122,7 +123,7 @@ static void ask_two(void *arg)
 static void each_goes_on_alone(void **state)
 {
 	assert_int_equal(loop_init(), 0);
-	assert_non_null(co_spawn("ask", ask_two, NULL));
+	assert_non_null(co_spawn("ask", ask_two, "a=last/x:good/x,b=bad/x:then/x"));
 	loop_run();
 	assert_true(then_asked);
 	assert_false(last_was_late);
@@ -135,24 +136,11 @@ static void each_goes_on_alone(void **state)
 	loop_close();
 }
 
-static void ask_whose(void *arg)
-{
-	struct buf problem = BUF_INIT;
-
-	if (lookup_kinds_parse("a=sealed/x:good/x,b=away/x:good/x", &problem) < 0)
-		abort();
-	memset(parts, 0, sizeof(parts));
-	lookup_part_of_kind(&parts[0], "a");
-	lookup_part_of_kind(&parts[1], "b");
-	lookup_parts_ask(NULL, parts, 2, loop_now_ms() + LONG_MS);
-	loop_stop();
-}
-
 /* One integration's credentials that do not open are that one's alone; a store that refuses for now is everybody's. */
 static void only_what_is_everybodys_ends_it(void **state)
 {
 	assert_int_equal(loop_init(), 0);
-	assert_non_null(co_spawn("ask", ask_whose, NULL));
+	assert_non_null(co_spawn("ask", ask_two, "a=sealed/x:good/x,b=away/x:good/x"));
 	loop_run();
 	assert_int_equal(parts[0].rc, 0);
 	assert_string_equal(buf_str(&parts[0].text), "good");
